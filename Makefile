@@ -1,0 +1,89 @@
+# surprisal: `make` builds build/surprisal and build/libsurprisal.a, `make demo` runs the main
+# job on the demo checkpoints, `make test` all tests.  Variables: PREFIX=, DESTDIR=, SANITIZE=1
+# (AddressSanitizer and UBSan, in build-sanitize/), CC=.
+
+VERSION := 0.1.0
+PREFIX  ?= /usr/local
+BUILD   := $(if $(SANITIZE),build-sanitize,build)
+
+PACKAGES := libcjson libpcre2-8 libutf8proc libcrypto openblas
+# The Debian packages that bring the compiler and the libraries; see README, "Dependencies".
+DEBIAN_PACKAGES := gcc binutils make pkg-config libc6-dev libcjson-dev libpcre2-dev \
+                   libutf8proc-dev libssl-dev libopenblas-dev python3 python3-numpy
+
+PACKAGE_CFLAGS = $(shell pkg-config --cflags $(PACKAGES))
+PACKAGE_LIBS   = $(shell pkg-config --libs $(PACKAGES))
+
+CFLAGS   ?= -O2 -g
+CPPFLAGS += -D_GNU_SOURCE -DSURPRISAL_VERSION='"$(VERSION)"' -Isrc -Iinclude -I. -MMD -MP
+# Hidden by default: only what surprisal.h marks leaves the library.  No contraction: a sum is
+# rounded where the source says so, on every CPU.
+ALL_CFLAGS = -std=c11 -Wall -Wextra -Wshadow -Wconversion -fopenmp -fvisibility=hidden \
+             -ffp-contract=off $(PACKAGE_CFLAGS) $(CFLAGS) $(SANITIZE_FLAGS)
+LDLIBS     = $(PACKAGE_LIBS) -lm -fopenmp $(SANITIZE_FLAGS)
+comma := ,
+SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+
+LIBRARY_SOURCES := $(wildcard src/base/*.c src/formats/*.c src/tokenizer/*.c src/kernels/*.c \
+                     src/model/*.c src/engine/*.c eval/*.c)
+CLI_SOURCES     := $(wildcard src/cli/*.c)
+TEST_SOURCES    := $(wildcard tests/unit/*/test_*.c)
+
+object = $(patsubst %.c,$(BUILD)/%.o,$(1))
+LIBRARY_OBJECTS := $(call object,$(LIBRARY_SOURCES))
+CLI_OBJECTS     := $(call object,$(CLI_SOURCES))
+TEST_PROGRAMS   := $(patsubst %.c,$(BUILD)/%,$(TEST_SOURCES))
+
+all: $(BUILD)/surprisal $(BUILD)/libsurprisal.a $(BUILD)/surprisal.pc
+
+# One relocatable object in which only the public symbols remain, so that the library keeps its
+# internals to itself and the program, linked against it, has no other way in than surprisal.h.
+$(BUILD)/libsurprisal.a: $(LIBRARY_OBJECTS)
+	ld -r -o $(BUILD)/libsurprisal.o $^
+	objcopy --localize-hidden $(BUILD)/libsurprisal.o
+	rm -f $@
+	ar rcs $@ $(BUILD)/libsurprisal.o
+
+$(BUILD)/surprisal: $(CLI_OBJECTS) $(BUILD)/libsurprisal.a
+	$(CC) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/%.o: %.c Makefile | packages
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_CFLAGS) -c -o $@ $<
+
+# Kernels: vectorised by the compiler where that cannot change a result.
+$(BUILD)/src/kernels/%.o: KERNEL_CFLAGS = -O3 -fno-math-errno -fno-trapping-math
+
+# Unit tests see the internals: they link the objects, not the library.
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIBRARY_OBJECTS)
+	$(CC) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/surprisal.pc: src/surprisal.pc.in Makefile
+	@mkdir -p $(@D)
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@PACKAGES@|$(PACKAGES)|' $< > $@
+
+# ---- what a user types -------------------------------------------------------
+
+# Installs missing Debian packages; silent when nothing is missing.
+packages:
+	@tools/install-packages $(DEBIAN_PACKAGES)
+
+demo: all
+	@tools/demo $(BUILD)/surprisal
+
+test: all $(TEST_PROGRAMS)
+	@tests/run $(BUILD)
+
+install: all
+	install -D -m 755 $(BUILD)/surprisal $(DESTDIR)$(PREFIX)/bin/surprisal
+	install -D -m 644 $(BUILD)/libsurprisal.a $(DESTDIR)$(PREFIX)/lib/libsurprisal.a
+	install -D -m 644 include/surprisal.h $(DESTDIR)$(PREFIX)/include/surprisal.h
+	sed 's|^prefix=.*|prefix=$(PREFIX)|' $(BUILD)/surprisal.pc > $(BUILD)/surprisal.pc.installed
+	install -D -m 644 $(BUILD)/surprisal.pc.installed $(DESTDIR)$(PREFIX)/lib/pkgconfig/surprisal.pc
+
+clean:
+	rm -rf build build-sanitize
+
+.PHONY: all packages demo test install clean
+.SECONDARY:
+-include $(LIBRARY_OBJECTS:.o=.d) $(CLI_OBJECTS:.o=.d) $(TEST_PROGRAMS:=.d)

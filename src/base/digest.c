@@ -1,0 +1,49 @@
+#include "digest.h"
+
+#include <openssl/evp.h>
+
+/* The stream is libcrypto's context; the struct only gives it a name of ours. */
+struct digest_stream *digest_begin(struct error *err)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    if (ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1)
+        return (struct digest_stream *)ctx;
+    EVP_MD_CTX_free(ctx);
+    error_set(err, "libcrypto cannot start SHA-256");
+    return NULL;
+}
+
+bool digest_update(struct digest_stream *s, const void *bytes, size_t n, struct error *err)
+{
+    return EVP_DigestUpdate((EVP_MD_CTX *)s, bytes, n) == 1
+        || error_set(err, "libcrypto cannot compute SHA-256");
+}
+
+bool digest_end(struct digest_stream *s, struct digest *out, struct error *err)
+{
+    bool ok = !out || (s && EVP_DigestFinal_ex((EVP_MD_CTX *)s, out->bytes, NULL) == 1);
+    EVP_MD_CTX_free((EVP_MD_CTX *)s);
+    return ok || error_set(err, "libcrypto cannot finish SHA-256");
+}
+
+bool digest_of(struct digest *out, const void *bytes, size_t n, struct error *err)
+{
+    struct digest_stream *s = digest_begin(err);
+    if (!s)
+        return false;
+    if (!digest_update(s, bytes, n, err)) {
+        digest_end(s, NULL, NULL);
+        return false;
+    }
+    return digest_end(s, out, err);
+}
+
+void digest_hex(char out[2 * DIGEST_BYTES + 1], const struct digest *d)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < DIGEST_BYTES; i++) {
+        out[2 * i] = digits[d->bytes[i] >> 4];
+        out[2 * i + 1] = digits[d->bytes[i] & 15];
+    }
+    out[2 * DIGEST_BYTES] = '\0';
+}

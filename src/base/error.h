@@ -1,0 +1,33 @@
+/* error.h - the one error type.
+ *
+ * Whatever can fail because of the outside world (files, memory, arguments)
+ * returns bool or NULL and fills a struct error.  error_set always returns
+ * false, so failing is one statement:
+ *
+ *     return error_set(err, "%s: '%s' has dtype %s, expected %s", ...);
+ *
+ * A message is one line: the object first ("path: "), then what was found and
+ * what was expected.  Bytes from files are untrusted: control characters and
+ * broken UTF-8 are replaced by '?', so a message cannot drive a terminal.
+ * err may be NULL where the caller does not care why. */
+#ifndef SURPRISAL_BASE_ERROR_H
+#define SURPRISAL_BASE_ERROR_H
+
+#include <stdbool.h>
+
+#define ERROR_MESSAGE_BYTES 1024
+
+struct error {
+    char message[ERROR_MESSAGE_BYTES];  /* NUL-terminated, no newline */
+    bool interrupted;                   /* the user asked to stop (Ctrl-C) */
+};
+
+/* Replaces the message; always false. */
+bool error_set(struct error *err, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Puts text in front of the message that is there ("layer 3: " ...); always false. */
+bool error_prefix(struct error *err, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+#endif

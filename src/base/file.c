@@ -1,0 +1,211 @@
+#include "file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Opens a regular file for reading and gives its size; -1 on error. */
+static int open_regular(const char *path, size_t *size, struct error *err)
+{
+    /* O_NONBLOCK: opening a FIFO must not wait for a writer; it is refused below. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        error_set(err, "%s: %s", path, strerror(errno));
+        return -1;
+    }
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        error_set(err, "%s: %s", path, strerror(errno));
+    else if (S_ISDIR(st.st_mode))
+        error_set(err, "%s: is a directory, expected a file", path);
+    else if (!S_ISREG(st.st_mode))
+        error_set(err, "%s: is not a regular file", path);
+    else {
+        *size = (size_t)st.st_size;
+        return fd;
+    }
+    close(fd);
+    return -1;
+}
+
+bool file_map(struct mapped_file *f, const char *path, struct error *err)
+{
+    *f = (struct mapped_file){ 0 };
+    int fd = open_regular(path, &f->size, err);
+    if (fd < 0)
+        return false;
+    void *data = NULL;
+    if (f->size)
+        data = mmap(NULL, f->size, PROT_READ, MAP_SHARED, fd, 0);
+    int saved = errno;
+    close(fd);
+    if (data == MAP_FAILED)
+        return error_set(err, "%s: cannot map %zu bytes: %s", path, f->size, strerror(saved));
+    f->data = data;
+    f->path = mem_string(path, err);
+    if (!f->path) {
+        file_unmap(f);
+        return false;
+    }
+    return true;
+}
+
+void file_unmap(struct mapped_file *f)
+{
+    if (f->data)
+        munmap((void *)(uintptr_t)f->data, f->size);
+    free(f->path);
+    *f = (struct mapped_file){ 0 };
+}
+
+static bool read_all(struct buffer *b, int fd, const char *path, struct error *err)
+{
+    for (;;) {
+        size_t needed;
+        if (!size_sum(&needed, b->size, (size_t)1 << 16)
+            || !mem_grow(&b->data, &b->capacity, needed, 1, path, err))
+            return false;
+        ssize_t n = read(fd, b->data + b->size, b->capacity - b->size - 1);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return error_set(err, "%s: %s", path, strerror(errno));
+        b->size += (size_t)n;
+        b->data[b->size] = '\0';
+        if (n == 0)
+            return true;
+    }
+}
+
+bool file_read(struct buffer *b, const char *path, struct error *err)
+{
+    *b = (struct buffer){ 0 };
+    bool is_stdin = strcmp(path, "-") == 0;
+    size_t size = 0;
+    int fd = is_stdin ? STDIN_FILENO : open_regular(path, &size, err);
+    if (fd < 0)
+        return false;
+    /* Room for the whole file at once; read_all copes when it grows meanwhile. */
+    bool ok = size > SIZE_MAX / 4
+            ? error_set(err, "%s: %zu bytes do not fit into memory", path, size)
+            : mem_grow(&b->data, &b->capacity, size + ((size_t)1 << 16) + 1, 1, path, err)
+              && read_all(b, fd, path, err);
+    if (!is_stdin)
+        close(fd);
+    if (!ok)
+        buffer_free(b);
+    return ok;
+}
+
+bool file_exists(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0;
+}
+
+bool file_is_directory(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+char *file_join(const char *folder, const char *name, struct error *err)
+{
+    char *path;
+    size_t n = strlen(folder);
+    const char *slash = n && folder[n - 1] == '/' ? "" : "/";
+    if (asprintf(&path, "%s%s%s", folder, slash, name) < 0) {
+        error_set(err, "out of memory: a path");
+        return NULL;
+    }
+    return path;
+}
+
+/* ---- writing ---------------------------------------------------------- */
+
+bool file_create(struct output_file *f, const char *path, struct error *err)
+{
+    *f = (struct output_file){ .fd = -1 };
+    if (file_is_directory(path))
+        return error_set(err, "%s: is a directory, expected a file to write", path);
+    f->path = mem_string(path, err);
+    if (!f->path)
+        return false;
+    if (asprintf(&f->temporary, "%s.%ld.tmp", path, (long)getpid()) < 0) {
+        f->temporary = NULL;
+        error_set(err, "out of memory: a path");
+        goto fail;
+    }
+    f->fd = open(f->temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (f->fd < 0) {
+        error_set(err, "%s: cannot create: %s", f->temporary, strerror(errno));
+        goto fail;
+    }
+    return true;
+fail:
+    file_abandon(f);
+    return false;
+}
+
+bool file_write_at(struct output_file *f, size_t offset, const void *bytes, size_t n,
+                   struct error *err)
+{
+    const char *p = bytes;
+    while (n) {
+        ssize_t done = pwrite(f->fd, p, n, (off_t)offset);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0)
+            return error_set(err, "%s: cannot write: %s", f->path,
+                             done < 0 ? strerror(errno) : "no progress");
+        p += done;
+        offset += (size_t)done;
+        n -= (size_t)done;
+    }
+    return true;
+}
+
+bool file_commit(struct output_file *f, struct error *err)
+{
+    bool ok = fsync(f->fd) == 0 || error_set(err, "%s: cannot write: %s", f->path, strerror(errno));
+    int closed = close(f->fd);
+    f->fd = -1;
+    if (ok && closed != 0)
+        ok = error_set(err, "%s: cannot write: %s", f->path, strerror(errno));
+    if (ok && rename(f->temporary, f->path) != 0)
+        ok = error_set(err, "%s: cannot rename: %s", f->path, strerror(errno));
+    if (ok) {
+        free(f->temporary);
+        f->temporary = NULL;
+    }
+    file_abandon(f);
+    return ok;
+}
+
+void file_abandon(struct output_file *f)
+{
+    if (f->fd >= 0)
+        close(f->fd);
+    if (f->temporary)
+        unlink(f->temporary);
+    free(f->temporary);
+    free(f->path);
+    *f = (struct output_file){ .fd = -1 };
+}
+
+bool file_write(const char *path, const void *bytes, size_t n, struct error *err)
+{
+    struct output_file f;
+    if (!file_create(&f, path, err))
+        return false;
+    if (!file_write_at(&f, 0, bytes, n, err)) {
+        file_abandon(&f);
+        return false;
+    }
+    return file_commit(&f, err);
+}

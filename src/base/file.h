@@ -1,0 +1,52 @@
+/* file.h - files in: mapped or read whole; files out: written beside, then renamed. */
+#ifndef SURPRISAL_BASE_FILE_H
+#define SURPRISAL_BASE_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+#include "memory.h"
+
+/* ---- reading ---------------------------------------------------------- */
+
+/* A regular file mapped read-only.  Owns the mapping; data stays valid until file_unmap. */
+struct mapped_file {
+    char *path;                 /* owned */
+    const uint8_t *data;        /* NULL for an empty file */
+    size_t size;
+};
+
+/* Refuses what is not a regular file (links are followed). */
+bool file_map(struct mapped_file *f, const char *path, struct error *err);
+void file_unmap(struct mapped_file *f);
+
+/* Reads a regular file (or, for path "-", standard input) whole into b. */
+bool file_read(struct buffer *b, const char *path, struct error *err);
+
+bool file_exists(const char *path);
+bool file_is_directory(const char *path);
+/* Gives "folder/name". */
+char *file_join(const char *folder, const char *name, struct error *err);
+
+/* ---- writing ---------------------------------------------------------- */
+
+/* A file under construction: bytes go to a temporary name in the same folder; file_commit makes
+ * them durable (fsync) and renames them to `path`; file_abandon removes them.  One of the two
+ * must be called.  An existing file at `path` is replaced only by the commit. */
+struct output_file {
+    char *path, *temporary;     /* owned */
+    int fd;
+};
+
+bool file_create(struct output_file *f, const char *path, struct error *err);
+/* Writes n bytes at an offset; a short write (disk full) is an error that names the file. */
+bool file_write_at(struct output_file *f, size_t offset, const void *bytes, size_t n,
+                   struct error *err);
+bool file_commit(struct output_file *f, struct error *err);
+void file_abandon(struct output_file *f);
+/* Creates, writes and commits in one step. */
+bool file_write(const char *path, const void *bytes, size_t n, struct error *err);
+
+#endif

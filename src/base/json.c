@@ -1,0 +1,177 @@
+#include "json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "file.h"
+
+#define LARGEST_EXACT_INTEGER 9007199254740992.0    /* 2^53 */
+
+bool utf8_valid(const char *text, size_t n, size_t *bad_offset)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    size_t i = 0;
+    while (i < n) {
+        if (s[i] < 0x80) {
+            i++;
+            continue;
+        }
+        /* Second byte's range by first byte: Unicode 15, table 3-7. */
+        size_t length = s[i] >= 0xC2 && s[i] <= 0xDF ? 2 : (s[i] & 0xF0) == 0xE0 ? 3
+                      : s[i] >= 0xF0 && s[i] <= 0xF4 ? 4 : 0;
+        bool ok = length != 0 && length <= n - i;
+        if (ok) {
+            unsigned char low = s[i] == 0xE0 ? 0xA0 : s[i] == 0xF0 ? 0x90 : 0x80;
+            unsigned char high = s[i] == 0xED ? 0x9F : s[i] == 0xF4 ? 0x8F : 0xBF;
+            ok = s[i + 1] >= low && s[i + 1] <= high;
+            for (size_t j = 2; ok && j < length; j++)
+                ok = (s[i + j] & 0xC0) == 0x80;
+        }
+        if (!ok) {
+            if (bad_offset)
+                *bad_offset = i;
+            return false;
+        }
+        i += length;
+    }
+    return true;
+}
+
+/* Offset of an escaped NUL, n when there is none.  "\\u0000" (an escaped backslash) is none. */
+static size_t find_escaped_nul(const char *text, size_t n)
+{
+    for (const char *p = text; (p = memchr(p, '\\', n - (size_t)(p - text))); p += 2) {
+        if (n - (size_t)(p - text) < 6)
+            break;
+        if (memcmp(p, "\\u0000", 6) == 0)
+            return (size_t)(p - text);
+    }
+    return n;
+}
+
+cJSON *json_parse(const char *text, size_t n, const char *path, struct error *err)
+{
+    size_t bad;
+    if (!utf8_valid(text, n, &bad)) {
+        error_set(err, "%s: invalid UTF-8 at byte %zu", path, bad);
+        return NULL;
+    }
+    const char *nul = n ? memchr(text, '\0', n) : NULL;
+    bad = nul ? (size_t)(nul - text) : find_escaped_nul(text, n);
+    if (bad < n) {
+        error_set(err, "%s: NUL character in JSON at byte %zu", path, bad);
+        return NULL;
+    }
+    const char *end = NULL;
+    cJSON *root = cJSON_ParseWithLengthOpts(text, n, &end, false);
+    if (!root) {
+        error_set(err, "%s: not valid JSON (or nested too deeply) at byte %zu of %zu", path,
+                  end ? (size_t)(end - text) : (size_t)0, n);
+        return NULL;
+    }
+    while (end < text + n && strchr(" \t\r\n", *end))
+        end++;
+    if (end != text + n) {
+        error_set(err, "%s: text after the JSON value at byte %zu", path, (size_t)(end - text));
+        cJSON_Delete(root);
+        return NULL;
+    }
+    return root;
+}
+
+cJSON *json_read(const char *path, struct error *err)
+{
+    struct buffer text;
+    if (!file_read(&text, path, err))
+        return NULL;
+    cJSON *root = json_parse(text.data, text.size, path, err);
+    buffer_free(&text);
+    return root;
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+bool json_unique_keys(const cJSON *object, const char *path, struct error *err)
+{
+    size_t n = 0;
+    const cJSON *item;
+    cJSON_ArrayForEach(item, object)
+        n++;
+    const char **keys = mem_array(n, sizeof *keys, "JSON keys", err);
+    if (!keys)
+        return false;
+    n = 0;
+    cJSON_ArrayForEach(item, object)
+        keys[n++] = item->string ? item->string : "";
+    qsort(keys, n, sizeof *keys, compare_keys);
+    bool ok = true;
+    for (size_t i = 1; ok && i < n; i++)
+        if (strcmp(keys[i - 1], keys[i]) == 0)
+            ok = error_set(err, "%s: duplicate name '%s'", path, keys[i]);
+    free(keys);
+    return ok;
+}
+
+const cJSON *json_get(const cJSON *object, const char *key)
+{
+    return cJSON_IsObject(object) ? cJSON_GetObjectItemCaseSensitive(object, key) : NULL;
+}
+
+const cJSON *json_get_value(const cJSON *object, const char *key)
+{
+    const cJSON *item = json_get(object, key);
+    return cJSON_IsNull(item) ? NULL : item;
+}
+
+bool json_to_size(const cJSON *item, size_t *out)
+{
+    if (!cJSON_IsNumber(item))
+        return false;
+    double x = item->valuedouble;
+    if (!(x >= 0 && x <= LARGEST_EXACT_INTEGER) || x != floor(x))
+        return false;
+    *out = (size_t)x;
+    return true;
+}
+
+cJSON *json_add_size(cJSON *object, const char *key, size_t value)
+{
+    char digits[32];
+    snprintf(digits, sizeof digits, "%zu", value);
+    return cJSON_AddRawToObject(object, key, digits);
+}
+
+cJSON *json_add_double(cJSON *object, const char *key, double value)
+{
+    char digits[40];
+    snprintf(digits, sizeof digits, "%.17g", value);
+    return isfinite(value) ? cJSON_AddRawToObject(object, key, digits)
+                           : cJSON_AddNullToObject(object, key);
+}
+
+bool json_append_string(struct buffer *b, const char *s, size_t n, struct error *err)
+{
+    bool ok = buffer_append(b, "\"", 1, err);
+    size_t plain = 0;                           /* start of the run that needs no escape */
+    for (size_t i = 0; ok && i < n; i++) {
+        unsigned char c = (unsigned char)s[i];
+        if (c >= 0x20 && c != '"' && c != '\\')
+            continue;
+        ok = buffer_append(b, s + plain, i - plain, err);
+        plain = i + 1;
+        if (!ok)
+            break;
+        if (c == '"' || c == '\\')
+            ok = buffer_printf(b, err, "\\%c", c);
+        else if (c == '\n')
+            ok = buffer_append(b, "\\n", 2, err);
+        else
+            ok = buffer_printf(b, err, "\\u%04x", c);
+    }
+    return ok && buffer_append(b, s + plain, n - plain, err) && buffer_append(b, "\"", 1, err);
+}

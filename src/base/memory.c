@@ -1,0 +1,124 @@
+#include "memory.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool size_product(size_t *out, size_t a, size_t b)
+{
+    return !__builtin_mul_overflow(a, b, out);
+}
+
+bool size_sum(size_t *out, size_t a, size_t b)
+{
+    return !__builtin_add_overflow(a, b, out);
+}
+
+void *mem_array(size_t n, size_t size, const char *what, struct error *err)
+{
+    void *block = calloc(n ? n : 1, size ? size : 1);
+    if (!block)
+        error_set(err, "out of memory: %zu x %zu bytes for %s", n, size, what);
+    return block;
+}
+
+bool mem_grow(void *block, size_t *capacity, size_t needed, size_t size, const char *what,
+              struct error *err)
+{
+    void **p = block;
+    if (needed <= *capacity)
+        return true;
+    size_t target = *capacity ? *capacity : 16;
+    while (target < needed)
+        if (!size_product(&target, target, 2))
+            return error_set(err, "out of memory: %zu elements for %s", needed, what);
+    size_t bytes;
+    void *grown = size_product(&bytes, target, size) ? realloc(*p, bytes) : NULL;
+    if (!grown)
+        return error_set(err, "out of memory: %zu x %zu bytes for %s", target, size, what);
+    *p = grown;
+    *capacity = target;
+    return true;
+}
+
+char *mem_string(const char *s, struct error *err)
+{
+    char *copy = strdup(s);
+    if (!copy)
+        error_set(err, "out of memory: %zu bytes for a string", strlen(s));
+    return copy;
+}
+
+bool buffer_append(struct buffer *b, const void *bytes, size_t n, struct error *err)
+{
+    size_t needed;
+    if (!size_sum(&needed, b->size, n) || !size_sum(&needed, needed, 1))
+        return error_set(err, "out of memory: text of %zu bytes", n);
+    if (!mem_grow(&b->data, &b->capacity, needed, 1, "text", err))
+        return false;
+    if (n)
+        memcpy(b->data + b->size, bytes, n);
+    b->size += n;
+    b->data[b->size] = '\0';
+    return true;
+}
+
+bool buffer_printf(struct buffer *b, struct error *err, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    size_t needed;
+    if (n < 0 || !size_sum(&needed, b->size, (size_t)n + 1))
+        return error_set(err, "cannot format a text");
+    if (!mem_grow(&b->data, &b->capacity, needed, 1, "text", err))
+        return false;
+    va_start(args, format);
+    vsnprintf(b->data + b->size, (size_t)n + 1, format, args);
+    va_end(args);
+    b->size += (size_t)n;
+    return true;
+}
+
+void buffer_free(struct buffer *b)
+{
+    free(b->data);
+    *b = (struct buffer){ 0 };
+}
+
+#define ARENA_ALIGN ((size_t)64)
+
+void *arena_take(struct arena *a, size_t n, size_t size)
+{
+    size_t bytes, end;
+    bool fits = size_product(&bytes, n, size) && size_sum(&bytes, bytes, ARENA_ALIGN - 1)
+             && size_sum(&end, a->used, bytes & ~(ARENA_ALIGN - 1));
+    if (!fits)
+        end = SIZE_MAX & ~(ARENA_ALIGN - 1);    /* measured as more than any block can be */
+    void *piece = a->block ? a->block + a->used : NULL;
+    assert(!a->block || end <= a->size);
+    a->used = end;
+    if (a->peak < a->used)
+        a->peak = a->used;
+    return piece;
+}
+
+bool arena_allocate(struct arena *a, struct error *err)
+{
+    a->block = aligned_alloc(ARENA_ALIGN, a->peak ? a->peak : ARENA_ALIGN);
+    if (!a->block)
+        return error_set(err, "out of memory: %zu bytes of scratch space", a->peak);
+    a->size = a->peak;
+    a->used = 0;
+    return true;
+}
+
+void arena_free(struct arena *a)
+{
+    free(a->block);
+    *a = (struct arena){ 0 };
+}

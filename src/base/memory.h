@@ -1,0 +1,61 @@
+/* memory.h - checked allocation, a growing byte buffer, and the scratch arena.
+ *
+ * Sizes from files are multiplied here and nowhere else: size_product refuses
+ * to overflow, and mem_array fails with a message instead of a short block. */
+#ifndef SURPRISAL_BASE_MEMORY_H
+#define SURPRISAL_BASE_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "error.h"
+
+/* *out = a * b; false (and *out untouched) on overflow. */
+bool size_product(size_t *out, size_t a, size_t b);
+/* *out = a + b; false on overflow. */
+bool size_sum(size_t *out, size_t a, size_t b);
+
+/* Gives n * size zeroed bytes, aligned for any type.  `what` names the purpose in the error.
+ * n * size == 0 gives a block that may be freed but not read. */
+void *mem_array(size_t n, size_t size, const char *what, struct error *err);
+/* Grows *block (elements of `size` bytes) to hold at least `needed` elements, doubling.  The
+ * new part is not zeroed; on failure *block and *capacity are unchanged. */
+bool mem_grow(void *block, size_t *capacity, size_t needed, size_t size, const char *what,
+              struct error *err);
+/* Gives a copy of a string. */
+char *mem_string(const char *s, struct error *err);
+
+/* ---- growing byte buffer --------------------------------------------- */
+
+/* Zero-initialise; owns data; release with buffer_free.  data is NUL-terminated after each append
+ * (the NUL does not count in size). */
+struct buffer {
+    char *data;
+    size_t size, capacity;
+};
+
+bool buffer_append(struct buffer *b, const void *bytes, size_t n, struct error *err);
+bool buffer_printf(struct buffer *b, struct error *err, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void buffer_free(struct buffer *b);
+
+/* ---- scratch arena ---------------------------------------------------- */
+
+/* One block, handed out in 64-byte aligned pieces and reset as a whole, so that nothing is
+ * allocated inside a layer.  An arena without a block only measures: arena_take gives NULL and
+ * `peak` says how large the block must be.  So the code that takes the buffers is also the code
+ * that states their size. */
+struct arena {
+    char *block;        /* owned; NULL while measuring */
+    size_t size;        /* bytes of block              */
+    size_t used, peak;
+};
+
+/* 64-byte aligned n * size bytes, not zeroed; NULL while measuring.  Asking for more than
+ * was measured is our own mistake (assert). */
+void *arena_take(struct arena *a, size_t n, size_t size);
+/* Allocates a block of the measured peak. */
+bool arena_allocate(struct arena *a, struct error *err);
+void arena_free(struct arena *a);
+
+#endif

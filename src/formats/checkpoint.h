@@ -1,0 +1,33 @@
+/* checkpoint.h - a checkpoint folder: config.json and the safetensors files beside it.
+ *
+ * Which files: those that model.safetensors.index.json names (its weight_map decides which tensor
+ * is read from which file; tensors that it does not name are stale and ignored, counted in
+ * n_stale); without an index model.safetensors; else every *.safetensors in the folder by their
+ * headers, in which case one name in two files is refused.  Links are followed.  An index entry
+ * is a plain file name: no '/' in it. */
+#ifndef SURPRISAL_FORMATS_CHECKPOINT_H
+#define SURPRISAL_FORMATS_CHECKPOINT_H
+
+#include "base/digest.h"
+#include "base/progress.h"
+#include "formats/config.h"
+#include "formats/safetensors.h"
+
+struct checkpoint {
+    char *path;                         /* owned: the folder as given */
+    struct config config;               /* owned */
+    cJSON *config_json;                 /* owned: the whole config.json */
+    struct digest config_digest;        /* SHA-256 of config.json's bytes */
+    struct safetensors_file *files;     /* owned [n_files] */
+    size_t n_files;
+    const struct tensor **tensors;      /* owned [n_tensors]; sorted by name; borrow from files */
+    size_t n_tensors;
+    size_t n_stale;                     /* in the files but not named by the index */
+};
+
+bool checkpoint_open(struct checkpoint *ck, const char *path, struct error *err);
+void checkpoint_close(struct checkpoint *ck);
+/* By its full name; NULL when there is none. */
+const struct tensor *checkpoint_find(const struct checkpoint *ck, const char *name);
+
+#endif

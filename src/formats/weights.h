@@ -1,0 +1,82 @@
+/* weights.h - the text model's weights: names and shapes bound to matrix views.
+ *
+ * One table (weights.c) lists each weight's name pattern, its place below and its shape in terms
+ * of the config; one loop walks it, so no tensor can miss its check.  Names as in FORMATS:
+ * prefix `model.language_model.` or `model.`, lm_head without prefix.  A linear layer X is stored
+ * as X.weight (BF16, F16 or F32) or as X.weight_packed with X.weight_scale (MXFP4); both at once
+ * are refused.  Experts are split (experts.E.gate_proj...) or fused (experts.gate_up_proj
+ * [E, 2I, D], gate rows first, and experts.down_proj [E, D, I]).
+ *
+ * All views borrow from the checkpoint, which must outlive the weights.  Vectors are views with
+ * rows == 1; conv1d.weight [C, 1, K] is the view [C, K]. */
+#ifndef SURPRISAL_FORMATS_WEIGHTS_H
+#define SURPRISAL_FORMATS_WEIGHTS_H
+
+#include "base/matrix.h"
+#include "formats/checkpoint.h"
+
+/* A gated MLP: down(silu(gate(x)) * up(x)). */
+struct mlp_weights {
+    struct matrix gate, up;             /* [I, D] */
+    struct matrix down;                 /* [D, I] */
+};
+
+struct attention_weights {
+    struct matrix q_proj;               /* [H * 2 * d, D]: head by head, query then gate */
+    struct matrix k_proj, v_proj;       /* [KV * d, D] */
+    struct matrix o_proj;               /* [D, H * d] */
+    struct matrix q_norm, k_norm;       /* [1, d], offsets from 1 */
+};
+
+struct delta_net_weights {
+    struct matrix in_proj_qkv;          /* [2 * HK * dk + HV * dv, D] */
+    struct matrix in_proj_z;            /* [HV * dv, D] */
+    struct matrix in_proj_a, in_proj_b; /* [HV, D] */
+    struct matrix conv1d;               /* [2 * HK * dk + HV * dv, linear_conv_kernel_dim] */
+    struct matrix A_log, dt_bias;       /* [1, HV] */
+    struct matrix norm;                 /* [1, dv], a plain factor */
+    struct matrix out_proj;             /* [D, HV * dv] */
+};
+
+struct layer_weights {
+    struct matrix input_layernorm, post_attention_layernorm;    /* [1, D], offsets from 1 */
+    struct attention_weights attention;     /* of FULL_ATTENTION layers   */
+    struct delta_net_weights delta_net;     /* of LINEAR_ATTENTION layers */
+    struct mlp_weights mlp;                 /* dense models               */
+    struct matrix router;                   /* [E, D], mlp.gate           */
+    struct mlp_weights shared_expert;
+    struct matrix shared_expert_gate;       /* [1, D]                     */
+    struct mlp_weights *experts;            /* owned [E]; NULL in dense models */
+};
+
+struct weights {
+    struct matrix embed_tokens;             /* [V, D] */
+    struct matrix norm;                     /* [1, D], offset from 1 */
+    struct matrix lm_head;                  /* [V, D]; the embedding when tied */
+    struct layer_weights *layers;           /* owned [num_hidden_layers] */
+    size_t parameters;                      /* elements of all views, a tied head once */
+    size_t bytes;                           /* stored bytes of all views, scales included */
+    size_t quantized_bytes;                 /* of these, in MXFP4 codes and scales */
+};
+
+bool weights_bind(struct weights *w, const struct checkpoint *ck, struct error *err);
+void weights_free(struct weights *w);
+
+/* Calls visit for every tensor that the weights are made of (packed and scale apart, a fused
+ * expert tensor once), in order of the tensor's name, until one call returns false; the result of
+ * the last call. */
+bool weights_visit_tensors(const struct checkpoint *ck, const struct weights *w,
+                           bool (*visit)(void *user, const struct tensor *t), void *user);
+
+/* SHA-256 that names what is evaluated: over config.json's digest and, for each tensor in name
+ * order, its name, dtype, shape and the SHA-256 of its bytes.  It does not depend on how tensors
+ * are spread over files.  Reads every weight once; tensors are hashed by n_threads in parallel. */
+bool weights_digest(struct digest *out, const struct checkpoint *ck, const struct weights *w,
+                    int n_threads, const struct progress *progress, struct error *err);
+
+/* Refuses a scale byte 255 (NaN in OCP MX 1.0) in any MXFP4 matrix of the layer (layer ==
+ * num_hidden_layers: embedding and head), naming file and tensor. */
+bool weights_check_scales(const struct checkpoint *ck, const struct weights *w, size_t layer,
+                          struct error *err);
+
+#endif

@@ -1,0 +1,38 @@
+/* tokenizer.h - tokenizer.json -> ids and back; equal to Hugging Face's `tokenizers`.
+ *
+ * Opaque; owns everything it holds; may be used by several threads at once. */
+#ifndef SURPRISAL_TOKENIZER_TOKENIZER_H
+#define SURPRISAL_TOKENIZER_TOKENIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+
+struct tokenizer;
+
+/* path: a tokenizer.json, or a folder that holds one.  Parts of the file that are not supported
+ * are refused by name. */
+struct tokenizer *tokenizer_open(const char *path, struct error *err);
+void tokenizer_close(struct tokenizer *t);
+
+/* The path of the tokenizer.json in use and the SHA-256 of its bytes (hexadecimal). */
+const char *tokenizer_path(const struct tokenizer *t);
+const char *tokenizer_sha256(const struct tokenizer *t);
+
+/* Number of ids: the largest id + 1. */
+size_t tokenizer_vocab_size(const struct tokenizer *t);
+/* The id of a token by its content as in the file (for special tokens their text), -1 if none. */
+int32_t tokenizer_token_id(const struct tokenizer *t, const char *content);
+
+/* text: n bytes of UTF-8 (may hold NUL).  *ids: [*n_ids], given (free).  No special tokens are
+ * added.  Invalid UTF-8 is an error that names the byte offset.  Linear time. */
+bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, int32_t **ids,
+                      size_t *n_ids, struct error *err);
+/* Appends the text to b; special tokens are kept.  An id without a token is an error. */
+bool tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n_ids,
+                      struct buffer *b, struct error *err);
+
+#endif
