@@ -1,0 +1,14 @@
+/* machine.h - what this process may use: processors and memory. */
+#ifndef SURPRISAL_BASE_MACHINE_H
+#define SURPRISAL_BASE_MACHINE_H
+
+#include <stddef.h>
+
+/* Processors this process may run on (its affinity mask). */
+int machine_processors(void);
+
+/* Bytes of memory that can be taken without pushing others out: MemAvailable of /proc/meminfo,
+ * less what a cgroup (v1 or v2) leaves.  0 when nothing is known. */
+size_t machine_free_memory(void);
+
+#endif

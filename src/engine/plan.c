@@ -1,0 +1,113 @@
+#include "engine/plan.h"
+
+#include <stdint.h>
+
+#include "model/head.h"
+#include "model/layer.h"
+
+#define LARGEST_TILE ((size_t)8192)
+#define LARGEST_HEAD ((size_t)4096)
+
+size_t plan_window_tokens(const struct engine_window *w)
+{
+    return w->end - w->begin - 1;
+}
+
+/* a * b + c, SIZE_MAX when it does not fit. */
+static size_t multiply_add(size_t a, size_t b, size_t c)
+{
+    size_t product, sum;
+    return size_product(&product, a, b) && size_sum(&sum, product, c) ? sum : SIZE_MAX;
+}
+
+size_t plan_scratch(const struct compute *cm, const struct weights *w, const struct plan *p,
+                    size_t n_tokens)
+{
+    struct arena measure = { 0 };
+    struct compute dry = *cm;
+    dry.arena = &measure;
+    /* One window stands for all: a tile of it is as large as any tile can be. */
+    const size_t start[] = { 0, n_tokens };
+    bool seen[2] = { false, false };            /* layers of one type are alike */
+    for (size_t i = 0; i < cm->config->num_hidden_layers; i++) {
+        enum layer_type type = cm->config->layer_types[i];
+        if (seen[type])
+            continue;
+        seen[type] = true;
+        struct layer_task task = {
+            .type = type, .weights = &w->layers[i], .tile_tokens = p->tile_tokens,
+            .batch = { .n_windows = 1, .n_tokens = n_tokens, .start = start,
+                       .longest = p->longest },
+        };
+        layer_forward(&dry, &task, NULL);
+    }
+    /* Beside the head's own scratch: hidden states, scores and targets. */
+    size_t D = cm->config->hidden_size;
+    arena_take(&measure, D, sizeof(float));
+    arena_take(&measure, p->head_rows, D * sizeof(float));
+    arena_take(&measure, p->head_rows, sizeof(struct head_score));
+    arena_take(&measure, p->head_rows, sizeof(struct engine_score));
+    arena_take(&measure, p->head_rows, sizeof(int32_t));
+    head_score_rows(&dry, NULL, NULL, NULL, p->head_rows, &w->lm_head, NULL);
+    return measure.peak;
+}
+
+size_t plan_bytes(const struct compute *cm, const struct weights *w, const struct plan *p,
+                  size_t n_tokens)
+{
+    const struct config *c = cm->config;
+    size_t per_token = c->hidden_size * sizeof(float)
+                     + c->num_experts_per_tok * (sizeof(int32_t) + sizeof(float));
+    return multiply_add(n_tokens, per_token, plan_scratch(cm, w, p, n_tokens));
+}
+
+/* The most tokens, up to `total`, that a pass can have within the budget. */
+static size_t tokens_that_fit(const struct compute *cm, const struct weights *w,
+                              const struct plan *p, size_t total, size_t memory_bytes)
+{
+    size_t fit = 0, step = total;
+    while (step > 0) {
+        if (fit + step <= total && plan_bytes(cm, w, p, fit + step) <= memory_bytes)
+            fit += step;
+        else
+            step /= 2;
+    }
+    return fit;
+}
+
+bool plan_make(struct plan *p, const struct compute *cm, const struct weights *w,
+               const struct engine_window *windows, size_t n_windows, size_t memory_bytes,
+               struct error *err)
+{
+    size_t total = 0, scored = 0;
+    *p = (struct plan){ .tile_tokens = LARGEST_TILE };
+    for (size_t i = 0; i < n_windows; i++) {
+        size_t n = plan_window_tokens(&windows[i]), targets = windows[i].end - windows[i].first;
+        p->longest = n > p->longest ? n : p->longest;
+        scored += targets;
+        if (!size_sum(&total, total, n))
+            return error_set(err, "%zu windows have too many tokens in all", n_windows);
+    }
+    p->head_rows = scored < LARGEST_HEAD ? scored : LARGEST_HEAD;
+    while (p->tile_tokens / 2 >= total && p->tile_tokens > DELTA_CHUNK)
+        p->tile_tokens /= 2;
+    /* Tiles may take a quarter of the budget: what they take, the residual stream cannot. */
+    size_t one = p->longest;
+    while (p->tile_tokens > DELTA_CHUNK && plan_bytes(cm, w, p, one) > memory_bytes / 4)
+        p->tile_tokens /= 2;
+    p->pass_tokens = tokens_that_fit(cm, w, p, total, memory_bytes);
+    if (p->pass_tokens < p->longest)
+        return error_set(err, "memory budget of %zu MB is too small: a window of %zu tokens needs "
+                         "%zu MB", memory_bytes >> 20, p->longest,
+                         (plan_bytes(cm, w, p, p->longest) >> 20) + 1);
+    return true;
+}
+
+size_t plan_pass_end(const struct plan *p, const struct engine_window *windows, size_t n_windows,
+                     size_t first)
+{
+    size_t tokens = 0, end = first;
+    while (end < n_windows && tokens + plan_window_tokens(&windows[end]) <= p->pass_tokens)
+        tokens += plan_window_tokens(&windows[end++]);
+    return end;
+}

@@ -1,0 +1,106 @@
+/* kernels.h - the inner loops: pointers and sizes in, numbers out.
+ *
+ * A set of kernels is a table of functions; model code calls through it and never sees an
+ * instruction set.  The scalar set is the definition: plain loops in the order of the formula,
+ * exponentials by libm.  Every other set is tested against it.  No kernel allocates, keeps
+ * state or starts threads; each may run in many threads at once.  Arrays in and out do not
+ * overlap unless said.  All results are f32, sums as stated. */
+#ifndef SURPRISAL_KERNELS_KERNELS_H
+#define SURPRISAL_KERNELS_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/matrix.h"
+
+/* C [m, n] = op(A) op(B), or C += with `accumulate`; ld*: floats from row to row as stored.
+ *   GEMM_NT: A [m, k], B [n, k]    GEMM_NN: A [m, k], B [k, n]    GEMM_TN: A [k, m], B [k, n] */
+enum gemm_form { GEMM_NT, GEMM_NN, GEMM_TN };
+
+struct gemm {
+    enum gemm_form form;
+    bool accumulate;
+    size_t m, n, k;
+    float *c;
+    size_t ldc;
+    const float *a;
+    size_t lda;
+    const float *b;
+    size_t ldb;
+};
+
+/* One head of the gated delta rule over n consecutive tokens of one sequence (Gated Delta
+ * Networks, arXiv 2412.06464, eq. 10; torch_recurrent_gated_delta_rule in transformers):
+ *
+ *     S *= decay_t;   e = beta_t (v_t - S^T k_t);   S += k_t e^T;   out_t = S^T q_t
+ *
+ * q and k are normalised already, q scaled by 1 / sqrt(dk).  State S [dk, dv] is carried in and
+ * out.  ld*: floats from one token to the next. */
+struct delta_rule {
+    size_t n, dk, dv;
+    const float *q, *k, *v;         /* [n, dk], [n, dk], [n, dv] */
+    size_t ldq, ldk, ldv;
+    const double *decay;            /* [n] in (0, 1] */
+    const float *beta;              /* [n] in (0, 1) */
+    size_t ld_scalar;               /* from token to token in decay and beta */
+    float *state;                   /* [dk, dv] */
+    float *out;                     /* [n, dv] */
+    size_t ldo;
+    float *scratch;                 /* delta_rule_scratch(dk, dv) floats */
+};
+
+/* Tokens that the chunked form takes at once.  Results depend on where chunks begin, so whoever
+ * cuts a sequence cuts it at multiples of this. */
+#define DELTA_CHUNK ((size_t)64)
+
+size_t delta_rule_scratch(size_t dk, size_t dv);
+
+struct kernels {
+    const char *isa;                /* as --isa names it */
+    void (*prepare)(void);          /* called when the set is chosen; may be NULL */
+
+    void (*gemm)(const struct gemm *g, const struct kernels *kn);
+
+    /* out [cols] = row `row` of w, exactly. */
+    void (*expand_row)(float *out, const struct matrix *w, size_t row);
+
+    /* out = x * rsqrt(mean(x^2) + eps) * weight over n values; the mean in double.  In place is
+     * fine. */
+    void (*rms_norm)(float *out, const float *x, const float *weight, size_t n, double eps);
+    /* x *= scale / sqrt(sum(x^2) + 1e-6), the sum in double. */
+    void (*l2_norm)(float *x, size_t n, double scale);
+
+    void (*silu)(float *x, size_t n);                                   /* x = x sigmoid(x)   */
+    void (*mul_silu)(float *x, const float *gate, size_t n);            /* x *= silu(gate)    */
+    void (*mul_sigmoid)(float *x, const float *gate, size_t n);         /* x *= sigmoid(gate) */
+    void (*add)(float *x, const float *y, size_t n);                    /* x += y             */
+    void (*add_scaled)(float *x, const float *y, float scale, size_t n);    /* x += scale y   */
+
+    float (*max)(const float *x, size_t n);                             /* n > 0              */
+    /* x = exp(x - shift); returns the sum in double.  x = -infinity gives 0. */
+    double (*exp_sum)(float *x, float shift, size_t n);
+    /* False when x holds a NaN or an infinity. */
+    bool (*all_finite)(const float *x, size_t n);
+
+    /* Depthwise causal convolution and SiLU of one token: out[c] = silu(sum_j weight[j][c]
+     * rows[j][c]), j from the oldest token to this one; a NULL row is zeros.  out may be
+     * rows[width - 1]. */
+    void (*conv_silu)(float *out, const float *const *rows, const float *weight, size_t width,
+                      size_t channels);
+
+    void (*delta_rule)(const struct delta_rule *d, const struct kernels *kn);
+};
+
+/* The set by name, or the best of this machine for NULL; an unknown name is an error that lists
+ * the names.  The result is constant and never freed. */
+const struct kernels *kernels_find(const char *isa, struct error *err);
+
+/* ---- the sets ---------------------------------------------------------- */
+
+extern const struct kernels kernels_scalar;     /* the definition */
+extern const struct kernels kernels_openblas;   /* products by OpenBLAS, loops for the compiler's
+                                                   vectoriser, exponentials by polynomial */
+
+#endif

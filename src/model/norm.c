@@ -1,0 +1,41 @@
+#include "model/norm.h"
+
+float *vector_take(const struct compute *cm, const struct matrix *w, float offset)
+{
+    float *v = arena_take(cm->arena, w->cols, sizeof *v);
+    if (!v)
+        return NULL;
+    cm->kernels->expand_row(v, w, 0);
+    for (size_t i = 0; i < w->cols; i++)
+        v[i] += offset;
+    return v;
+}
+
+void rms_norm_rows(const struct compute *cm, float *out, const float *x, size_t n,
+                   const float *weight)
+{
+    size_t D = cm->config->hidden_size;
+    if (!out)
+        return;
+#pragma omp parallel for num_threads(cm->n_threads) schedule(static)
+    for (size_t t = 0; t < n; t++)
+        cm->kernels->rms_norm(out + t * D, x + t * D, weight, D, cm->config->rms_norm_eps);
+}
+
+void residual_add(const struct compute *cm, float *x, const float *y, size_t n)
+{
+    size_t D = cm->config->hidden_size;
+#pragma omp parallel for num_threads(cm->n_threads) schedule(static)
+    for (size_t t = 0; t < n; t++)
+        cm->kernels->add(x + t * D, y + t * D, D);
+}
+
+size_t first_not_finite(const struct compute *cm, const float *x, size_t n)
+{
+    size_t D = cm->config->hidden_size, first = n;
+#pragma omp parallel for num_threads(cm->n_threads) schedule(static) reduction(min : first)
+    for (size_t t = 0; t < n; t++)
+        if (!cm->kernels->all_finite(x + t * D, D))
+            first = t < first ? t : first;
+    return first;
+}

@@ -1,0 +1,29 @@
+#include "model/rope.h"
+
+#include <math.h>
+
+void rope_frequencies(double *frequency, size_t rotary_dim, double theta)
+{
+    for (size_t i = 0; i < rotary_dim / 2; i++)
+        frequency[i] = pow(theta, -2.0 * (double)i / (double)rotary_dim);
+}
+
+void rope_angles(float *cosine, float *sine, const double *frequency, size_t rotary_dim,
+                 size_t position)
+{
+    for (size_t i = 0; i < rotary_dim / 2; i++) {
+        double angle = (double)position * frequency[i];
+        cosine[i] = (float)cos(angle);
+        sine[i] = (float)sin(angle);
+    }
+}
+
+void rope_apply(float *head, const float *cosine, const float *sine, size_t rotary_dim)
+{
+    size_t half = rotary_dim / 2;
+    for (size_t i = 0; i < half; i++) {
+        float a = head[i], b = head[i + half];
+        head[i] = a * cosine[i] - b * sine[i];
+        head[i + half] = b * cosine[i] + a * sine[i];
+    }
+}

@@ -1,0 +1,20 @@
+/* rope.h - rotary position embedding on the first rotary_dim channels of a head.
+ *
+ * Channels i and i + rotary_dim / 2 turn together by the angle position / theta^(2i / rotary_dim).
+ * (For text the three position components of mrope are equal, so its interleaved sections make no
+ * difference.)  Angles, sines and cosines are computed in double: at position 200,000 an f32
+ * angle would be off by 0.01. */
+#ifndef SURPRISAL_MODEL_ROPE_H
+#define SURPRISAL_MODEL_ROPE_H
+
+#include <stddef.h>
+
+/* frequency [rotary_dim / 2]: theta^(-2i / rotary_dim). */
+void rope_frequencies(double *frequency, size_t rotary_dim, double theta);
+/* cosine, sine: [rotary_dim / 2] at one position. */
+void rope_angles(float *cosine, float *sine, const double *frequency, size_t rotary_dim,
+                 size_t position);
+/* Turns one head in place. */
+void rope_apply(float *head, const float *cosine, const float *sine, size_t rotary_dim);
+
+#endif

@@ -1,0 +1,120 @@
+/* Gated attention against the formula in double, whole windows and pieces. */
+#include "model/attention.h"
+
+#include <math.h>
+
+#include "tests/check.h"
+#include "tests/unit/model/model_fixture.h"
+
+static void norm(double *x, const struct matrix *w, size_t d, double eps)
+{
+    double sum = 0;
+    for (size_t i = 0; i < d; i++)
+        sum += x[i] * x[i];
+    for (size_t i = 0; i < d; i++)
+        x[i] *= (1 + (double)matrix_at(w, 0, i)) / sqrt(sum / (double)d + eps);
+}
+
+static void turn(double *x, const struct config *c, size_t position)
+{
+    size_t half = c->rotary_dim / 2;
+    for (size_t i = 0; i < half; i++) {
+        double angle = (double)position / pow(c->rope_theta, 2.0 * (double)i / (double)c->rotary_dim);
+        double a = x[i], b = x[i + half];
+        x[i] = a * cos(angle) - b * sin(angle);
+        x[i + half] = b * cos(angle) + a * sin(angle);
+    }
+}
+
+/* One window of T tokens, h [T, D] -> out [T, D]. */
+static void truth(double *out, const struct config *c, const struct attention_weights *w,
+                  const float *h, size_t T)
+{
+    size_t D = c->hidden_size, H = c->num_attention_heads, KV = c->num_key_value_heads, d = c->head_dim;
+    double *q = malloc(T * H * 2 * d * sizeof *q), *k = malloc(T * KV * d * sizeof *k);
+    double *v = malloc(T * KV * d * sizeof *v), *mixed = malloc(H * d * sizeof *mixed);
+    double *x = malloc(D * sizeof *x), *p = malloc(T * sizeof *p);
+    for (size_t t = 0; t < T; t++) {
+        for (size_t i = 0; i < D; i++)
+            x[i] = (double)h[t * D + i];
+        matrix_times(q + t * H * 2 * d, &w->q_proj, x);
+        matrix_times(k + t * KV * d, &w->k_proj, x);
+        matrix_times(v + t * KV * d, &w->v_proj, x);
+        for (size_t g = 0; g < H; g++) {
+            norm(q + (t * H + g) * 2 * d, &w->q_norm, d, c->rms_norm_eps);
+            turn(q + (t * H + g) * 2 * d, c, t);
+        }
+        for (size_t g = 0; g < KV; g++) {
+            norm(k + (t * KV + g) * d, &w->k_norm, d, c->rms_norm_eps);
+            turn(k + (t * KV + g) * d, c, t);
+        }
+        for (size_t g = 0; g < H; g++) {
+            const double *query = q + (t * H + g) * 2 * d;
+            double sum = 0;
+            for (size_t s = 0; s <= t; s++) {
+                double score = 0;
+                for (size_t i = 0; i < d; i++)
+                    score += query[i] * k[(s * KV + g / (H / KV)) * d + i];
+                sum += p[s] = exp(score / sqrt((double)d));
+            }
+            for (size_t i = 0; i < d; i++) {
+                double value = 0;
+                for (size_t s = 0; s <= t; s++)
+                    value += p[s] / sum * v[(s * KV + g / (H / KV)) * d + i];
+                mixed[g * d + i] = value / (1 + exp(-query[d + i]));
+            }
+        }
+        matrix_times(out + t * D, &w->o_proj, mixed);
+    }
+    free(q), free(k), free(v), free(mixed), free(x), free(p);
+}
+
+int main(void)
+{
+    static const struct { const char *name; size_t H, KV, d, rotary, n, lengths[3], tile; } cases[] = {
+        { "grouped queries",             4, 2, 16, 4,  2, { 70, 33 },     128 },
+        { "one KV head for all",         8, 1, 8,  8,  3, { 1, 2, 40 },   64  },
+        { "as many KV heads as queries", 3, 3, 12, 6,  1, { 131 },        192 },
+        { "pieces of a long window",     4, 2, 16, 4,  2, { 300, 20 },    64  },
+        { "a key block and one",         2, 1, 20, 10, 1, { 129 },        256 },
+    };
+    struct random r = { 11 };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t D = 24, H = cases[i].H, KV = cases[i].KV, d = cases[i].d;
+        struct config c = { .hidden_size = D, .num_attention_heads = H, .num_key_value_heads = KV,
+                            .head_dim = d, .rotary_dim = cases[i].rotary, .rope_theta = 1e4,
+                            .rms_norm_eps = 1e-6 };
+        struct attention_weights w = {
+            random_matrix(&r, H * 2 * d, D, 0.3f), random_matrix(&r, KV * d, D, 0.3f),
+            random_matrix(&r, KV * d, D, 0.3f), random_matrix(&r, D, H * d, 0.3f),
+            random_matrix(&r, 1, d, 0.3f), random_matrix(&r, 1, d, 0.3f) };
+        struct batch b = batch_of(cases[i].lengths, cases[i].n);
+        struct matrix h = random_matrix(&r, b.n_tokens, D, 1);
+        float *out = malloc(b.n_tokens * D * sizeof *out);
+        double *expected = malloc(b.n_tokens * D * sizeof *expected), error = 0;
+        struct arena arena = test_arena();
+        for (size_t s = 0; s < 2; s++) {
+            struct compute cm = { &c, s ? &kernels_openblas : &kernels_scalar, 2, &arena };
+            struct attention_state *state = attention_state_take(&cm, b.n_tokens);
+            struct tile t = { 0 };
+            while (tile_next(&t, &b, cases[i].tile))
+                attention_forward(&cm, out + t.row * D, (const float *)h.data + t.row * D, &w, &t,
+                                  state);
+            for (size_t n = 0; n < b.n_windows; n++)
+                truth(expected + b.start[n] * D, &c, &w, (const float *)h.data + b.start[n] * D,
+                      b.start[n + 1] - b.start[n]);
+            for (size_t j = 0; j < b.n_tokens * D; j++)
+                error = fmax(error, fabs((double)out[j] - expected[j]));
+            arena.used = 0;
+        }
+        /* Outputs are of size 1; each is two f32 sums of some tens of products. */
+        check(error < 3e-6, cases[i].name, "off by %.1e", error);
+        const struct matrix *all[] = { &w.q_proj, &w.k_proj, &w.v_proj, &w.o_proj, &w.q_norm,
+                                       &w.k_norm, &h };
+        for (size_t j = 0; j < sizeof all / sizeof *all; j++)
+            free((void *)(uintptr_t)all[j]->data);
+        free(out), free(expected), free((void *)(uintptr_t)b.start);
+        arena_free(&arena);
+    }
+    return check_done();
+}

@@ -1,0 +1,146 @@
+/* Routing by hand, and the grouped experts against a loop over tokens in double. */
+#include "model/moe.h"
+
+#include <math.h>
+
+#include "tests/check.h"
+#include "tests/unit/model/model_fixture.h"
+
+static void test_route(void)
+{
+    static const struct { const char *name; float logits[4]; size_t k; int32_t chosen[4]; double weight[4]; }
+    cases[] = {
+        { "by falling weight",              { 0, 2, 1, -1 }, 2, { 1, 2 }, { 0.731058578630, 0.268941421370 } },
+        { "top 1 has weight one",           { 0, 2, 1, -1 }, 1, { 1 },    { 1 } },
+        { "the lower index among equals",   { 1, 3, 3, 3 },  2, { 1, 2 }, { 0.5, 0.5 } },
+        { "large logits do not overflow",   { 3e38f, -3e38f, 0, 3e38f }, 2, { 0, 3 }, { 0.5, 0.5 } },
+        { "all of them",                    { 0, 0, 0, 0 },  4, { 0, 1, 2, 3 }, { 0.25, 0.25, 0.25, 0.25 } },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int32_t expert[4];
+        float weight[4];
+        double scratch[4];
+        moe_route(expert, weight, scratch, cases[i].logits, 4, cases[i].k);
+        bool ok = true;
+        for (size_t s = 0; s < cases[i].k; s++)
+            ok = ok && expert[s] == cases[i].chosen[s]
+              && fabs((double)weight[s] - cases[i].weight[s]) < 1e-7;
+        check(ok, cases[i].name, "chose %d with %g first", (int)expert[0], (double)weight[0]);
+    }
+    float weight[4];
+    int32_t expert[4];
+    double scratch[4];
+    moe_route(expert, weight, scratch, (const float[]){ 1, 2, NAN, 0 }, 4, 2);
+    check(isnan(weight[0]) && isnan(weight[1]), "a NaN of an expert not chosen is not lost",
+          "weights %g, %g", (double)weight[0], (double)weight[1]);
+}
+
+static void mlp_truth(double *y, const struct mlp_weights *w, const double *x)
+{
+    double *gate = malloc(w->gate.rows * sizeof *gate), *up = malloc(w->up.rows * sizeof *up);
+    matrix_times(gate, &w->gate, x);
+    matrix_times(up, &w->up, x);
+    for (size_t i = 0; i < w->gate.rows; i++)
+        up[i] *= gate[i] / (1 + exp(-gate[i]));
+    matrix_times(y, &w->down, up);
+    free(gate), free(up);
+}
+
+static struct mlp_weights random_mlp(struct random *r, size_t D, size_t I)
+{
+    return (struct mlp_weights){ random_matrix(r, I, D, 0.3f), random_matrix(r, I, D, 0.3f),
+                                 random_matrix(r, D, I, 0.3f) };
+}
+
+static void free_mlp(struct mlp_weights *w)
+{
+    free((void *)(uintptr_t)w->gate.data);
+    free((void *)(uintptr_t)w->up.data);
+    free((void *)(uintptr_t)w->down.data);
+}
+
+static bool go_on(void *user, size_t expert)
+{
+    size_t *calls = user;
+    (void)expert;
+    ++*calls;
+    return true;
+}
+
+static bool stop(void *user, size_t expert)
+{
+    (void)user;
+    return expert < 2;
+}
+
+static void test_experts(void)
+{
+    enum { D = 20, I = 12, SHARED = 9, E = 7, K = 3, N = 600 };
+    struct random r = { 5 };
+    struct config c = { .hidden_size = D, .moe_intermediate_size = I, .num_experts = E,
+                        .num_experts_per_tok = K, .shared_expert_intermediate_size = SHARED,
+                        .rms_norm_eps = 1e-6 };
+    struct mlp_weights experts[E];
+    for (size_t e = 0; e < E; e++)
+        experts[e] = random_mlp(&r, D, I);
+    struct layer_weights w = { .router = random_matrix(&r, E, D, 1), .experts = experts,
+                               .shared_expert = random_mlp(&r, D, SHARED),
+                               .shared_expert_gate = random_matrix(&r, 1, D, 0.5f) };
+    struct matrix x = random_matrix(&r, N, D, 1), norm = random_matrix(&r, 1, D, 0.2f);
+    static float h[N * D], out[N * D], weight[N * K];
+    static int32_t chosen[N * K];
+    double error = 0;
+    size_t calls = 0;
+    struct arena arena = test_arena();
+    struct routing routing = { chosen, weight };
+    bool stopped = false;
+    for (size_t s = 0; s < 2; s++) {
+        struct compute cm = { &c, s ? &kernels_openblas : &kernels_scalar, 2, &arena };
+        for (size_t t = 0; t < N; t++)
+            cm.kernels->rms_norm(h + t * D, (const float *)x.data + t * D,
+                                 (const float *)norm.data, D, c.rms_norm_eps);
+        moe_begin(&cm, out, h, 256, &w, &routing, 0);       /* in two tiles */
+        moe_begin(&cm, out + 256 * D, h + 256 * D, N - 256, &w, &routing, 256);
+        moe_experts(&cm, out, (const float *)x.data, (const float *)norm.data, N, &w, &routing,
+                    go_on, &calls);
+        for (size_t t = 0; t < N; t++) {
+            double hx[D], y[D], sum[D], gate, logits[E], total = 0;
+            for (size_t i = 0; i < D; i++)
+                hx[i] = (double)h[t * D + i];
+            mlp_truth(sum, &w.shared_expert, hx);
+            matrix_times(&gate, &w.shared_expert_gate, hx);
+            for (size_t i = 0; i < D; i++)
+                sum[i] /= 1 + exp(-gate);
+            matrix_times(logits, &w.router, hx);
+            for (size_t slot = 0; slot < K; slot++)
+                total += exp(logits[chosen[t * K + slot]]);
+            for (size_t slot = 0; slot < K; slot++) {
+                int32_t e = chosen[t * K + slot];
+                mlp_truth(y, &experts[e], hx);
+                for (size_t i = 0; i < D; i++)
+                    sum[i] += exp(logits[e]) / total * y[i];
+            }
+            for (size_t i = 0; i < D; i++)
+                error = fmax(error, fabs(sum[i] - (double)out[t * D + i]));
+        }
+        stopped = !moe_experts(&cm, out, (const float *)x.data, (const float *)norm.data, N, &w,
+                               &routing, stop, NULL);
+    }
+    check(error < 3e-6, "grouped experts and shared expert", "off by %.1e", error);
+    check(calls == 2 * E, "progress once an expert", "%zu calls", calls);
+    check(stopped, "experts stop when asked", "went on");
+    for (size_t e = 0; e < E; e++)
+        free_mlp(&experts[e]);
+    free_mlp(&w.shared_expert);
+    const struct matrix *all[] = { &w.router, &w.shared_expert_gate, &x, &norm };
+    for (size_t j = 0; j < sizeof all / sizeof *all; j++)
+        free((void *)(uintptr_t)all[j]->data);
+    arena_free(&arena);
+}
+
+int main(void)
+{
+    test_route();
+    test_experts();
+    return check_done();
+}
