@@ -26,11 +26,15 @@ SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=address$(comma)undefined -fno-sani
 
 LIBRARY_SOURCES := $(wildcard src/base/*.c src/formats/*.c src/tokenizer/*.c src/kernels/*.c \
                      src/model/*.c src/engine/*.c eval/*.c)
+# Instruction sets of other processors stay out.  rows.c is compiled once for each.
+X86_64   := $(findstring x86_64,$(shell $(CC) -dumpmachine))
+ROW_SETS := baseline $(if $(X86_64),avx2 avx512)
+LIBRARY_SOURCES := $(filter-out src/kernels/rows.c $(if $(X86_64),,src/kernels/avx%.c),$(LIBRARY_SOURCES))
 CLI_SOURCES     := $(wildcard src/cli/*.c)
 TEST_SOURCES    := $(wildcard tests/unit/*/test_*.c)
 
 object = $(patsubst %.c,$(BUILD)/%.o,$(1))
-LIBRARY_OBJECTS := $(call object,$(LIBRARY_SOURCES))
+LIBRARY_OBJECTS := $(call object,$(LIBRARY_SOURCES)) $(ROW_SETS:%=$(BUILD)/src/kernels/rows_%.o)
 CLI_OBJECTS     := $(call object,$(CLI_SOURCES))
 TEST_PROGRAMS   := $(patsubst %.c,$(BUILD)/%,$(TEST_SOURCES))
 
@@ -51,8 +55,15 @@ $(BUILD)/%.o: %.c Makefile | packages
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_CFLAGS) -c -o $@ $<
 
-# Kernels: vectorised by the compiler where that cannot change a result.
-$(BUILD)/src/kernels/%.o: KERNEL_CFLAGS = -O3 -fno-math-errno -fno-trapping-math
+# Kernels: vectorised by the compiler where that cannot change a result; files of an instruction
+# set get its flags, and run only where kernels.c found it.
+$(BUILD)/src/kernels/%.o: KERNEL_CFLAGS = -O3 -fno-math-errno -fno-trapping-math $(ISA_CFLAGS)
+$(BUILD)/src/kernels/avx2.o $(BUILD)/src/kernels/rows_avx2.o: ISA_CFLAGS = -mavx2 -mfma
+$(BUILD)/src/kernels/avx512.o $(BUILD)/src/kernels/rows_avx512.o: \
+    ISA_CFLAGS = -mavx512f -mavx512dq -mfma -mprefer-vector-width=512
+$(BUILD)/src/kernels/rows_%.o: src/kernels/rows.c Makefile | packages
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_CFLAGS) -DROW_KERNELS=row_kernels_$* -c -o $@ $<
 
 # Unit tests see the internals: they link the objects, not the library.
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIBRARY_OBJECTS)

@@ -200,7 +200,7 @@ static size_t gather(struct pass *p, struct head_block *b, struct cursor *at, co
         for (; n < max_rows && at->target < w->end; at->target++, n++) {
             size_t row = p->batch.start[at->window - p->batch.first_window]
                        + (at->target - 1 - w->begin);
-            p->e->kernels->rms_norm(b->hidden + n * D, p->x + row * D, b->norm, D,
+            p->e->kernels->rows->rms_norm(b->hidden + n * D, p->x + row * D, b->norm, D,
                                     p->e->ck->config.rms_norm_eps);
             b->targets[n] = ids[at->target];
         }

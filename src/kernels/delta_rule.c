@@ -1,12 +1,21 @@
 #include "kernels/delta_rule.h"
 
-size_t delta_rule_scratch(size_t dk, size_t dv)
+#define C DELTA_CHUNK
+
+static size_t larger(size_t a, size_t b)
 {
-    /* chunked: k . k and q . k [C, C], e [C, dv], k by remaining decay [C, dk] */
-    return 2 * DELTA_CHUNK * DELTA_CHUNK + DELTA_CHUNK * (dv + dk);
+    return a > b ? a : b;
 }
 
-void delta_rule_sequential(const struct delta_rule *d, const struct kernels *kn)
+size_t delta_rule_scratch(const struct kernels *kn, size_t dk, size_t dv)
+{
+    /* chunked: see struct chunk */
+    size_t packed = larger(kn->packed_floats(kn, C, dk),
+                           larger(kn->packed_floats(kn, dv, dk), kn->packed_floats(kn, dv, C)));
+    return 2 * C * C + C * (dv + dk) + packed + kn->scratch_floats(kn);
+}
+
+void delta_rule_sequential(const struct kernels *kn, const struct delta_rule *d)
 {
     (void)kn;
     float *e = d->scratch;
@@ -38,7 +47,7 @@ void delta_rule_sequential(const struct delta_rule *d, const struct kernels *kn)
 /* ---- chunked ------------------------------------------------------------ */
 
 struct chunk {
-    size_t n;                       /* tokens, at most DELTA_CHUNK */
+    size_t n;                       /* tokens, at most C */
     const float *q, *k, *v;
     const double *decay;
     const float *beta;
@@ -46,18 +55,19 @@ struct chunk {
     float *kk, *qk;                 /* [C, C] */
     float *e;                       /* [C, dv] */
     float *k_left;                  /* [C, dk]: k_i by the decays after i */
-    double from_start[DELTA_CHUNK]; /* G_t */
+    float *packed, *scratch;        /* of the products */
+    double from_start[C];           /* G_t */
 };
 
 /* kk and qk become the coefficients G_t / G_i (k_t . k_i) for i < t and G_t / G_i (q_t . k_i)
  * for i <= t; qk is 0 above its diagonal.  Fills from_start and k_left. */
 static void apply_decays(struct chunk *c, const struct delta_rule *d)
 {
-    double quotient[DELTA_CHUNK];               /* G_t / G_i of the current t */
+    double quotient[C];               /* G_t / G_i of the current t */
     double product = 1;
     for (size_t t = 0; t < c->n; t++) {
         double decay = c->decay[t * d->ld_scalar];
-        float *kk = c->kk + t * DELTA_CHUNK, *qk = c->qk + t * DELTA_CHUNK;
+        float *kk = c->kk + t * C, *qk = c->qk + t * C;
         product *= decay;
         c->from_start[t] = product;
         for (size_t i = 0; i < t; i++) {
@@ -80,12 +90,12 @@ static void solve_corrections(struct chunk *c, const struct delta_rule *d,
 {
     for (size_t t = 0; t < c->n; t++) {
         float *e = c->e + t * d->dv;
-        const float *v = c->v + t * d->ldv, *kk = c->kk + t * DELTA_CHUNK;
+        const float *v = c->v + t * d->ldv, *kk = c->kk + t * C;
         float start = (float)c->from_start[t], beta = c->beta[t * d->ld_scalar];
         for (size_t j = 0; j < d->dv; j++)
             e[j] = v[j] - start * e[j];
         for (size_t i = 0; i < t; i++)
-            kn->add_scaled(e, c->e + i * d->dv, -kk[i], d->dv);
+            kn->rows->add_scaled(e, c->e + i * d->dv, -kk[i], d->dv);
         for (size_t j = 0; j < d->dv; j++)
             e[j] *= beta;
     }
@@ -99,32 +109,49 @@ static void scale_rows(float *x, size_t ld, const double *by, size_t by_step, si
             x[i * ld + j] *= (float)by[i * by_step];
 }
 
-static void chunk_step(struct chunk *c, const struct delta_rule *d, const struct kernels *kn)
+static void multiply(const struct chunk *c, const struct kernels *kn, float *out, size_t ldc,
+                     const float *a, size_t step_m, size_t step_k, const struct operand *b,
+                     size_t m, bool accumulate)
 {
-    size_t n = c->n, dk = d->dk, dv = d->dv, C = DELTA_CHUNK;
-    kn->gemm(&(struct gemm){ GEMM_NT, false, n, n, dk, c->kk, C, c->k, d->ldk, c->k, d->ldk }, kn);
-    kn->gemm(&(struct gemm){ GEMM_NT, false, n, n, dk, c->qk, C, c->q, d->ldq, c->k, d->ldk }, kn);
-    apply_decays(c, d);
-    kn->gemm(&(struct gemm){ GEMM_NN, false, n, dv, dk, c->e, dv, c->k, d->ldk, d->state, dv }, kn);
-    solve_corrections(c, d, kn);
-
-    kn->gemm(&(struct gemm){ GEMM_NN, false, n, dv, dk, c->out, d->ldo, c->q, d->ldq, d->state, dv },
-             kn);
-    scale_rows(c->out, d->ldo, c->from_start, 1, n, dv);
-    kn->gemm(&(struct gemm){ GEMM_NN, true, n, dv, n, c->out, d->ldo, c->qk, C, c->e, dv }, kn);
-
-    scale_rows(d->state, dv, &c->from_start[n - 1], 0, dk, dv);
-    kn->gemm(&(struct gemm){ GEMM_TN, true, dk, dv, n, d->state, dv, c->k_left, dk, c->e, dv }, kn);
+    kn->multiply(kn, &(struct product){ .c = out, .ldc = ldc, .a = a, .step_m = step_m,
+                                        .step_k = step_k, .packed = c->packed, .m = m, .n = b->n,
+                                        .k = b->k, .accumulate = accumulate,
+                                        .scratch = c->scratch });
 }
 
-void delta_rule_chunked(const struct delta_rule *d, const struct kernels *kn)
+static void chunk_step(struct chunk *c, const struct delta_rule *d, const struct kernels *kn)
+{
+    size_t n = c->n, dk = d->dk, dv = d->dv;
+    const struct operand keys = { c->k, 1, d->ldk, n, dk };     /* k^T */
+    kn->pack(kn, c->packed, &keys, 0, n);
+    multiply(c, kn, c->kk, C, c->k, d->ldk, 1, &keys, n, false);
+    multiply(c, kn, c->qk, C, c->q, d->ldq, 1, &keys, n, false);
+    apply_decays(c, d);
+
+    const struct operand state = { d->state, dv, 1, dv, dk };
+    kn->pack(kn, c->packed, &state, 0, dv);
+    multiply(c, kn, c->e, dv, c->k, d->ldk, 1, &state, n, false);
+    multiply(c, kn, c->out, d->ldo, c->q, d->ldq, 1, &state, n, false);
+    scale_rows(c->out, d->ldo, c->from_start, 1, n, dv);
+    solve_corrections(c, d, kn);
+
+    const struct operand corrections = { c->e, dv, 1, dv, n };
+    kn->pack(kn, c->packed, &corrections, 0, dv);
+    multiply(c, kn, c->out, d->ldo, c->qk, C, 1, &corrections, n, true);
+    scale_rows(d->state, dv, &c->from_start[n - 1], 0, dk, dv);
+    multiply(c, kn, d->state, dv, c->k_left, 1, dk, &corrections, dk, true);
+}
+
+void delta_rule_chunked(const struct kernels *kn, const struct delta_rule *d)
 {
     struct chunk c = { .kk = d->scratch };
-    c.qk = c.kk + DELTA_CHUNK * DELTA_CHUNK;
-    c.e = c.qk + DELTA_CHUNK * DELTA_CHUNK;
-    c.k_left = c.e + DELTA_CHUNK * d->dv;
-    for (size_t t = 0; t < d->n; t += DELTA_CHUNK) {
-        c.n = d->n - t < DELTA_CHUNK ? d->n - t : DELTA_CHUNK;
+    c.qk = c.kk + C * C;
+    c.e = c.qk + C * C;
+    c.k_left = c.e + C * d->dv;
+    c.scratch = c.k_left + C * d->dk;
+    c.packed = c.scratch + kn->scratch_floats(kn);
+    for (size_t t = 0; t < d->n; t += C) {
+        c.n = d->n - t < C ? d->n - t : C;
         c.q = d->q + t * d->ldq;
         c.k = d->k + t * d->ldk;
         c.v = d->v + t * d->ldv;

@@ -17,8 +17,8 @@
 
 #include "kernels/kernels.h"
 
-void delta_rule_sequential(const struct delta_rule *d, const struct kernels *kn);
-/* Products through kn->gemm. */
-void delta_rule_chunked(const struct delta_rule *d, const struct kernels *kn);
+void delta_rule_sequential(const struct kernels *kn, const struct delta_rule *d);
+/* Products through kn. */
+void delta_rule_chunked(const struct kernels *kn, const struct delta_rule *d);
 
 #endif

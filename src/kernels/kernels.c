@@ -3,26 +3,51 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct kernels *const isa_table[] = {      /* slowest first; the last is the best */
-    &kernels_scalar,
-    &kernels_openblas,
+enum cpu_feature { CPU_AVX2_FMA = 1, CPU_AVX512 = 2 };
+
+static unsigned cpu_features(void)
+{
+    unsigned found = 0;
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        found |= CPU_AVX2_FMA;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
+        found |= CPU_AVX512;
+#endif
+    return found;
+}
+
+static const struct {
+    const struct kernels *set;
+    unsigned needs;                 /* cpu_feature bits, all required */
+} isa_table[] = {                   /* slowest first; the last usable one is the best */
+    { &kernels_scalar,   0            },
+    { &kernels_openblas, 0            },
+#ifdef __x86_64__
+    { &kernels_avx2,     CPU_AVX2_FMA },
+    { &kernels_avx512,   CPU_AVX512   },
+#endif
 };
 
 #define N_ISA (sizeof isa_table / sizeof *isa_table)
 
 static const struct kernels *find(const char *isa, struct error *err)
 {
-    if (!isa)
-        return isa_table[N_ISA - 1];
+    const struct kernels *best = NULL;
+    unsigned features = cpu_features();
     char names[128] = "";
     for (size_t i = 0; i < N_ISA; i++) {
-        if (strcmp(isa_table[i]->isa, isa) == 0)
-            return isa_table[i];
+        const struct kernels *set = isa_table[i].set;
+        bool usable = (isa_table[i].needs & ~features) == 0;
+        if (usable && (!isa || strcmp(set->isa, isa) == 0))
+            best = set;
         size_t used = strlen(names);
-        snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", isa_table[i]->isa);
+        if (usable)
+            snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", set->isa);
     }
-    error_set(err, "isa '%s' is unknown, expected one of: %s", isa, names);
-    return NULL;
+    if (!best)
+        error_set(err, "isa '%s' is unknown or not of this CPU, expected one of: %s", isa, names);
+    return best;
 }
 
 const struct kernels *kernels_find(const char *isa, struct error *err)

@@ -15,20 +15,27 @@
 #include "base/error.h"
 #include "base/matrix.h"
 
-/* C [m, n] = op(A) op(B), or C += with `accumulate`; ld*: floats from row to row as stored.
- *   GEMM_NT: A [m, k], B [n, k]    GEMM_NN: A [m, k], B [k, n]    GEMM_TN: A [k, m], B [k, n] */
-enum gemm_form { GEMM_NT, GEMM_NN, GEMM_TN };
-
-struct gemm {
-    enum gemm_form form;
-    bool accumulate;
-    size_t m, n, k;
+/* C [m, n] = A [m, k] B [k, n], or C += A B with `accumulate`.  B is packed beforehand, in the
+ * order that suits the kernel (kernels->pack), and shared by many products.  Element (i, p) of A
+ * is a[i * step_m + p * step_k], so A may stand transposed. */
+struct product {
     float *c;
-    size_t ldc;
+    size_t ldc;                     /* from row to row */
     const float *a;
-    size_t lda;
+    size_t step_m, step_k;          /* one of them is 1 */
+    const float *packed;
+    size_t m, n, k;
+    bool accumulate;
+    float *scratch;                 /* kernels->scratch_floats() floats */
+};
+
+/* What is to be packed: B [k, n], of which b is column `first` of the call: element (p, j) is
+ * b[p * step_k + (j - first) * step_n].  A weight W [n, k] whose product is x W^T has step_k 1 and
+ * step_n k. */
+struct operand {
     const float *b;
-    size_t ldb;
+    size_t step_k, step_n;          /* one of them is 1 */
+    size_t n, k;
 };
 
 /* One head of the gated delta rule over n consecutive tokens of one sequence (Gated Delta
@@ -48,24 +55,15 @@ struct delta_rule {
     float *state;                   /* [dk, dv] */
     float *out;                     /* [n, dv] */
     size_t ldo;
-    float *scratch;                 /* delta_rule_scratch(dk, dv) floats */
+    float *scratch;                 /* delta_rule_scratch(kernels, dk, dv) floats */
 };
 
 /* Tokens that the chunked form takes at once.  Results depend on where chunks begin, so whoever
  * cuts a sequence cuts it at multiples of this. */
 #define DELTA_CHUNK ((size_t)64)
 
-size_t delta_rule_scratch(size_t dk, size_t dv);
-
-struct kernels {
-    const char *isa;                /* as --isa names it */
-    void (*prepare)(void);          /* called when the set is chosen; may be NULL */
-
-    void (*gemm)(const struct gemm *g, const struct kernels *kn);
-
-    /* out [cols] = row `row` of w, exactly. */
-    void (*expand_row)(float *out, const struct matrix *w, size_t row);
-
+/* Element-wise work and sums over one row. */
+struct row_kernels {
     /* out = x * rsqrt(mean(x^2) + eps) * weight over n values; the mean in double.  In place is
      * fine. */
     void (*rms_norm)(float *out, const float *x, const float *weight, size_t n, double eps);
@@ -89,9 +87,36 @@ struct kernels {
      * rows[width - 1]. */
     void (*conv_silu)(float *out, const float *const *rows, const float *weight, size_t width,
                       size_t channels);
-
-    void (*delta_rule)(const struct delta_rule *d, const struct kernels *kn);
 };
+
+struct gemm_tile;
+
+struct kernels {
+    const char *isa;                /* as --isa names it */
+    void (*prepare)(void);          /* called when the set is chosen; may be NULL */
+
+    /* ---- products: see struct product ---- */
+    const struct gemm_tile *tile;   /* inner loop of our own product; NULL where BLAS does it */
+    size_t (*packed_floats)(const struct kernels *kn, size_t n, size_t k);
+    size_t (*scratch_floats)(const struct kernels *kn);
+    /* Packs columns [first, first + count) of B; for threads that share the work, first is a
+     * multiple of KERNEL_PANEL, and count too unless it reaches n. */
+    void (*pack)(const struct kernels *kn, float *packed, const struct operand *b, size_t first,
+                 size_t count);
+    void (*multiply)(const struct kernels *kn, const struct product *p);
+
+    /* out [cols] = row `row` of w, exactly. */
+    void (*expand_row)(float *out, const struct matrix *w, size_t row);
+
+    const struct row_kernels *rows;
+
+    void (*delta_rule)(const struct kernels *kn, const struct delta_rule *d);
+};
+
+#define KERNEL_PANEL ((size_t)32)       /* a multiple of every set's panel of columns */
+
+/* Floats of scratch for struct delta_rule. */
+size_t delta_rule_scratch(const struct kernels *kn, size_t dk, size_t dv);
 
 /* The set by name, or the best of this machine for NULL; an unknown name is an error that lists
  * the names.  The result is constant and never freed. */
@@ -102,5 +127,9 @@ const struct kernels *kernels_find(const char *isa, struct error *err);
 extern const struct kernels kernels_scalar;     /* the definition */
 extern const struct kernels kernels_openblas;   /* products by OpenBLAS, loops for the compiler's
                                                    vectoriser, exponentials by polynomial */
+#ifdef __x86_64__
+extern const struct kernels kernels_avx2;       /* AVX2 and FMA */
+extern const struct kernels kernels_avx512;     /* AVX-512 F and DQ */
+#endif
 
 #endif

@@ -4,24 +4,19 @@
 
 #include "kernels/delta_rule.h"
 #include "kernels/expand.h"
-#include "kernels/kernels.h"
+#include "kernels/gemm.h"
 
-static float at(const float *x, size_t ld, bool transposed, size_t row, size_t col)
-{
-    return transposed ? x[col * ld + row] : x[row * ld + col];
-}
+enum { TILE_ROWS = 4, TILE_COLS = 8 };
 
-static void gemm(const struct gemm *g, const struct kernels *kn)
+static void tile(float *c, size_t ldc, const float *a, const float *b, size_t k, size_t m,
+                 size_t n, bool accumulate)
 {
-    (void)kn;
-    for (size_t i = 0; i < g->m; i++)
-        for (size_t j = 0; j < g->n; j++) {
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
             float sum = 0;
-            for (size_t l = 0; l < g->k; l++)
-                sum += at(g->a, g->lda, g->form == GEMM_TN, i, l)
-                     * at(g->b, g->ldb, g->form == GEMM_NT, l, j);
-            float *c = &g->c[i * g->ldc + j];
-            *c = g->accumulate ? *c + sum : sum;
+            for (size_t p = 0; p < k; p++)
+                sum = fmaf(a[p * TILE_ROWS + i], b[p * TILE_COLS + j], sum);
+            c[i * ldc + j] = accumulate ? c[i * ldc + j] + sum : sum;
         }
 }
 
@@ -120,10 +115,7 @@ static void conv_silu(float *out, const float *const *rows, const float *weight,
     }
 }
 
-const struct kernels kernels_scalar = {
-    .isa = "scalar",
-    .gemm = gemm,
-    .expand_row = expand_row,
+static const struct row_kernels rows = {
     .rms_norm = rms_norm,
     .l2_norm = l2_norm,
     .silu = silu,
@@ -135,5 +127,16 @@ const struct kernels kernels_scalar = {
     .exp_sum = exp_sum,
     .all_finite = all_finite,
     .conv_silu = conv_silu,
+};
+
+const struct kernels kernels_scalar = {
+    .isa = "scalar",
+    .tile = &(const struct gemm_tile){ TILE_ROWS, TILE_COLS, tile, gemm_transpose },
+    .packed_floats = gemm_packed_floats,
+    .scratch_floats = gemm_scratch_floats,
+    .pack = gemm_pack,
+    .multiply = gemm_multiply,
+    .expand_row = expand_row,
+    .rows = &rows,
     .delta_rule = delta_rule_sequential,
 };

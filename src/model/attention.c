@@ -8,7 +8,9 @@
 #include "model/norm.h"
 #include "model/rope.h"
 
-#define QUERY_BLOCK ((size_t)64)
+/* Queries that meet a block of keys: all heads that share the KV head, for some tokens; so many
+ * that packing the keys is a small part. */
+#define QUERY_ROWS ((size_t)240)
 #define KEY_BLOCK ((size_t)128)
 
 struct attention_state {
@@ -26,18 +28,53 @@ struct attention_state *attention_state_take(const struct compute *cm, size_t to
     return s;
 }
 
-/* Scratch of one thread. */
+/* Scratch of one thread; rows are (token, head) pairs, token by token. */
 struct block {
-    float *score;                   /* [QUERY_BLOCK, KEY_BLOCK] */
-    float *value;                   /* [QUERY_BLOCK, d]: sum of exp(score - max) v so far */
-    float max[QUERY_BLOCK];
-    double sum[QUERY_BLOCK];        /* of exp(score - max) so far */
+    float *query;                   /* [rows, d] */
+    float *score;                   /* [rows, KEY_BLOCK] */
+    float *value;                   /* [rows, d]: sum of exp(score - max) v so far */
+    float *max;                     /* [rows] */
+    double *sum;                    /* [rows]: of exp(score - max) so far */
+    float *packed, *scratch;        /* of the products */
 };
 
-/* Scores of query i against `keys` keys from `key` on -> exp(score - max), masked, with the sum
- * and the values so far rescaled when the maximum grows. */
-static void softmax_row(const struct compute *cm, struct block *b, size_t i, size_t position,
-                        size_t key, size_t keys)
+/* Heads that share one KV head, and the tokens a block has of each. */
+static size_t group_size(const struct config *c)
+{
+    return c->num_attention_heads / c->num_key_value_heads;
+}
+
+static size_t tokens_of_block(const struct config *c)
+{
+    return QUERY_ROWS > group_size(c) ? QUERY_ROWS / group_size(c) : 1;
+}
+
+static struct block *blocks_take(const struct compute *cm)
+{
+    const struct kernels *kn = cm->kernels;
+    size_t d = cm->config->head_dim, rows = tokens_of_block(cm->config) * group_size(cm->config);
+    size_t keys = kn->packed_floats(kn, KEY_BLOCK, d), values = kn->packed_floats(kn, d, KEY_BLOCK);
+    struct block *blocks = arena_take(cm->arena, (size_t)cm->n_threads, sizeof *blocks);
+    for (int i = 0; i < cm->n_threads; i++) {
+        struct block b = {
+            .query = arena_take(cm->arena, rows, d * sizeof *b.query),
+            .score = arena_take(cm->arena, rows, KEY_BLOCK * sizeof *b.score),
+            .value = arena_take(cm->arena, rows, d * sizeof *b.value),
+            .max = arena_take(cm->arena, rows, sizeof *b.max),
+            .sum = arena_take(cm->arena, rows, sizeof *b.sum),
+            .packed = arena_take(cm->arena, keys > values ? keys : values, sizeof *b.packed),
+            .scratch = arena_take(cm->arena, kn->scratch_floats(kn), sizeof *b.scratch),
+        };
+        if (blocks)
+            blocks[i] = b;
+    }
+    return blocks;
+}
+
+/* Scores of row i, at `position` of its window, against keys [key, key + keys) -> exp(score -
+ * max), masked; the sum and the values so far are rescaled when the maximum grows. */
+static void softmax_row(const struct compute *cm, const struct block *b, size_t i,
+                        size_t position, size_t key, size_t keys)
 {
     float *score = b->score + i * KEY_BLOCK;
     size_t d = cm->config->head_dim;
@@ -47,7 +84,7 @@ static void softmax_row(const struct compute *cm, struct block *b, size_t i, siz
         score[j] = 0;
     if (seen == 0)
         return;
-    float max = cm->kernels->max(score, seen);
+    float max = cm->kernels->rows->max(score, seen);
     if (max > b->max[i]) {
         float rescale = expf(b->max[i] - max);
         b->sum[i] *= (double)rescale;
@@ -56,32 +93,33 @@ static void softmax_row(const struct compute *cm, struct block *b, size_t i, siz
         b->max[i] = max;
     }
     /* A NaN that the maximum passed over reaches the sum, so it is not lost. */
-    b->sum[i] += cm->kernels->exp_sum(score, b->max[i], seen);
+    b->sum[i] += cm->kernels->rows->exp_sum(score, b->max[i], seen);
 }
 
-/* One head's queries [first, first + n) of a window against all keys up to themselves.
- * q: n rows ldq apart; k, v: the head's columns of the whole window, rows ldkv apart.  The result
- * goes to b->value. */
-static void attend(const struct compute *cm, struct block *b, const float *q, size_t ldq,
-                   const float *k, const float *v, size_t ldkv, size_t first, size_t n)
+/* The queries of n tokens from `first` on against all keys up to themselves.  k, v: the KV head's
+ * columns of the whole window, rows ldkv apart.  The result goes to b->value. */
+static void attend(const struct compute *cm, const struct block *b, const float *k,
+                   const float *v, size_t ldkv, size_t first, size_t n)
 {
     const struct kernels *kn = cm->kernels;
-    size_t d = cm->config->head_dim;
-    for (size_t i = 0; i < n; i++) {
+    size_t d = cm->config->head_dim, group = group_size(cm->config), rows = n * group;
+    for (size_t i = 0; i < rows; i++) {
         b->max[i] = -INFINITY;
         b->sum[i] = 0;
     }
-    memset(b->value, 0, n * d * sizeof *b->value);
+    memset(b->value, 0, rows * d * sizeof *b->value);
     for (size_t key = 0; key < first + n; key += KEY_BLOCK) {
         size_t keys = first + n - key < KEY_BLOCK ? first + n - key : KEY_BLOCK;
-        kn->gemm(&(struct gemm){ GEMM_NT, false, n, keys, d, b->score, KEY_BLOCK, q, ldq,
-                                 k + key * ldkv, ldkv }, kn);
-        for (size_t i = 0; i < n; i++)
-            softmax_row(cm, b, i, first + i, key, keys);
-        kn->gemm(&(struct gemm){ GEMM_NN, true, n, d, keys, b->value, d, b->score, KEY_BLOCK,
-                                 v + key * ldkv, ldkv }, kn);
+        kn->pack(kn, b->packed, &(struct operand){ k + key * ldkv, 1, ldkv, keys, d }, 0, keys);
+        kn->multiply(kn, &(struct product){ b->score, KEY_BLOCK, b->query, d, 1, b->packed, rows,
+                                            keys, d, false, b->scratch });
+        for (size_t i = 0; i < rows; i++)
+            softmax_row(cm, b, i, first + i / group, key, keys);
+        kn->pack(kn, b->packed, &(struct operand){ v + key * ldkv, ldkv, 1, d, keys }, 0, d);
+        kn->multiply(kn, &(struct product){ b->value, d, b->score, KEY_BLOCK, 1, b->packed, rows,
+                                            d, keys, true, b->scratch });
     }
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < rows; i++) {
         float scale = (float)(1 / b->sum[i]);
         for (size_t c = 0; c < d; c++)
             b->value[i * d + c] *= scale;
@@ -95,7 +133,7 @@ static void norm_and_turn(const struct compute *cm, float *x, size_t n_heads, si
     const struct config *c = cm->config;
     for (size_t h = 0; h < n_heads; h++) {
         float *head = x + h * stride;
-        cm->kernels->rms_norm(head, head, norm, c->head_dim, c->rms_norm_eps);
+        cm->kernels->rows->rms_norm(head, head, norm, c->head_dim, c->rms_norm_eps);
         rope_apply(head, cosine, sine, c->rotary_dim);
         for (size_t i = 0; i < c->head_dim && scale != 1; i++)
             head[i] *= scale;
@@ -132,51 +170,44 @@ static void position_tile(const struct compute *cm, float *q, float *k,
     cm->arena->used = mark;
 }
 
-/* All heads and query blocks of one window of the tile; called by every thread.
- * q: [rows, H, 2, d], query then gate; k, v: [keys, KV, d] from the window's start. */
-static void attend_window(const struct compute *cm, struct block *b, float *mixed, const float *q,
-                          const float *k, const float *v, size_t offset, size_t rows)
+/* One KV head's queries of n tokens from row t of the window's rows in the tile. */
+static void attend_rows(const struct compute *cm, const struct block *b, float *mixed,
+                        const float *q, const float *k, const float *v, size_t kv_head,
+                        size_t offset, size_t t, size_t n)
 {
     const struct config *c = cm->config;
-    size_t d = c->head_dim, H = c->num_attention_heads, KV = c->num_key_value_heads;
-#pragma omp for collapse(2) schedule(dynamic) nowait
-    for (size_t h = 0; h < H; h++)
-        for (size_t t = 0; t < rows; t += QUERY_BLOCK) {
-            size_t n = rows - t < QUERY_BLOCK ? rows - t : QUERY_BLOCK;
-            size_t kv_head = h / (H / KV);
-            const float *query = q + t * H * 2 * d + h * 2 * d;
-            attend(cm, b, query, H * 2 * d, k + kv_head * d, v + kv_head * d, KV * d, offset + t, n);
-            for (size_t i = 0; i < n; i++) {
-                float *out = mixed + (t + i) * H * d + h * d;
-                memcpy(out, b->value + i * d, d * sizeof *out);
-                cm->kernels->mul_sigmoid(out, query + i * H * 2 * d + d, d);
-            }
-        }
+    size_t d = c->head_dim, H = c->num_attention_heads, group = group_size(c);
+    const float *first = q + (t * H + kv_head * group) * 2 * d;
+    for (size_t i = 0; i < n * group; i++)
+        memcpy(b->query + i * d, first + (i / group * H + i % group) * 2 * d, d * sizeof *q);
+    attend(cm, b, k + kv_head * d, v + kv_head * d, c->num_key_value_heads * d, offset + t, n);
+    for (size_t i = 0; i < n * group; i++) {
+        size_t head = (t + i / group) * H + kv_head * group + i % group;
+        float *out = mixed + head * d;
+        memcpy(out, b->value + i * d, d * sizeof *out);
+        cm->kernels->rows->mul_sigmoid(out, q + head * 2 * d + d, d);
+    }
 }
 
 static void attend_tile(const struct compute *cm, float *mixed, const float *q,
                         const struct attention_state *state, const struct tile *tile)
 {
     const struct config *c = cm->config;
-    size_t d = c->head_dim, H = c->num_attention_heads, kv = c->num_key_value_heads * d;
-    size_t mark = cm->arena->used, threads = (size_t)cm->n_threads;
-    struct block *blocks = arena_take(cm->arena, threads, sizeof *blocks);
-    float *score = arena_take(cm->arena, threads * QUERY_BLOCK * KEY_BLOCK, sizeof *score);
-    float *value = arena_take(cm->arena, threads * QUERY_BLOCK * d, sizeof *value);
+    size_t d = c->head_dim, H = c->num_attention_heads, KV = c->num_key_value_heads;
+    size_t mark = cm->arena->used, step = tokens_of_block(c);
+    struct block *blocks = blocks_take(cm);
     if (blocks) {
 #pragma omp parallel num_threads(cm->n_threads)
-        {
-            size_t me = (size_t)omp_get_thread_num();
-            struct block *b = &blocks[me];
-            b->score = score + me * QUERY_BLOCK * KEY_BLOCK;
-            b->value = value + me * QUERY_BLOCK * d;
-            for (size_t w = 0; w < tile->n_windows; w++) {
-                size_t begin, end;
-                tile_rows(tile, w, &begin, &end);
-                attend_window(cm, b, mixed + begin * H * d, q + begin * H * 2 * d,
-                              state->k + begin * kv, state->v + begin * kv, tile->offset,
-                              end - begin);
-            }
+        for (size_t w = 0; w < tile->n_windows; w++) {
+            size_t begin, end;
+            tile_rows(tile, w, &begin, &end);
+#pragma omp for collapse(2) schedule(dynamic) nowait
+            for (size_t kv_head = 0; kv_head < KV; kv_head++)
+                for (size_t t = 0; t < end - begin; t += step)
+                    attend_rows(cm, &blocks[omp_get_thread_num()], mixed + begin * H * d,
+                                q + begin * H * 2 * d, state->k + begin * KV * d,
+                                state->v + begin * KV * d, kv_head, tile->offset, t,
+                                end - begin - t < step ? end - begin - t : step);
         }
     }
     cm->arena->used = mark;

@@ -80,7 +80,7 @@ static void convolve(const struct compute *cm, float *qkv, size_t rows, const fl
             inputs[j] = back <= t ? qkv + (t - back) * all + first_channel
                       : tail ? tail + (width - 1 + t - back) * all + first_channel : NULL;
         }
-        cm->kernels->conv_silu(qkv + t * all + first_channel, inputs, block_weight, width, channels);
+        cm->kernels->rows->conv_silu(qkv + t * all + first_channel, inputs, block_weight, width, channels);
     }
 }
 
@@ -167,8 +167,8 @@ static void normalize_keys(const struct compute *cm, float *qkv, size_t n)
     for (size_t t = 0; t < n; t++)
         for (size_t h = 0; h < c->linear_num_key_heads; h++) {
             float *q = qkv + t * all + h * dk;
-            cm->kernels->l2_norm(q, dk, q_scale);
-            cm->kernels->l2_norm(q + key_dim(c), dk, 1);
+            cm->kernels->rows->l2_norm(q, dk, q_scale);
+            cm->kernels->rows->l2_norm(q + key_dim(c), dk, 1);
         }
 }
 
@@ -183,8 +183,8 @@ static void gated_norm(const struct compute *cm, float *x, const float *z,
     if (weight) {
 #pragma omp parallel for num_threads(cm->n_threads) schedule(static)
         for (size_t h = 0; h < heads; h++) {
-            cm->kernels->rms_norm(x + h * dv, x + h * dv, weight, dv, c->rms_norm_eps);
-            cm->kernels->mul_silu(x + h * dv, z + h * dv, dv);
+            cm->kernels->rows->rms_norm(x + h * dv, x + h * dv, weight, dv, c->rms_norm_eps);
+            cm->kernels->rows->mul_silu(x + h * dv, z + h * dv, dv);
         }
     }
     cm->arena->used = mark;
@@ -198,7 +198,7 @@ static void recur(const struct compute *cm, float *out, const float *qkv, const 
     const struct config *c = cm->config;
     size_t dk = c->linear_key_head_dim, dv = c->linear_value_head_dim, all = conv_channels(c);
     size_t HV = c->linear_num_value_heads, repeat = HV / c->linear_num_key_heads;
-    size_t mark = cm->arena->used, scratch_floats = dk * dv + delta_rule_scratch(dk, dv);
+    size_t mark = cm->arena->used, scratch_floats = dk * dv + delta_rule_scratch(cm->kernels, dk, dv);
     float *scratch = arena_take(cm->arena, (size_t)cm->n_threads, scratch_floats * sizeof *scratch);
     if (scratch) {
 #pragma omp parallel for collapse(2) num_threads(cm->n_threads) schedule(dynamic)
@@ -211,7 +211,7 @@ static void recur(const struct compute *cm, float *out, const float *qkv, const 
                 float *S = tile->is_piece ? state->state + h * dk * dv : mine;
                 if (tile->offset == 0)
                     memset(S, 0, dk * dv * sizeof *S);
-                cm->kernels->delta_rule(&(struct delta_rule){
+                cm->kernels->delta_rule(cm->kernels, &(struct delta_rule){
                     .n = end - begin, .dk = dk, .dv = dv,
                     .q = q, .ldq = all,
                     .k = q + key_dim(c), .ldk = all,
@@ -221,7 +221,7 @@ static void recur(const struct compute *cm, float *out, const float *qkv, const 
                     .state = S,
                     .out = out + begin * HV * dv + h * dv, .ldo = HV * dv,
                     .scratch = mine + dk * dv,
-                }, cm->kernels);
+                });
             }
     }
     cm->arena->used = mark;

@@ -3,7 +3,9 @@
 #include <math.h>
 #include <omp.h>
 
-#define TOKEN_BLOCK ((size_t)256)
+#include "model/linear.h"
+
+#define TOKEN_BLOCK ((size_t)240)
 #define VOCABULARY_TILE ((size_t)1024)
 
 struct running {                    /* over the vocabulary seen so far, the target left out */
@@ -21,18 +23,20 @@ static double dot(const float *a, const float *b, size_t n)
     return sum;
 }
 
-/* Takes in the logits of ids [first, first + n); weights: their rows of the head, expanded. */
+/* Takes in the logits of ids [first, first + n).  target_row: scratch [D]. */
 static void running_add(struct running *r, const struct compute *cm, float *logits, size_t first,
-                        size_t n, size_t target, const float *hidden, const float *weights)
+                        size_t n, size_t target, const float *hidden,
+                        const struct matrix *lm_head, float *target_row)
 {
     const struct kernels *kn = cm->kernels;
     size_t D = cm->config->hidden_size;
     float *target_logit = target >= first && target < first + n ? &logits[target - first] : NULL;
     if (target_logit) {
-        r->target_logit = dot(hidden, weights + (target - first) * D, D);
+        kn->expand_row(target_row, lm_head, target);
+        r->target_logit = dot(hidden, target_row, D);
         *target_logit = (float)r->target_logit;
     }
-    float max = kn->max(logits, n);
+    float max = kn->rows->max(logits, n);
     if (max > r->top_logit) {
         r->top_logit = max;
         size_t i = 0;
@@ -42,14 +46,14 @@ static void running_add(struct running *r, const struct compute *cm, float *logi
     }
     if (target_logit) {
         *target_logit = -INFINITY;
-        max = kn->max(logits, n);
+        max = kn->rows->max(logits, n);
     }
     if (max > r->max) {
         r->sum *= exp((double)r->max - (double)max);
         r->max = max;
     }
     if (r->max > -INFINITY)
-        r->sum += kn->exp_sum(logits, r->max, n);
+        r->sum += kn->rows->exp_sum(logits, r->max, n);
     else if (max != -INFINITY)
         r->sum = NAN;                           /* NaN compares false everywhere above */
 }
@@ -62,26 +66,37 @@ static void finish(struct head_score *s, const struct running *r)
     s->top1 = r->top1;
 }
 
-static void tile_of_vocabulary(const struct compute *cm, struct running *running, float *logits,
-                               float *weights, const float *hidden, const int32_t *targets,
-                               size_t n, const struct matrix *lm_head, size_t first, size_t ids)
+struct head_task {
+    const float *hidden;
+    const int32_t *targets;
+    size_t n;
+    const struct matrix *lm_head;
+    struct running *running;        /* [n] */
+    float *packed;                  /* VOCABULARY_TILE rows of the head */
+    float *logits;                  /* [threads, TOKEN_BLOCK, VOCABULARY_TILE] */
+    float *target_row;              /* [threads, D] */
+    struct product_scratch scratch;
+};
+
+/* Ids [first, first + ids) for all tokens. */
+static void tile_of_vocabulary(const struct compute *cm, const struct head_task *task,
+                               size_t first, size_t ids)
 {
-    const struct kernels *kn = cm->kernels;
     size_t D = cm->config->hidden_size;
 #pragma omp parallel num_threads(cm->n_threads)
     {
-        float *mine = logits + (size_t)omp_get_thread_num() * TOKEN_BLOCK * VOCABULARY_TILE;
-#pragma omp for schedule(static)
-        for (size_t i = 0; i < ids; i++)
-            kn->expand_row(weights + i * D, lm_head, first + i);
+        size_t me = (size_t)omp_get_thread_num();
+        float *logits = task->logits + me * TOKEN_BLOCK * VOCABULARY_TILE;
+        pack_weight_rows(cm, task->packed, task->lm_head, first, ids, &task->scratch);
 #pragma omp for schedule(dynamic)
-        for (size_t t = 0; t < n; t += TOKEN_BLOCK) {
-            size_t rows = n - t < TOKEN_BLOCK ? n - t : TOKEN_BLOCK;
-            kn->gemm(&(struct gemm){ GEMM_NT, false, rows, ids, D, mine, VOCABULARY_TILE,
-                                     hidden + t * D, D, weights, D }, kn);
+        for (size_t t = 0; t < task->n; t += TOKEN_BLOCK) {
+            size_t rows = task->n - t < TOKEN_BLOCK ? task->n - t : TOKEN_BLOCK;
+            multiply_packed(cm, logits, VOCABULARY_TILE, task->hidden + t * D, D, rows,
+                            task->packed, ids, D, &task->scratch);
             for (size_t i = 0; i < rows; i++)
-                running_add(&running[t + i], cm, mine + i * VOCABULARY_TILE, first, ids,
-                            (size_t)targets[t + i], hidden + (t + i) * D, weights);
+                running_add(&task->running[t + i], cm, logits + i * VOCABULARY_TILE, first, ids,
+                            (size_t)task->targets[t + i], task->hidden + (t + i) * D,
+                            task->lm_head, task->target_row + me * D);
         }
     }
 }
@@ -89,21 +104,27 @@ static void tile_of_vocabulary(const struct compute *cm, struct running *running
 bool head_score_rows(const struct compute *cm, struct head_score *scores, const float *hidden,
                      const int32_t *targets, size_t n, const struct matrix *lm_head, size_t *bad)
 {
-    size_t D = cm->config->hidden_size, V = lm_head->rows, mark = cm->arena->used;
-    float *weights = arena_take(cm->arena, VOCABULARY_TILE, D * sizeof *weights);
-    float *logits = arena_take(cm->arena, (size_t)cm->n_threads * TOKEN_BLOCK,
-                               VOCABULARY_TILE * sizeof *logits);
-    struct running *running = arena_take(cm->arena, n, sizeof *running);
+    const struct kernels *kn = cm->kernels;
+    size_t D = cm->config->hidden_size, V = lm_head->rows, threads = (size_t)cm->n_threads;
+    size_t mark = cm->arena->used, tile_floats = kn->packed_floats(kn, VOCABULARY_TILE, D);
+    struct head_task task = {
+        .hidden = hidden, .targets = targets, .n = n, .lm_head = lm_head,
+        .running = arena_take(cm->arena, n, sizeof *task.running),
+        .packed = arena_take(cm->arena, tile_floats, sizeof(float)),
+        .logits = arena_take(cm->arena, threads * TOKEN_BLOCK, VOCABULARY_TILE * sizeof(float)),
+        .target_row = arena_take(cm->arena, threads, D * sizeof(float)),
+        .scratch = product_scratch_take(cm, D),
+    };
     cm->arena->used = mark;
-    if (!running)
+    if (!task.running)
         return true;
     for (size_t t = 0; t < n; t++)
-        running[t] = (struct running){ .max = -INFINITY, .top_logit = -INFINITY };
+        task.running[t] = (struct running){ .max = -INFINITY, .top_logit = -INFINITY };
     for (size_t first = 0; first < V; first += VOCABULARY_TILE)
-        tile_of_vocabulary(cm, running, logits, weights, hidden, targets, n, lm_head, first,
+        tile_of_vocabulary(cm, &task, first,
                            V - first < VOCABULARY_TILE ? V - first : VOCABULARY_TILE);
     for (size_t t = 0; t < n; t++) {
-        finish(&scores[t], &running[t]);
+        finish(&scores[t], &task.running[t]);
         if (!isfinite(scores[t].nll) || !isfinite(scores[t].logsumexp)) {
             *bad = t;
             return false;

@@ -1,51 +1,74 @@
 #include "model/linear.h"
 
-/* Tokens a product: enough that OpenBLAS's own packing of the weights is a small part. */
-#define TOKEN_BLOCK ((size_t)512)
-/* Expanded weights: 2 MB at a time stay in the cache that the threads share. */
-#define WEIGHT_TILE_FLOATS ((size_t)1 << 19)
+#include <omp.h>
+
+/* Tokens a product: a multiple of the block of rows that a product packs at a time. */
+#define TOKEN_BLOCK ((size_t)240)
+/* Packed weights: 4 MB at a time stay in the cache that the threads share. */
+#define WEIGHT_TILE_FLOATS ((size_t)1 << 20)
 
 static size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
 
-void expand_matrix(const struct compute *cm, float *out, const struct matrix *w)
+struct product_scratch product_scratch_take(const struct compute *cm, size_t widest)
 {
-    const struct kernels *kn = cm->kernels;
-#pragma omp parallel for num_threads(cm->n_threads) schedule(static)
-    for (size_t row = 0; row < w->rows; row++)
-        kn->expand_row(out + row * w->cols, w, row);
+    size_t threads = (size_t)cm->n_threads;
+    struct product_scratch s = { .widest = widest,
+                                 .scratch_floats = cm->kernels->scratch_floats(cm->kernels) };
+    s.expanded = arena_take(cm->arena, threads * KERNEL_PANEL, widest * sizeof *s.expanded);
+    s.scratch = arena_take(cm->arena, threads, s.scratch_floats * sizeof *s.scratch);
+    return s;
 }
 
-/* Rows of a weight that are expanded at once; at least 64, so that wide layers work too. */
-static size_t tile_rows_of(const struct matrix *w)
+void pack_weight_rows(const struct compute *cm, float *packed, const struct matrix *w,
+                      size_t first, size_t rows, const struct product_scratch *s)
 {
-    size_t rows = WEIGHT_TILE_FLOATS / (w->cols ? w->cols : 1);
-    return smaller(rows < 64 ? 64 : rows, w->rows);
+    const struct kernels *kn = cm->kernels;
+    float *expanded = s->expanded + (size_t)omp_get_thread_num() * KERNEL_PANEL * s->widest;
+#pragma omp for schedule(static)
+    for (size_t j = 0; j < rows; j += KERNEL_PANEL) {
+        size_t count = smaller(KERNEL_PANEL, rows - j);
+        for (size_t i = 0; i < count; i++)
+            kn->expand_row(expanded + i * w->cols, w, first + j + i);
+        kn->pack(kn, packed, &(struct operand){ expanded, 1, w->cols, rows, w->cols }, j, count);
+    }
+}
+
+void multiply_packed(const struct compute *cm, float *out, size_t ldo, const float *x, size_t ldx,
+                     size_t n, const float *packed, size_t rows, size_t k,
+                     const struct product_scratch *s)
+{
+    cm->kernels->multiply(cm->kernels, &(struct product){
+        .c = out, .ldc = ldo, .a = x, .step_m = ldx, .step_k = 1, .packed = packed, .m = n,
+        .n = rows, .k = k,
+        .scratch = s->scratch + (size_t)omp_get_thread_num() * s->scratch_floats });
+}
+
+/* Rows of a weight that are packed at once, in whole panels; a few even of the widest. */
+static size_t rows_at_once(const struct matrix *w)
+{
+    size_t rows = WEIGHT_TILE_FLOATS / (w->cols ? w->cols : 1) / KERNEL_PANEL * KERNEL_PANEL;
+    return smaller(rows < 2 * KERNEL_PANEL ? 2 * KERNEL_PANEL : rows, w->rows);
 }
 
 void linear(const struct compute *cm, float *out, size_t ldo, const float *x, size_t ldx,
             size_t n, const struct matrix *w)
 {
     const struct kernels *kn = cm->kernels;
-    size_t step = tile_rows_of(w), mark = cm->arena->used;
-    float *tile = arena_take(cm->arena, step * w->cols, sizeof *tile);
-    /* Few tokens are split finer, or one thread would have them all. */
-    size_t block = n >= 4 * TOKEN_BLOCK ? TOKEN_BLOCK : n >= 512 ? n / 4 : 128;
-    for (size_t first = 0; tile && first < w->rows; first += step) {
+    size_t step = rows_at_once(w), mark = cm->arena->used;
+    struct product_scratch scratch = product_scratch_take(cm, w->cols);
+    float *packed = arena_take(cm->arena, kn->packed_floats(kn, step, w->cols), sizeof *packed);
+    for (size_t first = 0; packed && first < w->rows; first += step) {
         size_t rows = smaller(step, w->rows - first);
 #pragma omp parallel num_threads(cm->n_threads)
         {
-#pragma omp for schedule(static)
-            for (size_t r = 0; r < rows; r++)
-                kn->expand_row(tile + r * w->cols, w, first + r);
+            pack_weight_rows(cm, packed, w, first, rows, &scratch);
 #pragma omp for schedule(dynamic)
-            for (size_t t = 0; t < n; t += block)
-                kn->gemm(&(struct gemm){ .form = GEMM_NT, .m = smaller(block, n - t), .n = rows,
-                                         .k = w->cols, .c = out + t * ldo + first, .ldc = ldo,
-                                         .a = x + t * ldx, .lda = ldx, .b = tile,
-                                         .ldb = w->cols }, kn);
+            for (size_t t = 0; t < n; t += TOKEN_BLOCK)
+                multiply_packed(cm, out + t * ldo + first, ldo, x + t * ldx, ldx,
+                                smaller(TOKEN_BLOCK, n - t), packed, rows, w->cols, &scratch);
         }
     }
     cm->arena->used = mark;

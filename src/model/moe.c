@@ -8,7 +8,7 @@
 #include "model/mlp.h"
 
 /* Tokens that meet an expert at a time: their gathered rows and intermediates are one thread's. */
-#define EXPERT_BLOCK ((size_t)256)
+#define EXPERT_BLOCK ((size_t)240)
 
 void moe_route(int32_t *expert, float *weight, double *probability, const float *router_logits,
                size_t num_experts, size_t top_k)
@@ -82,35 +82,76 @@ static void group_by_expert(struct group *g, const struct routing *r, size_t n_p
     g->begin[0] = 0;
 }
 
-struct expanded {                   /* one expert's weights in f32 */
-    float *gate_up;                 /* [2 I, D] */
-    float *down;                    /* [D, I]   */
+struct packed_expert {
+    float *gate, *up;               /* [D, I] each, packed */
+    float *down;                    /* [I, D], packed */
 };
 
 /* One block of an expert's tokens; buffers are the thread's own. */
 struct expert_block {
-    float *x;                       /* [EXPERT_BLOCK, D]   */
-    float *gate_up;                 /* [EXPERT_BLOCK, 2 I] */
+    float *x, *y;                   /* [EXPERT_BLOCK, D] */
+    float *gate, *up;               /* [EXPERT_BLOCK, I] */
 };
 
-static void expert_on_block(const struct compute *cm, float *out, const float *x,
-                            const float *norm, const struct expanded *w,
-                            const struct routing *routing, const size_t *pair, size_t n,
-                            const struct expert_block *b)
+static struct expert_block *blocks_take(const struct compute *cm)
+{
+    size_t D = cm->config->hidden_size, I = cm->config->moe_intermediate_size;
+    size_t threads = (size_t)cm->n_threads;
+    struct expert_block *blocks = arena_take(cm->arena, threads, sizeof *blocks);
+    for (size_t i = 0; i < threads; i++) {
+        struct expert_block b = { .x = arena_take(cm->arena, EXPERT_BLOCK, D * sizeof(float)),
+                                  .y = arena_take(cm->arena, EXPERT_BLOCK, D * sizeof(float)),
+                                  .gate = arena_take(cm->arena, EXPERT_BLOCK, I * sizeof(float)),
+                                  .up = arena_take(cm->arena, EXPERT_BLOCK, I * sizeof(float)) };
+        if (blocks)
+            blocks[i] = b;
+    }
+    return blocks;
+}
+
+struct experts_task {
+    float *out;
+    const float *x, *norm;
+    const struct routing *routing;
+    struct packed_expert weights;
+    struct product_scratch scratch;
+    struct expert_block *blocks;    /* [threads] */
+};
+
+/* n of an expert's (token, slot) pairs; a token has an expert once, so threads that share an
+ * expert never meet in `out`. */
+static void expert_on_block(const struct compute *cm, const struct experts_task *task,
+                            const size_t *pair, size_t n)
 {
     const struct config *c = cm->config;
     const struct kernels *kn = cm->kernels;
+    const struct expert_block *b = &task->blocks[omp_get_thread_num()];
+    const struct packed_expert *w = &task->weights;
     size_t D = c->hidden_size, I = c->moe_intermediate_size, k = c->num_experts_per_tok;
     for (size_t i = 0; i < n; i++)
-        kn->rms_norm(b->x + i * D, x + pair[i] / k * D, norm, D, c->rms_norm_eps);
-    kn->gemm(&(struct gemm){ GEMM_NT, false, n, 2 * I, D, b->gate_up, 2 * I, b->x, D,
-                             w->gate_up, D }, kn);
+        kn->rows->rms_norm(b->x + i * D, task->x + pair[i] / k * D, task->norm, D, c->rms_norm_eps);
+    multiply_packed(cm, b->gate, I, b->x, D, n, w->gate, I, D, &task->scratch);
+    multiply_packed(cm, b->up, I, b->x, D, n, w->up, I, D, &task->scratch);
+    kn->rows->mul_silu(b->up, b->gate, n * I);
+    multiply_packed(cm, b->y, D, b->up, I, n, w->down, D, I, &task->scratch);
     for (size_t i = 0; i < n; i++)
-        kn->mul_silu(b->gate_up + i * 2 * I + I, b->gate_up + i * 2 * I, I);
-    kn->gemm(&(struct gemm){ GEMM_NT, false, n, D, I, b->x, D, b->gate_up + I, 2 * I,
-                             w->down, I }, kn);
-    for (size_t i = 0; i < n; i++)
-        kn->add_scaled(out + pair[i] / k * D, b->x + i * D, routing->weight[pair[i]], D);
+        kn->rows->add_scaled(task->out + pair[i] / k * D, b->y + i * D, task->routing->weight[pair[i]], D);
+}
+
+/* One expert on all its tokens. */
+static void expert_forward(const struct compute *cm, const struct experts_task *task,
+                           const struct mlp_weights *w, const size_t *pair, size_t n)
+{
+    size_t D = cm->config->hidden_size, I = cm->config->moe_intermediate_size;
+#pragma omp parallel num_threads(cm->n_threads)
+    {
+        pack_weight_rows(cm, task->weights.gate, &w->gate, 0, I, &task->scratch);
+        pack_weight_rows(cm, task->weights.up, &w->up, 0, I, &task->scratch);
+        pack_weight_rows(cm, task->weights.down, &w->down, 0, D, &task->scratch);
+#pragma omp for schedule(dynamic)
+        for (size_t p = 0; p < n; p += EXPERT_BLOCK)
+            expert_on_block(cm, task, pair + p, n - p < EXPERT_BLOCK ? n - p : EXPERT_BLOCK);
+    }
 }
 
 bool moe_experts(const struct compute *cm, float *out, const float *x, const float *norm,
@@ -118,33 +159,27 @@ bool moe_experts(const struct compute *cm, float *out, const float *x, const flo
                  bool (*done)(void *user, size_t expert), void *user)
 {
     const struct config *c = cm->config;
+    const struct kernels *kn = cm->kernels;
     size_t D = c->hidden_size, I = c->moe_intermediate_size, E = c->num_experts;
     size_t n_pairs = n_tokens * c->num_experts_per_tok, mark = cm->arena->used;
+    size_t packed_up = kn->packed_floats(kn, I, D), packed_down = kn->packed_floats(kn, D, I);
     struct group g = { arena_take(cm->arena, E + 1, sizeof *g.begin),
                        arena_take(cm->arena, n_pairs, sizeof *g.pair) };
-    struct expanded full = { arena_take(cm->arena, 2 * I, D * sizeof(float)),
-                             arena_take(cm->arena, D, I * sizeof(float)) };
-    size_t threads = (size_t)cm->n_threads;
-    float *rows = arena_take(cm->arena, threads * EXPERT_BLOCK, D * sizeof *rows);
-    float *gate_up = arena_take(cm->arena, threads * EXPERT_BLOCK, 2 * I * sizeof *gate_up);
+    struct experts_task task = {
+        .out = out, .x = x, .norm = norm, .routing = routing,
+        .weights = { arena_take(cm->arena, packed_up, sizeof(float)),
+                     arena_take(cm->arena, packed_up, sizeof(float)),
+                     arena_take(cm->arena, packed_down, sizeof(float)) },
+        .scratch = product_scratch_take(cm, D > I ? D : I),
+        .blocks = blocks_take(cm),
+    };
     bool going = true;
-    if (rows)
+    if (task.blocks)
         group_by_expert(&g, routing, n_pairs, E);
-    for (size_t e = 0; rows && going && e < E; e++) {
-        size_t begin = g.begin[e], end = g.begin[e + 1];
-        if (begin < end) {
-            expand_matrix(cm, full.gate_up, &w->experts[e].gate);
-            expand_matrix(cm, full.gate_up + I * D, &w->experts[e].up);
-            expand_matrix(cm, full.down, &w->experts[e].down);
-        }
-#pragma omp parallel for num_threads(cm->n_threads) schedule(dynamic)
-        for (size_t p = begin; p < end; p += EXPERT_BLOCK) {
-            size_t me = (size_t)omp_get_thread_num();
-            size_t n = end - p < EXPERT_BLOCK ? end - p : EXPERT_BLOCK;
-            struct expert_block b = { rows + me * EXPERT_BLOCK * D,
-                                      gate_up + me * EXPERT_BLOCK * 2 * I };
-            expert_on_block(cm, out, x, norm, &full, routing, g.pair + p, n, &b);
-        }
+    for (size_t e = 0; task.blocks && going && e < E; e++) {
+        size_t n = g.begin[e + 1] - g.begin[e];
+        if (n > 0)
+            expert_forward(cm, &task, &w->experts[e], g.pair + g.begin[e], n);
         going = done(user, e);
     }
     cm->arena->used = mark;

@@ -27,11 +27,11 @@ static struct data make(struct random *r, size_t n, size_t dk, size_t dv, double
     struct data d = { n, dk, dv, normal(r, n * dk, 1), normal(r, n * dk, 1), normal(r, n * dv, 1),
                       malloc(n * sizeof(float)), normal(r, dk * dv, 0.3),
                       malloc(n * dv * sizeof(float)),
-                      malloc(delta_rule_scratch(dk, dv) * sizeof(float)),
+                      malloc((size_t)4 << 20),
                       malloc(n * sizeof(double)) };
     for (size_t t = 0; t < n; t++) {
-        kernels_scalar.l2_norm(d.q + t * dk, dk, 1 / sqrt((double)dk));
-        kernels_scalar.l2_norm(d.k + t * dk, dk, 1);
+        kernels_scalar.rows->l2_norm(d.q + t * dk, dk, 1 / sqrt((double)dk));
+        kernels_scalar.rows->l2_norm(d.k + t * dk, dk, 1);
         d.beta[t] = random_uniform(r);
         d.decay[t] = exp(-fastest * (double)random_uniform(r) * (double)random_uniform(r));
     }
@@ -48,11 +48,11 @@ static void data_free(struct data *d)
 static void run(const struct data *d, const struct kernels *kn, float *out, float *state,
                 size_t first, size_t n)
 {
-    kn->delta_rule(&(struct delta_rule){
+    kn->delta_rule(kn, &(struct delta_rule){
         .n = n, .dk = d->dk, .dv = d->dv, .q = d->q + first * d->dk, .k = d->k + first * d->dk,
         .v = d->v + first * d->dv, .ldq = d->dk, .ldk = d->dk, .ldv = d->dv,
         .decay = d->decay + first, .beta = d->beta + first, .ld_scalar = 1, .state = state,
-        .out = out + first * d->dv, .ldo = d->dv, .scratch = d->scratch }, kn);
+        .out = out + first * d->dv, .ldo = d->dv, .scratch = d->scratch });
 }
 
 static void truth(const struct data *d, double *out, double *S)

@@ -97,7 +97,7 @@ static void test_experts(void)
     for (size_t s = 0; s < 2; s++) {
         struct compute cm = { &c, s ? &kernels_openblas : &kernels_scalar, 2, &arena };
         for (size_t t = 0; t < N; t++)
-            cm.kernels->rms_norm(h + t * D, (const float *)x.data + t * D,
+            cm.kernels->rows->rms_norm(h + t * D, (const float *)x.data + t * D,
                                  (const float *)norm.data, D, c.rms_norm_eps);
         moe_begin(&cm, out, h, 256, &w, &routing, 0);       /* in two tiles */
         moe_begin(&cm, out + 256 * D, h + 256 * D, N - 256, &w, &routing, 256);

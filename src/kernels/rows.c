@@ -1,0 +1,184 @@
+/* rows.c - row kernels as loops that the compiler vectorises without changing a result:
+ * independent lanes for sums, a polynomial for the exponential, no contraction.
+ *
+ * The Makefile compiles this file once for each instruction set, with its flags and with
+ * ROW_KERNELS as the name of the table at the end.  Since the order of every operation is written
+ * out, all of them give the same bits. */
+#include <math.h>
+#include <string.h>
+
+#include "kernels/rows.h"
+
+/* exp(x) to 1.3 ULP where the result is normal (tests/unit/kernels/test_kernels.c); 0 below -104,
+ * infinity above 88.8, NaN for NaN.  x = n ln 2 + r with |r| <= ln(2) / 2; e^r by the polynomial
+ * of Cephes' expf; ln 2 in two parts so that r is exact. */
+static inline float exp_f32(float x)
+{
+    x = x < -104.0f ? -104.0f : x;
+    x = x > 89.0f ? 89.0f : x;
+    const float round_to_integer = 0x1.8p23f;   /* adding it leaves no fraction bits */
+    float shifted = x * 1.44269504f + round_to_integer;
+    float n = shifted - round_to_integer;
+    float r = x - n * 0.693359375f;
+    r -= n * -2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    float y = p * (r * r) + r + 1.0f;
+    /* 2^n in two factors: n from -150 to 128 does not fit one exponent. */
+    int32_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    int32_t whole = bits - 0x4B400000, half = whole >> 1;
+    uint32_t first = (uint32_t)(half + 127) << 23, second = (uint32_t)(whole - half + 127) << 23;
+    float f1, f2;
+    memcpy(&f1, &first, sizeof f1);
+    memcpy(&f2, &second, sizeof f2);
+    return y * f1 * f2;
+}
+
+static inline float sigmoid(float x)
+{
+    return 1.0f / (1.0f + exp_f32(-x));
+}
+
+#define LANES ((size_t)16)
+
+static double sum_of_squares(const float *x, size_t n)
+{
+    double lane[LANES] = { 0 }, sum = 0;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t j = 0; j < LANES; j++)
+            lane[j] += (double)x[i + j] * (double)x[i + j];
+    for (; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    for (size_t j = 0; j < LANES; j++)
+        sum += lane[j];
+    return sum;
+}
+
+static void rms_norm(float *out, const float *x, const float *weight, size_t n, double eps)
+{
+    float scale = (float)(1 / sqrt(sum_of_squares(x, n) / (double)n + eps));
+    for (size_t i = 0; i < n; i++)
+        out[i] = x[i] * scale * weight[i];
+}
+
+static void l2_norm(float *x, size_t n, double scale)
+{
+    float factor = (float)(scale / sqrt(sum_of_squares(x, n) + 1e-6));
+    for (size_t i = 0; i < n; i++)
+        x[i] *= factor;
+}
+
+static void silu(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] *= sigmoid(x[i]);
+}
+
+static void mul_silu(float *restrict x, const float *restrict gate, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] *= gate[i] * sigmoid(gate[i]);
+}
+
+static void mul_sigmoid(float *restrict x, const float *restrict gate, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] *= sigmoid(gate[i]);
+}
+
+static void add(float *restrict x, const float *restrict y, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] += y[i];
+}
+
+static void add_scaled(float *restrict x, const float *restrict y, float scale, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] += scale * y[i];
+}
+
+static float max(const float *x, size_t n)
+{
+    float lane[LANES], m = x[0];
+    for (size_t j = 0; j < LANES; j++)
+        lane[j] = x[0];
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t j = 0; j < LANES; j++)
+            lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
+    for (; i < n; i++)
+        m = x[i] > m ? x[i] : m;
+    for (size_t j = 0; j < LANES; j++)
+        m = lane[j] > m ? lane[j] : m;
+    return m;
+}
+
+static double exp_sum(float *x, float shift, size_t n)
+{
+    double lane[LANES] = { 0 }, sum = 0;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t j = 0; j < LANES; j++) {
+            x[i + j] = exp_f32(x[i + j] - shift);
+            lane[j] += (double)x[i + j];
+        }
+    for (; i < n; i++) {
+        x[i] = exp_f32(x[i] - shift);
+        sum += (double)x[i];
+    }
+    for (size_t j = 0; j < LANES; j++)
+        sum += lane[j];
+    return sum;
+}
+
+static bool all_finite(const float *x, size_t n)
+{
+    uint32_t found = 0;                     /* bit 0: some exponent is all ones */
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        found |= (bits & 0x7F800000) == 0x7F800000;
+    }
+    return !found;
+}
+
+static void conv_silu(float *out, const float *const *rows, const float *weight, size_t width,
+                      size_t channels)
+{
+    /* Blocks keep the sums in registers or near, and make out == rows[width - 1] safe. */
+    enum { BLOCK = 64 };
+    for (size_t c = 0; c < channels; c += BLOCK) {
+        float sum[BLOCK] = { 0 };
+        size_t n = channels - c < BLOCK ? channels - c : BLOCK;
+        for (size_t j = 0; j < width; j++) {
+            if (!rows[j])
+                continue;
+            const float *w = weight + j * channels + c, *x = rows[j] + c;
+            for (size_t i = 0; i < n; i++)
+                sum[i] += w[i] * x[i];
+        }
+        for (size_t i = 0; i < n; i++)
+            out[c + i] = sum[i] * sigmoid(sum[i]);
+    }
+}
+
+const struct row_kernels ROW_KERNELS = {
+    .rms_norm = rms_norm,
+    .l2_norm = l2_norm,
+    .silu = silu,
+    .mul_silu = mul_silu,
+    .mul_sigmoid = mul_sigmoid,
+    .add = add,
+    .add_scaled = add_scaled,
+    .max = max,
+    .exp_sum = exp_sum,
+    .all_finite = all_finite,
+    .conv_silu = conv_silu,
+};
