@@ -2,6 +2,7 @@
 # job on the demo checkpoints, `make test` all tests.  Variables: PREFIX=, DESTDIR=, SANITIZE=1
 # (AddressSanitizer and UBSan, in build-sanitize/), CC=.
 
+MAKEFLAGS += --no-builtin-rules
 VERSION := 0.1.0
 PREFIX  ?= /usr/local
 BUILD   := $(if $(SANITIZE),build-sanitize,build)

@@ -1,0 +1,200 @@
+/* The engine on the demo checkpoint: its results do not depend on threads, memory, passes, tiles,
+ * batches or instruction set, and its refusals. */
+#include "engine/engine.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/check.h"
+#include "tests/random.h"
+
+#define CHECKPOINT "data/demo/bf16"
+
+enum { N_IDS = 1500, MAX_SCORED = 3000 };
+
+struct scores {
+    struct engine_score rows[MAX_SCORED];
+    size_t n;
+    double hidden_sum;
+    bool stop;
+};
+
+static bool take(void *user, size_t row, size_t n, const struct engine_score *scores,
+                 const float *hidden, struct error *err)
+{
+    struct scores *s = user;
+    if (s->stop)
+        return error_set(err, "the sink is full");
+    if (row != s->n || row + n > MAX_SCORED)
+        return error_set(err, "rows [%zu, %zu) after %zu", row, row + n, s->n);
+    memcpy(s->rows + row, scores, n * sizeof *scores);
+    s->n += n;
+    s->hidden_sum += (double)hidden[0];
+    return true;
+}
+
+static struct checkpoint ck;
+static struct weights w;
+static int32_t ids[N_IDS];
+
+static bool score(struct scores *s, const struct engine_options *options,
+                  const struct engine_window *windows, size_t n_windows,
+                  struct engine_statistics *statistics, struct error *err)
+{
+    memset(s, 0, sizeof *s);
+    struct engine *e = engine_open(&ck, &w, options, err);
+    if (!e)
+        return false;
+    struct engine_sink sink = { take, s };
+    bool ok = engine_score_windows(e, ids, N_IDS, windows, n_windows, &sink, statistics, err);
+    engine_close(e);
+    return ok;
+}
+
+static bool same(const struct scores *a, const struct scores *b)
+{
+    for (size_t i = 0; i < a->n; i++)
+        if (memcmp(&a->rows[i].nll, &b->rows[i].nll, sizeof(double)) != 0
+            || a->rows[i].logsumexp != b->rows[i].logsumexp || a->rows[i].top1 != b->rows[i].top1)
+            return false;
+    return a->n == b->n;
+}
+
+/* Windows of many lengths, one much longer than the smallest tile. */
+static const struct engine_window windows[] = {
+    { 0, 130, 1 }, { 130, 131, 131 }, { 100, 1400, 700 }, { 5, 70, 69 }, { 1400, 1500, 1401 },
+    { 0, 65, 1 }, { 1000, 1001, 1001 }, { 700, 900, 800 },
+};
+#define N_WINDOWS (sizeof windows / sizeof *windows)
+
+static void test_invariance(void)
+{
+    static struct scores first, other;
+    struct engine_statistics st;
+    struct error err = { 0 };
+    struct engine_options plain = { .n_threads = 1 };
+    if (!check(score(&first, &plain, windows, N_WINDOWS, &st, &err), "windows of many lengths", "%s",
+               err.message))
+        return;
+    check(st.passes == 1 && first.n == 129 + 700 + 1 + 99 + 64 + 100, "all targets are scored",
+          "%zu scored in %zu passes", first.n, st.passes);
+    static const struct { const char *name; struct engine_options options; size_t least_passes; } cases[] = {
+        { "two threads give the same bits",           { .n_threads = 2 }, 1 },
+        { "three threads give the same bits",         { .n_threads = 3 }, 1 },
+        { "an ample budget: the same bits",           { .n_threads = 2, .memory_bytes = (size_t)8 << 30 }, 1 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bool ok = score(&other, &cases[i].options, windows, N_WINDOWS, &st, &err);
+        check(ok && same(&first, &other) && st.passes >= cases[i].least_passes, cases[i].name,
+              "%s, %zu passes, equal %d", err.message, st.passes, same(&first, &other));
+    }
+    enum { MANY = 20, EACH = 70 };
+    struct engine_window many[MANY];
+    for (size_t i = 0; i < MANY; i++)
+        many[i] = (struct engine_window){ i * EACH, (i + 1) * EACH, i * EACH + 1 };
+    static struct scores whole;
+    size_t passes[4] = { 0 };
+    bool ok = score(&whole, &plain, many, MANY, &st, &err);
+    for (size_t i = 0; ok && i < 4; i++) {      /* budgets from one that is just enough */
+        struct engine_options small = { .n_threads = 1, .memory_bytes = (3200 + 200 * i) << 10 };
+        ok = score(&other, &small, many, MANY, &st, &err) && same(&whole, &other);
+        passes[i] = st.passes;
+    }
+    check(ok && passes[0] > 1, "small budgets: the same bits in passes",
+          "%s, %zu to %zu passes", err.message, passes[0], passes[3]);
+
+    bool alone = true;
+    size_t row = 0;
+    for (size_t i = 0; i < N_WINDOWS; i++) {
+        alone = alone && score(&other, &plain, &windows[i], 1, &st, &err);
+        for (size_t j = 0; j < other.n; j++)
+            alone = alone && memcmp(&other.rows[j].nll, &first.rows[row + j].nll, 8) == 0;
+        row += other.n;
+    }
+    check(alone, "a window alone gives the same bits", "%s", err.message);
+}
+
+/* Our own products have one order of summation, so AVX2 and AVX-512 agree to the bit; scalar uses
+ * libm's exponential and OpenBLAS its own order. */
+static void test_isas(void)
+{
+    static struct scores first, other;
+    struct engine_statistics st;
+    struct error err = { 0 };
+    static const struct engine_window two[] = { { 0, 150, 1 }, { 150, 220, 151 } };
+    score(&first, &(struct engine_options){ .isa = "avx2", .n_threads = 2 }, two, 2, &st, &err);
+    static const struct { const char *isa; double tolerance; } cases[] = {
+        { "avx512", 0 }, { "openblas", 2e-5 }, { "scalar", 2e-5 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s agrees with avx2", cases[i].isa);
+        struct engine_options options = { .isa = cases[i].isa, .n_threads = 2 };
+        if (!first.n || !score(&other, &options, two, 2, &st, &err)) {
+            check_skip(name, err.message);
+            continue;
+        }
+        double worst = 0;
+        for (size_t j = 0; j < first.n; j++)
+            worst = fmax(worst, fabs(first.rows[j].nll - other.rows[j].nll));
+        check(other.n == first.n && worst <= cases[i].tolerance, name, "off by %.1e", worst);
+    }
+}
+
+static bool interrupt(void *user, const char *stage, double done, double total, const char *unit)
+{
+    size_t *left = user;
+    (void)stage, (void)unit;
+    return done <= total && (*left)-- > 1;
+}
+
+static void test_refusals(void)
+{
+    static struct scores s;
+    struct engine_statistics st;
+    struct error err = { 0 };
+    struct engine_options plain = { .n_threads = 1 };
+    struct engine_window outside = { 1400, 1501, 1401 }, nothing_before = { 3, 9, 3 };
+    check(!score(&s, &plain, &outside, 1, &st, &err) && strstr(err.message, "1501"),
+          "a window past the ids", "%s", err.message);
+    check(!score(&s, &plain, &nothing_before, 1, &st, &err) && strstr(err.message, "targets from 3"),
+          "a target with nothing before it", "%s", err.message);
+    ids[77] = (int32_t)ck.config.vocab_size;
+    check(!score(&s, &plain, windows, 1, &st, &err) && strstr(err.message, "token 77 has id 4160"),
+          "an id outside the vocabulary", "%s", err.message);
+    ids[77] = 1;
+    struct engine_options tiny = { .n_threads = 1, .memory_bytes = 4096 };
+    check(!score(&s, &tiny, windows, N_WINDOWS, &st, &err) && strstr(err.message, "too small"),
+          "a budget that holds no window", "%s", err.message);
+    for (size_t calls = 1; calls < 12; calls += 5) {
+        size_t left = calls;
+        struct engine_options stop = { .n_threads = 2, .progress = { .report = interrupt, .user = &left } };
+        struct error stopped = { 0 };
+        check(!score(&s, &stop, windows, N_WINDOWS, &st, &stopped) && stopped.interrupted,
+              "stopped when asked", "%s", stopped.message);
+    }
+    struct engine *e = engine_open(&ck, &w, &plain, &err);
+    s.stop = true;
+    struct engine_sink sink = { take, &s };
+    check(!engine_score_windows(e, ids, N_IDS, windows, N_WINDOWS, &sink, &st, &err)
+          && strstr(err.message, "full"), "the sink's error is passed on", "%s", err.message);
+    engine_close(e);
+}
+
+int main(void)
+{
+    struct error err = { 0 };
+    if (!check(checkpoint_open(&ck, CHECKPOINT, &err) && weights_bind(&w, &ck, &err),
+               "the demo checkpoint opens", "%s", err.message))
+        return check_done();
+    struct random r = { 21 };
+    for (size_t i = 0; i < N_IDS; i++)
+        ids[i] = (int32_t)random_below(&r, ck.config.vocab_size);
+    test_invariance();
+    test_isas();
+    test_refusals();
+    weights_free(&w);
+    checkpoint_close(&ck);
+    return check_done();
+}
