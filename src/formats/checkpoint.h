@@ -4,7 +4,7 @@
  * is read from which file; tensors that it does not name are stale and ignored, counted in
  * n_stale); without an index model.safetensors; else every *.safetensors in the folder by their
  * headers, in which case one name in two files is refused.  Links are followed.  An index entry
- * is a plain file name: no '/' in it. */
+ * is a plain file name: no '/' in it.  Headers are read, data only mapped. */
 #ifndef SURPRISAL_FORMATS_CHECKPOINT_H
 #define SURPRISAL_FORMATS_CHECKPOINT_H
 

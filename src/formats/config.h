@@ -52,8 +52,11 @@ struct config {
     int64_t eos_token_id;           /* the first of a list; -1 when null or absent */
 };
 
-/* root: the parsed config.json; path names it in errors.  config_free also after a failure. */
-bool config_read(struct config *c, const cJSON *root, const char *path, struct error *err);
+/* root: the parsed config.json; path names it in errors.  More than max_layers layers are refused
+ * before memory is taken for them: a checkpoint passes the number of its tensors.  config_free
+ * also after a failure. */
+bool config_read(struct config *c, const cJSON *root, size_t max_layers, const char *path,
+                 struct error *err);
 void config_free(struct config *c);
 
 #endif

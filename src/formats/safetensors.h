@@ -4,8 +4,9 @@
  * length, JSON header {name: {dtype, shape, data_offsets: [begin, end)}} with an optional
  * `__metadata__`, then the data; offsets count from the end of the header.  Nothing of it is
  * trusted: header inside the file, no name twice, known dtype, shape x dtype == end - begin
- * without overflow, ranges inside the data and not overlapping (gaps are allowed: some writers
- * align).
+ * without overflow, ranges inside the data and not overlapping.  Bytes that belong to no tensor,
+ * between or after them, are allowed and never read (some writers align), though upstream's own
+ * reader refuses them.
  *
  * The tensors borrow from the file's mapping, which the safetensors_file owns. */
 #ifndef SURPRISAL_FORMATS_SAFETENSORS_H

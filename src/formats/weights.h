@@ -4,8 +4,11 @@
  * of the config; one loop walks it, so no tensor can miss its check.  Names as in FORMATS:
  * prefix `model.language_model.` or `model.`, lm_head without prefix.  A linear layer X is stored
  * as X.weight (BF16, F16 or F32) or as X.weight_packed with X.weight_scale (MXFP4); both at once
- * are refused.  Experts are split (experts.E.gate_proj...) or fused (experts.gate_up_proj
- * [E, 2I, D], gate rows first, and experts.down_proj [E, D, I]).
+ * are refused, and so is what would change a linear's result unseen (a bias, a scale without
+ * packed codes, a zero point).  Experts are split (experts.E.gate_proj...) or fused
+ * (experts.gate_up_proj [E, 2I, D], gate rows first, and experts.down_proj [E, D, I]), each
+ * projection by itself.  The head is lm_head.weight where there is one, else, when tied, the
+ * embedding.
  *
  * All views borrow from the checkpoint, which must outlive the weights.  Vectors are views with
  * rows == 1; conv1d.weight [C, 1, K] is the view [C, K]. */
@@ -49,18 +52,60 @@ struct layer_weights {
     struct mlp_weights *experts;            /* owned [E]; NULL in dense models */
 };
 
+/* What a weight is for; inspect's rows. */
+enum weight_kind {
+    WEIGHT_EMBED_TOKENS,
+    WEIGHT_LM_HEAD,
+    WEIGHT_ATTENTION,           /* q, k, v, o projections of full attention */
+    WEIGHT_DELTA_NET,           /* in and out projections of linear attention */
+    WEIGHT_DELTA_NET_STATE,     /* conv1d, A_log, dt_bias */
+    WEIGHT_NORM,
+    WEIGHT_ROUTER,
+    WEIGHT_SHARED_EXPERT,
+    WEIGHT_SHARED_EXPERT_GATE,
+    WEIGHT_EXPERTS,
+    WEIGHT_DENSE_MLP,
+    WEIGHT_KINDS
+};
+
+/* A stored tensor that the weights are made of. */
+struct bound_tensor {
+    const struct tensor *tensor;
+    enum weight_kind kind;
+    enum dtype stored;          /* MXFP4 for codes and scales, else the tensor's own */
+    size_t parameters;          /* weights in it; 0 for scales */
+};
+
 struct weights {
     struct matrix embed_tokens;             /* [V, D] */
     struct matrix norm;                     /* [1, D], offset from 1 */
     struct matrix lm_head;                  /* [V, D]; the embedding when tied */
-    struct layer_weights *layers;           /* owned [num_hidden_layers] */
+    struct layer_weights *layers;           /* owned [n_layers] */
+    size_t n_layers;
     size_t parameters;                      /* elements of all views, a tied head once */
     size_t bytes;                           /* stored bytes of all views, scales included */
     size_t quantized_bytes;                 /* of these, in MXFP4 codes and scales */
+    const char *prefix;                     /* "model.language_model." or "model." */
+    struct bound_tensor *tensors;           /* owned; by name, a fused expert tensor once */
+    size_t n_tensors;
 };
 
 bool weights_bind(struct weights *w, const struct checkpoint *ck, struct error *err);
 void weights_free(struct weights *w);
+
+/* A weight by the place where the model uses it. */
+struct weight_place {
+    const char *module;         /* full name without ".weight"; valid during the call */
+    const struct matrix *matrix;
+    enum weight_kind kind;
+    bool is_linear;             /* may be packed as MXFP4 */
+    bool is_fused;              /* an expert's part of a fused tensor */
+};
+
+/* Calls visit for every weight of a layer (layer == num_hidden_layers: embedding, last norm and
+ * head; a tied head once, as the embedding), until one call returns false; the last result. */
+bool weights_visit_layer(const struct checkpoint *ck, const struct weights *w, size_t layer,
+                         bool (*visit)(void *user, const struct weight_place *place), void *user);
 
 /* Calls visit for every tensor that the weights are made of (packed and scale apart, a fused
  * expert tensor once), in order of the tensor's name, until one call returns false; the result of
@@ -70,7 +115,10 @@ bool weights_visit_tensors(const struct checkpoint *ck, const struct weights *w,
 
 /* SHA-256 that names what is evaluated: over config.json's digest and, for each tensor in name
  * order, its name, dtype, shape and the SHA-256 of its bytes.  It does not depend on how tensors
- * are spread over files.  Reads every weight once; tensors are hashed by n_threads in parallel. */
+ * are spread over files.  Reads every weight once; tensors are hashed by n_threads in parallel.
+ * Exactly: SHA-256 of the 32 bytes of config_digest, then for each tensor its name and dtype
+ * (each with a NUL), the number of dimensions and each of them (u64, little-endian), and the 32
+ * bytes of its own SHA-256.  progress may be NULL; a report that returns false interrupts. */
 bool weights_digest(struct digest *out, const struct checkpoint *ck, const struct weights *w,
                     int n_threads, const struct progress *progress, struct error *err);
 

@@ -1,0 +1,276 @@
+#include "eval/evaluate.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "eval/input.h"
+#include "eval/opened.h"
+#include "eval/run_folder.h"
+#include "eval/sequence.h"
+#include "eval/statistics.h"
+#include "eval/summary.h"
+
+/* ---- scores as they come --------------------------------------------------- */
+
+struct scoring {
+    const struct sequence *sequence;
+    struct window_score *windows;       /* owned [sequence->windows.n] */
+    struct token_place *places;         /* owned; of the rows in work */
+    size_t capacity;
+    size_t window, target, row;         /* the next one to come */
+    struct run_folder *out;             /* NULL: none */
+};
+
+/* Notes where the next n targets stand and adds their NLL to their windows. */
+static void place(struct scoring *s, size_t n, const struct engine_score *scores)
+{
+    const struct sequence *q = s->sequence;
+    for (size_t i = 0; i < n; i++) {
+        while (s->target == q->windows.list[s->window].end)
+            s->target = q->windows.list[++s->window].first;
+        s->places[i] = (struct token_place){
+            .position = (int32_t)(s->target - q->prefixes[s->window]),
+            .window = (int32_t)s->window,
+            .id = q->ids[s->target],
+        };
+        compensated_add(&s->windows[s->window].nll, scores[i].nll);
+        s->windows[s->window].scored++;
+        s->target++;
+    }
+}
+
+static bool take(void *user, size_t row, size_t n, const struct engine_score *scores,
+                 const float *hidden, struct error *err)
+{
+    struct scoring *s = user;
+    assert(row == s->row);
+    if (!mem_grow(&s->places, &s->capacity, n, sizeof *s->places, "scores", err))
+        return false;
+    place(s, n, scores);
+    s->row += n;
+    return !s->out || run_folder_add(s->out, row, n, s->places, scores, hidden, err);
+}
+
+static bool scoring_begin(struct scoring *s, const struct sequence *sequence, struct run_folder *out,
+                          struct error *err)
+{
+    *s = (struct scoring){ .sequence = sequence, .out = out };
+    s->target = sequence->windows.list[0].first;
+    s->windows = mem_array(sequence->windows.n, sizeof *s->windows, "windows", err);
+    return s->windows != NULL;
+}
+
+static void scoring_free(struct scoring *s)
+{
+    free(s->windows);
+    free(s->places);
+}
+
+/* ---- the job ---------------------------------------------------------------- */
+
+struct job {
+    const struct surprisal_eval_options *options;
+    struct opened opened;
+    struct tokenizer *tokenizer;        /* NULL when none is needed */
+    struct input input;
+    struct sequence sequence;
+    struct run_folder folder;
+    struct scoring scoring;
+    struct summary summary;
+};
+
+static void job_close(struct job *j)
+{
+    scoring_free(&j->scoring);
+    run_folder_abandon(&j->folder);
+    sequence_free(&j->sequence);
+    input_free(&j->input);
+    if (j->tokenizer)
+        tokenizer_close(j->tokenizer);
+    opened_close(&j->opened);
+}
+
+static bool open_tokenizer(struct job *j, struct error *err)
+{
+    const struct surprisal_eval_options *o = j->options;
+    if (!o->text && !o->tokenizer)
+        return true;
+    j->tokenizer = tokenizer_open(o->tokenizer ? o->tokenizer : o->checkpoint, err);
+    return j->tokenizer != NULL;
+}
+
+/* Rolling's prefix; see surprisal.h, prefix_id.  -1 for the other protocols. */
+static bool find_prefix(const struct job *j, int32_t *prefix, struct error *err)
+{
+    const struct config *c = &j->opened.checkpoint.config;
+    *prefix = -1;
+    if (j->options->protocol != SURPRISAL_ROLLING)
+        return true;
+    int64_t id = j->options->prefix_id;
+    if (id < 0 && j->tokenizer)
+        id = tokenizer_token_id(j->tokenizer, "<|endoftext|>");
+    if (id < 0)
+        id = c->bos_token_id >= 0 ? c->bos_token_id : c->eos_token_id;
+    if (id < 0)
+        return error_set(err, "%s: no prefix token for rolling: neither a tokenizer with "
+                         "<|endoftext|> nor bos_token_id or eos_token_id in the config",
+                         j->opened.checkpoint.path);
+    if ((uint64_t)id >= c->vocab_size)
+        return error_set(err, "%s: the prefix token has id %lld, but the vocabulary has %zu",
+                         j->opened.checkpoint.path, (long long)id, c->vocab_size);
+    *prefix = (int32_t)id;
+    return true;
+}
+
+static void warn(const struct job *j)
+{
+    const struct surprisal_eval_options *o = j->options;
+    size_t most = j->opened.checkpoint.config.max_position_embeddings;
+    if (most && o->context > most)
+        opened_warn(&o->progress, "%s: context %zu is longer than max_position_embeddings %zu",
+                    o->checkpoint, o->context, most);
+    if (j->input.has_crlf)
+        opened_warn(&o->progress, "%s: lines end in CR LF, which changes the tokens and the result",
+                    j->input.path);
+}
+
+/* Everything that can be known before the long work. */
+static bool prepare(struct job *j, struct error *err)
+{
+    const struct surprisal_eval_options *o = j->options;
+    int32_t prefix;
+    if ((o->out && !run_folder_begin(&j->folder, o->out, err))
+        || !opened_checkpoint(&j->opened, o->checkpoint, &o->progress, err)
+        || !open_tokenizer(j, err)
+        || !input_read(&j->input, o, j->tokenizer, &j->opened.checkpoint, err)
+        || !find_prefix(j, &prefix, err)
+        || !sequence_make(&j->sequence, &j->input, o, prefix, err))
+        return false;
+    warn(j);
+    j->summary = (struct summary){
+        .options = o, .checkpoint = &j->opened.checkpoint, .weights = &j->opened.weights,
+        .input = &j->input, .tokenizer = j->tokenizer, .prefix_id = prefix,
+        .windows = j->sequence.windows.n, .scored = windows_scored(&j->sequence.windows),
+    };
+    size_t D = j->opened.checkpoint.config.hidden_size;
+    return opened_engine(&j->opened, o->threads, o->memory_bytes, o->isa, &o->progress, err)
+        && (!o->out || run_folder_tokens(&j->folder, j->summary.scored, o->hidden, D, err))
+        && scoring_begin(&j->scoring, &j->sequence, o->out ? &j->folder : NULL, err);
+}
+
+static void tell_plan(const struct job *j, size_t passes)
+{
+    const struct surprisal_eval_options *o = j->options;
+    size_t tokens = windows_model_tokens(&j->sequence.windows);
+    size_t a_pass = (tokens + passes - 1) / passes;
+    const struct surprisal_plan plan = {
+        .windows = j->summary.windows, .tokens = j->input.n_ids, .scored = j->summary.scored,
+        .model_tokens = tokens, .passes = passes, .weight_bytes = j->opened.weights.bytes,
+        .residual_bytes = a_pass * j->opened.checkpoint.config.hidden_size * sizeof(float),
+    };
+    if (o->plan)
+        o->plan(o->progress.user, &plan);
+}
+
+static double now_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static bool score(struct job *j, struct error *err)
+{
+    struct summary *s = &j->summary;
+    struct engine *e = j->opened.engine;
+    const struct windows *w = &j->sequence.windows;
+    const struct progress progress = opened_progress(&j->options->progress);
+    const struct engine_sink sink = { .take = take, .user = &j->scoring };
+    s->isa = engine_isa(e);
+    s->threads = engine_threads(e);
+
+    /* No pass: the memory does not suffice, and the engine says so at once. */
+    size_t passes = engine_passes(e, w->list, w->n);
+    if (passes) {
+        tell_plan(j, passes);
+        if (!weights_digest(&s->checkpoint_digest, s->checkpoint, s->weights, s->threads, &progress,
+                            err))
+            return false;
+    }
+    double start = now_seconds();
+    if (!engine_score_windows(e, j->sequence.ids, j->sequence.n_ids, w->list, w->n, &sink, &s->work,
+                              err))
+        return false;
+    s->seconds = now_seconds() - start;
+    assert(j->scoring.row == s->scored);
+    return true;
+}
+
+static bool conclude(struct job *j, struct surprisal_result *result, struct error *err)
+{
+    struct summary *s = &j->summary;
+    s->figures = statistics_figures(j->scoring.windows, s->windows);
+    if (j->input.is_text)
+        statistics_by_text(&s->figures, j->input.n_ids, j->input.words, j->input.bytes);
+    char *json = summary_json(s, err);
+    if (!json)
+        return false;
+    if (j->options->out && !run_folder_commit(&j->folder, json, err)) {
+        free(json);
+        return false;
+    }
+    const struct figures *f = &s->figures;
+    *result = (struct surprisal_result){
+        .windows = s->windows, .tokens = j->input.n_ids, .scored = s->scored,
+        .mean_nll = f->mean_nll, .perplexity = f->perplexity,
+        .nll_stderr = f->nll_stderr, .perplexity_stderr = f->perplexity_stderr,
+        .word_perplexity = f->word_perplexity, .byte_perplexity = f->byte_perplexity,
+        .bits_per_byte = f->bits_per_byte, .seconds = s->seconds,
+        .tokens_per_second = summary_tokens_per_second(s), .summary_json = json,
+    };
+    return true;
+}
+
+bool evaluate_check(const struct surprisal_eval_options *o, struct error *err)
+{
+    if (!o->checkpoint)
+        return error_set(err, "no checkpoint is given");
+    if (!o->text == !o->ids)
+        return error_set(err, "%s, expected one of them",
+                         o->text ? "both a text and ids are given" : "neither text nor ids are given");
+    if (!protocol_check(o->protocol, o->context, o->stride ? o->stride : o->context, err))
+        return false;
+    bool rolling = o->protocol == SURPRISAL_ROLLING, wikitext = o->documents != SURPRISAL_DOCUMENTS_ONE;
+    const struct {
+        bool wrong;
+        const char *why;
+    } rules[] = {
+        { o->stride && o->protocol != SURPRISAL_STRIDED, "a stride belongs to the protocol strided" },
+        { o->join != SURPRISAL_JOIN_RAW && !o->text, "rows to join need a text, not ids" },
+        { o->hidden != SURPRISAL_HIDDEN_NONE && !o->out,
+          "hidden states are kept in a run folder, and none is given" },
+        { o->prefix_id < -1, "a prefix id is negative" },
+        { o->prefix_id >= 0 && !rolling, "a prefix id belongs to the protocol rolling" },
+        { wikitext && !(rolling && o->text),
+          "documents belong to the protocol rolling and need a text" },
+        { wikitext && o->join != SURPRISAL_JOIN_RAW,
+          "documents are found in the file as it is, not in joined rows" },
+        { o->max_documents && !wikitext, "a number of documents needs documents" },
+        { o->threads < 0, "the number of threads is negative" },
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        if (rules[i].wrong)
+            return error_set(err, "%s", rules[i].why);
+    return true;
+}
+
+bool evaluate(const struct surprisal_eval_options *o, struct surprisal_result *result,
+              struct error *err)
+{
+    struct job j = { .options = o };
+    bool ok = evaluate_check(o, err) && prepare(&j, err) && score(&j, err)
+           && conclude(&j, result, err);
+    job_close(&j);
+    return ok;
+}

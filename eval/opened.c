@@ -1,0 +1,76 @@
+#include "eval/opened.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "formats/quantization.h"
+
+#define CONTRADICTIONS_SHOWN 4
+
+struct progress opened_progress(const struct surprisal_progress *p)
+{
+    return (struct progress){ .report = p->report, .warn = p->warn, .user = p->user };
+}
+
+void opened_warn(const struct surprisal_progress *p, const char *format, ...)
+{
+    char message[1024];
+    va_list args;
+    if (!p->warn)
+        return;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    /* Names come from files: error_set makes them safe to print. */
+    struct error safe;
+    error_set(&safe, "%s", message);
+    p->warn(p->user, safe.message);
+}
+
+static bool warn_contradictions(const struct opened *o, const struct surprisal_progress *progress,
+                                struct error *err)
+{
+    struct contradictions found;
+    if (!quantization_contradictions(&found, &o->checkpoint, &o->weights, err))
+        return false;
+    const char *line = found.text.data;
+    for (size_t i = 0; i < found.count && i < CONTRADICTIONS_SHOWN && line && *line; i++) {
+        size_t n = strcspn(line, "\n");
+        opened_warn(progress, "%s: %.*s", o->checkpoint.path, (int)n, line);
+        line += n + (line[n] == '\n');
+    }
+    if (found.count > CONTRADICTIONS_SHOWN)
+        opened_warn(progress, "%s: %zu more contradictions between config and files (`surprisal "
+                    "inspect` lists them)", o->checkpoint.path, found.count - CONTRADICTIONS_SHOWN);
+    contradictions_free(&found);
+    return true;
+}
+
+bool opened_checkpoint(struct opened *o, const char *path, const struct surprisal_progress *progress,
+                       struct error *err)
+{
+    return checkpoint_open(&o->checkpoint, path, err)
+        && quantization_check(&o->checkpoint, err)
+        && weights_bind(&o->weights, &o->checkpoint, err)
+        && warn_contradictions(o, progress, err);
+}
+
+bool opened_engine(struct opened *o, int threads, size_t memory_bytes, const char *isa,
+                   const struct surprisal_progress *progress, struct error *err)
+{
+    struct engine_options options = {
+        .n_threads = threads, .memory_bytes = memory_bytes, .isa = isa,
+        .progress = opened_progress(progress),
+    };
+    o->engine = engine_open(&o->checkpoint, &o->weights, &options, err);
+    return o->engine != NULL;
+}
+
+void opened_close(struct opened *o)
+{
+    if (o->engine)
+        engine_close(o->engine);
+    weights_free(&o->weights);
+    checkpoint_close(&o->checkpoint);
+}

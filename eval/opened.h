@@ -1,0 +1,28 @@
+/* opened.h - a checkpoint made ready to run: files, weights and engine, checked and warned about. */
+#ifndef SURPRISAL_EVAL_OPENED_H
+#define SURPRISAL_EVAL_OPENED_H
+
+#include "engine/engine.h"
+#include "surprisal.h"
+
+/* Zero-initialise; the members borrow from one another, so the struct stays where it is. */
+struct opened {
+    struct checkpoint checkpoint;
+    struct weights weights;
+    struct engine *engine;              /* opened by opened_engine */
+};
+
+/* What surprisal.h calls progress, for the layers below. */
+struct progress opened_progress(const struct surprisal_progress *p);
+/* printf to progress->warn. */
+__attribute__((format(printf, 2, 3)))
+void opened_warn(const struct surprisal_progress *p, const char *format, ...);
+
+/* Opens the folder and binds the weights; contradictions between config and files are warned about. */
+bool opened_checkpoint(struct opened *o, const char *path, const struct surprisal_progress *progress,
+                       struct error *err);
+bool opened_engine(struct opened *o, int threads, size_t memory_bytes, const char *isa,
+                   const struct surprisal_progress *progress, struct error *err);
+void opened_close(struct opened *o);
+
+#endif

@@ -1,0 +1,44 @@
+/* run_folder.h - the folder that a run leaves: summary.json and tokens.safetensors.
+ *
+ * It is built under a temporary name beside its place and renamed at the end, so at `path` there
+ * stands either nothing or a complete result.  One of commit and abandon must be called.
+ *
+ * tokens.safetensors, one row a scored token in text order: position I32 (index in the ids, without
+ * prefix tokens), window I32, id I32, nll F64 (nats), top1 I32, logsumexp F32, and hidden
+ * [scored, hidden_size] F32 or BF16 (rounded to nearest, ties to even) when it is asked for. */
+#ifndef SURPRISAL_EVAL_RUN_FOLDER_H
+#define SURPRISAL_EVAL_RUN_FOLDER_H
+
+#include "engine/engine.h"
+#include "formats/safetensors.h"
+#include "surprisal.h"
+
+/* Zero-initialise, so that abandoning one that was never begun is fine. */
+struct run_folder {
+    char *path, *temporary;             /* owned */
+    struct safetensors_writer tokens;   /* owned while writing */
+    bool writing;
+    enum surprisal_hidden hidden;
+    size_t hidden_size;
+    void *staging;                      /* owned; a piece of one column */
+    size_t staging_bytes;
+};
+
+/* Where a scored token stands. */
+struct token_place {
+    int32_t position, window, id;
+};
+
+/* Refuses a path at which something stands, or a parent in which nothing can be created. */
+bool run_folder_begin(struct run_folder *r, const char *path, struct error *err);
+/* Opens tokens.safetensors and reserves its space, so that a disk too small shows before the work. */
+bool run_folder_tokens(struct run_folder *r, size_t scored, enum surprisal_hidden hidden,
+                       size_t hidden_size, struct error *err);
+/* Rows [row, row + n); hidden [n, hidden_size] may be NULL when it is not kept. */
+bool run_folder_add(struct run_folder *r, size_t row, size_t n, const struct token_place *places,
+                    const struct engine_score *scores, const float *hidden, struct error *err);
+/* summary: the text of summary.json. */
+bool run_folder_commit(struct run_folder *r, const char *summary, struct error *err);
+void run_folder_abandon(struct run_folder *r);
+
+#endif

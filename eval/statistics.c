@@ -1,0 +1,51 @@
+#include "eval/statistics.h"
+
+#include <math.h>
+
+void compensated_add(struct compensated *sum, double x)
+{
+    double total = sum->total + x;
+    sum->correction += fabs(sum->total) >= fabs(x) ? (sum->total - total) + x
+                                                   : (x - total) + sum->total;
+    sum->total = total;
+}
+
+double compensated_value(const struct compensated *sum)
+{
+    return sum->total + sum->correction;
+}
+
+struct figures statistics_figures(const struct window_score *windows, size_t n_windows)
+{
+    struct compensated nll = { 0 };
+    size_t scored = 0, units = 0;
+    for (size_t i = 0; i < n_windows; i++) {
+        compensated_add(&nll, compensated_value(&windows[i].nll));
+        scored += windows[i].scored;
+        units += windows[i].scored > 0;
+    }
+    double n = (double)scored, mean = compensated_value(&nll) / n;
+
+    struct compensated squares = { 0 };
+    for (size_t i = 0; i < n_windows; i++) {
+        double residual = compensated_value(&windows[i].nll) - mean * (double)windows[i].scored;
+        compensated_add(&squares, residual * residual);
+    }
+    double w = (double)units;
+    double error = units > 1 ? sqrt(w / (w - 1) * compensated_value(&squares)) / n : (double)NAN;
+    double perplexity = exp(mean);
+    return (struct figures){
+        .mean_nll = mean, .perplexity = perplexity,
+        .nll_stderr = error, .perplexity_stderr = perplexity * error,
+        .word_perplexity = (double)NAN, .byte_perplexity = (double)NAN,
+        .bits_per_byte = (double)NAN,
+    };
+}
+
+void statistics_by_text(struct figures *f, size_t tokens, size_t words, size_t bytes)
+{
+    double total = f->mean_nll * (double)tokens;
+    f->word_perplexity = exp(total / (double)words);
+    f->byte_perplexity = exp(total / (double)bytes);
+    f->bits_per_byte = total / (double)bytes / log(2.0);
+}

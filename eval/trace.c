@@ -1,0 +1,81 @@
+#include "eval/trace.h"
+
+#include <stdlib.h>
+
+#include "eval/input.h"
+#include "eval/opened.h"
+
+struct file {
+    struct safetensors_writer writer;
+    size_t residual, routing, logits;   /* numbers of the tensors */
+    size_t T, D, k, V;
+};
+
+static bool take_layer(void *user, size_t layer, const float *residual, const int32_t *routing,
+                       struct error *err)
+{
+    struct file *f = user;
+    size_t bytes = f->T * f->D * sizeof *residual;
+    if (!safetensors_write(&f->writer, f->residual, layer * bytes, residual, bytes, err))
+        return false;
+    bytes = f->T * f->k * sizeof *routing;
+    return !routing || safetensors_write(&f->writer, f->routing, layer * bytes, routing, bytes, err);
+}
+
+static bool take_logits(void *user, size_t row, size_t n, const float *logits, struct error *err)
+{
+    struct file *f = user;
+    size_t bytes = f->V * sizeof *logits;
+    return safetensors_write(&f->writer, f->logits, row * bytes, logits, n * bytes, err);
+}
+
+static bool create(struct file *f, const char *path, const struct config *c, size_t n_ids,
+                   struct error *err)
+{
+    *f = (struct file){ .T = n_ids, .D = c->hidden_size, .k = c->num_experts_per_tok,
+                        .V = c->vocab_size };
+    struct safetensors_entry entries[4];
+    size_t n = 0, L = c->num_hidden_layers;
+    entries[n++] = (struct safetensors_entry){ "ids", DTYPE_I32, 1, { f->T } };
+    f->residual = n;
+    entries[n++] = (struct safetensors_entry){ "residual", DTYPE_F32, 3, { L, f->T, f->D } };
+    f->routing = n;
+    if (c->num_experts)
+        entries[n++] = (struct safetensors_entry){ "routing", DTYPE_I32, 3, { L, f->T, f->k } };
+    f->logits = n;
+    entries[n++] = (struct safetensors_entry){ "logits", DTYPE_F32, 2, { f->T, f->V } };
+    return safetensors_create(&f->writer, path, entries, n, err);
+}
+
+static bool write(struct opened *opened, const char *path, const int32_t *ids, size_t n_ids,
+                  struct error *err)
+{
+    struct file f;
+    if (!create(&f, path, &opened->checkpoint.config, n_ids, err))
+        return false;
+    const struct engine_tracer tracer = { .layer = take_layer, .logits = take_logits, .user = &f };
+    bool ok = safetensors_write(&f.writer, 0, 0, ids, n_ids * sizeof *ids, err)
+           && engine_trace(opened->engine, ids, n_ids, &tracer, err);
+    if (ok)
+        return safetensors_commit(&f.writer, err);
+    safetensors_abandon(&f.writer);
+    return false;
+}
+
+bool trace(const struct surprisal_trace_options *o, struct error *err)
+{
+    if (!o->checkpoint || !o->ids || !o->out)
+        return error_set(err, "a trace needs a checkpoint, ids and a file to write");
+    struct opened opened = { 0 };
+    int32_t *ids = NULL;
+    size_t n_ids = 0;
+    bool ok = opened_checkpoint(&opened, o->checkpoint, &o->progress, err)
+           && input_read_ids(o->ids, &ids, &n_ids, NULL, err)
+           && (n_ids || error_set(err, "%s: holds no tokens", o->ids))
+           && input_check_ids(ids, n_ids, o->ids, &opened.checkpoint, err)
+           && opened_engine(&opened, o->threads, 0, o->isa, &o->progress, err)
+           && write(&opened, o->out, ids, n_ids, err);
+    free(ids);
+    opened_close(&opened);
+    return ok;
+}

@@ -1,0 +1,43 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <surprisal.h>
+
+#include "commands.h"
+
+struct settings {
+    const char *checkpoint;
+    bool json;
+};
+
+static int run(const struct command *c, int argc, char **argv)
+{
+    struct settings s = { 0 };
+    int status = options_parse(c, &s, argc, argv);
+    if (status != GO_ON)
+        return status;
+    struct surprisal_error err = { 0 };
+    char *json = NULL, *text = NULL;
+    if (!surprisal_inspect(s.checkpoint, s.json ? &json : NULL, s.json ? NULL : &text, &err))
+        return run_error(err.message);
+    if (s.json)
+        puts(json);
+    else
+        fputs(text, stdout);
+    free(json);
+    free(text);
+    return DONE;
+}
+
+static const struct option options[] = {
+    { .name = "json", .help = "print the machine-readable result alone",
+      .parse = parse_switch, .field = offsetof(struct settings, json) },
+};
+
+const struct command command_inspect = {
+    .name = "inspect",
+    .arguments = "CHECKPOINT [--json]",
+    .summary = "Show what a checkpoint holds, what is quantized, and what an evaluation costs.",
+    .options = options, .n_options = sizeof options / sizeof *options,
+    .operand = "CHECKPOINT", .operand_field = offsetof(struct settings, checkpoint),
+    .operand_required = true, .run = run,
+};

@@ -1,0 +1,57 @@
+#include <surprisal.h>
+
+#include "commands.h"
+#include "progress.h"
+
+struct settings {
+    struct surprisal_trace_options trace;
+    struct progress_line progress;
+};
+
+static int run(const struct command *c, int argc, char **argv)
+{
+    struct settings s = { 0 };
+    int status = options_parse(c, &s, argc, argv);
+    if (status != GO_ON)
+        return status;
+    if (!s.trace.ids)
+        return usage_error(c, "--ids is missing");
+    if (!s.trace.out)
+        return usage_error(c, "--out is missing");
+    struct surprisal_error err = { 0 };
+    progress_begin(&s.progress);
+    s.trace.progress = progress_callbacks(&s.progress);
+    bool ok = surprisal_trace(&s.trace, &err);
+    progress_end(&s.progress);
+    if (ok)
+        return DONE;
+    run_error(err.message);
+    return err.interrupted ? INTERRUPTED : FAILED;
+}
+
+#define FIELD(name) .field = offsetof(struct settings, name)
+
+static const struct option options[] = {
+    { .name = "ids", .value = "FILE", .help = "decimal token ids separated by white space",
+      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(trace.ids) },
+    { .name = "out", .value = "FILE",
+      .help = "safetensors file to write: ids [T], residual [L, T, D] after each layer,\n"
+              "routing [L, T, k] (mixture of experts), logits [T, V]",
+      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(trace.out) },
+    { .name = "threads", .value = "N", .help = "threads to compute with (default: all)",
+      .parse = parse_threads, .expected = EXPECTED_THREADS, FIELD(trace.threads) },
+    { .name = "isa", .value = "NAME", .help = "kernels to use (default: the best of this machine)",
+      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(trace.isa) },
+    { .name = "quiet", .help = "no progress", .parse = parse_switch, FIELD(progress.quiet) },
+    { .name = "progress", .help = "progress even when stderr is no terminal",
+      .parse = parse_switch, FIELD(progress.wanted) },
+};
+
+const struct command command_trace = {
+    .name = "trace",
+    .arguments = "CHECKPOINT --ids FILE --out FILE [options]",
+    .summary = "Write what each layer makes of a sequence of token ids.",
+    .options = options, .n_options = sizeof options / sizeof *options,
+    .operand = "CHECKPOINT", .operand_field = offsetof(struct settings, trace.checkpoint),
+    .operand_required = true, .run = run,
+};

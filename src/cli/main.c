@@ -1,0 +1,54 @@
+/* surprisal - how surprised is a language model by a text: the command line. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <surprisal.h>
+
+#include "commands.h"
+
+static const struct command *const commands[] = {
+    &command_eval, &command_inspect, &command_tokenize, &command_detokenize, &command_trace,
+};
+
+static int help(void)
+{
+    printf("Usage: surprisal COMMAND ...\n\n"
+           "Evaluates language-model checkpoints (Qwen3.5, BF16 or MXFP4) on the CPU.\n\n");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        printf("  %-12s %s\n", commands[i]->name, commands[i]->summary);
+    printf("\n  surprisal COMMAND --help lists a command's options; surprisal --version.\n\n"
+           "Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.\n");
+    return DONE;
+}
+
+static int run(int argc, char **argv)
+{
+    if (argc < 2)
+        return usage_error(NULL, "a command is missing");
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0)
+        return help();
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("surprisal %s\n", surprisal_version());
+        return DONE;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(argv[1], commands[i]->name) == 0)
+            return commands[i]->run(commands[i], argc - 2, argv + 2);
+    return usage_error(NULL, "unknown command '%s'", argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+    /* A closed pipe or a file-size limit is an error of the write that meets it. */
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+    int status = run(argc, argv);
+    errno = 0;
+    if ((fflush(stdout) != 0 || ferror(stdout)) && status == DONE) {
+        fprintf(stderr, "surprisal: standard output: cannot write%s%s\n", errno ? ": " : "",
+                errno ? strerror(errno) : "");
+        status = FAILED;
+    }
+    return status;
+}

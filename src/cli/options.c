@@ -1,0 +1,238 @@
+#include "options.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- messages -------------------------------------------------------------- */
+
+/* Arguments are repeated in messages, and must not drive the terminal. */
+static void make_printable(char *text)
+{
+    for (unsigned char *c = (unsigned char *)text; *c; c++)
+        if (*c < 0x20 || *c == 0x7F)
+            *c = '?';
+}
+
+int usage_error(const struct command *c, const char *format, ...)
+{
+    char message[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    make_printable(message);
+    if (c)
+        fprintf(stderr, "surprisal %s: %s (see surprisal %s --help)\n", c->name, message, c->name);
+    else
+        fprintf(stderr, "surprisal: %s (see surprisal --help)\n", message);
+    return WRONG_USAGE;
+}
+
+int run_error(const char *message)
+{
+    fprintf(stderr, "surprisal: %s\n", message);
+    return FAILED;
+}
+
+static void print_option(const char *name, const char *value, bool value_optional, const char *help)
+{
+    char left[64];
+    snprintf(left, sizeof left, value_optional ? "--%s [%s]" : value ? "--%s %s" : "--%s", name, value);
+    printf("  %-26s", left);
+    for (const char *line = help; *line;) {
+        size_t n = strcspn(line, "\n");
+        printf("%s%.*s\n", line == help ? " " : "                             ", (int)n, line);
+        line += n + (line[n] == '\n');
+    }
+}
+
+static void print_help(const struct command *c)
+{
+    printf("Usage: surprisal %s %s\n\n%s\n\n", c->name, c->arguments, c->summary);
+    for (size_t i = 0; i < c->n_options; i++) {
+        const struct option *o = &c->options[i];
+        print_option(o->name, o->value, o->alone != NULL, o->help);
+    }
+    print_option("help", NULL, false, "this text");
+}
+
+/* ---- parsers --------------------------------------------------------------- */
+
+bool parse_text(void *field, const char *value, const struct option *o)
+{
+    (void)o;
+    *(const char **)field = value;
+    return *value != '\0';
+}
+
+bool parse_switch(void *field, const char *value, const struct option *o)
+{
+    (void)value, (void)o;
+    *(bool *)field = true;
+    return true;
+}
+
+bool parse_choice(void *field, const char *value, const struct option *o)
+{
+    for (const struct choice *c = o->choices; c->word; c++)
+        if (strcmp(c->word, value) == 0) {
+            *(unsigned *)field = c->value;
+            return true;
+        }
+    return false;
+}
+
+/* Digits alone, at least one, no more than `most`; *end is what follows them. */
+static bool parse_digits(size_t *out, const char *value, size_t most, const char **end)
+{
+    size_t x = 0;
+    const char *c = value;
+    for (; *c >= '0' && *c <= '9'; c++)
+        if (__builtin_mul_overflow(x, (size_t)10, &x)
+            || __builtin_add_overflow(x, (size_t)(*c - '0'), &x) || x > most)
+            return false;
+    *end = c;
+    *out = x;
+    return c != value;
+}
+
+static bool parse_range(size_t *out, const char *value, size_t least, size_t most)
+{
+    const char *end;
+    size_t x;
+    if (!parse_digits(&x, value, most, &end) || *end || x < least)
+        return false;
+    *out = x;
+    return true;
+}
+
+bool parse_count(void *field, const char *value, const struct option *o)
+{
+    (void)o;
+    return parse_range(field, value, 1, SIZE_MAX);
+}
+
+bool parse_context(void *field, const char *value, const struct option *o)
+{
+    (void)o;
+    return parse_range(field, value, 2, INT32_MAX);
+}
+
+bool parse_size(void *field, const char *value, const struct option *o)
+{
+    static const char units[] = "KMG";
+    (void)o;
+    size_t x;
+    const char *end;
+    if (!parse_digits(&x, value, SIZE_MAX, &end) || x == 0)
+        return false;
+    if (*end) {
+        const char *unit = strchr(units, *end);
+        size_t power = unit ? (size_t)1 << 10 * (unit - units + 1) : 0;
+        if (!unit || end[1] || __builtin_mul_overflow(x, power, &x))
+            return false;
+    }
+    *(size_t *)field = x;
+    return true;
+}
+
+bool parse_threads(void *field, const char *value, const struct option *o)
+{
+    (void)o;
+    size_t x;
+    if (!parse_range(&x, value, 1, 1024))
+        return false;
+    *(int *)field = (int)x;
+    return true;
+}
+
+bool parse_id(void *field, const char *value, const struct option *o)
+{
+    (void)o;
+    size_t x;
+    if (!parse_range(&x, value, 0, INT32_MAX))
+        return false;
+    *(int32_t *)field = (int32_t)x;
+    return true;
+}
+
+/* ---- the command line ------------------------------------------------------- */
+
+static const struct option *find_option(const struct command *c, const char *name, size_t n)
+{
+    for (size_t i = 0; i < c->n_options; i++)
+        if (strlen(c->options[i].name) == n && memcmp(c->options[i].name, name, n) == 0)
+            return &c->options[i];
+    return NULL;
+}
+
+static bool is_choice(const struct option *o, const char *value)
+{
+    unsigned ignored;
+    return parse_choice(&ignored, value, o);
+}
+
+/* Parses the option at argv[0], which starts with "--"; *used: arguments taken. */
+static int parse_option(const struct command *c, void *settings, int argc, char **argv, int *used)
+{
+    const char *name = argv[0] + 2, *equals = strchr(name, '='), *value = NULL;
+    size_t n = equals ? (size_t)(equals - name) : strlen(name);
+    const struct option *o = find_option(c, name, n);
+    *used = 1;
+    if (!o)
+        return usage_error(c, "unknown option '--%.*s'", (int)n, name);
+    if (!o->value && equals)
+        return usage_error(c, "--%s takes no value", o->name);
+    if (equals)
+        value = equals + 1;
+    else if (o->alone)
+        value = argc > 1 && is_choice(o, argv[1]) ? argv[(*used)++] : o->alone;
+    else if (o->value) {
+        /* A value that looks like an option is more likely a forgotten value. */
+        if (argc < 2 || strncmp(argv[1], "--", 2) == 0)
+            return usage_error(c, "--%s needs a value (%s)", o->name, o->value);
+        value = argv[(*used)++];
+    }
+    if (o->parse((char *)settings + o->field, value, o))
+        return GO_ON;
+    return usage_error(c, "--%s: '%s' is not %s", o->name, value, o->expected);
+}
+
+static int parse_operand(const struct command *c, void *settings, const char *value, bool *seen)
+{
+    if (!c->operand || *seen)
+        return usage_error(c, "unexpected argument '%s'", value);
+    if (!*value)
+        return usage_error(c, "%s is empty", c->operand);
+    *(const char **)((char *)settings + c->operand_field) = value;
+    *seen = true;
+    return GO_ON;
+}
+
+int options_parse(const struct command *c, void *settings, int argc, char **argv)
+{
+    bool operand_seen = false, options_over = false;
+    for (int i = 0; i < argc;) {
+        int used = 1, status = GO_ON;
+        const char *arg = argv[i];
+        if (!options_over && strcmp(arg, "--") == 0)
+            options_over = true;
+        else if (!options_over && (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0)) {
+            print_help(c);
+            return DONE;
+        } else if (!options_over && arg[0] == '-' && arg[1] == '-')
+            status = parse_option(c, settings, argc - i, argv + i, &used);
+        else if (!options_over && arg[0] == '-' && arg[1])
+            status = usage_error(c, "unknown option '%s'", arg);
+        else
+            status = parse_operand(c, settings, arg, &operand_seen);
+        if (status != GO_ON)
+            return status;
+        i += used;
+    }
+    if (c->operand_required && !operand_seen)
+        return usage_error(c, "%s is missing", c->operand);
+    return GO_ON;
+}

@@ -1,0 +1,69 @@
+/* options.h - a command's options as a table that is both the parser and the help text.
+ *
+ * `--name value` and `--name=value`; `--` ends the options.  A command keeps its settings in one
+ * struct of its own with named defaults; an option writes one field of it. */
+#ifndef SURPRISAL_CLI_OPTIONS_H
+#define SURPRISAL_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum exit_status { DONE = 0, FAILED = 1, WRONG_USAGE = 2, INTERRUPTED = 130 };
+
+struct choice {                         /* a word and the enumerator it stands for */
+    const char *word;
+    unsigned value;
+};
+
+struct option {
+    const char *name;                   /* without the dashes */
+    const char *value;                  /* word in the help; NULL: a switch */
+    const char *help;                   /* lines after the first are indented */
+    bool (*parse)(void *field, const char *value, const struct option *o);
+    const char *expected;               /* what parse takes, for the error */
+    size_t field;                       /* offset in the settings */
+    const struct choice *choices;       /* of parse_choice; ends with word == NULL */
+    const char *alone;                  /* what the option means without a value; NULL: needs one */
+};
+
+struct command {
+    const char *name, *arguments;       /* arguments: as in the usage line */
+    const char *summary;                /* one line */
+    const struct option *options;
+    size_t n_options;
+    const char *operand;                /* the one argument that is no option; NULL: none */
+    size_t operand_field;               /* a const char * */
+    bool operand_required;
+    int (*run)(const struct command *c, int argc, char **argv);     /* an exit status */
+};
+
+/* argv: what follows the command's name.  GO_ON, or the exit status: help was shown, or the usage
+ * was wrong and one line says so. */
+enum { GO_ON = -1 };
+int options_parse(const struct command *c, void *settings, int argc, char **argv);
+
+/* One line on stderr; returns WRONG_USAGE. */
+__attribute__((format(printf, 2, 3)))
+int usage_error(const struct command *c, const char *format, ...);
+/* The same for a run that failed; returns FAILED. */
+int run_error(const char *message);
+
+/* ---- parsers: false when the value is not what `expected` says ------------- */
+
+bool parse_text(void *field, const char *value, const struct option *o);    /* not empty */
+bool parse_switch(void *field, const char *value, const struct option *o);  /* bool */
+bool parse_choice(void *field, const char *value, const struct option *o);  /* an enum */
+bool parse_count(void *field, const char *value, const struct option *o);   /* size_t, from 1 */
+bool parse_context(void *field, const char *value, const struct option *o); /* size_t, from 2 */
+bool parse_size(void *field, const char *value, const struct option *o);    /* size_t, K M G */
+bool parse_threads(void *field, const char *value, const struct option *o); /* int, 1 to 1024 */
+bool parse_id(void *field, const char *value, const struct option *o);      /* int32_t, from 0 */
+
+#define EXPECTED_COUNT   "a whole number from 1"
+#define EXPECTED_CONTEXT "a whole number from 2 to 2147483647"
+#define EXPECTED_SIZE    "a number of bytes from 1, with K, M or G for powers of 1024"
+#define EXPECTED_THREADS "a whole number from 1 to 1024"
+#define EXPECTED_ID      "a token id from 0 to 2147483647"
+#define EXPECTED_TEXT    "a value that is not empty"
+
+#endif

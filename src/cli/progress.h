@@ -1,0 +1,29 @@
+/* progress.h - the line on stderr that says how far the work is, and Ctrl-C.
+ *
+ * On a terminal one line is redrawn a few times a second and cleared at the end; with --progress
+ * but no terminal a line is added every few seconds.  The first SIGINT or SIGTERM asks the work to
+ * stop; the second ends the program. */
+#ifndef SURPRISAL_CLI_PROGRESS_H
+#define SURPRISAL_CLI_PROGRESS_H
+
+#include <stdbool.h>
+#include <surprisal.h>
+
+/* Zero-initialise, or start with the options --quiet and --progress parsed into it. */
+struct progress_line {
+    bool quiet, wanted;                 /* the options */
+    bool shown, on_terminal;
+    bool drawn;                         /* the line stands on the terminal */
+    double started, last;               /* seconds: of this kind of work; of the last line */
+    double first_done, total;           /* of this kind of work */
+};
+
+/* Installs the signal handlers and decides whether to draw. */
+void progress_begin(struct progress_line *p);
+/* What the library calls; user is p. */
+struct surprisal_progress progress_callbacks(struct progress_line *p);
+void progress_warn(void *user, const char *message);
+/* Clears the line. */
+void progress_end(struct progress_line *p);
+
+#endif

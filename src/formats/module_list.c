@@ -1,0 +1,121 @@
+#include "module_list.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EXPERTS ".experts."
+
+/* A module name is short: a pattern that needs more steps than this is no help to anybody. */
+#define MATCH_LIMIT 1000000u
+
+static int compare_strings(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static bool add_pattern(struct module_list *list, const char *pattern, const char *key,
+                        const char *path, struct error *err)
+{
+    int code;
+    PCRE2_SIZE at;
+    if (!mem_grow(&list->patterns, &list->patterns_capacity, list->n_patterns + 1,
+                  sizeof *list->patterns, "patterns", err))
+        return false;
+    pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
+                                         PCRE2_ANCHORED | PCRE2_UTF, &code, &at, NULL);
+    if (!compiled) {
+        char why[160];
+        pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof why);
+        return error_set(err, "%s: %s has 're:%s', not a regular expression: %s at %zu", path, key,
+                         pattern, why, (size_t)at);
+    }
+    list->patterns[list->n_patterns++] = compiled;
+    return true;
+}
+
+static bool add_entry(struct module_list *list, const char *entry, const char *key,
+                      const char *path, struct error *err)
+{
+    if (strncmp(entry, "re:", 3) == 0)
+        return add_pattern(list, entry + 3, key, path, err);
+    if (!mem_grow(&list->names, &list->names_capacity, list->n_names + 1, sizeof *list->names,
+                  "module names", err))
+        return false;
+    list->names[list->n_names++] = entry;
+    list->has_linear |= strcmp(entry, "Linear") == 0;
+    return true;
+}
+
+bool module_list_add(struct module_list *list, const cJSON *entries, const char *key,
+                     const char *path, struct error *err)
+{
+    const cJSON *item;
+    if (entries && !cJSON_IsArray(entries))
+        return error_set(err, "%s: %s is not a list of module names", path, key);
+    cJSON_ArrayForEach(item, entries) {
+        if (!cJSON_IsString(item))
+            return error_set(err, "%s: %s has an entry that is not a string", path, key);
+        if (!add_entry(list, item->valuestring, key, path, err))
+            return false;
+    }
+    if (list->n_names)
+        qsort(list->names, list->n_names, sizeof *list->names, compare_strings);
+    if (!list->match_data)
+        list->match_data = pcre2_match_data_create(1, NULL);
+    if (!list->limits)
+        list->limits = pcre2_match_context_create(NULL);
+    if (!list->match_data || !list->limits)
+        return error_set(err, "out of memory: regular expressions");
+    pcre2_set_match_limit(list->limits, MATCH_LIMIT);
+    return true;
+}
+
+void module_list_free(struct module_list *list)
+{
+    for (size_t i = 0; i < list->n_patterns; i++)
+        pcre2_code_free(list->patterns[i]);
+    free(list->patterns);
+    free(list->names);
+    pcre2_match_data_free(list->match_data);
+    pcre2_match_context_free(list->limits);
+    *list = (struct module_list){ 0 };
+}
+
+static bool find(bool *found, const struct module_list *list, const char *name, size_t n,
+                 struct error *err)
+{
+    for (size_t i = 0; !*found && i < list->n_patterns; i++) {
+        int rc = pcre2_match(list->patterns[i], (PCRE2_SPTR)name, n, 0, 0, list->match_data,
+                             list->limits);
+        if (rc < 0 && rc != PCRE2_ERROR_NOMATCH) {
+            char why[160];
+            pcre2_get_error_message(rc, (PCRE2_UCHAR *)why, sizeof why);
+            return error_set(err, "quantization_config: a pattern cannot be matched with '%s': %s",
+                             name, why);
+        }
+        *found = rc >= 0;
+    }
+    return true;
+}
+
+bool module_list_names(bool *found, const struct module_list *list, const char *module,
+                       struct error *err)
+{
+    const char *experts = strstr(module, EXPERTS);
+    size_t n_parent = experts ? (size_t)(experts - module) + strlen(EXPERTS) - 1 : 0;
+    char *parent = strndup(module, n_parent);
+    if (!parent)
+        return error_set(err, "out of memory: a module name");
+    const char *const names[] = { module, parent };
+    bool ok = true;
+    *found = false;
+    for (size_t i = 0; ok && !*found && i < (experts ? 2 : 1); i++) {
+        *found = list->n_names && bsearch(&names[i], list->names, list->n_names,
+                                          sizeof *list->names, compare_strings);
+        ok = *found || find(found, list, names[i], strlen(names[i]), err);
+    }
+    free(parent);
+    return ok;
+}

@@ -1,0 +1,320 @@
+#include "quantization.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/module_list.h"
+
+#define FORMAT "mxfp4-pack-quantized"
+
+/* quantization_config, and where it was read, for messages. */
+struct source {
+    const cJSON *config;        /* NULL when absent */
+    char *path;                 /* owned: of config.json */
+};
+
+static bool open_source(struct source *s, const struct checkpoint *ck, struct error *err)
+{
+    s->config = json_get_value(ck->config_json, "quantization_config");
+    if (!s->config)
+        s->config = json_get_value(json_get_value(ck->config_json, "text_config"),
+                                   "quantization_config");
+    s->path = file_join(ck->path, "config.json", err);
+    return s->path != NULL;
+}
+
+/* ---- settings --------------------------------------------------------------- */
+
+/* What a setting may be, as JSON text; absent or null is as the column says. */
+struct setting {
+    const char *key;
+    bool may_be_absent;
+    const char *values[3];
+};
+
+static const struct setting top_settings[] = {
+    { "quant_method", false, { "\"compressed-tensors\"" } },
+    { "format", false, { "\"" FORMAT "\"", "\"mixed-precision\"" } },
+    { "quantization_status", true, { "\"compressed\"", "\"frozen\"" } },
+    { "kv_cache_scheme", true, { "null" } },
+    { "sparsity_config", true, { "null", "{}" } },
+    { "transform_config", true, { "null", "{}" } },
+};
+
+static const struct setting group_settings[] = {
+    { "format", true, { "\"" FORMAT "\"" } },
+    { "input_activations", true, { "null" } },
+    { "output_activations", true, { "null" } },
+};
+
+static const struct setting weights_settings[] = {
+    { "num_bits", false, { "4" } },
+    { "type", false, { "\"float\"" } },
+    { "group_size", false, { "32" } },
+    { "strategy", true, { "\"group\"" } },
+    { "symmetric", true, { "true" } },
+    { "dynamic", true, { "false" } },
+};
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+/* where: "quantization_config", "quantization_config.config_groups.group_0", ... */
+static bool check_setting(const cJSON *object, const struct setting *setting, const char *where,
+                          const char *path, struct error *err)
+{
+    const cJSON *item = json_get_value(object, setting->key);
+    if (!item && setting->may_be_absent)
+        return true;
+    char *printed = item ? cJSON_PrintUnformatted(item) : NULL;
+    const char *found = printed ? printed : "missing";
+    bool ok = false;
+    for (size_t i = 0; i < COUNT(setting->values) && setting->values[i]; i++)
+        ok |= strcmp(found, setting->values[i]) == 0;
+    if (!ok)
+        error_set(err, "%s: %s.%s is %.80s, expected %s%s%s", path, where, setting->key, found,
+                  setting->values[0], setting->values[1] ? " or " : "",
+                  setting->values[1] ? setting->values[1] : "");
+    cJSON_free(printed);
+    return ok;
+}
+
+static bool check_settings(const cJSON *object, const struct setting *settings, size_t n,
+                           const char *where, const char *path, struct error *err)
+{
+    if (!cJSON_IsObject(object))
+        return error_set(err, "%s: %s is not an object", path, where);
+    bool ok = json_unique_keys(object, path, err);
+    for (size_t i = 0; ok && i < n; i++)
+        ok = check_setting(object, &settings[i], where, path, err);
+    return ok;
+}
+
+static bool check_group(const cJSON *group, const char *path, struct error *err)
+{
+    struct buffer where = { 0 };
+    bool ok = buffer_printf(&where, err, "quantization_config.config_groups.%s", group->string)
+           && check_settings(group, group_settings, COUNT(group_settings), where.data, path, err)
+           && buffer_printf(&where, err, ".weights")
+           && check_settings(json_get(group, "weights"), weights_settings, COUNT(weights_settings),
+                             where.data, path, err);
+    buffer_free(&where);
+    return ok;
+}
+
+static bool check_config(const struct source *s, struct error *err)
+{
+    const cJSON *groups = json_get_value(s->config, "config_groups"), *group;
+    if (!check_settings(s->config, top_settings, COUNT(top_settings), "quantization_config",
+                        s->path, err))
+        return false;
+    if (!cJSON_IsObject(groups))
+        return error_set(err, "%s: quantization_config.config_groups is not an object", s->path);
+    bool ok = json_unique_keys(groups, s->path, err);
+    cJSON_ArrayForEach(group, groups)
+        ok = ok && check_group(group, s->path, err);
+    return ok;
+}
+
+/* ---- what the config says of a module ------------------------------------------ */
+
+struct rules {
+    bool is_there;              /* a quantization_config */
+    struct module_list targets, ignore;
+};
+
+static bool read_rules(struct rules *r, const struct source *s, struct error *err)
+{
+    const cJSON *group;
+    r->is_there = s->config != NULL;
+    bool ok = module_list_add(&r->ignore, json_get_value(s->config, "ignore"),
+                              "quantization_config.ignore", s->path, err);
+    cJSON_ArrayForEach(group, json_get_value(s->config, "config_groups"))
+        ok = ok && module_list_add(&r->targets, json_get_value(group, "targets"),
+                                   "quantization_config.config_groups.targets", s->path, err);
+    return ok;
+}
+
+static void free_rules(struct rules *r)
+{
+    module_list_free(&r->targets);
+    module_list_free(&r->ignore);
+}
+
+bool quantization_check(const struct checkpoint *ck, struct error *err)
+{
+    struct source s = { 0 };
+    struct rules rules = { 0 };
+    bool ok = open_source(&s, ck, err)
+           && (!s.config || (check_config(&s, err) && read_rules(&rules, &s, err)));
+    free_rules(&rules);
+    free(s.path);
+    return ok;
+}
+
+/* ---- contradictions --------------------------------------------------------------- */
+
+static const char *const verdicts[] = {
+    "packed in the files, but config.json has no quantization_config",
+    "packed in the files, ignored by the config",
+    "packed in the files, not targeted by the config",
+    "targeted by the config, not packed in the files",
+};
+
+enum { NO_CONFIG, PACKED_IGNORED, PACKED_UNTARGETED, TARGETED_PLAIN, NO_CONTRADICTION };
+
+/* Modules of one name, but for layer and expert, with one verdict: one line. */
+struct group {
+    char *every, *in_layer;     /* owned: the name with "*" for each number, for the expert */
+    char *module;               /* owned: the first one's name */
+    int verdict;
+    size_t n_modules, n_layers, last_layer;
+};
+
+struct collector {
+    struct rules rules;
+    struct group *groups;       /* owned */
+    size_t n_groups, capacity;
+    size_t layer;
+    struct error *err;
+};
+
+/* Does the class "Linear" promise that the module is packed?  Upstream the router is a linear
+ * to one loader and none to another, quantizers always keep head and shared_expert_gate, and
+ * fused experts are no linears.  So these may be packed or not. */
+static bool is_promised_by_class(const struct weight_place *p)
+{
+    return p->kind == WEIGHT_ATTENTION || p->kind == WEIGHT_DELTA_NET
+        || p->kind == WEIGHT_SHARED_EXPERT || p->kind == WEIGHT_DENSE_MLP
+        || (p->kind == WEIGHT_EXPERTS && !p->is_fused);
+}
+
+static bool judge(int *verdict, const struct rules *r, const struct weight_place *p,
+                  struct error *err)
+{
+    bool is_packed = p->matrix->scale != NULL, ignored, named;
+    *verdict = is_packed && !r->is_there ? NO_CONFIG : NO_CONTRADICTION;
+    if (!r->is_there)
+        return true;
+    if (!module_list_names(&ignored, &r->ignore, p->module, err)
+        || !module_list_names(&named, &r->targets, p->module, err))
+        return false;
+    ignored |= r->ignore.has_linear;
+    bool by_class = r->targets.has_linear;
+    if (is_packed && ignored)
+        *verdict = PACKED_IGNORED;
+    else if (is_packed && !named && !by_class)
+        *verdict = PACKED_UNTARGETED;
+    else if (!is_packed && !ignored && (named || (by_class && is_promised_by_class(p))))
+        *verdict = TARGETED_PLAIN;
+    return true;
+}
+
+/* Gives the name with "*" in place of its numbers, from the first or the second one on. */
+static char *star(const char *module, bool keep_first, struct error *err)
+{
+    char *out = mem_string(module, err), *to = out;
+    bool keep = keep_first;
+    for (const char *from = out; out && *from;) {
+        size_t n = strcspn(from, "."), digits = strspn(from, "0123456789");
+        bool is_number = n > 0 && digits == n;
+        if (is_number && !keep)
+            *to++ = '*';
+        else {
+            memmove(to, from, n);
+            to += n;
+        }
+        keep = keep && !is_number;
+        from += n;
+        if (*from == '.')
+            *to++ = *from++;
+    }
+    if (out)
+        *to = '\0';
+    return out;
+}
+
+static void free_group(struct group *g)
+{
+    free(g->every);
+    free(g->in_layer);
+    free(g->module);
+}
+
+static bool count(struct collector *c, const char *module, int verdict)
+{
+    struct group g = { .verdict = verdict, .n_layers = 1, .last_layer = c->layer };
+    g.every = star(module, false, c->err);
+    g.in_layer = star(module, true, c->err);
+    g.module = mem_string(module, c->err);
+    bool ok = g.every && g.in_layer && g.module;
+    size_t i = 0;
+    while (ok && i < c->n_groups
+           && !(c->groups[i].verdict == verdict && strcmp(c->groups[i].every, g.every) == 0))
+        i++;
+    if (ok && i == c->n_groups) {
+        ok = mem_grow(&c->groups, &c->capacity, i + 1, sizeof *c->groups, "contradictions", c->err);
+        if (ok)
+            c->groups[c->n_groups++] = g;
+    } else
+        free_group(&g);
+    if (!ok)
+        return false;
+    struct group *same = &c->groups[i];
+    same->n_modules++;
+    same->n_layers += same->last_layer != c->layer;
+    same->last_layer = c->layer;
+    return true;
+}
+
+static bool collect(void *user, const struct weight_place *place)
+{
+    struct collector *c = user;
+    int verdict;
+    if (!place->is_linear)
+        return true;
+    return judge(&verdict, &c->rules, place, c->err)
+        && (verdict == NO_CONTRADICTION || count(c, place->module, verdict));
+}
+
+static bool write_group(struct contradictions *out, const struct group *g, struct error *err)
+{
+    struct buffer *b = &out->text;
+    bool ok;
+    if (g->n_modules == 1)
+        ok = buffer_printf(b, err, "%s", g->module);
+    else if (g->n_layers == 1)
+        ok = buffer_printf(b, err, "%s (%zu modules)", g->in_layer, g->n_modules);
+    else
+        ok = buffer_printf(b, err, "%s (%zu modules in %zu layers)", g->every, g->n_modules,
+                           g->n_layers);
+    out->count++;
+    return ok && buffer_printf(b, err, ": %s\n", verdicts[g->verdict]);
+}
+
+bool quantization_contradictions(struct contradictions *out, const struct checkpoint *ck,
+                                 const struct weights *w, struct error *err)
+{
+    *out = (struct contradictions){ 0 };
+    struct source s = { 0 };
+    struct collector c = { .err = err };
+    bool ok = open_source(&s, ck, err) && read_rules(&c.rules, &s, err)
+           && buffer_append(&out->text, "", 0, err);
+    for (c.layer = 0; ok && c.layer <= ck->config.num_hidden_layers; c.layer++)
+        ok = weights_visit_layer(ck, w, c.layer, collect, &c);
+    for (size_t i = 0; i < c.n_groups; i++) {
+        ok = ok && write_group(out, &c.groups[i], err);
+        free_group(&c.groups[i]);
+    }
+    free(c.groups);
+    free_rules(&c.rules);
+    free(s.path);
+    if (!ok)
+        contradictions_free(out);
+    return ok;
+}
+
+void contradictions_free(struct contradictions *c)
+{
+    buffer_free(&c->text);
+    c->count = 0;
+}

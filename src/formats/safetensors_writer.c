@@ -1,0 +1,108 @@
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "safetensors.h"
+
+#define LENGTH_BYTES ((size_t)8)
+#define DATA_ALIGN ((size_t)8)
+
+/* Fills begin (from the start of the data) and n_bytes. */
+static bool place_tensors(struct safetensors_writer *w, const char *path,
+                          const struct safetensors_entry *entries, struct error *err)
+{
+    size_t end = 0;
+    for (size_t i = 0; i < w->n_tensors; i++) {
+        size_t n = dtype_bytes(entries[i].dtype);
+        bool fits = true;
+        assert(n > 0 && entries[i].ndim <= TENSOR_MAX_DIMS);
+        for (size_t d = 0; d < entries[i].ndim; d++)
+            fits = fits && size_product(&n, n, entries[i].shape[d]);
+        w->begin[i] = end;
+        w->n_bytes[i] = n;
+        if (!fits || !size_sum(&end, end, n))
+            return error_set(err, "%s: '%s' has more bytes than can be counted", path,
+                             entries[i].name);
+    }
+    return true;
+}
+
+static bool append_entry(struct buffer *header, const struct safetensors_entry *e, size_t begin,
+                         size_t n_bytes, struct error *err)
+{
+    bool ok = json_append_string(header, e->name, strlen(e->name), err)
+           && buffer_printf(header, err, ":{\"dtype\":\"%s\",\"shape\":[", dtype_name(e->dtype));
+    for (size_t d = 0; ok && d < e->ndim; d++)
+        ok = buffer_printf(header, err, d ? ",%zu" : "%zu", e->shape[d]);
+    return ok && buffer_printf(header, err, "],\"data_offsets\":[%zu,%zu]}", begin,
+                               begin + n_bytes);
+}
+
+/* Length, JSON, and spaces up to the alignment of the data. */
+static bool write_header(struct safetensors_writer *w, const struct safetensors_entry *entries,
+                         struct error *err)
+{
+    struct buffer header = { 0 };
+    char length[LENGTH_BYTES] = { 0 };
+    bool ok = buffer_append(&header, length, LENGTH_BYTES, err)
+           && buffer_append(&header, "{", 1, err);
+    for (size_t i = 0; ok && i < w->n_tensors; i++)
+        ok = (i == 0 || buffer_append(&header, ",", 1, err))
+          && append_entry(&header, &entries[i], w->begin[i], w->n_bytes[i], err);
+    ok = ok && buffer_append(&header, "}", 1, err);
+    while (ok && header.size % DATA_ALIGN)
+        ok = buffer_append(&header, " ", 1, err);
+    if (ok) {
+        for (size_t i = 0; i < LENGTH_BYTES; i++)
+            header.data[i] = (char)(unsigned char)((header.size - LENGTH_BYTES) >> (8 * i));
+        for (size_t i = 0; i < w->n_tensors; i++)
+            w->begin[i] += header.size;
+        ok = file_write_at(&w->out, 0, header.data, header.size, err);
+    }
+    buffer_free(&header);
+    return ok;
+}
+
+bool safetensors_create(struct safetensors_writer *w, const char *path,
+                        const struct safetensors_entry *entries, size_t n_entries,
+                        struct error *err)
+{
+    *w = (struct safetensors_writer){ .n_tensors = n_entries };
+    if (!file_create(&w->out, path, err))
+        return false;
+    w->begin = mem_array(n_entries, sizeof *w->begin, "tensors", err);
+    w->n_bytes = mem_array(n_entries, sizeof *w->n_bytes, "tensors", err);
+    if (w->begin && w->n_bytes && place_tensors(w, path, entries, err)
+        && write_header(w, entries, err))
+        return true;
+    safetensors_abandon(w);
+    return false;
+}
+
+bool safetensors_write(struct safetensors_writer *w, size_t i, size_t offset, const void *bytes,
+                       size_t n, struct error *err)
+{
+    assert(i < w->n_tensors && offset <= w->n_bytes[i] && n <= w->n_bytes[i] - offset);
+    return file_write_at(&w->out, w->begin[i] + offset, bytes, n, err);
+}
+
+static void free_places(struct safetensors_writer *w)
+{
+    free(w->begin);
+    free(w->n_bytes);
+    w->begin = w->n_bytes = NULL;
+    w->n_tensors = 0;
+}
+
+bool safetensors_commit(struct safetensors_writer *w, struct error *err)
+{
+    free_places(w);
+    return file_commit(&w->out, err);
+}
+
+void safetensors_abandon(struct safetensors_writer *w)
+{
+    free_places(w);
+    file_abandon(&w->out);
+}

@@ -1,0 +1,70 @@
+/* added_tokens.h - the "added_tokens" of a tokenizer.json: contents that are found in the text
+ * before everything else and become one id each.
+ *
+ * Tokens with normalized = false are searched in the raw text; what lies between is normalized,
+ * and searched for the others, whose contents are normalized too.  Of the tokens that start at
+ * the leftmost place the longest counts (AddedVocabulary in `tokenizers`). */
+#ifndef SURPRISAL_TOKENIZER_ADDED_TOKENS_H
+#define SURPRISAL_TOKENIZER_ADDED_TOKENS_H
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "normalize.h"
+#include "pattern.h"
+#include "vocabulary.h"
+
+struct added_token {
+    char *content;              /* owned; as in the file */
+    char *searched;             /* owned; what is looked for, and what decoding shows */
+    size_t length;              /* of searched, in bytes */
+    int32_t id;
+    bool single_word;           /* not next to a word character     */
+    bool lstrip, rstrip;        /* swallows the white space beside it */
+    bool normalized;
+};
+
+/* The tokens of one kind, for the search. */
+struct added_token_set {
+    const struct added_token **tokens;  /* [n], by `searched` in byte order */
+    size_t n;
+    bool starts[256];                   /* the first bytes that occur */
+};
+
+struct added_tokens {
+    struct added_token *tokens;         /* [n], in order of id */
+    size_t n;
+    struct added_token_set raw, normalized;
+    struct pattern *word;               /* one word character; NULL when no token asks */
+};
+
+/* json: the array, or NULL.  Refuses ids that contradict the vocabulary or are not those that
+ * `tokenizers` would give (the next free ones in the order of the file).  On failure too it is
+ * to be freed. */
+bool added_tokens_load(struct added_tokens *a, const cJSON *json, const struct vocabulary *v,
+                       const struct normalizer *z, const char *path, struct error *err);
+void added_tokens_free(struct added_tokens *a);
+
+/* The token of an id or content, NULL if none. */
+const struct added_token *added_tokens_by_id(const struct added_tokens *a, int32_t id);
+const struct added_token *added_tokens_by_content(const struct added_tokens *a,
+                                                  const char *content);
+
+/* Where the pieces of a text go, in order. */
+struct added_tokens_sink {
+    bool (*text)(void *user, const char *text, size_t n, struct error *err);
+    bool (*token)(void *user, int32_t id, struct error *err);
+    void *user;
+    struct pattern_scratch *matching;   /* for single_word */
+};
+
+/* Cuts the n bytes at the tokens of `set`, which is a->raw or a->normalized. */
+bool added_tokens_split(const struct added_tokens *a, const struct added_token_set *set,
+                        const char *text, size_t n, const struct added_tokens_sink *sink,
+                        struct error *err);
+
+#endif

@@ -1,0 +1,241 @@
+#include "tokenizer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "added_tokens.h"
+#include "base/digest.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "bpe.h"
+#include "byte_level.h"
+#include "normalize.h"
+#include "pre_tokenizer.h"
+
+struct tokenizer {
+    char *path;
+    char sha256[2 * DIGEST_BYTES + 1];
+    struct bpe bpe;
+    struct normalizer normalizer;
+    struct pre_tokenizer pre_tokenizer;
+    struct added_tokens added;
+    bool byte_level_decoder;        /* else tokens are joined by spaces */
+};
+
+/* ---- opening ----------------------------------------------------------- */
+
+/* What changes the ids that `tokenizers` gives, or is of an unknown version. */
+static bool refuse_unsupported(const cJSON *root, const char *path, struct error *err)
+{
+    const cJSON *version = json_get(root, "version");
+    if (version && !(cJSON_IsString(version) && strcmp(version->valuestring, "1.0") == 0))
+        return error_set(err, "%s: version is not \"1.0\"", path);
+    if (json_get_value(root, "truncation"))
+        return error_set(err, "%s: truncation is not supported", path);
+    if (json_get_value(root, "padding"))
+        return error_set(err, "%s: padding is not supported", path);
+    return true;
+}
+
+/* Post-processors add special tokens only when asked to, which is never the case here, and
+ * adjust offsets, which are not given out: only the name is checked. */
+static bool check_post_processor(const cJSON *json, const char *path, struct error *err)
+{
+    static const char *const known[] = { "ByteLevel", "TemplateProcessing", "BertProcessing",
+                                         "RobertaProcessing", "Sequence" };
+    if (!json)
+        return true;
+    const cJSON *type = json_get(json, "type");
+    if (!cJSON_IsString(type))
+        return error_set(err, "%s: post_processor has no type", path);
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(type->valuestring, known[i]) == 0)
+            return true;
+    return error_set(err, "%s: post_processor '%s' is not supported", path, type->valuestring);
+}
+
+static bool load_decoder(struct tokenizer *t, const cJSON *json, const char *path,
+                         struct error *err)
+{
+    t->byte_level_decoder = json != NULL;
+    if (!json)
+        return true;
+    const cJSON *type = json_get(json, "type"), *list = json_get(json, "decoders");
+    if (cJSON_IsString(type) && strcmp(type->valuestring, "Sequence") == 0
+        && cJSON_GetArraySize(list) == 1)
+        type = json_get(list->child, "type");
+    if (!cJSON_IsString(type))
+        return error_set(err, "%s: decoder has no type", path);
+    return strcmp(type->valuestring, "ByteLevel") == 0
+        || error_set(err, "%s: decoder '%s' is not supported", path, type->valuestring);
+}
+
+static bool load(struct tokenizer *t, const cJSON *root, const char *path, struct error *err)
+{
+    if (!cJSON_IsObject(root))
+        return error_set(err, "%s: not a JSON object", path);
+    return json_unique_keys(root, path, err) && refuse_unsupported(root, path, err)
+        && bpe_load(&t->bpe, json_get(root, "model"), path, err)
+        && normalizer_load(&t->normalizer, json_get(root, "normalizer"), path, err)
+        && pre_tokenizer_load(&t->pre_tokenizer, json_get(root, "pre_tokenizer"), path, err)
+        && check_post_processor(json_get_value(root, "post_processor"), path, err)
+        && load_decoder(t, json_get_value(root, "decoder"), path, err)
+        && added_tokens_load(&t->added, json_get(root, "added_tokens"), &t->bpe.vocabulary,
+                             &t->normalizer, path, err);
+}
+
+struct tokenizer *tokenizer_open(const char *path, struct error *err)
+{
+    struct tokenizer *t = mem_array(1, sizeof *t, "tokenizer", err);
+    if (!t)
+        return NULL;
+    struct buffer text = { 0 };
+    struct digest digest;
+    cJSON *root = NULL;
+    t->path = file_is_directory(path) ? file_join(path, "tokenizer.json", err)
+                                      : mem_string(path, err);
+    bool ok = t->path && file_read(&text, t->path, err)
+           && digest_of(&digest, text.data, text.size, err)
+           && (root = json_parse(text.data, text.size, t->path, err));
+    buffer_free(&text);
+    ok = ok && load(t, root, t->path, err);
+    cJSON_Delete(root);
+    if (!ok) {
+        tokenizer_close(t);
+        return NULL;
+    }
+    digest_hex(t->sha256, &digest);
+    return t;
+}
+
+void tokenizer_close(struct tokenizer *t)
+{
+    if (!t)
+        return;
+    added_tokens_free(&t->added);
+    pre_tokenizer_free(&t->pre_tokenizer);
+    normalizer_free(&t->normalizer);
+    bpe_free(&t->bpe);
+    free(t->path);
+    free(t);
+}
+
+const char *tokenizer_path(const struct tokenizer *t)
+{
+    return t->path;
+}
+
+const char *tokenizer_sha256(const struct tokenizer *t)
+{
+    return t->sha256;
+}
+
+size_t tokenizer_vocab_size(const struct tokenizer *t)
+{
+    const struct vocabulary *v = &t->bpe.vocabulary;
+    int32_t largest = v->tokens[v->n - 1].id;
+    if (t->added.n && t->added.tokens[t->added.n - 1].id > largest)
+        largest = t->added.tokens[t->added.n - 1].id;
+    return (size_t)largest + 1;
+}
+
+int32_t tokenizer_token_id(const struct tokenizer *t, const char *content)
+{
+    const struct added_token *added = added_tokens_by_content(&t->added, content);
+    return added ? added->id : vocabulary_find(&t->bpe.vocabulary, content, strlen(content));
+}
+
+/* ---- encoding ---------------------------------------------------------- */
+
+struct encoding {
+    const struct tokenizer *tokenizer;
+    struct normalizer_scratch normalizing;
+    struct pre_tokenizer_run splitting;
+    struct bpe_scratch merging;
+    struct id_list ids;
+};
+
+static bool take_word(void *user, const char *word, size_t n, struct error *err)
+{
+    struct encoding *e = user;
+    return bpe_encode_word(&e->tokenizer->bpe, &e->merging, word, n, &e->ids, err);
+}
+
+static bool take_token(void *user, int32_t id, struct error *err)
+{
+    struct encoding *e = user;
+    return id_list_append(&e->ids, &id, 1, err);
+}
+
+static bool take_normalized_text(void *user, const char *text, size_t n, struct error *err)
+{
+    struct encoding *e = user;
+    return pre_tokenizer_split(&e->splitting, text, n, err);
+}
+
+static bool take_raw_text(void *user, const char *text, size_t n, struct error *err)
+{
+    struct encoding *e = user;
+    const struct tokenizer *t = e->tokenizer;
+    const struct added_tokens_sink sink = { take_normalized_text, take_token, e,
+                                            e->splitting.matching };
+    return normalizer_run(&t->normalizer, &e->normalizing, &text, &n, err)
+        && added_tokens_split(&t->added, &t->added.normalized, text, n, &sink, err);
+}
+
+bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, int32_t **ids,
+                      size_t *n_ids, struct error *err)
+{
+    size_t bad;
+    if (!utf8_valid(text, n, &bad))
+        return error_set(err, "invalid UTF-8 at byte %zu", bad);
+    struct encoding e = { .tokenizer = t };
+    bool ok = pre_tokenizer_run_init(&e.splitting, &t->pre_tokenizer, err)
+           && bpe_scratch_init(&e.merging, n, err);
+    e.splitting.word = take_word;
+    e.splitting.user = &e;
+    const struct added_tokens_sink sink = { take_raw_text, take_token, &e, e.splitting.matching };
+    ok = ok && added_tokens_split(&t->added, &t->added.raw, text, n, &sink, err);
+    normalizer_scratch_free(&e.normalizing);
+    pre_tokenizer_run_free(&e.splitting);
+    bpe_scratch_free(&e.merging);
+    if (!ok) {
+        free(e.ids.ids);
+        return false;
+    }
+    *ids = e.ids.ids;
+    *n_ids = e.ids.n;
+    return true;
+}
+
+/* ---- decoding ---------------------------------------------------------- */
+
+/* The content of an id as decoders see it, NULL if none. */
+static const char *content_of(const struct tokenizer *t, int32_t id, size_t *n)
+{
+    const struct added_token *added = added_tokens_by_id(&t->added, id);
+    if (!added)
+        return vocabulary_content(&t->bpe.vocabulary, id, n);
+    *n = added->length;
+    return added->searched;
+}
+
+bool tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n_ids,
+                      struct buffer *b, struct error *err)
+{
+    struct buffer bytes = { 0 };
+    bool ok = true;
+    for (size_t i = 0; ok && i < n_ids; i++) {
+        size_t n;
+        const char *content = content_of(t, ids[i], &n);
+        if (!content)
+            ok = error_set(err, "%s: no token has id %d", t->path, ids[i]);
+        else if (t->byte_level_decoder)
+            ok = byte_level_decode(&bytes, content, n, err);
+        else
+            ok = (i == 0 || buffer_append(b, " ", 1, err)) && buffer_append(b, content, n, err);
+    }
+    ok = ok && utf8_append_lossy(b, bytes.data, bytes.size, err);
+    buffer_free(&bytes);
+    return ok;
+}

@@ -1,0 +1,49 @@
+/* vocabulary.h - the tokens of a BPE model: content as in the file <-> id.
+ *
+ * Contents lie behind one another in one block; an open-addressing table finds them. */
+#ifndef SURPRISAL_TOKENIZER_VOCABULARY_H
+#define SURPRISAL_TOKENIZER_VOCABULARY_H
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+
+struct vocabulary_token {
+    size_t offset;              /* of the content in `text` */
+    uint32_t length;            /* in bytes */
+    int32_t id;
+};
+
+struct vocabulary_slot {
+    uint32_t tag;               /* other bits of the hash, to spare most comparisons */
+    uint32_t token;             /* index + 1; 0 when free */
+};
+
+struct vocabulary {
+    struct buffer text;                 /* all contents            */
+    struct vocabulary_token *tokens;    /* [n], in order of id     */
+    size_t n;
+    struct vocabulary_slot *slots;      /* [mask + 1], a power of two */
+    size_t mask;
+};
+
+/* json: the object "model.vocab".  Refuses ids that are not whole numbers of 31 bits, and an id
+ * or a content that stands twice.  On failure too the vocabulary is to be freed. */
+bool vocabulary_load(struct vocabulary *v, const cJSON *json, const char *path,
+                     struct error *err);
+void vocabulary_free(struct vocabulary *v);
+
+/* The id of a content of n bytes, -1 if none. */
+int32_t vocabulary_find(const struct vocabulary *v, const char *content, size_t n);
+/* The content of an id (*n bytes, no NUL behind), NULL if none. */
+const char *vocabulary_content(const struct vocabulary *v, int32_t id, size_t *n);
+
+/* A hash of n bytes, for tables that are sized by a power of two. */
+uint64_t hash_bytes(const char *bytes, size_t n);
+uint64_t hash_mix(uint64_t x);
+
+#endif
