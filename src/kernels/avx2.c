@@ -1,6 +1,7 @@
 /* avx2.c - AVX2 and FMA: 12 sums of 8 lanes in registers, two loads of B and six broadcasts of A
  * for 12 fused multiply-adds. */
 #include <immintrin.h>
+#include <string.h>
 
 #include "kernels/delta_rule.h"
 #include "kernels/expand.h"
@@ -9,8 +10,13 @@
 
 enum { ROWS = 6, LANES = 8 };
 
-static void tile(float *c, size_t ldc, const float *a, const float *b, size_t k, size_t m,
-                 size_t n, bool accumulate)
+/* Where sums rest between chains: in the first-level cache, not in C. */
+struct rest {
+    float row[ROWS][2 * LANES];
+};
+
+/* One chain of k, started from zero, added to what rests (unless it is the first). */
+static inline void chain(struct rest *rest, const float *a, const float *b, size_t k, bool first)
 {
     __m256 sum[ROWS][2];
     for (int i = 0; i < ROWS; i++)
@@ -25,15 +31,25 @@ static void tile(float *c, size_t ldc, const float *a, const float *b, size_t k,
             sum[i][1] = _mm256_fmadd_ps(x, b1, sum[i][1]);
         }
     }
-    float spill[ROWS][2 * LANES];               /* C's edge is not a whole vector */
 #pragma GCC unroll 6
-    for (int i = 0; i < ROWS; i++) {
-        _mm256_storeu_ps(spill[i], sum[i][0]);
-        _mm256_storeu_ps(spill[i] + LANES, sum[i][1]);
-    }
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < 2; j++) {
+            float *at = rest->row[i] + j * LANES;
+            _mm256_storeu_ps(at, first ? sum[i][j] : _mm256_add_ps(_mm256_loadu_ps(at), sum[i][j]));
+        }
+}
+
+static void tile(float *c, size_t ldc, const float *a, const float *b, size_t k, size_t m,
+                 size_t n, bool accumulate)
+{
+    struct rest rest;
+    for (size_t i = 0; accumulate && i < m; i++)
+        memcpy(rest.row[i], c + i * ldc, n * sizeof *c);
+    for (size_t p = 0; p < k; p += GEMM_CHAIN)
+        chain(&rest, a + p * ROWS, b + p * 2 * LANES, k - p < GEMM_CHAIN ? k - p : GEMM_CHAIN,
+              p == 0 && !accumulate);
     for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++)
-            c[i * ldc + j] = accumulate ? c[i * ldc + j] + spill[i][j] : spill[i][j];
+        memcpy(c + i * ldc, rest.row[i], n * sizeof *c);
 }
 
 /* Eight values of up to eight lines as eight rows of up to eight columns. */

@@ -16,8 +16,13 @@ static __mmask16 lanes_below(size_t n, size_t from)
          : n <= from ? (__mmask16)0 : (__mmask16)((1u << (n - from)) - 1);
 }
 
-static void tile(float *c, size_t ldc, const float *a, const float *b, size_t k, size_t m,
-                 size_t n, bool accumulate)
+/* Where sums rest between chains: in the first-level cache, not in C. */
+struct rest {
+    float row[ROWS][2 * LANES];
+};
+
+/* One chain of k, started from zero, added to what rests (unless it is the first). */
+static inline void chain(struct rest *rest, const float *a, const float *b, size_t k, bool first)
 {
     __m512 sum[ROWS][2];
     for (int i = 0; i < ROWS; i++)
@@ -32,19 +37,29 @@ static void tile(float *c, size_t ldc, const float *a, const float *b, size_t k,
             sum[i][1] = _mm512_fmadd_ps(x, b1, sum[i][1]);
         }
     }
-    __mmask16 m0 = lanes_below(n, 0), m1 = lanes_below(n, LANES);
 #pragma GCC unroll 14
-    for (int i = 0; i < ROWS; i++) {
-        if ((size_t)i >= m)
-            break;
-        float *row = c + (size_t)i * ldc;
-        __m512 c0 = sum[i][0], c1 = sum[i][1];
-        if (accumulate) {
-            c0 = _mm512_add_ps(_mm512_maskz_loadu_ps(m0, row), c0);
-            c1 = _mm512_add_ps(_mm512_maskz_loadu_ps(m1, row + LANES), c1);
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < 2; j++) {
+            float *at = rest->row[i] + j * LANES;
+            _mm512_storeu_ps(at, first ? sum[i][j] : _mm512_add_ps(_mm512_loadu_ps(at), sum[i][j]));
         }
-        _mm512_mask_storeu_ps(row, m0, c0);
-        _mm512_mask_storeu_ps(row + LANES, m1, c1);
+}
+
+static void tile(float *c, size_t ldc, const float *a, const float *b, size_t k, size_t m,
+                 size_t n, bool accumulate)
+{
+    struct rest rest;
+    __mmask16 m0 = lanes_below(n, 0), m1 = lanes_below(n, LANES);
+    for (size_t i = 0; accumulate && i < m; i++) {
+        _mm512_storeu_ps(rest.row[i], _mm512_maskz_loadu_ps(m0, c + i * ldc));
+        _mm512_storeu_ps(rest.row[i] + LANES, _mm512_maskz_loadu_ps(m1, c + i * ldc + LANES));
+    }
+    for (size_t p = 0; p < k; p += GEMM_CHAIN)
+        chain(&rest, a + p * ROWS, b + p * 2 * LANES, k - p < GEMM_CHAIN ? k - p : GEMM_CHAIN,
+              p == 0 && !accumulate);
+    for (size_t i = 0; i < m; i++) {
+        _mm512_mask_storeu_ps(c + i * ldc, m0, _mm512_loadu_ps(rest.row[i]));
+        _mm512_mask_storeu_ps(c + i * ldc + LANES, m1, _mm512_loadu_ps(rest.row[i] + LANES));
     }
 }
 

@@ -2,10 +2,6 @@
 
 #include <string.h>
 
-/* Rows of A packed at a time; with GEMM_K_BLOCK some 60 KB, which stay in the second-level cache
- * while all panels go by. */
-#define ROW_BLOCK ((size_t)240)
-
 static size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
@@ -21,9 +17,16 @@ size_t gemm_packed_floats(const struct kernels *kn, size_t n, size_t k)
     return padded(n, kn->tile->cols) * k;
 }
 
+/* Rows of A packed at a time: with GEMM_K_BLOCK a quarter of a megabyte, which stays in the
+ * second-level cache while all panels go by. */
+static size_t rows_at_once(const struct kernels *kn)
+{
+    return padded(KERNEL_ROWS, kn->tile->rows);
+}
+
 size_t gemm_scratch_floats(const struct kernels *kn)
 {
-    return padded(ROW_BLOCK, kn->tile->rows) * GEMM_K_BLOCK;
+    return rows_at_once(kn) * GEMM_K_BLOCK;
 }
 
 void gemm_transpose(float *panel, size_t width, const float *x, size_t step, size_t count,
@@ -78,7 +81,7 @@ static void multiply_block(const struct gemm_tile *t, const struct product *p, s
 void gemm_multiply(const struct kernels *kn, const struct product *p)
 {
     const struct gemm_tile *t = kn->tile;
-    size_t width = padded(p->n, t->cols), row_block = padded(ROW_BLOCK, t->rows);
+    size_t width = padded(p->n, t->cols), row_block = rows_at_once(kn);
     for (size_t row = 0; row < p->m; row += row_block) {
         size_t rows = smaller(row_block, p->m - row);
         for (size_t k0 = 0; k0 < p->k; k0 += GEMM_K_BLOCK) {

@@ -114,6 +114,8 @@ struct kernels {
 };
 
 #define KERNEL_PANEL ((size_t)32)       /* a multiple of every set's panel of columns */
+/* Rows of A that fill every set's tiles: who splits rows between threads does it here. */
+#define KERNEL_ROWS ((size_t)252)
 
 /* Floats of scratch for struct delta_rule. */
 size_t delta_rule_scratch(const struct kernels *kn, size_t dk, size_t dv);

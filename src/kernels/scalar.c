@@ -12,12 +12,13 @@ static void tile(float *c, size_t ldc, const float *a, const float *b, size_t k,
                  size_t n, bool accumulate)
 {
     for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++) {
-            float sum = 0;
-            for (size_t p = 0; p < k; p++)
-                sum = fmaf(a[p * TILE_ROWS + i], b[p * TILE_COLS + j], sum);
-            c[i * ldc + j] = accumulate ? c[i * ldc + j] + sum : sum;
-        }
+        for (size_t j = 0; j < n; j++)
+            for (size_t p0 = 0; p0 < k; p0 += GEMM_CHAIN) {
+                float chain = 0, *sum = &c[i * ldc + j];
+                for (size_t p = p0; p < k && p < p0 + GEMM_CHAIN; p++)
+                    chain = fmaf(a[p * TILE_ROWS + i], b[p * TILE_COLS + j], chain);
+                *sum = accumulate || p0 > 0 ? *sum + chain : chain;
+            }
 }
 
 static double sum_of_squares(const float *x, size_t n)

@@ -10,7 +10,7 @@
 
 /* Queries that meet a block of keys: all heads that share the KV head, for some tokens; so many
  * that packing the keys is a small part. */
-#define QUERY_ROWS ((size_t)240)
+#define QUERY_ROWS KERNEL_ROWS
 #define KEY_BLOCK ((size_t)128)
 
 struct attention_state {

@@ -5,7 +5,7 @@
 
 #include "model/linear.h"
 
-#define TOKEN_BLOCK ((size_t)240)
+#define TOKEN_BLOCK KERNEL_ROWS
 #define VOCABULARY_TILE ((size_t)1024)
 
 struct running {                    /* over the vocabulary seen so far, the target left out */

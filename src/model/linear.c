@@ -2,8 +2,6 @@
 
 #include <omp.h>
 
-/* Tokens a product: a multiple of the block of rows that a product packs at a time. */
-#define TOKEN_BLOCK ((size_t)240)
 /* Packed weights: 4 MB at a time stay in the cache that the threads share. */
 #define WEIGHT_TILE_FLOATS ((size_t)1 << 20)
 
@@ -66,9 +64,9 @@ void linear(const struct compute *cm, float *out, size_t ldo, const float *x, si
         {
             pack_weight_rows(cm, packed, w, first, rows, &scratch);
 #pragma omp for schedule(dynamic)
-            for (size_t t = 0; t < n; t += TOKEN_BLOCK)
+            for (size_t t = 0; t < n; t += KERNEL_ROWS)
                 multiply_packed(cm, out + t * ldo + first, ldo, x + t * ldx, ldx,
-                                smaller(TOKEN_BLOCK, n - t), packed, rows, w->cols, &scratch);
+                                smaller(KERNEL_ROWS, n - t), packed, rows, w->cols, &scratch);
         }
     }
     cm->arena->used = mark;

@@ -8,7 +8,7 @@
 #include "model/mlp.h"
 
 /* Tokens that meet an expert at a time: their gathered rows and intermediates are one thread's. */
-#define EXPERT_BLOCK ((size_t)240)
+#define EXPERT_BLOCK KERNEL_ROWS
 
 void moe_route(int32_t *expert, float *weight, double *probability, const float *router_logits,
                size_t num_experts, size_t top_k)

@@ -188,7 +188,7 @@ CASES = [
     ("shape overflows to the right size", tensor(GATE, shape=[(1 << 59) + 3, 16]), rf"{SHARD}: .*{GATE}"),
     ("shape is no array", tensor(GATE, shape="3, 16"), rf"{SHARD}: .*{GATE}"),
     ("missing tensor", header(lambda h: h.pop(GATE) and None), rf"{GATE}|mlp\.gate"),
-    ("missing expert", header(lambda h: h.pop(PREFIX + "layers.1.mlp.experts.down_proj") and None), r"layers\.1\.mlp\.experts"),
+    ("missing expert", values(lambda t: t.pop(PREFIX + "layers.1.mlp.experts.down_proj") is None), r"layers\.1\.mlp\.experts"),
     ("missing embedding", header(lambda h: h.pop(PREFIX + "embed_tokens.weight") and None), "embed_tokens"),
     ("missing head", header(lambda h: h.pop("lm_head.weight") and None), "lm_head"),
     ("NUL and escapes in a name", header(lambda h: h.update({"a\x1b[31m\x00": h.pop(GATE)})), rf"{SHARD}: "),
@@ -237,6 +237,11 @@ CASES = [
     ("attention_bias", setting("attention_bias", True), rf"{CONFIG}: .*attention_bias"),
     ("rope_type yarn", config(lambda c: c["text_config"]["rope_parameters"].update(rope_type="yarn")),
      rf"{CONFIG}: .*rope_type.*yarn"),
+    ("rope_type yarn, in the old place", config(lambda c: c["text_config"].update(rope_scaling=dict(type="yarn", factor=4))
+                                         or c["text_config"].pop("rope_parameters") and None), rf"{CONFIG}: .*yarn"),
+    ("no gate on the attention", setting("attn_output_gate", False), rf"{CONFIG}: .*attn_output_gate"),
+    ("weights of experts not renormalised", setting("norm_topk_prob", False), rf"{CONFIG}: .*norm_topk_prob"),
+    ("a dense layer among the experts", setting("mlp_only_layers", [0]), rf"{CONFIG}: .*mlp_only_layers"),
     ("rope_theta zero", config(lambda c: c["text_config"]["rope_parameters"].update(rope_theta=0)), rf"{CONFIG}: .*rope_theta"),
     ("rope_theta a string", config(lambda c: c["text_config"]["rope_parameters"].update(rope_theta="1e7")),
      rf"{CONFIG}: .*rope_theta"),
@@ -413,7 +418,7 @@ def test_inputs(ids, mini):
     refused("text of ids outside the vocabulary", [mini, "--text", written("Hello, this is a text. " * 9), *DEFAULTS, *tokenizer],
             "vocab")
     refused("empty text", [mini, "--text", written("", "text"), *DEFAULTS, *tokenizer], "text")
-    refused("text shorter than a window", [mini, "--text", written("Hi", "text"), *DEFAULTS, *tokenizer], "window|context|text")
+    refused("text shorter than a window", [tokenizers[0], "--text", written("Hi"), *DEFAULTS], "fewer|shorter")
     refused("text is a directory", [mini, "--text", folder, *DEFAULTS, *tokenizer], f"{folder}: .*directory")
     os.mkdir(os.path.join(folder, "tokenizer.json"))
     refused("tokenizer.json is a directory", [mini, "--text", ids, *DEFAULTS, "--tokenizer", folder], "tokenizer.json: .*directory")
