@@ -135,6 +135,7 @@ static int each_line(struct lines *l, FILE *f,
     int status = DONE;
     while (status == DONE && !ferror(stdout) && (n = getline(&line, &capacity, f)) >= 0) {
         number++;
+        n -= n > 0 && line[n - 1] == '\n';
         if (!jsonl_is_blank(line, (size_t)n) && !one(l, line, (size_t)n, &err))
             status = line_error(l->settings->file, number, err.message);
     }

@@ -2,8 +2,10 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <surprisal.h>
+#include <unistd.h>
 
 #include "commands.h"
 
@@ -38,8 +40,20 @@ static int run(int argc, char **argv)
     return usage_error(NULL, "unknown command '%s'", argv[1]);
 }
 
+/* Threads that wait for others spin, by libgomp's default for a millisecond: on a machine with other
+ * work that can cost most of the speed.  libgomp reads its settings before main, and has no call
+ * for this one, so the program starts itself once more with them.  A user's own setting stands. */
+static void spin_briefly(char **argv)
+{
+    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY"))
+        return;
+    if (setenv("GOMP_SPINCOUNT", "10000", 1) == 0)
+        execv("/proc/self/exe", argv);          /* where that fails, it is only slower */
+}
+
 int main(int argc, char **argv)
 {
+    spin_briefly(argv);
     /* A closed pipe or a file-size limit is an error of the write that meets it. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);

@@ -13,7 +13,7 @@ enum { ROWS = 14, LANES = 16 };
 static __mmask16 lanes_below(size_t n, size_t from)
 {
     return n >= from + LANES ? (__mmask16)0xFFFF
-         : n <= from ? (__mmask16)0 : (__mmask16)((1u << (n - from)) - 1);
+         : n <= from ? (__mmask16)0 : (__mmask16)(0xFFFFu >> (LANES - (n - from)));
 }
 
 /* Where sums rest between chains: in the first-level cache, not in C. */

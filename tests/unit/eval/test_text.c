@@ -24,7 +24,8 @@ static void test_words(void)
         { "words: U+2000 and U+200A", "a\xE2\x80\x80" "b\xE2\x80\x8A" "c", 3 },
         { "words: zero-width space is none", "a\xE2\x80\x8B" "b", 1 },
         { "words: line and paragraph separator", "a\xE2\x80\xA8" "b\xE2\x80\xA9" "c", 3 },
-        { "words: narrow, mathematical, ideographic", "a\xE2\x80\xAF" "b\xE2\x81\x9F" "c\xE3\x80\x80" "d", 4 },
+        { "words: narrow, mathematical, ideographic",
+          "a\xE2\x80\xAF" "b\xE2\x81\x9F" "c\xE3\x80\x80" "d", 4 },
         { "words: file to unit separator", "a\x1C" "b\x1F" "c", 3 },
         { "words: U+180E and BOM are none", "a\xE1\xA0\x8E" "b\xEF\xBB\xBF" "c", 1 },
     };

@@ -1,0 +1,128 @@
+"""The demo checkpoints give the numbers of ../shared/goldens (slimmed copies in ../fixtures/goldens).
+
+SURPRISAL_TEST_ALL=1 runs every protocol over the whole test text; else one with each checkpoint, as
+they take 30 to 60 seconds each.
+"""
+import json
+import os
+
+import numpy as np
+import safetensors_io as st
+from program import FIXTURES, ROOT, SHARED, evaluate, fresh, ids_file, run, trace
+from test_fixtures import compare_nll, compare_trace
+
+from check import check, done, skip
+
+TEXT = os.path.join(SHARED, "data", "wikitext-2-raw", "wiki.test.raw")
+PROTOCOLS = {                               # name in protocols.json -> options; which checkpoint runs it by default
+    "disjoint-512": (["--protocol", "disjoint", "--context", 512], None),
+    "disjoint-2048": (["--protocol", "disjoint", "--context", 2048], None),
+    "strided-2048-2048": (["--protocol", "strided", "--context", 2048, "--stride", 2048], None),
+    "strided-1024-512": (["--protocol", "strided", "--context", 1024, "--stride", 512], None),
+    "llama-512": (["--protocol", "llama", "--context", 512], None),
+    "llama-2048": (["--protocol", "llama", "--context", 2048], "tiny-mxfp4"),
+    "rolling-1024-one-document": (["--protocol", "rolling", "--context", 1024], "tiny-bf16"),
+}
+
+
+def find(*candidates):
+    return next((c for c in candidates if os.path.exists(c)), None)
+
+
+def test_windows(name, checkpoint, x):
+    _, got = evaluate(checkpoint, x["ids"], "--protocol", "disjoint", "--context", 512)
+    nll = got["nll"].reshape(x["nll_truth"].shape)
+    agrees = np.ones(nll.shape, bool)
+    for w in np.unique(x["near_ties"][:, 0]):           # where truth nearly chose another expert: did the program?
+        routing = trace(checkpoint, x["ids"][w])["routing"]
+        for _, layer, t, *experts in x["near_ties"][x["near_ties"][:, 0] == w]:
+            if set(routing[layer, t]) != set(experts):
+                agrees[w, t:] = False
+    print(f"{name}: routing agrees for {agrees.mean():.2%} of the tokens")
+    check(agrees.mean() > 0.9, f"{name}: routing is the truth's but for near-ties", f"{agrees.mean():.2%}")
+    compare_nll(f"{name} windows", nll[agrees], x["nll_truth"][agrees], x["nll_f32"][agrees])
+
+
+def test_long(name, checkpoint, x):
+    # transformers' error on windows of 512 is 1.8e-6 in the mean and 3.8e-5 at most; longer ones are no excuse.
+    _, got = evaluate(checkpoint, x["ids"], "--protocol", "disjoint", "--context", 4096)
+    error = np.abs(got["nll"] - x["nll_truth"])
+    check(error.mean() <= 1.8e-6 and error.max() <= 3.8e-5, f"{name}: one window of 4096",
+          f"error mean {error.mean():.2g}, max {error.max():.2g}")
+
+
+def test_repeatable(name, checkpoint, ids):
+    """The same bytes whatever the number of threads and the passes that the memory budget asks for."""
+    path, outs = ids_file(ids), []
+    for options in (["--threads", 1], ["--threads", 2], ["--threads", 2, "--memory", "24M"]):
+        outs.append(fresh())
+        run("eval", checkpoint, "--ids", path, "--context", 512, "--out", outs[-1], *options)
+    tokens = [open(os.path.join(o, "tokens.safetensors"), "rb").read() for o in outs]
+    passes = [json.load(open(os.path.join(o, "summary.json")))["passes"] for o in outs]
+    check(tokens[0] == tokens[1], f"{name}: one thread and two give the same bytes")
+    check(tokens[0] == tokens[2], f"{name}: {passes[2]} passes give the bytes of {passes[0]}")
+
+
+def test_strided(name, checkpoint, ids, context=256, stride=100):
+    """Overlapping windows: what each token gets in the first window that reaches it, to the last bit."""
+    ids = ids[:1500]
+    begins = range(0, len(ids) - context + stride, stride)
+    whole = [b for b in begins if b + context <= len(ids)]
+    spans = [(b, min(b + context, len(ids))) for b in begins]
+    alone = evaluate(checkpoint, np.concatenate([ids[b:b + context] for b in whole]), "--context", context)[1]["nll"]
+    nll = list(alone.reshape(len(whole), -1))
+    nll += [evaluate(checkpoint, ids[b:e], "--context", e - b)[1]["nll"] for b, e in spans[len(whole):]]
+    parts, scored = [], 1
+    for (b, e), row in zip(spans, nll):
+        parts.append(row[scored - b - 1:])
+        scored = e
+    _, got = evaluate(checkpoint, ids, "--protocol", "strided", "--context", context, "--stride", stride)
+    check(np.array_equal(got["position"], np.arange(1, len(ids))), f"{name} strided: each token but the first is scored once")
+    check(np.array_equal(got["nll"], np.concatenate(parts)), f"{name} strided: the bits of each window alone")
+
+
+def test_protocols(name, checkpoint, results):
+    for protocol, (options, default) in PROTOCOLS.items():
+        label, expected = f"{name} {protocol}", results[protocol]
+        if default != name and os.environ.get("SURPRISAL_TEST_ALL", "0") in ("", "0"):
+            skip(label, "set SURPRISAL_TEST_ALL=1 for all protocols")
+            continue
+        summary, _ = evaluate(checkpoint, TEXT, *options)
+        for key in ("windows", "scored"):
+            check(summary[key] == expected[key], f"{label}: {key}", f"{summary[key]}, expected {expected[key]}")
+        # the expected mean is transformers' in float32: 400 k errors of 2e-6, of either sign, plus a routing flip
+        error = summary["mean_nll"] - expected["mean_nll"]
+        check(abs(error) <= 2e-6, f"{label}: mean NLL", f"off by {error:.2g}")
+
+
+def main():
+    for name in ("tiny-bf16", "tiny-mxfp4"):
+        checkpoint = find(os.path.join(ROOT, "data", "demo", name.removeprefix("tiny-")),
+                          os.path.join(SHARED, "checkpoints", name))
+        goldens = find(os.path.join(FIXTURES, "goldens", name))
+        if not checkpoint or not goldens:
+            skip(name, "no demo checkpoint" if not checkpoint else "no goldens")
+            continue
+        x = {f: st.read(os.path.join(goldens, f + ".safetensors")) for f in ("windows", "prompt", "long")}
+        with open(os.path.join(goldens, "protocols.json")) as f:
+            protocols = json.load(f)["results"]
+        for test, *args in ((test_windows, x["windows"]), (test_long, x["long"]),
+                            (test_strided, x["long"]["ids"]),
+                            (test_repeatable, x["windows"]["ids"])):
+            try:
+                test(name, checkpoint, *args)
+            except (RuntimeError, KeyError, ValueError, OSError) as e:
+                check(False, f"{name}: {test.__name__}", repr(e))
+        try:
+            compare_trace(f"{name} prompt", checkpoint, x["prompt"])
+            if os.path.exists(TEXT):
+                test_protocols(name, checkpoint, protocols)
+            else:
+                skip(f"{name} protocols", "no test text in ../shared/data")
+        except (RuntimeError, KeyError, ValueError, OSError) as e:
+            check(False, f"{name}: prompt and protocols", repr(e))
+    done()
+
+
+if __name__ == "__main__":
+    main()
