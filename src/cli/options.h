@@ -64,6 +64,6 @@ bool parse_id(void *field, const char *value, const struct option *o);      /* i
 #define EXPECTED_SIZE    "a number of bytes from 1, with K, M or G for powers of 1024"
 #define EXPECTED_THREADS "a whole number from 1 to 1024"
 #define EXPECTED_ID      "a token id from 0 to 2147483647"
-#define EXPECTED_TEXT    "a value that is not empty"
+#define EXPECTED_TEXT    "a name or path"
 
 #endif

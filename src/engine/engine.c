@@ -212,13 +212,30 @@ static size_t gather(struct pass *p, struct head_block *b, struct cursor *at, co
     return n;
 }
 
+/* Names the target that comes `ahead` targets after the cursor. */
+static bool head_error(const struct cursor *at, size_t ahead, const struct engine_window *windows,
+                       struct error *err)
+{
+    size_t window = at->window;
+    const struct engine_window *w = &windows[window];
+    size_t target = (at->target < w->first ? w->first : at->target) + ahead;
+    while (target >= w->end) {
+        size_t past = target - w->end;
+        w = &windows[++window];
+        target = w->first + past;
+    }
+    return error_set(err, "head: NaN or infinity at token %zu of window %zu", target - 1 - w->begin,
+                     window);
+}
+
+/* at: the cursor before the block was gathered. */
 static bool score_block(struct pass *p, struct head_block *b, size_t n, const struct cursor *at,
-                        const struct engine_sink *sink, struct error *err)
+                        const struct engine_window *windows, const struct engine_sink *sink,
+                        struct error *err)
 {
     size_t bad;
     if (!head_score_rows(&p->cm, b->head, b->hidden, b->targets, n, &p->e->w->lm_head, &bad))
-        return error_set(err, "head: NaN or infinity at scored token %zu (near window %zu)",
-                         at->row + bad, at->window);
+        return head_error(at, bad, windows, err);
     for (size_t i = 0; i < n; i++)
         b->scores[i] = (struct engine_score){ b->head[i].nll, b->head[i].logsumexp,
                                               b->head[i].top1 };
@@ -240,9 +257,9 @@ static bool score_pass(struct pass *p, const struct plan *plan, const int32_t *i
     b.head = arena_take(&p->arena, max_rows, sizeof *b.head);
     b.scores = arena_take(&p->arena, max_rows, sizeof *b.scores);
     b.targets = arena_take(&p->arena, max_rows, sizeof *b.targets);
-    struct cursor at = { .window = p->batch.first_window, .row = *row };
-    while ((n = gather(p, &b, &at, ids, windows, max_rows)) > 0) {
-        if (!score_block(p, &b, n, &at, sink, err))
+    struct cursor at = { .window = p->batch.first_window, .row = *row }, before = at;
+    for (; (n = gather(p, &b, &at, ids, windows, max_rows)) > 0; before = at) {
+        if (!score_block(p, &b, n, &before, windows, sink, err))
             return false;
         at.row += n;
         if (!pass_report(p, (double)(at.row - *row) / (double)scored)) {
