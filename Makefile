@@ -28,7 +28,7 @@ SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=address$(comma)undefined -fno-sani
 LIBRARY_SOURCES := $(wildcard src/base/*.c src/formats/*.c src/tokenizer/*.c src/kernels/*.c \
                      src/model/*.c src/engine/*.c eval/*.c)
 # Instruction sets of other processors stay out.  rows.c is compiled once for each.
-X86_64   := $(findstring x86_64,$(shell $(CC) -dumpmachine))
+X86_64   := $(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null || uname -m))
 ROW_SETS := baseline $(if $(X86_64),avx2 avx512)
 LIBRARY_SOURCES := $(filter-out src/kernels/rows.c $(if $(X86_64),,src/kernels/avx%.c),$(LIBRARY_SOURCES))
 CLI_SOURCES     := $(wildcard src/cli/*.c)
@@ -44,13 +44,15 @@ all: $(BUILD)/surprisal $(BUILD)/libsurprisal.a $(BUILD)/surprisal.pc
 # One relocatable object in which only the public symbols remain, so that the library keeps its
 # internals to itself and the program, linked against it, has no other way in than surprisal.h.
 $(BUILD)/libsurprisal.a: $(LIBRARY_OBJECTS)
-	ld -r -o $(BUILD)/libsurprisal.o $^
-	objcopy --localize-hidden $(BUILD)/libsurprisal.o
-	rm -f $@
-	ar rcs $@ $(BUILD)/libsurprisal.o
+	@echo "ld -r, objcopy, ar: $@"
+	@ld -r -o $(BUILD)/libsurprisal.o $^
+	@objcopy --localize-hidden $(BUILD)/libsurprisal.o
+	@rm -f $@
+	@ar rcs $@ $(BUILD)/libsurprisal.o
 
 $(BUILD)/surprisal: $(CLI_OBJECTS) $(BUILD)/libsurprisal.a
-	$(CC) -o $@ $^ $(LDLIBS)
+	@echo "$(CC) -o $@"
+	@$(CC) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/%.o: %.c Makefile | packages
 	@mkdir -p $(@D)
@@ -68,7 +70,8 @@ $(BUILD)/src/kernels/rows_%.o: src/kernels/rows.c Makefile | packages
 
 # Unit tests see the internals: they link the objects, not the library.
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIBRARY_OBJECTS)
-	$(CC) -o $@ $^ $(LDLIBS)
+	@echo "$(CC) -o $@"
+	@$(CC) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/surprisal.pc: src/surprisal.pc.in Makefile
 	@mkdir -p $(@D)
@@ -84,7 +87,7 @@ demo: all
 	@tools/demo $(BUILD)/surprisal
 
 test: all $(TEST_PROGRAMS)
-	@tests/run $(BUILD)
+	@$(if $(SANITIZE),SURPRISAL_TEST_QUICK=1) tests/run $(BUILD)
 
 install: all
 	install -D -m 755 $(BUILD)/surprisal $(DESTDIR)$(PREFIX)/bin/surprisal

@@ -15,6 +15,16 @@ bool size_product(size_t *out, size_t a, size_t b);
 /* *out = a + b; false on overflow. */
 bool size_sum(size_t *out, size_t a, size_t b);
 
+static inline size_t size_min(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline size_t size_max(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 /* Gives n * size zeroed bytes, aligned for any type.  `what` names the purpose in the error.
  * n * size == 0 gives a block that may be freed but not read. */
 void *mem_array(size_t n, size_t size, const char *what, struct error *err);

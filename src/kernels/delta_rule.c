@@ -1,17 +1,14 @@
 #include "kernels/delta_rule.h"
 
-#define C DELTA_CHUNK
+#include "base/memory.h"
 
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
+#define C DELTA_CHUNK
 
 size_t delta_rule_scratch(const struct kernels *kn, size_t dk, size_t dv)
 {
     /* chunked: see struct chunk */
-    size_t packed = larger(kn->packed_floats(kn, C, dk),
-                           larger(kn->packed_floats(kn, dv, dk), kn->packed_floats(kn, dv, C)));
+    size_t packed = size_max(kn->packed_floats(kn, C, dk),
+                           size_max(kn->packed_floats(kn, dv, dk), kn->packed_floats(kn, dv, C)));
     return 2 * C * C + C * (dv + dk) + packed + kn->scratch_floats(kn);
 }
 

@@ -2,10 +2,7 @@
 
 #include <string.h>
 
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
+#include "base/memory.h"
 
 static size_t padded(size_t n, size_t to)
 {
@@ -59,11 +56,11 @@ void gemm_pack(const struct kernels *kn, float *packed, const struct operand *b,
 {
     size_t cols = kn->tile->cols, width = padded(b->n, cols);
     for (size_t k0 = 0; k0 < b->k; k0 += GEMM_K_BLOCK) {
-        size_t kc = smaller(GEMM_K_BLOCK, b->k - k0);
+        size_t kc = size_min(GEMM_K_BLOCK, b->k - k0);
         for (size_t j = first; j < first + count; j += cols)
             pack_panel(kn->tile, packed + k0 * width + j * kc, cols,
                        b->b + k0 * b->step_k + (j - first) * b->step_n, b->step_n, b->step_k,
-                       smaller(cols, first + count - j), kc);
+                       size_min(cols, first + count - j), kc);
     }
 }
 
@@ -74,8 +71,8 @@ static void multiply_block(const struct gemm_tile *t, const struct product *p, s
     for (size_t j = 0; j < p->n; j += t->cols)
         for (size_t i = 0; i < rows; i += t->rows)
             t->multiply(p->c + (row + i) * p->ldc + j, p->ldc, p->scratch + i * kc,
-                        panels + j * kc, kc, smaller(t->rows, rows - i),
-                        smaller(t->cols, p->n - j), accumulate);
+                        panels + j * kc, kc, size_min(t->rows, rows - i),
+                        size_min(t->cols, p->n - j), accumulate);
 }
 
 void gemm_multiply(const struct kernels *kn, const struct product *p)
@@ -83,13 +80,13 @@ void gemm_multiply(const struct kernels *kn, const struct product *p)
     const struct gemm_tile *t = kn->tile;
     size_t width = padded(p->n, t->cols), row_block = rows_at_once(kn);
     for (size_t row = 0; row < p->m; row += row_block) {
-        size_t rows = smaller(row_block, p->m - row);
+        size_t rows = size_min(row_block, p->m - row);
         for (size_t k0 = 0; k0 < p->k; k0 += GEMM_K_BLOCK) {
-            size_t kc = smaller(GEMM_K_BLOCK, p->k - k0);
+            size_t kc = size_min(GEMM_K_BLOCK, p->k - k0);
             for (size_t i = 0; i < rows; i += t->rows)
                 pack_panel(t, p->scratch + i * kc, t->rows,
                            p->a + (row + i) * p->step_m + k0 * p->step_k, p->step_m, p->step_k,
-                           smaller(t->rows, rows - i), kc);
+                           size_min(t->rows, rows - i), kc);
             multiply_block(t, p, row, rows, p->packed + k0 * width, kc, p->accumulate || k0 > 0);
         }
     }

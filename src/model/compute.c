@@ -2,11 +2,6 @@
 
 #include <assert.h>
 
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 bool tile_next(struct tile *t, const struct batch *b, size_t max_tokens)
 {
     assert(max_tokens % DELTA_CHUNK == 0 && max_tokens > 0);
@@ -24,7 +19,7 @@ bool tile_next(struct tile *t, const struct batch *b, size_t max_tokens)
         t->is_piece = true;
         t->n_windows = 1;
         t->offset = row - window[0];
-        t->n = smaller(left, max_tokens);
+        t->n = size_min(left, max_tokens);
         return true;
     }
     while (window < last && window[1] - row <= max_tokens)

@@ -40,11 +40,10 @@ static bool mixer(const struct compute *cm, const struct layer_task *task, struc
 {
     const struct layer_weights *w = task->weights;
     const struct batch *b = &task->batch;
-    size_t D = cm->config->hidden_size, mark = cm->arena->used, largest = task->tile_tokens;
+    size_t D = cm->config->hidden_size, mark = cm->arena->used;
+    size_t largest = size_min(size_max(b->longest, task->tile_tokens), b->n_tokens);
     bool measuring = !cm->arena->block, full = task->type == FULL_ATTENTION, ok = true;
     float *norm = vector_take(cm, &w->input_layernorm, 1);
-    largest = b->longest > largest ? b->longest : largest;
-    largest = largest < b->n_tokens ? largest : b->n_tokens;
     struct attention_state *keys = full ? attention_state_take(cm, largest) : NULL;
     struct delta_net_state *state = full ? NULL : delta_net_state_take(cm);
     struct tile tile = { 0 };
@@ -91,7 +90,7 @@ static bool sparse_mlp(const struct compute *cm, const struct layer_task *task, 
     struct routing routing = task->routing;
     bool measuring = !cm->arena->block;
     for (size_t row = 0; row < n; row += task->tile_tokens) {
-        size_t rows = n - row < task->tile_tokens ? n - row : task->tile_tokens;
+        size_t rows = size_min(n - row, task->tile_tokens);
         size_t tile_mark = cm->arena->used;
         float *h = arena_take(cm->arena, rows, D * sizeof *h);
         rms_norm_rows(cm, h, task->x + row * D, rows, norm);
@@ -116,7 +115,7 @@ static bool dense_mlp(const struct compute *cm, const struct layer_task *task, s
     float *norm = vector_take(cm, &w->post_attention_layernorm, 1);
     bool ok = true;
     for (size_t row = 0; ok && row < n; row += task->tile_tokens) {
-        size_t rows = n - row < task->tile_tokens ? n - row : task->tile_tokens;
+        size_t rows = size_min(n - row, task->tile_tokens);
         size_t tile_mark = cm->arena->used;
         float *h = arena_take(cm->arena, rows, D * sizeof *h);
         float *y = arena_take(cm->arena, rows, D * sizeof *y);

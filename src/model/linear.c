@@ -5,11 +5,6 @@
 /* Packed weights: 4 MB at a time stay in the cache that the threads share. */
 #define WEIGHT_TILE_FLOATS ((size_t)1 << 20)
 
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 struct product_scratch product_scratch_take(const struct compute *cm, size_t widest)
 {
     size_t threads = (size_t)cm->n_threads;
@@ -27,7 +22,7 @@ void pack_weight_rows(const struct compute *cm, float *packed, const struct matr
     float *expanded = s->expanded + (size_t)omp_get_thread_num() * KERNEL_PANEL * s->widest;
 #pragma omp for schedule(static)
     for (size_t j = 0; j < rows; j += KERNEL_PANEL) {
-        size_t count = smaller(KERNEL_PANEL, rows - j);
+        size_t count = size_min(KERNEL_PANEL, rows - j);
         for (size_t i = 0; i < count; i++)
             kn->expand_row(expanded + i * w->cols, w, first + j + i);
         kn->pack(kn, packed, &(struct operand){ expanded, 1, w->cols, rows, w->cols }, j, count);
@@ -48,7 +43,7 @@ void multiply_packed(const struct compute *cm, float *out, size_t ldo, const flo
 static size_t rows_at_once(const struct matrix *w)
 {
     size_t rows = WEIGHT_TILE_FLOATS / (w->cols ? w->cols : 1) / KERNEL_PANEL * KERNEL_PANEL;
-    return smaller(rows < 2 * KERNEL_PANEL ? 2 * KERNEL_PANEL : rows, w->rows);
+    return size_min(rows < 2 * KERNEL_PANEL ? 2 * KERNEL_PANEL : rows, w->rows);
 }
 
 void linear(const struct compute *cm, float *out, size_t ldo, const float *x, size_t ldx,
@@ -59,14 +54,14 @@ void linear(const struct compute *cm, float *out, size_t ldo, const float *x, si
     struct product_scratch scratch = product_scratch_take(cm, w->cols);
     float *packed = arena_take(cm->arena, kn->packed_floats(kn, step, w->cols), sizeof *packed);
     for (size_t first = 0; packed && first < w->rows; first += step) {
-        size_t rows = smaller(step, w->rows - first);
+        size_t rows = size_min(step, w->rows - first);
 #pragma omp parallel num_threads(cm->n_threads)
         {
             pack_weight_rows(cm, packed, w, first, rows, &scratch);
 #pragma omp for schedule(dynamic)
             for (size_t t = 0; t < n; t += KERNEL_ROWS)
                 multiply_packed(cm, out + t * ldo + first, ldo, x + t * ldx, ldx,
-                                smaller(KERNEL_ROWS, n - t), packed, rows, w->cols, &scratch);
+                                size_min(KERNEL_ROWS, n - t), packed, rows, w->cols, &scratch);
         }
     }
     cm->arena->used = mark;
