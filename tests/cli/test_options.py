@@ -360,12 +360,15 @@ def on_terminal(*args):
 
 def test_progress():
     args = ["eval", MINI, "--ids", IDS, "--context", 8]
-    status, got = on_terminal(*args)
+    r = run(*args, "--progress", "--json")
+    check(b"layer" in r.stderr and b"\x1b" not in r.stderr and json.loads(r.stdout), "--progress in a pipe: lines", r.stderr)
+    try:
+        status, got = on_terminal(*args)
+    except OSError as e:                    # a bare chroot
+        return skip("on a terminal", e)
     check(status == 0 and b"5 windows" in got and b"\r\x1b[K" in got and got.endswith(b"\r\x1b[K") and b"%" in got,
           "on a terminal: the plan, a line redrawn, cleared at the end", got)
     check(on_terminal(*args, "--quiet") == (0, b""), "--quiet on a terminal", "something is shown")
-    r = run(*args, "--progress", "--json")
-    check(b"layer" in r.stderr and b"\x1b" not in r.stderr and json.loads(r.stdout), "--progress in a pipe: lines", r.stderr)
 
 
 def test_interrupt():
