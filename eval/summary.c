@@ -127,7 +127,7 @@ static void add_extras(cJSON *root, const struct summary *s)
 char *summary_json(const struct summary *s, struct error *err)
 {
     cJSON *root = cJSON_CreateObject();
-    cJSON_AddStringToObject(root, "surprisal", surprisal_version());
+    cJSON_AddStringToObject(root, "surprisal", SURPRISAL_VERSION);
     add_checkpoint(root, s);
     add_input(root, s);
     add_protocol(root, s);

@@ -1,31 +1,13 @@
 #include "engine/engine.h"
 
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/machine.h"
-#include "engine/plan.h"
+#include "engine/pass.h"
 #include "model/head.h"
-#include "model/layer.h"
 #include "model/linear.h"
 #include "model/norm.h"
-
-struct engine {
-    const struct checkpoint *ck;
-    const struct weights *w;
-    const struct kernels *kernels;
-    struct progress progress;
-    int n_threads;
-    size_t memory_bytes;
-};
-
-static struct compute compute_of(const struct engine *e, struct arena *arena)
-{
-    return (struct compute){ .config = &e->ck->config, .kernels = e->kernels,
-                             .n_threads = e->n_threads, .arena = arena };
-}
 
 struct engine *engine_open(const struct checkpoint *ck, const struct weights *w,
                            const struct engine_options *options, struct error *err)
@@ -78,100 +60,6 @@ int engine_threads(const struct engine *e)
     return e->n_threads;
 }
 
-/* ---- one pass ------------------------------------------------------------ */
-
-struct pass {
-    const struct engine *e;
-    struct compute cm;
-    struct arena arena;             /* owned */
-    struct batch batch;
-    size_t *start;                  /* owned [n_windows + 1] */
-    float *x;                       /* owned [n_tokens, D] */
-    struct routing routing;         /* owned */
-    size_t tile_tokens;
-    size_t layer;                   /* the one in work, for progress */
-    double done_before, total;      /* tokens of earlier passes, of all passes */
-};
-
-static void pass_close(struct pass *p)
-{
-    arena_free(&p->arena);
-    free(p->start);
-    free(p->x);
-    free(p->routing.expert);
-    free(p->routing.weight);
-}
-
-/* Buffers for n_windows windows, of which number first_window is the first. */
-static bool pass_open(struct pass *p, const struct engine *e, const struct plan *plan,
-                      const struct engine_window *windows, size_t first_window, size_t n_windows,
-                      struct error *err)
-{
-    const struct config *c = &e->ck->config;
-    *p = (struct pass){ .e = e, .tile_tokens = plan->tile_tokens };
-    p->cm = compute_of(e, &p->arena);
-    p->start = mem_array(n_windows + 1, sizeof *p->start, "the windows of a pass", err);
-    if (!p->start)
-        return false;
-    struct batch *b = &p->batch;
-    *b = (struct batch){ .n_windows = n_windows, .start = p->start, .first_window = first_window };
-    for (size_t i = 0; i < n_windows; i++) {
-        size_t n = plan_window_tokens(&windows[first_window + i]);
-        p->start[i + 1] = p->start[i] + n;
-        b->longest = n > b->longest ? n : b->longest;
-    }
-    b->n_tokens = p->start[n_windows];
-    p->arena.peak = plan_scratch(&p->cm, e->w, plan, b->n_tokens);
-    size_t k = c->num_experts_per_tok;
-    p->x = mem_array(b->n_tokens, c->hidden_size * sizeof *p->x, "the residual stream", err);
-    p->routing.expert = mem_array(b->n_tokens, k * sizeof(int32_t), "routing", err);
-    p->routing.weight = mem_array(b->n_tokens, k * sizeof(float), "routing", err);
-    if (p->x && p->routing.expert && p->routing.weight && arena_allocate(&p->arena, err))
-        return true;
-    pass_close(p);
-    return false;
-}
-
-/* The head counts as one layer more; only for progress. */
-static bool pass_report(void *user, double share)
-{
-    const struct pass *p = user;
-    const struct progress *progress = &p->e->progress;
-    size_t L = p->e->ck->config.num_hidden_layers;
-    char stage[64] = "head";
-    if (p->layer < L)
-        snprintf(stage, sizeof stage, "layer %zu of %zu", p->layer + 1, L);
-    double of_pass = ((double)p->layer + share) / (double)(L + 1);
-    double done = p->done_before + of_pass * (double)p->batch.n_tokens;
-    return !progress->report
-        || progress->report(progress->user, stage, done, p->total, "tokens");
-}
-
-static void embed(struct pass *p, const int32_t *ids, const struct engine_window *windows)
-{
-    size_t D = p->e->ck->config.hidden_size;
-    for (size_t w = 0; w < p->batch.n_windows; w++) {
-        const int32_t *window_ids = ids + windows[p->batch.first_window + w].begin;
-        size_t begin = p->batch.start[w], end = p->batch.start[w + 1];
-#pragma omp parallel for num_threads(p->e->n_threads) schedule(static)
-        for (size_t row = begin; row < end; row++)
-            p->e->kernels->expand_row(p->x + row * D, &p->e->w->embed_tokens,
-                                      (size_t)window_ids[row - begin]);
-    }
-}
-
-static bool forward_layer(struct pass *p, size_t layer, struct error *err)
-{
-    const struct engine *e = p->e;
-    p->layer = layer;
-    struct layer_task task = {
-        .index = layer, .type = e->ck->config.layer_types[layer], .weights = &e->w->layers[layer],
-        .batch = p->batch, .x = p->x, .routing = p->routing, .tile_tokens = p->tile_tokens,
-        .report = pass_report, .user = p,
-    };
-    return weights_check_scales(e->ck, e->w, layer, err) && layer_forward(&p->cm, &task, err);
-}
-
 /* ---- scoring --------------------------------------------------------------- */
 
 /* Final norm, head and sink for up to head_rows targets; a cursor walks the windows. */
@@ -188,21 +76,20 @@ struct head_block {                 /* in the arena; [rows] each */
 };
 
 /* Gathers the hidden states that predict the next targets; returns how many. */
-static size_t gather(struct pass *p, struct head_block *b, struct cursor *at, const int32_t *ids,
-                     const struct engine_window *windows, size_t max_rows)
+static size_t gather(struct pass *p, struct head_block *b, struct cursor *at, size_t max_rows)
 {
     size_t D = p->e->ck->config.hidden_size, n = 0;
     size_t last = p->batch.first_window + p->batch.n_windows;
     while (n < max_rows && at->window < last) {
-        const struct engine_window *w = &windows[at->window];
+        const struct engine_window *w = &p->input->windows[at->window];
         if (at->target < w->first)
             at->target = w->first;
         for (; n < max_rows && at->target < w->end; at->target++, n++) {
             size_t row = p->batch.start[at->window - p->batch.first_window]
                        + (at->target - 1 - w->begin);
             p->e->kernels->rows->rms_norm(b->hidden + n * D, p->x + row * D, b->norm, D,
-                                    p->e->ck->config.rms_norm_eps);
-            b->targets[n] = ids[at->target];
+                                          p->e->ck->config.rms_norm_eps);
+            b->targets[n] = p->input->ids[at->target];
         }
         if (at->target == w->end) {
             at->window++;
@@ -230,26 +117,25 @@ static bool head_error(const struct cursor *at, size_t ahead, const struct engin
 
 /* at: the cursor before the block was gathered. */
 static bool score_block(struct pass *p, struct head_block *b, size_t n, const struct cursor *at,
-                        const struct engine_window *windows, const struct engine_sink *sink,
-                        struct error *err)
+                        const struct engine_sink *sink, struct error *err)
 {
     size_t bad;
     if (!head_score_rows(&p->cm, b->head, b->hidden, b->targets, n, &p->e->w->lm_head, &bad))
-        return head_error(at, bad, windows, err);
+        return head_error(at, bad, p->input->windows, err);
     for (size_t i = 0; i < n; i++)
         b->scores[i] = (struct engine_score){ b->head[i].nll, b->head[i].logsumexp,
                                               b->head[i].top1 };
     return sink->take(sink->user, at->row, n, b->scores, b->hidden, err);
 }
 
-static bool score_pass(struct pass *p, const struct plan *plan, const int32_t *ids,
-                       const struct engine_window *windows, size_t *row,
+/* Scores the targets of the pass, max_rows at a time; *row: number of the first one, moved on. */
+static bool score_pass(struct pass *p, size_t max_rows, size_t *row,
                        const struct engine_sink *sink, struct error *err)
 {
-    size_t D = p->e->ck->config.hidden_size, scored = 0, max_rows = plan->head_rows, n;
+    size_t D = p->e->ck->config.hidden_size, scored = 0, n;
     p->layer = p->e->ck->config.num_hidden_layers;
     for (size_t w = 0; w < p->batch.n_windows; w++) {
-        const struct engine_window *window = &windows[p->batch.first_window + w];
+        const struct engine_window *window = &p->input->windows[p->batch.first_window + w];
         scored += window->end - window->first;
     }
     struct head_block b = { .norm = vector_take(&p->cm, &p->e->w->norm, 1) };
@@ -258,8 +144,8 @@ static bool score_pass(struct pass *p, const struct plan *plan, const int32_t *i
     b.scores = arena_take(&p->arena, max_rows, sizeof *b.scores);
     b.targets = arena_take(&p->arena, max_rows, sizeof *b.targets);
     struct cursor at = { .window = p->batch.first_window, .row = *row }, before = at;
-    for (; (n = gather(p, &b, &at, ids, windows, max_rows)) > 0; before = at) {
-        if (!score_block(p, &b, n, &before, windows, sink, err))
+    for (; (n = gather(p, &b, &at, max_rows)) > 0; before = at) {
+        if (!score_block(p, &b, n, &before, sink, err))
             return false;
         at.row += n;
         if (!pass_report(p, (double)(at.row - *row) / (double)scored)) {
@@ -288,22 +174,23 @@ static bool check_input(const struct engine *e, const int32_t *ids, size_t n_ids
     return true;
 }
 
-static bool run_pass(const struct engine *e, const struct plan *plan, const int32_t *ids,
-                     const struct engine_window *windows, size_t first, size_t n, double total,
-                     size_t *row, const struct engine_sink *sink,
-                     struct engine_statistics *statistics, struct error *err)
+/* Windows [first, first + n) through all layers and the head. */
+static bool run_pass(const struct engine *e, const struct plan *plan,
+                     const struct engine_input *input, size_t first, size_t n, size_t *row,
+                     const struct engine_sink *sink, struct engine_statistics *statistics,
+                     struct error *err)
 {
     struct pass p;
-    if (!pass_open(&p, e, plan, windows, first, n, err))
+    if (!pass_open(&p, e, plan, input, first, n, err))
         return false;
-    p.done_before = (double)statistics->model_tokens;
-    p.total = total;
-    embed(&p, ids, windows);
+    size_t L = e->ck->config.num_hidden_layers;
     bool ok = true;
-    for (size_t layer = 0; ok && layer < e->ck->config.num_hidden_layers; layer++)
-        ok = forward_layer(&p, layer, err);
-    ok = ok && weights_check_scales(e->ck, e->w, e->ck->config.num_hidden_layers, err)
-      && score_pass(&p, plan, ids, windows, row, sink, err);
+    p.done_before = (double)statistics->model_tokens;
+    pass_embed(&p);
+    for (size_t layer = 0; ok && layer < L; layer++)
+        ok = pass_layer(&p, layer, err);
+    ok = ok && weights_check_scales(e->ck, e->w, L, err)
+      && score_pass(&p, plan->head_rows, row, sink, err);
     statistics->passes++;
     statistics->bytes_read += e->w->bytes;
     statistics->model_tokens += p.batch.n_tokens;
@@ -317,20 +204,19 @@ bool engine_score_windows(struct engine *e, const int32_t *ids, size_t n_ids,
                           struct error *err)
 {
     struct arena none = { 0 };
-    struct compute cm = compute_of(e, &none);
+    struct compute cm = engine_compute(e, &none);
     struct plan plan;
+    struct engine_input input = { .ids = ids, .windows = windows, .n_windows = n_windows };
     size_t row = 0, end;
-    double total = 0;
     *statistics = (struct engine_statistics){ 0 };
     if (!check_input(e, ids, n_ids, windows, n_windows, err)
         || !plan_make(&plan, &cm, e->w, windows, n_windows, e->memory_bytes, err))
         return false;
     for (size_t i = 0; i < n_windows; i++)
-        total += (double)plan_window_tokens(&windows[i]);
+        input.model_tokens += (double)plan_window_tokens(&windows[i]);
     for (size_t first = 0; first < n_windows; first = end) {
         end = plan_pass_end(&plan, windows, n_windows, first);
-        if (!run_pass(e, &plan, ids, windows, first, end - first, total, &row, sink, statistics,
-                      err))
+        if (!run_pass(e, &plan, &input, first, end - first, &row, sink, statistics, err))
             return false;
     }
     return true;
@@ -340,7 +226,7 @@ size_t engine_passes(const struct engine *e, const struct engine_window *windows
                      size_t n_windows)
 {
     struct arena none = { 0 };
-    struct compute cm = compute_of(e, &none);
+    struct compute cm = engine_compute(e, &none);
     struct plan plan;
     size_t passes = 0;
     if (!plan_make(&plan, &cm, e->w, windows, n_windows, e->memory_bytes, NULL))
@@ -379,20 +265,19 @@ bool engine_trace(struct engine *e, const int32_t *ids, size_t n_ids,
     /* A window's last token is a target only, so one more than there are ids. */
     const struct engine_window window = { .begin = 0, .end = n_ids + 1, .first = n_ids + 1 };
     struct arena none = { 0 };
-    struct compute cm = compute_of(e, &none);
+    struct compute cm = engine_compute(e, &none);
     struct plan plan;
     if (!check_input(e, ids, n_ids, NULL, 0, err)
         || !plan_make(&plan, &cm, e->w, &window, 1, e->memory_bytes, err))
         return false;
-    plan.head_rows = 64;
+    const struct engine_input input = { ids, &window, 1, (double)n_ids };
     struct pass p;
-    if (!pass_open(&p, e, &plan, &window, 0, 1, err))
+    if (!pass_open(&p, e, &plan, &input, 0, 1, err))
         return false;
-    p.total = (double)n_ids;
-    embed(&p, ids, &window);
     bool ok = true;
+    pass_embed(&p);
     for (size_t layer = 0; ok && layer < e->ck->config.num_hidden_layers; layer++)
-        ok = forward_layer(&p, layer, err)
+        ok = pass_layer(&p, layer, err)
           && tracer->layer(tracer->user, layer, p.x,
                            e->ck->config.num_experts ? p.routing.expert : NULL, err);
     ok = ok && trace_logits(&p, tracer, err);

@@ -4,6 +4,7 @@
 
 #include "model/head.h"
 #include "model/layer.h"
+#include "model/linear.h"
 
 #define LARGEST_TILE ((size_t)8192)
 #define LARGEST_HEAD ((size_t)4096)
@@ -49,6 +50,7 @@ size_t plan_scratch(const struct compute *cm, const struct weights *w, const str
     arena_take(&measure, p->head_rows, sizeof(struct engine_score));
     arena_take(&measure, p->head_rows, sizeof(int32_t));
     head_score_rows(&dry, NULL, NULL, NULL, p->head_rows, &w->lm_head, NULL);
+    linear(&dry, NULL, 0, NULL, 0, 0, &w->lm_head);     /* the logits of a trace */
     return measure.peak;
 }
 

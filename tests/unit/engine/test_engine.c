@@ -182,6 +182,46 @@ static void test_refusals(void)
     engine_close(e);
 }
 
+/* ---- tracing: a model whose head is its largest part by far, so that scratch follows it ---- */
+
+static bool keep_layer(void *user, size_t layer, const float *residual, const int32_t *routing,
+                       struct error *err)
+{
+    (void)residual, (void)err;
+    *(size_t *)user += layer == 0 && routing;
+    return true;
+}
+
+static bool keep_logits(void *user, size_t row, size_t n, const float *logits, struct error *err)
+{
+    (void)row, (void)err;
+    *(size_t *)user += n * (logits[0] == logits[0]);
+    return true;
+}
+
+static void test_trace(void)
+{
+    struct error err = { 0 };
+    struct config small = ck.config;
+    struct weights wide = w;
+    size_t seen = 0, V = 50000;
+    /* The embedding again and again: any bytes will do for a head. */
+    uint8_t *head = malloc(V * small.hidden_size * 2);
+    size_t rows = w.embed_tokens.rows, row_bytes = small.hidden_size * 2;
+    for (size_t v = 0; v < V; v++)
+        memcpy(head + v * row_bytes, w.embed_tokens.data + v % rows * row_bytes, row_bytes);
+    struct checkpoint other = ck;
+    other.config.vocab_size = wide.lm_head.rows = V;
+    wide.lm_head.data = head;
+    struct engine_options one = { .n_threads = 1 };
+    struct engine *e = engine_open(&other, &wide, &one, &err);
+    struct engine_tracer tracer = { keep_layer, keep_logits, &seen };
+    check(e && engine_trace(e, ids, 70, &tracer, &err) && seen == 71, "a trace with a wide head",
+          "%s, saw %zu", err.message, seen);
+    engine_close(e);
+    free(head);
+}
+
 int main(void)
 {
     struct error err = { 0 };
@@ -194,6 +234,7 @@ int main(void)
     test_invariance();
     test_isas();
     test_refusals();
+    test_trace();
     weights_free(&w);
     checkpoint_close(&ck);
     return check_done();
