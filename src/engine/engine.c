@@ -206,7 +206,7 @@ bool engine_score_windows(struct engine *e, const int32_t *ids, size_t n_ids,
     struct arena none = { 0 };
     struct compute cm = engine_compute(e, &none);
     struct plan plan;
-    struct engine_input input = { .ids = ids, .windows = windows, .n_windows = n_windows };
+    struct engine_input input = { .ids = ids, .windows = windows };
     size_t row = 0, end;
     *statistics = (struct engine_statistics){ 0 };
     if (!check_input(e, ids, n_ids, windows, n_windows, err)
@@ -249,7 +249,7 @@ static bool trace_logits(struct pass *p, const struct engine_tracer *tracer, str
     float *norm = vector_take(&p->cm, &p->e->w->norm, 1);
     bool ok = logits && hidden;
     for (size_t row = 0; ok && row < T; row += ROWS) {
-        size_t n = T - row < ROWS ? T - row : ROWS;
+        size_t n = size_min(ROWS, T - row);
         rms_norm_rows(&p->cm, hidden, p->x + row * D, n, norm);
         linear(&p->cm, logits, c->vocab_size, hidden, D, n, &p->e->w->lm_head);
         ok = tracer->logits(tracer->user, row, n, logits, err);
@@ -270,7 +270,7 @@ bool engine_trace(struct engine *e, const int32_t *ids, size_t n_ids,
     if (!check_input(e, ids, n_ids, NULL, 0, err)
         || !plan_make(&plan, &cm, e->w, &window, 1, e->memory_bytes, err))
         return false;
-    const struct engine_input input = { ids, &window, 1, (double)n_ids };
+    const struct engine_input input = { ids, &window, (double)n_ids };
     struct pass p;
     if (!pass_open(&p, e, &plan, &input, 0, 1, err))
         return false;

@@ -20,7 +20,6 @@ struct engine {
 struct engine_input {
     const int32_t *ids;
     const struct engine_window *windows;
-    size_t n_windows;
     double model_tokens;            /* of all windows, for progress */
 };
 

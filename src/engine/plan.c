@@ -54,8 +54,9 @@ size_t plan_scratch(const struct compute *cm, const struct weights *w, const str
     return measure.peak;
 }
 
-size_t plan_bytes(const struct compute *cm, const struct weights *w, const struct plan *p,
-                  size_t n_tokens)
+/* All that a pass of n_tokens takes. */
+static size_t pass_bytes(const struct compute *cm, const struct weights *w, const struct plan *p,
+                         size_t n_tokens)
 {
     const struct config *c = cm->config;
     size_t per_token = c->hidden_size * sizeof(float)
@@ -69,7 +70,7 @@ static size_t tokens_that_fit(const struct compute *cm, const struct weights *w,
 {
     size_t fit = 0, step = total;
     while (step > 0) {
-        if (fit + step <= total && plan_bytes(cm, w, p, fit + step) <= memory_bytes)
+        if (fit + step <= total && pass_bytes(cm, w, p, fit + step) <= memory_bytes)
             fit += step;
         else
             step /= 2;
@@ -85,23 +86,23 @@ bool plan_make(struct plan *p, const struct compute *cm, const struct weights *w
     *p = (struct plan){ .tile_tokens = LARGEST_TILE };
     for (size_t i = 0; i < n_windows; i++) {
         size_t n = plan_window_tokens(&windows[i]), targets = windows[i].end - windows[i].first;
-        p->longest = n > p->longest ? n : p->longest;
+        p->longest = size_max(n, p->longest);
         scored += targets;
         if (!size_sum(&total, total, n))
             return error_set(err, "%zu windows have too many tokens in all", n_windows);
     }
-    p->head_rows = scored < LARGEST_HEAD ? scored : LARGEST_HEAD;
+    p->head_rows = size_min(scored, LARGEST_HEAD);
     while (p->tile_tokens / 2 >= total && p->tile_tokens > DELTA_CHUNK)
         p->tile_tokens /= 2;
     /* Tiles may take a quarter of the budget: what they take, the residual stream cannot. */
     size_t one = p->longest;
-    while (p->tile_tokens > DELTA_CHUNK && plan_bytes(cm, w, p, one) > memory_bytes / 4)
+    while (p->tile_tokens > DELTA_CHUNK && pass_bytes(cm, w, p, one) > memory_bytes / 4)
         p->tile_tokens /= 2;
     p->pass_tokens = tokens_that_fit(cm, w, p, total, memory_bytes);
     if (p->pass_tokens < p->longest)
         return error_set(err, "memory budget of %zu MB is too small: a window of %zu tokens needs "
                          "%zu MB", memory_bytes >> 20, p->longest,
-                         (plan_bytes(cm, w, p, p->longest) >> 20) + 1);
+                         (pass_bytes(cm, w, p, p->longest) >> 20) + 1);
     return true;
 }
 

@@ -1,8 +1,7 @@
 /* plan.h - how a memory budget splits windows into passes.
  *
- * A pass holds the residual stream of its windows, their routing, and scratch space; plan_bytes
- * is exactly what the engine will allocate, found by running the layers on an arena that only
- * measures. */
+ * A pass holds the residual stream of its windows, their routing, and scratch space; what the
+ * scratch space takes is found by running the layers on an arena that only measures. */
 #ifndef SURPRISAL_ENGINE_PLAN_H
 #define SURPRISAL_ENGINE_PLAN_H
 
@@ -19,10 +18,7 @@ struct plan {
 /* Tokens of the window that go through the layers: the last one is a target only. */
 size_t plan_window_tokens(const struct engine_window *w);
 
-/* Bytes that a pass of n_tokens takes. */
-size_t plan_bytes(const struct compute *cm, const struct weights *w, const struct plan *p,
-                  size_t n_tokens);
-/* Bytes of scratch among them. */
+/* Bytes of scratch that a pass of n_tokens takes, beside the residual stream and the routing. */
 size_t plan_scratch(const struct compute *cm, const struct weights *w, const struct plan *p,
                     size_t n_tokens);
 

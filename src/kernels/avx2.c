@@ -3,6 +3,7 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "kernels/delta_rule.h"
 #include "kernels/expand.h"
 #include "kernels/gemm.h"
@@ -46,7 +47,7 @@ static void tile(float *c, size_t ldc, const float *a, const float *b, size_t k,
     for (size_t i = 0; accumulate && i < m; i++)
         memcpy(rest.row[i], c + i * ldc, n * sizeof *c);
     for (size_t p = 0; p < k; p += GEMM_CHAIN)
-        chain(&rest, a + p * ROWS, b + p * 2 * LANES, k - p < GEMM_CHAIN ? k - p : GEMM_CHAIN,
+        chain(&rest, a + p * ROWS, b + p * 2 * LANES, size_min(k - p, GEMM_CHAIN),
               p == 0 && !accumulate);
     for (size_t i = 0; i < m; i++)
         memcpy(c + i * ldc, rest.row[i], n * sizeof *c);

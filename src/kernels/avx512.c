@@ -2,6 +2,7 @@
  * broadcasts of A for 28 fused multiply-adds. */
 #include <immintrin.h>
 
+#include "base/memory.h"
 #include "kernels/delta_rule.h"
 #include "kernels/expand.h"
 #include "kernels/gemm.h"
@@ -55,7 +56,7 @@ static void tile(float *c, size_t ldc, const float *a, const float *b, size_t k,
         _mm512_storeu_ps(rest.row[i] + LANES, _mm512_maskz_loadu_ps(m1, c + i * ldc + LANES));
     }
     for (size_t p = 0; p < k; p += GEMM_CHAIN)
-        chain(&rest, a + p * ROWS, b + p * 2 * LANES, k - p < GEMM_CHAIN ? k - p : GEMM_CHAIN,
+        chain(&rest, a + p * ROWS, b + p * 2 * LANES, size_min(k - p, GEMM_CHAIN),
               p == 0 && !accumulate);
     for (size_t i = 0; i < m; i++) {
         _mm512_mask_storeu_ps(c + i * ldc, m0, _mm512_loadu_ps(rest.row[i]));

@@ -4,6 +4,8 @@
 #include <cblas.h>
 #include <limits.h>
 
+#include "base/memory.h"
+
 void blas_prepare(void)
 {
     openblas_set_num_threads(1);
@@ -45,8 +47,7 @@ void blas_multiply(const struct kernels *kn, const struct product *p)
         return;
     bool transposed = p->step_k != 1;
     /* A single row or column may have any step; BLAS wants one that would hold a whole row. */
-    size_t lda = transposed ? p->step_k : p->step_m, row = transposed ? p->m : p->k;
-    lda = lda < row ? row : lda;
+    size_t lda = transposed ? size_max(p->step_k, p->m) : size_max(p->step_m, p->k);
     cblas_sgemm(CblasRowMajor, transposed ? CblasTrans : CblasNoTrans, CblasTrans,
                 dimension(p->m), dimension(p->n), dimension(p->k), 1.0f, p->a, dimension(lda),
                 p->packed, dimension(p->k), p->accumulate ? 1.0f : 0.0f, p->c, dimension(p->ldc));

@@ -148,7 +148,7 @@ void delta_rule_chunked(const struct kernels *kn, const struct delta_rule *d)
     c.scratch = c.k_left + C * d->dk;
     c.packed = c.scratch + kn->scratch_floats(kn);
     for (size_t t = 0; t < d->n; t += C) {
-        c.n = d->n - t < C ? d->n - t : C;
+        c.n = size_min(d->n - t, C);
         c.q = d->q + t * d->ldq;
         c.k = d->k + t * d->ldk;
         c.v = d->v + t * d->ldv;

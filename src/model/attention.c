@@ -62,7 +62,7 @@ static struct block *blocks_take(const struct compute *cm)
             .value = arena_take(cm->arena, rows, d * sizeof *b.value),
             .max = arena_take(cm->arena, rows, sizeof *b.max),
             .sum = arena_take(cm->arena, rows, sizeof *b.sum),
-            .packed = arena_take(cm->arena, keys > values ? keys : values, sizeof *b.packed),
+            .packed = arena_take(cm->arena, size_max(keys, values), sizeof *b.packed),
             .scratch = arena_take(cm->arena, kn->scratch_floats(kn), sizeof *b.scratch),
         };
         if (blocks)
@@ -79,7 +79,7 @@ static void softmax_row(const struct compute *cm, const struct block *b, size_t 
     float *score = b->score + i * KEY_BLOCK;
     size_t d = cm->config->head_dim;
     size_t seen = position < key ? 0 : position - key + 1;              /* causal */
-    seen = seen < keys ? seen : keys;
+    seen = size_min(seen, keys);
     for (size_t j = seen; j < keys; j++)
         score[j] = 0;
     if (seen == 0)
@@ -109,7 +109,7 @@ static void attend(const struct compute *cm, const struct block *b, const float 
     }
     memset(b->value, 0, rows * d * sizeof *b->value);
     for (size_t key = 0; key < first + n; key += KEY_BLOCK) {
-        size_t keys = first + n - key < KEY_BLOCK ? first + n - key : KEY_BLOCK;
+        size_t keys = size_min(first + n - key, KEY_BLOCK);
         kn->pack(kn, b->packed, &(struct operand){ k + key * ldkv, 1, ldkv, keys, d }, 0, keys);
         kn->multiply(kn, &(struct product){ b->score, KEY_BLOCK, b->query, d, 1, b->packed, rows,
                                             keys, d, false, b->scratch });
@@ -207,7 +207,7 @@ static void attend_tile(const struct compute *cm, float *mixed, const float *q,
                     attend_rows(cm, &blocks[omp_get_thread_num()], mixed + begin * H * d,
                                 q + begin * H * 2 * d, state->k + begin * KV * d,
                                 state->v + begin * KV * d, kv_head, tile->offset, t,
-                                end - begin - t < step ? end - begin - t : step);
+                                size_min(end - begin - t, step));
         }
     }
     cm->arena->used = mark;

@@ -120,7 +120,7 @@ static void convolve_tile(const struct compute *cm, float *qkv, const struct mat
         for (size_t w = 0; w < tile->n_windows; w++)
             for (size_t first = 0; first < all; first += CHANNEL_BLOCK) {
                 size_t me = (size_t)omp_get_thread_num(), begin, end;
-                size_t channels = all - first < CHANNEL_BLOCK ? all - first : CHANNEL_BLOCK;
+                size_t channels = size_min(all - first, CHANNEL_BLOCK);
                 tile_rows(tile, w, &begin, &end);
                 convolve(cm, qkv + begin * all, end - begin, tail, weight, inputs + me * width,
                          first, channels, block_weight + me * width * CHANNEL_BLOCK);

@@ -90,7 +90,7 @@ static void tile_of_vocabulary(const struct compute *cm, const struct head_task 
         pack_weight_rows(cm, task->packed, task->lm_head, first, ids, &task->scratch);
 #pragma omp for schedule(dynamic)
         for (size_t t = 0; t < task->n; t += TOKEN_BLOCK) {
-            size_t rows = task->n - t < TOKEN_BLOCK ? task->n - t : TOKEN_BLOCK;
+            size_t rows = size_min(task->n - t, TOKEN_BLOCK);
             multiply_packed(cm, logits, VOCABULARY_TILE, task->hidden + t * D, D, rows,
                             task->packed, ids, D, &task->scratch);
             for (size_t i = 0; i < rows; i++)
@@ -122,7 +122,7 @@ bool head_score_rows(const struct compute *cm, struct head_score *scores, const 
         task.running[t] = (struct running){ .max = -INFINITY, .top_logit = -INFINITY };
     for (size_t first = 0; first < V; first += VOCABULARY_TILE)
         tile_of_vocabulary(cm, &task, first,
-                           V - first < VOCABULARY_TILE ? V - first : VOCABULARY_TILE);
+                           size_min(V - first, VOCABULARY_TILE));
     for (size_t t = 0; t < n; t++) {
         finish(&scores[t], &task.running[t]);
         if (!isfinite(scores[t].nll) || !isfinite(scores[t].logsumexp)) {

@@ -150,7 +150,7 @@ static void expert_forward(const struct compute *cm, const struct experts_task *
         pack_weight_rows(cm, task->weights.down, &w->down, 0, D, &task->scratch);
 #pragma omp for schedule(dynamic)
         for (size_t p = 0; p < n; p += EXPERT_BLOCK)
-            expert_on_block(cm, task, pair + p, n - p < EXPERT_BLOCK ? n - p : EXPERT_BLOCK);
+            expert_on_block(cm, task, pair + p, size_min(n - p, EXPERT_BLOCK));
     }
 }
 
@@ -170,7 +170,7 @@ bool moe_experts(const struct compute *cm, float *out, const float *x, const flo
         .weights = { arena_take(cm->arena, packed_up, sizeof(float)),
                      arena_take(cm->arena, packed_up, sizeof(float)),
                      arena_take(cm->arena, packed_down, sizeof(float)) },
-        .scratch = product_scratch_take(cm, D > I ? D : I),
+        .scratch = product_scratch_take(cm, size_max(D, I)),
         .blocks = blocks_take(cm),
     };
     bool going = true;
