@@ -62,6 +62,7 @@ $(BUILD)/%.o: %.c Makefile | packages
 # set get its flags, and run only where kernels.c found it.
 $(BUILD)/src/kernels/%.o: KERNEL_CFLAGS = -O3 -fno-math-errno -fno-trapping-math $(ISA_CFLAGS)
 $(BUILD)/src/kernels/avx2.o $(BUILD)/src/kernels/rows_avx2.o: ISA_CFLAGS = -mavx2 -mfma
+$(BUILD)/src/kernels/avx512bf16.o: ISA_CFLAGS = -mavx512f -mavx512dq -mavx512bf16 -mfma
 $(BUILD)/src/kernels/avx512.o $(BUILD)/src/kernels/rows_avx512.o: \
     ISA_CFLAGS = -mavx512f -mavx512dq -mfma -mprefer-vector-width=512
 $(BUILD)/src/kernels/rows_%.o: src/kernels/rows.c Makefile | packages

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/bf16.h"
 #include "base/memory.h"
 
 enum column { POSITION, WINDOW, ID, NLL, TOP1, LOGSUMEXP, HIDDEN, N_COLUMNS };
@@ -72,13 +73,6 @@ bool run_folder_tokens(struct run_folder *r, size_t scored, enum surprisal_hidde
     return r->writing && reserve(&r->tokens, err);
 }
 
-static uint16_t to_bf16(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return (uint16_t)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);      /* ties to even */
-}
-
 static bool write_hidden(struct run_folder *r, size_t row, size_t n, const float *hidden,
                          struct error *err)
 {
@@ -91,7 +85,7 @@ static bool write_hidden(struct run_folder *r, size_t row, size_t n, const float
     uint16_t *bf16 = r->staging;
     for (size_t i = 0; i < n; i++) {
         for (size_t j = 0; j < D; j++)
-            bf16[j] = to_bf16(hidden[i * D + j]);
+            bf16[j] = bf16_of(hidden[i * D + j]);
         if (!safetensors_write(&r->tokens, HIDDEN, (row + i) * D * sizeof *bf16, bf16,
                                D * sizeof *bf16, err))
             return false;

@@ -73,8 +73,8 @@ void pass_embed(struct pass *p)
         size_t begin = p->batch.start[w], end = p->batch.start[w + 1];
 #pragma omp parallel for num_threads(p->e->n_threads) schedule(static)
         for (size_t row = begin; row < end; row++)
-            p->e->kernels->expand_row(p->x + row * D, &p->e->w->embed_tokens,
-                                      (size_t)ids[row - begin]);
+            p->e->kernels->rows->expand(p->x + row * D, &p->e->w->embed_tokens,
+                                        (size_t)ids[row - begin], 0, D);
     }
 }
 

@@ -1,56 +1,36 @@
 /* avx2.c - AVX2 and FMA: 12 sums of 8 lanes in registers, two loads of B and six broadcasts of A
  * for 12 fused multiply-adds. */
 #include <immintrin.h>
-#include <string.h>
 
-#include "base/memory.h"
 #include "kernels/delta_rule.h"
-#include "kernels/expand.h"
 #include "kernels/gemm.h"
 #include "kernels/rows.h"
 
 enum { ROWS = 6, LANES = 8 };
 
-/* Where sums rest between chains: in the first-level cache, not in C. */
-struct rest {
-    float row[ROWS][2 * LANES];
-};
-
-/* One chain of k, started from zero, added to what rests (unless it is the first). */
-static inline void chain(struct rest *rest, const float *a, const float *b, size_t k, bool first)
+static void chain(float *out, size_t ldo, const float *in, size_t ldi, const void *a, const void *b,
+                  size_t words)
 {
+    const float *x = a, *y = b;
     __m256 sum[ROWS][2];
     for (int i = 0; i < ROWS; i++)
         sum[i][0] = sum[i][1] = _mm256_setzero_ps();
-    for (size_t p = 0; p < k; p++) {
-        __m256 b0 = _mm256_loadu_ps(b + p * 2 * LANES);
-        __m256 b1 = _mm256_loadu_ps(b + p * 2 * LANES + LANES);
+    for (size_t p = 0; p < words; p++, x += ROWS, y += 2 * LANES) {
+        __m256 y0 = _mm256_loadu_ps(y), y1 = _mm256_loadu_ps(y + LANES);
 #pragma GCC unroll 6
         for (int i = 0; i < ROWS; i++) {
-            __m256 x = _mm256_broadcast_ss(a + p * ROWS + (size_t)i);
-            sum[i][0] = _mm256_fmadd_ps(x, b0, sum[i][0]);
-            sum[i][1] = _mm256_fmadd_ps(x, b1, sum[i][1]);
+            __m256 xi = _mm256_broadcast_ss(x + i);
+            sum[i][0] = _mm256_fmadd_ps(xi, y0, sum[i][0]);
+            sum[i][1] = _mm256_fmadd_ps(xi, y1, sum[i][1]);
         }
     }
 #pragma GCC unroll 6
-    for (int i = 0; i < ROWS; i++)
-        for (int j = 0; j < 2; j++) {
-            float *at = rest->row[i] + j * LANES;
-            _mm256_storeu_ps(at, first ? sum[i][j] : _mm256_add_ps(_mm256_loadu_ps(at), sum[i][j]));
+    for (size_t i = 0; i < ROWS; i++)
+        for (size_t j = 0; j < 2; j++) {
+            if (in)
+                sum[i][j] = _mm256_add_ps(_mm256_loadu_ps(in + i * ldi + j * LANES), sum[i][j]);
+            _mm256_storeu_ps(out + i * ldo + j * LANES, sum[i][j]);
         }
-}
-
-static void tile(float *c, size_t ldc, const float *a, const float *b, size_t k, size_t m,
-                 size_t n, bool accumulate)
-{
-    struct rest rest;
-    for (size_t i = 0; accumulate && i < m; i++)
-        memcpy(rest.row[i], c + i * ldc, n * sizeof *c);
-    for (size_t p = 0; p < k; p += GEMM_CHAIN)
-        chain(&rest, a + p * ROWS, b + p * 2 * LANES, size_min(k - p, GEMM_CHAIN),
-              p == 0 && !accumulate);
-    for (size_t i = 0; i < m; i++)
-        memcpy(c + i * ldc, rest.row[i], n * sizeof *c);
 }
 
 /* Eight values of up to eight lines as eight rows of up to eight columns. */
@@ -80,28 +60,27 @@ static void transpose_block(float *panel, size_t width, const float *x, size_t s
 }
 
 /* Whole blocks of 8 x 8 by registers, what is left by the plain loop. */
-static void transpose(float *panel, size_t width, const float *x, size_t step, size_t count,
-                      size_t k)
+static void transpose(void *panel, size_t width, const void *x, size_t step, size_t count,
+                      size_t words)
 {
     if (width % 8 != 0 || count < width) {
-        gemm_transpose(panel, width, x, step, count, k);
+        gemm_transpose(panel, width, x, step, count, words);
         return;
     }
-    size_t whole = k / 8 * 8;
+    float *out = panel;
+    const float *in = x;
+    size_t whole = words / 8 * 8;
     for (size_t line = 0; line < width; line += 8)
         for (size_t p = 0; p < whole; p += 8)
-            transpose_block(panel + p * width + line, width, x + line * step + p, step);
-    gemm_transpose(panel + whole * width, width, x + whole, step, count, k - whole);
+            transpose_block(out + p * width + line, width, in + line * step + p, step);
+    gemm_transpose(out + whole * width, width, in + whole, step, count, words - whole);
 }
+
+static const struct gemm_tile tile = { ROWS, 2 * LANES, 1, chain, transpose };
 
 const struct kernels kernels_avx2 = {
     .isa = "avx2",
-    .tile = &(const struct gemm_tile){ ROWS, 2 * LANES, tile, transpose },
-    .packed_floats = gemm_packed_floats,
-    .scratch_floats = gemm_scratch_floats,
-    .pack = gemm_pack,
-    .multiply = gemm_multiply,
-    .expand_row = expand_row,
+    .products = { GEMM_F32(&tile, &row_kernels_avx2), GEMM_BF16(&tile, &row_kernels_avx2) },
     .rows = &row_kernels_avx2,
     .delta_rule = delta_rule_chunked,
 };

@@ -11,25 +11,40 @@ void blas_prepare(void)
     openblas_set_num_threads(1);
 }
 
-size_t blas_packed_floats(const struct kernels *kn, size_t n, size_t k)
+size_t blas_packed_bytes(const struct products *pr, size_t n, size_t k)
 {
-    (void)kn;
-    return n * k;
+    (void)pr;
+    return n * k * sizeof(float);
 }
 
-size_t blas_scratch_floats(const struct kernels *kn)
+size_t blas_scratch_bytes(const struct products *pr)
 {
-    (void)kn;
+    (void)pr;
     return 0;                       /* OpenBLAS packs into buffers of its own */
 }
 
-void blas_pack(const struct kernels *kn, float *packed, const struct operand *b, size_t first,
-               size_t count)
+void blas_pack(const struct products *pr, void *packed, const struct operand *b, size_t first,
+               size_t count, void *scratch)
 {
-    (void)kn;
-    for (size_t j = first; j < first + count; j++)
+    (void)scratch;
+    float *out = (float *)packed + first * b->k;
+    for (size_t j = 0; j < count; j++)
         for (size_t p = 0; p < b->k; p++)
-            packed[j * b->k + p] = b->b[p * b->step_k + (j - first) * b->step_n];
+            out[j * b->k + p] = b->b[p * b->step_k + j * b->step_n];
+    if (pr->rounds)
+        pr->rows->round_bf16(out, count * b->k);
+}
+
+void blas_pack_weight(const struct products *pr, void *packed, const struct weight_operand *b,
+                      size_t first, size_t count, void *scratch)
+{
+    (void)scratch;
+    size_t k = b->w->cols;
+    float *out = (float *)packed + first * k;
+    for (size_t j = 0; j < count; j++)
+        pr->rows->expand(out + j * k, b->w, b->row + first + j, 0, k);
+    if (pr->rounds)
+        pr->rows->round_bf16(out, count * k);
 }
 
 /* Callers hand over blocks, far below blasint's range; leading dimensions are checked against it
@@ -40,9 +55,9 @@ static blasint dimension(size_t n)
     return (blasint)n;
 }
 
-void blas_multiply(const struct kernels *kn, const struct product *p)
+void blas_multiply(const struct products *pr, const struct product *p)
 {
-    (void)kn;
+    (void)pr;
     if (p->m == 0 || p->n == 0)
         return;
     bool transposed = p->step_k != 1;

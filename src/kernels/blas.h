@@ -12,11 +12,13 @@
  * for the whole process; there is no narrower one. */
 void blas_prepare(void);
 
-/* The four functions of struct kernels; packed is B transposed, [n, k]. */
-size_t blas_packed_floats(const struct kernels *kn, size_t n, size_t k);
-size_t blas_scratch_floats(const struct kernels *kn);
-void blas_pack(const struct kernels *kn, float *packed, const struct operand *b, size_t first,
-               size_t count);
-void blas_multiply(const struct kernels *kn, const struct product *p);
+/* The functions of struct products; packed is B transposed, [n, k]. */
+size_t blas_packed_bytes(const struct products *pr, size_t n, size_t k);
+size_t blas_scratch_bytes(const struct products *pr);
+void blas_pack(const struct products *pr, void *packed, const struct operand *b, size_t first,
+               size_t count, void *scratch);
+void blas_pack_weight(const struct products *pr, void *packed, const struct weight_operand *b,
+                      size_t first, size_t count, void *scratch);
+void blas_multiply(const struct products *pr, const struct product *p);
 
 #endif

@@ -7,9 +7,10 @@
 size_t delta_rule_scratch(const struct kernels *kn, size_t dk, size_t dv)
 {
     /* chunked: see struct chunk */
-    size_t packed = size_max(kn->packed_floats(kn, C, dk),
-                           size_max(kn->packed_floats(kn, dv, dk), kn->packed_floats(kn, dv, C)));
-    return 2 * C * C + C * (dv + dk) + packed + kn->scratch_floats(kn);
+    const struct products *pr = kn->products[COMPUTE_F32];
+    size_t packed = size_max(pr->packed_bytes(pr, C, dk),
+                             size_max(pr->packed_bytes(pr, dv, dk), pr->packed_bytes(pr, dv, C)));
+    return 2 * C * C + C * (dv + dk) + (packed + pr->scratch_bytes(pr)) / sizeof(float);
 }
 
 void delta_rule_sequential(const struct kernels *kn, const struct delta_rule *d)
@@ -52,7 +53,8 @@ struct chunk {
     float *kk, *qk;                 /* [C, C] */
     float *e;                       /* [C, dv] */
     float *k_left;                  /* [C, dk]: k_i by the decays after i */
-    float *packed, *scratch;        /* of the products */
+    const struct products *products;
+    void *packed, *scratch;         /* of the products */
     double from_start[C];           /* G_t */
 };
 
@@ -106,47 +108,51 @@ static void scale_rows(float *x, size_t ld, const double *by, size_t by_step, si
             x[i * ld + j] *= (float)by[i * by_step];
 }
 
-static void multiply(const struct chunk *c, const struct kernels *kn, float *out, size_t ldc,
-                     const float *a, size_t step_m, size_t step_k, const struct operand *b,
-                     size_t m, bool accumulate)
+static void pack(const struct chunk *c, const struct operand *b)
 {
-    kn->multiply(kn, &(struct product){ .c = out, .ldc = ldc, .a = a, .step_m = step_m,
-                                        .step_k = step_k, .packed = c->packed, .m = m, .n = b->n,
-                                        .k = b->k, .accumulate = accumulate,
-                                        .scratch = c->scratch });
+    c->products->pack(c->products, c->packed, b, 0, b->n, c->scratch);
+}
+
+static void multiply(const struct chunk *c, float *out, size_t ldc, const float *a, size_t step_m,
+                     size_t step_k, const struct operand *b, size_t m, bool accumulate)
+{
+    c->products->multiply(c->products, &(struct product){
+        .c = out, .ldc = ldc, .a = a, .step_m = step_m, .step_k = step_k, .packed = c->packed,
+        .m = m, .n = b->n, .k = b->k, .accumulate = accumulate, .scratch = c->scratch });
 }
 
 static void chunk_step(struct chunk *c, const struct delta_rule *d, const struct kernels *kn)
 {
     size_t n = c->n, dk = d->dk, dv = d->dv;
     const struct operand keys = { c->k, 1, d->ldk, n, dk };     /* k^T */
-    kn->pack(kn, c->packed, &keys, 0, n);
-    multiply(c, kn, c->kk, C, c->k, d->ldk, 1, &keys, n, false);
-    multiply(c, kn, c->qk, C, c->q, d->ldq, 1, &keys, n, false);
+    pack(c, &keys);
+    multiply(c, c->kk, C, c->k, d->ldk, 1, &keys, n, false);
+    multiply(c, c->qk, C, c->q, d->ldq, 1, &keys, n, false);
     apply_decays(c, d);
 
     const struct operand state = { d->state, dv, 1, dv, dk };
-    kn->pack(kn, c->packed, &state, 0, dv);
-    multiply(c, kn, c->e, dv, c->k, d->ldk, 1, &state, n, false);
-    multiply(c, kn, c->out, d->ldo, c->q, d->ldq, 1, &state, n, false);
+    pack(c, &state);
+    multiply(c, c->e, dv, c->k, d->ldk, 1, &state, n, false);
+    multiply(c, c->out, d->ldo, c->q, d->ldq, 1, &state, n, false);
     scale_rows(c->out, d->ldo, c->from_start, 1, n, dv);
     solve_corrections(c, d, kn);
 
     const struct operand corrections = { c->e, dv, 1, dv, n };
-    kn->pack(kn, c->packed, &corrections, 0, dv);
-    multiply(c, kn, c->out, d->ldo, c->qk, C, 1, &corrections, n, true);
+    pack(c, &corrections);
+    multiply(c, c->out, d->ldo, c->qk, C, 1, &corrections, n, true);
     scale_rows(d->state, dv, &c->from_start[n - 1], 0, dk, dv);
-    multiply(c, kn, d->state, dv, c->k_left, 1, dk, &corrections, dk, true);
+    multiply(c, d->state, dv, c->k_left, 1, dk, &corrections, dk, true);
 }
 
 void delta_rule_chunked(const struct kernels *kn, const struct delta_rule *d)
 {
-    struct chunk c = { .kk = d->scratch };
+    const struct products *pr = kn->products[COMPUTE_F32];
+    struct chunk c = { .kk = d->scratch, .products = pr };
     c.qk = c.kk + C * C;
     c.e = c.qk + C * C;
     c.k_left = c.e + C * d->dv;
     c.scratch = c.k_left + C * d->dk;
-    c.packed = c.scratch + kn->scratch_floats(kn);
+    c.packed = (char *)c.scratch + pr->scratch_bytes(pr);
     for (size_t t = 0; t < d->n; t += C) {
         c.n = size_min(d->n - t, C);
         c.q = d->q + t * d->ldq;

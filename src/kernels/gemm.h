@@ -3,46 +3,69 @@
  * Blocked as in BLIS (Van Zee and van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS
  * Functionality"): B is packed once into panels of `cols` columns, in the order the inner loop
  * reads them; blocks of A are packed into panels of `rows` rows; a tile kernel holds rows x cols
- * sums in registers.
+ * sums in registers.  Weights are decoded while they are packed, a piece at a time that stays in
+ * the first-level cache.
  *
- * One order of summation for every instruction set and every shape: chains of GEMM_CHAIN fused
- * multiply-adds, each from zero, added up in ascending order of k.  So an element's bits depend on
- * its row of A and its column of B alone: not on the batch, the tile it falls into, the number of
- * threads, or the CPU.  Short chains are for accuracy: with chains of 256 the demo checkpoint's
- * NLL is off by 1.27e-6 on average, with 64 by 0.91e-6; shorter ones cost more than they gain.
+ * One order of summation for every instruction set and every shape: chains of fused multiply-adds,
+ * each from zero, added up in ascending order of k.  So an element's bits depend on its row of A
+ * and its column of B alone: not on the batch, the tile it falls into, the number of threads, or
+ * the CPU.  Short chains are for accuracy: in f32 with chains of 256 the demo checkpoint's NLL is
+ * off by 1.27e-6 on average, with 64 by 0.91e-6; shorter ones cost more than they gain.  BF16
+ * values are so much coarser that the chain there is a whole block.
  *
- * Packed layout: for each block of k, for each panel, [block length][cols]; columns past n are
- * zeros. */
+ * A word is four bytes: an f32, or a pair of BF16 values of which the first of the two in k stands
+ * in the upper half.  Packed layout: for each block of k, for each panel, [words][cols]; columns
+ * past n and the half past an odd k are zeros. */
 #ifndef SURPRISAL_KERNELS_GEMM_H
 #define SURPRISAL_KERNELS_GEMM_H
 
 #include "kernels/kernels.h"
 
-#define GEMM_CHAIN ((size_t)64)
-#define GEMM_K_BLOCK ((size_t)256)      /* a multiple of GEMM_CHAIN */
+#define GEMM_K_BLOCK ((size_t)256)
+#define GEMM_CHAIN ((size_t)64)             /* in f32; divides GEMM_K_BLOCK */
+#define GEMM_CHAIN_BF16 GEMM_K_BLOCK
+#define GEMM_TILE_LARGEST ((size_t)512)     /* rows x cols */
 
 /* The only part that an instruction set writes. */
 struct gemm_tile {
-    size_t rows, cols;              /* cols divides KERNEL_PANEL */
-    /* c [m, n], m <= rows, n <= cols: (accumulate ? c : 0) + sum over p of a[p][i] * b[p][j], in
-     * the order of summation above.  a: [k, rows], b: [k, cols], k <= GEMM_K_BLOCK. */
-    void (*multiply)(float *c, size_t ldc, const float *a, const float *b, size_t k, size_t m,
-                     size_t n, bool accumulate);
-    /* Writes `count` lines of k values, `step` floats apart, as panel [k, width]; lines from count
-     * to width are zeros. */
-    void (*transpose)(float *panel, size_t width, const float *x, size_t step, size_t count,
-                      size_t k);
+    size_t rows, cols;              /* cols divides KERNEL_PANEL, rows KERNEL_ROWS */
+    size_t values;                  /* in a word: 1 or 2 */
+    /* One chain of a whole tile: out [rows, cols] = (in, or zeros when NULL) + sum over `words` of
+     * a[w][i] * b[w][j] from zero, ascending in k.  a: [words, rows], b: [words, cols]; out and in
+     * may be the same, rows ldo and ldi floats apart. */
+    void (*chain)(float *out, size_t ldo, const float *in, size_t ldi, const void *a,
+                  const void *b, size_t words);
+    /* Writes `count` lines of words, `step` words apart and not necessarily aligned, as panel
+     * [words, width]; lines from count to width are zeros.  With two values in a word x has the
+     * first of them in the lower half, as files do. */
+    void (*transpose)(void *panel, size_t width, const void *x, size_t step, size_t count,
+                      size_t words);
 };
 
-/* The plain form of transpose. */
-void gemm_transpose(float *panel, size_t width, const float *x, size_t step, size_t count,
-                    size_t k);
+#ifdef __x86_64__
+extern const struct gemm_tile gemm_tile_avx512;     /* f32; two sets use it */
+#endif
 
-/* The four functions of struct kernels, for sets that have a tile. */
-size_t gemm_packed_floats(const struct kernels *kn, size_t n, size_t k);
-size_t gemm_scratch_floats(const struct kernels *kn);
-void gemm_pack(const struct kernels *kn, float *packed, const struct operand *b, size_t first,
-               size_t count);
-void gemm_multiply(const struct kernels *kn, const struct product *p);
+/* The plain form of transpose, for tiles with one value in a word. */
+void gemm_transpose(void *panel, size_t width, const void *x, size_t step, size_t count,
+                    size_t words);
+
+/* The functions of struct products. */
+size_t gemm_packed_bytes(const struct products *pr, size_t n, size_t k);
+size_t gemm_scratch_bytes(const struct products *pr);
+void gemm_pack(const struct products *pr, void *packed, const struct operand *b, size_t first,
+               size_t count, void *scratch);
+void gemm_pack_weight(const struct products *pr, void *packed, const struct weight_operand *b,
+                      size_t first, size_t count, void *scratch);
+void gemm_multiply(const struct products *pr, const struct product *p);
+
+/* Initialisers: the products in f32, and those of BF16 values by a tile of either kind. */
+#define GEMM_PRODUCTS(tile_, rows_, chain_, rounds_)                                              \
+    &(const struct products){ .tile = (tile_), .chain = (chain_), .rounds = (rounds_),            \
+                              .rows = (rows_), .packed_bytes = gemm_packed_bytes,                 \
+                              .scratch_bytes = gemm_scratch_bytes, .pack = gemm_pack,             \
+                              .pack_weight = gemm_pack_weight, .multiply = gemm_multiply }
+#define GEMM_F32(tile_, rows_)  GEMM_PRODUCTS(tile_, rows_, GEMM_CHAIN, false)
+#define GEMM_BF16(tile_, rows_) GEMM_PRODUCTS(tile_, rows_, GEMM_CHAIN_BF16, true)
 
 #endif

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum cpu_feature { CPU_AVX2_FMA = 1, CPU_AVX512 = 2 };
+enum cpu_feature { CPU_AVX2_FMA = 1, CPU_AVX512 = 2, CPU_AVX512_BF16 = 4 };
 
 static unsigned cpu_features(void)
 {
@@ -13,6 +13,8 @@ static unsigned cpu_features(void)
         found |= CPU_AVX2_FMA;
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
         found |= CPU_AVX512;
+    if (__builtin_cpu_supports("avx512bf16"))
+        found |= CPU_AVX512_BF16;
 #endif
     return found;
 }
@@ -21,11 +23,12 @@ static const struct {
     const struct kernels *set;
     unsigned needs;                 /* cpu_feature bits, all required */
 } isa_table[] = {                   /* slowest first; the last usable one is the best */
-    { &kernels_scalar,   0            },
-    { &kernels_openblas, 0            },
+    { &kernels_scalar,     0                            },
+    { &kernels_openblas,   0                            },
 #ifdef __x86_64__
-    { &kernels_avx2,     CPU_AVX2_FMA },
-    { &kernels_avx512,   CPU_AVX512   },
+    { &kernels_avx2,       CPU_AVX2_FMA                 },
+    { &kernels_avx512,     CPU_AVX512                   },
+    { &kernels_avx512bf16, CPU_AVX512 | CPU_AVX512_BF16 },
 #endif
 };
 

@@ -15,28 +15,69 @@
 #include "base/error.h"
 #include "base/matrix.h"
 
+/* ---- matrix products ------------------------------------------------------ */
+
+/* What the values of a product are; sums are f32 either way. */
+enum compute_type {
+    COMPUTE_F32,
+    COMPUTE_BF16                    /* both sides BF16 (held as f32); weights are rounded to it */
+};
+#define COMPUTE_TYPES 2
+
 /* C [m, n] = A [m, k] B [k, n], or C += A B with `accumulate`.  B is packed beforehand, in the
- * order that suits the kernel (kernels->pack), and shared by many products.  Element (i, p) of A
- * is a[i * step_m + p * step_k], so A may stand transposed. */
+ * order that suits the kernel, and shared by many products.  Element (i, p) of A is
+ * a[i * step_m + p * step_k], so A may stand transposed. */
 struct product {
     float *c;
     size_t ldc;                     /* from row to row */
     const float *a;
     size_t step_m, step_k;          /* one of them is 1 */
-    const float *packed;
+    const void *packed;
     size_t m, n, k;
     bool accumulate;
-    float *scratch;                 /* kernels->scratch_floats() floats */
+    void *scratch;                  /* scratch_bytes() */
 };
 
 /* What is to be packed: B [k, n], of which b is column `first` of the call: element (p, j) is
- * b[p * step_k + (j - first) * step_n].  A weight W [n, k] whose product is x W^T has step_k 1 and
- * step_n k. */
+ * b[p * step_k + (j - first) * step_n]. */
 struct operand {
     const float *b;
     size_t step_k, step_n;          /* one of them is 1 */
     size_t n, k;
 };
+
+/* The same for a stored weight: B is the transpose of rows [row, row + n) of w, k = w->cols, so
+ * that A B is x W^T. */
+struct weight_operand {
+    const struct matrix *w;
+    size_t row, n;
+};
+
+struct gemm_tile;
+struct row_kernels;
+
+/* The products of one compute type.  Buffers are 64-byte aligned, or slower. */
+struct products {
+    const struct gemm_tile *tile;   /* inner loop of our own product; NULL where BLAS does it */
+    size_t chain;                   /* products summed from zero before they join the sum */
+    bool rounds;                    /* operands and weights are rounded to BF16 while packing */
+    const struct row_kernels *rows;
+    size_t (*packed_bytes)(const struct products *pr, size_t n, size_t k);
+    size_t (*scratch_bytes)(const struct products *pr);
+    /* Pack columns [first, first + count) of B; for threads that share the work, first is a
+     * multiple of KERNEL_PANEL, and count too unless it reaches n.  scratch: scratch_bytes(). */
+    void (*pack)(const struct products *pr, void *packed, const struct operand *b, size_t first,
+                 size_t count, void *scratch);
+    void (*pack_weight)(const struct products *pr, void *packed, const struct weight_operand *b,
+                        size_t first, size_t count, void *scratch);
+    void (*multiply)(const struct products *pr, const struct product *p);
+};
+
+#define KERNEL_PANEL ((size_t)32)       /* a multiple of every set's panel of columns */
+/* Rows of A that fill every set's tiles: who splits rows between threads does it here. */
+#define KERNEL_ROWS ((size_t)252)
+
+/* ---- everything else --------------------------------------------------------- */
 
 /* One head of the gated delta rule over n consecutive tokens of one sequence (Gated Delta
  * Networks, arXiv 2412.06464, eq. 10; torch_recurrent_gated_delta_rule in transformers):
@@ -64,6 +105,14 @@ struct delta_rule {
 
 /* Element-wise work and sums over one row. */
 struct row_kernels {
+    /* out [n] = columns [first, first + n) of a row of w, exactly.  first is a multiple of
+     * MXFP4_BLOCK; MXFP4 is exact for scale bytes up to 252, above large codes give infinity, and
+     * 255 gives NaN (OCP MX 1.0, 5.4.1). */
+    void (*expand)(float *out, const struct matrix *w, size_t row, size_t first, size_t n);
+    /* To BF16 as base/bf16.h does: in place, or as halves. */
+    void (*round_bf16)(float *x, size_t n);
+    void (*to_bf16)(uint16_t *out, const float *x, size_t n);
+
     /* out = x * rsqrt(mean(x^2) + eps) * weight over n values; the mean in double.  In place is
      * fine. */
     void (*rms_norm)(float *out, const float *x, const float *weight, size_t n, double eps);
@@ -89,33 +138,13 @@ struct row_kernels {
                       size_t channels);
 };
 
-struct gemm_tile;
-
 struct kernels {
     const char *isa;                /* as --isa names it */
     void (*prepare)(void);          /* called when the set is chosen; may be NULL */
-
-    /* ---- products: see struct product ---- */
-    const struct gemm_tile *tile;   /* inner loop of our own product; NULL where BLAS does it */
-    size_t (*packed_floats)(const struct kernels *kn, size_t n, size_t k);
-    size_t (*scratch_floats)(const struct kernels *kn);
-    /* Packs columns [first, first + count) of B; for threads that share the work, first is a
-     * multiple of KERNEL_PANEL, and count too unless it reaches n. */
-    void (*pack)(const struct kernels *kn, float *packed, const struct operand *b, size_t first,
-                 size_t count);
-    void (*multiply)(const struct kernels *kn, const struct product *p);
-
-    /* out [cols] = row `row` of w, exactly. */
-    void (*expand_row)(float *out, const struct matrix *w, size_t row);
-
+    const struct products *products[COMPUTE_TYPES];
     const struct row_kernels *rows;
-
     void (*delta_rule)(const struct kernels *kn, const struct delta_rule *d);
 };
-
-#define KERNEL_PANEL ((size_t)32)       /* a multiple of every set's panel of columns */
-/* Rows of A that fill every set's tiles: who splits rows between threads does it here. */
-#define KERNEL_ROWS ((size_t)252)
 
 /* Floats of scratch for struct delta_rule. */
 size_t delta_rule_scratch(const struct kernels *kn, size_t dk, size_t dv);
@@ -132,6 +161,7 @@ extern const struct kernels kernels_openblas;   /* products by OpenBLAS, loops f
 #ifdef __x86_64__
 extern const struct kernels kernels_avx2;       /* AVX2 and FMA */
 extern const struct kernels kernels_avx512;     /* AVX-512 F and DQ */
+extern const struct kernels kernels_avx512bf16; /* the same, BF16 products by BF16 dots */
 #endif
 
 #endif

@@ -1,18 +1,19 @@
 /* openblas.c - the set whose products are OpenBLAS's; for CPUs without a set of their own, and as
- * a yardstick for ours. */
+ * a yardstick for ours.  Its BF16 products are those of f32 on rounded values. */
 #include "kernels/blas.h"
 #include "kernels/delta_rule.h"
-#include "kernels/expand.h"
 #include "kernels/rows.h"
+
+#define BLAS_PRODUCTS(rounds_)                                                                    \
+    &(const struct products){ .rounds = (rounds_), .rows = &row_kernels_baseline,                 \
+                              .packed_bytes = blas_packed_bytes,                                  \
+                              .scratch_bytes = blas_scratch_bytes, .pack = blas_pack,             \
+                              .pack_weight = blas_pack_weight, .multiply = blas_multiply }
 
 const struct kernels kernels_openblas = {
     .isa = "openblas",
     .prepare = blas_prepare,
-    .packed_floats = blas_packed_floats,
-    .scratch_floats = blas_scratch_floats,
-    .pack = blas_pack,
-    .multiply = blas_multiply,
-    .expand_row = expand_row,
+    .products = { BLAS_PRODUCTS(false), BLAS_PRODUCTS(true) },
     .rows = &row_kernels_baseline,
     .delta_rule = delta_rule_chunked,
 };

@@ -4,10 +4,108 @@
  * The Makefile compiles this file once for each instruction set, with its flags and with
  * ROW_KERNELS as the name of the table at the end.  Since the order of every operation is written
  * out, all of them give the same bits. */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
+#include "base/bf16.h"
 #include "kernels/rows.h"
+
+/* ---- weights and BF16 -------------------------------------------------------- */
+
+static inline float float_of_bits(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static void expand_bf16(float *restrict out, const uint8_t *restrict data, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint16_t half;
+        memcpy(&half, data + 2 * i, sizeof half);
+        out[i] = bf16_value(half);
+    }
+}
+
+/* IEEE binary16.  Scaling by 2^112 moves the exponent's bias from 15 to 127 and is exact for
+ * subnormals too; exponent 31 (infinity, NaN) is put right by hand. */
+static void expand_f16(float *restrict out, const uint8_t *restrict data, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint16_t half;
+        memcpy(&half, data + 2 * i, sizeof half);
+        uint32_t magnitude = (uint32_t)(half & 0x7FFF) << 13;
+        uint32_t sign = (uint32_t)(half & 0x8000) << 16;
+        float x = float_of_bits(magnitude) * 0x1p112f;
+        if ((half & 0x7C00) == 0x7C00)
+            x = float_of_bits(magnitude | 0x7F800000);
+        out[i] = sign ? -x : x;
+    }
+}
+
+/* The magnitude of an E2M1 code in halves is a small integer: with exponent e and mantissa bit m it
+ * is m for e == 0 and (2 + m) 2^(e - 1) else. */
+static inline float e2m1_in_halves(uint32_t code)
+{
+    uint32_t e = code >> 1 & 3, m = code & 1;
+    int32_t magnitude = (int32_t)((m | (e ? 2u : 0u)) << (e ? e - 1 : 0));
+    uint32_t bits;
+    float x = (float)magnitude;
+    memcpy(&bits, &x, sizeof bits);
+    return float_of_bits(bits | (code & 8) << 28);
+}
+
+static void expand_mxfp4(float *restrict out, const uint8_t *restrict packed,
+                         const uint8_t *restrict scale, size_t n)
+{
+    for (size_t block = 0; block < n / MXFP4_BLOCK; block++) {
+        uint8_t e = scale[block];
+        /* Half of 2^(e - 127): subnormal for e below 2; 255 is NaN. */
+        float half = e == 255 ? NAN
+                   : e > 1 ? float_of_bits((uint32_t)(e - 1) << 23) : e ? 0x1p-127f : 0x1p-128f;
+        const uint8_t *codes = packed + block * MXFP4_BLOCK / 2;
+        float *o = out + block * MXFP4_BLOCK;
+        for (size_t i = 0; i < MXFP4_BLOCK; i++)
+            o[i] = e2m1_in_halves((uint32_t)codes[i / 2] >> 4 * (i % 2)) * half;
+    }
+}
+
+static void expand(float *out, const struct matrix *w, size_t row, size_t first, size_t n)
+{
+    size_t at = row * w->cols + first;
+    switch (w->dtype) {
+    case DTYPE_F32:
+        memcpy(out, w->data + at * 4, n * sizeof *out);
+        break;
+    case DTYPE_F16:
+        expand_f16(out, w->data + at * 2, n);
+        break;
+    case DTYPE_BF16:
+        expand_bf16(out, w->data + at * 2, n);
+        break;
+    case DTYPE_MXFP4:
+        expand_mxfp4(out, w->data + at / 2, w->scale + at / MXFP4_BLOCK, n);
+        break;
+    default:
+        assert(!"a weight's dtype is checked when it is bound");
+    }
+}
+
+static void round_bf16(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = bf16_value(bf16_of(x[i]));
+}
+
+static void to_bf16(uint16_t *restrict out, const float *restrict x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = bf16_of(x[i]);
+}
+
+/* ---- the exponential --------------------------------------------------------- */
 
 /* exp(x) to 1.3 ULP where the result is normal (tests/unit/kernels/test_kernels.c); 0 below -104,
  * infinity above 88.8, NaN for NaN.  x = n ln 2 + r with |r| <= ln(2) / 2; e^r by the polynomial
@@ -32,11 +130,8 @@ static inline float exp_f32(float x)
     int32_t bits;
     memcpy(&bits, &shifted, sizeof bits);
     int32_t whole = bits - 0x4B400000, half = whole >> 1;
-    uint32_t first = (uint32_t)(half + 127) << 23, second = (uint32_t)(whole - half + 127) << 23;
-    float f1, f2;
-    memcpy(&f1, &first, sizeof f1);
-    memcpy(&f2, &second, sizeof f2);
-    return y * f1 * f2;
+    return y * float_of_bits((uint32_t)(half + 127) << 23)
+             * float_of_bits((uint32_t)(whole - half + 127) << 23);
 }
 
 static inline float sigmoid(float x)
@@ -170,6 +265,9 @@ static void conv_silu(float *out, const float *const *rows, const float *weight,
 }
 
 const struct row_kernels ROW_KERNELS = {
+    .expand = expand,
+    .round_bf16 = round_bf16,
+    .to_bf16 = to_bf16,
     .rms_norm = rms_norm,
     .l2_norm = l2_norm,
     .silu = silu,

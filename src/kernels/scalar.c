@@ -1,25 +1,83 @@
 /* scalar.c - the definition of every kernel: plain loops, sums in the order of the source,
  * libm's exponential.  Slow on purpose and kept for good. */
+#include <assert.h>
 #include <math.h>
+#include <string.h>
 
+#include "base/bf16.h"
 #include "kernels/delta_rule.h"
-#include "kernels/expand.h"
 #include "kernels/gemm.h"
 
 enum { TILE_ROWS = 4, TILE_COLS = 8 };
 
-static void tile(float *c, size_t ldc, const float *a, const float *b, size_t k, size_t m,
-                 size_t n, bool accumulate)
+static void chain(float *out, size_t ldo, const float *in, size_t ldi, const void *a, const void *b,
+                  size_t words)
 {
-    for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++)
-            for (size_t p0 = 0; p0 < k; p0 += GEMM_CHAIN) {
-                float chain = 0, *sum = &c[i * ldc + j];
-                for (size_t p = p0; p < k && p < p0 + GEMM_CHAIN; p++)
-                    chain = fmaf(a[p * TILE_ROWS + i], b[p * TILE_COLS + j], chain);
-                *sum = accumulate || p0 > 0 ? *sum + chain : chain;
-            }
+    const float *x = a, *y = b;
+    for (size_t i = 0; i < TILE_ROWS; i++)
+        for (size_t j = 0; j < TILE_COLS; j++) {
+            float sum = 0;
+            for (size_t p = 0; p < words; p++)
+                sum = fmaf(x[p * TILE_ROWS + i], y[p * TILE_COLS + j], sum);
+            out[i * ldo + j] = in ? in[i * ldi + j] + sum : sum;
+        }
 }
+
+/* ---- weights and BF16 ------------------------------------------------------- */
+
+static const float e2m1[16] = {
+    0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f,
+    -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f,
+};
+
+/* 2^(e - 127); 255 is NaN. */
+static float e8m0(uint8_t e)
+{
+    return e == 255 ? NAN : ldexpf(1, e - 127);
+}
+
+/* IEEE binary16: sign, 5 bits of exponent, 10 of fraction. */
+static float f16_value(uint16_t half)
+{
+    int exponent = half >> 10 & 31, fraction = half & 1023;
+    float x = exponent == 31 ? (fraction ? NAN : INFINITY)
+            : exponent ? ldexpf((float)(fraction + 1024), exponent - 25)
+                       : ldexpf((float)fraction, -24);
+    return half & 0x8000 ? -x : x;
+}
+
+static void expand(float *out, const struct matrix *w, size_t row, size_t first, size_t n)
+{
+    size_t at = row * w->cols + first;
+    for (size_t i = 0; i < n; i++, at++) {
+        uint16_t half = 0;
+        if (w->dtype == DTYPE_BF16 || w->dtype == DTYPE_F16)
+            memcpy(&half, w->data + 2 * at, sizeof half);
+        switch (w->dtype) {
+        case DTYPE_F32:  memcpy(out + i, w->data + 4 * at, sizeof *out); break;
+        case DTYPE_BF16: out[i] = bf16_value(half); break;
+        case DTYPE_F16:  out[i] = f16_value(half); break;
+        case DTYPE_MXFP4:
+            out[i] = e2m1[w->data[at / 2] >> 4 * (at % 2) & 15] * e8m0(w->scale[at / MXFP4_BLOCK]);
+            break;
+        default: assert(!"a weight's dtype is checked when it is bound");
+        }
+    }
+}
+
+static void round_bf16(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = bf16_value(bf16_of(x[i]));
+}
+
+static void to_bf16(uint16_t *out, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = bf16_of(x[i]);
+}
+
+/* ---- rows -------------------------------------------------------------------- */
 
 static double sum_of_squares(const float *x, size_t n)
 {
@@ -117,6 +175,9 @@ static void conv_silu(float *out, const float *const *rows, const float *weight,
 }
 
 static const struct row_kernels rows = {
+    .expand = expand,
+    .round_bf16 = round_bf16,
+    .to_bf16 = to_bf16,
     .rms_norm = rms_norm,
     .l2_norm = l2_norm,
     .silu = silu,
@@ -130,14 +191,11 @@ static const struct row_kernels rows = {
     .conv_silu = conv_silu,
 };
 
+static const struct gemm_tile tile = { TILE_ROWS, TILE_COLS, 1, chain, gemm_transpose };
+
 const struct kernels kernels_scalar = {
     .isa = "scalar",
-    .tile = &(const struct gemm_tile){ TILE_ROWS, TILE_COLS, tile, gemm_transpose },
-    .packed_floats = gemm_packed_floats,
-    .scratch_floats = gemm_scratch_floats,
-    .pack = gemm_pack,
-    .multiply = gemm_multiply,
-    .expand_row = expand_row,
+    .products = { GEMM_F32(&tile, &rows), GEMM_BF16(&tile, &rows) },
     .rows = &rows,
     .delta_rule = delta_rule_sequential,
 };

@@ -35,7 +35,7 @@ struct block {
     float *value;                   /* [rows, d]: sum of exp(score - max) v so far */
     float *max;                     /* [rows] */
     double *sum;                    /* [rows]: of exp(score - max) so far */
-    float *packed, *scratch;        /* of the products */
+    void *packed, *scratch;         /* of the products */
 };
 
 /* Heads that share one KV head, and the tokens a block has of each. */
@@ -51,9 +51,9 @@ static size_t tokens_of_block(const struct config *c)
 
 static struct block *blocks_take(const struct compute *cm)
 {
-    const struct kernels *kn = cm->kernels;
+    const struct products *pr = linear_products(cm);
     size_t d = cm->config->head_dim, rows = tokens_of_block(cm->config) * group_size(cm->config);
-    size_t keys = kn->packed_floats(kn, KEY_BLOCK, d), values = kn->packed_floats(kn, d, KEY_BLOCK);
+    size_t keys = pr->packed_bytes(pr, KEY_BLOCK, d), values = pr->packed_bytes(pr, d, KEY_BLOCK);
     struct block *blocks = arena_take(cm->arena, (size_t)cm->n_threads, sizeof *blocks);
     for (int i = 0; i < cm->n_threads; i++) {
         struct block b = {
@@ -62,8 +62,8 @@ static struct block *blocks_take(const struct compute *cm)
             .value = arena_take(cm->arena, rows, d * sizeof *b.value),
             .max = arena_take(cm->arena, rows, sizeof *b.max),
             .sum = arena_take(cm->arena, rows, sizeof *b.sum),
-            .packed = arena_take(cm->arena, size_max(keys, values), sizeof *b.packed),
-            .scratch = arena_take(cm->arena, kn->scratch_floats(kn), sizeof *b.scratch),
+            .packed = arena_take(cm->arena, 1, size_max(keys, values)),
+            .scratch = arena_take(cm->arena, 1, pr->scratch_bytes(pr)),
         };
         if (blocks)
             blocks[i] = b;
@@ -101,7 +101,7 @@ static void softmax_row(const struct compute *cm, const struct block *b, size_t 
 static void attend(const struct compute *cm, const struct block *b, const float *k,
                    const float *v, size_t ldkv, size_t first, size_t n)
 {
-    const struct kernels *kn = cm->kernels;
+    const struct products *pr = linear_products(cm);
     size_t d = cm->config->head_dim, group = group_size(cm->config), rows = n * group;
     for (size_t i = 0; i < rows; i++) {
         b->max[i] = -INFINITY;
@@ -110,13 +110,15 @@ static void attend(const struct compute *cm, const struct block *b, const float 
     memset(b->value, 0, rows * d * sizeof *b->value);
     for (size_t key = 0; key < first + n; key += KEY_BLOCK) {
         size_t keys = size_min(first + n - key, KEY_BLOCK);
-        kn->pack(kn, b->packed, &(struct operand){ k + key * ldkv, 1, ldkv, keys, d }, 0, keys);
-        kn->multiply(kn, &(struct product){ b->score, KEY_BLOCK, b->query, d, 1, b->packed, rows,
+        pr->pack(pr, b->packed, &(struct operand){ k + key * ldkv, 1, ldkv, keys, d }, 0, keys,
+                 b->scratch);
+        pr->multiply(pr, &(struct product){ b->score, KEY_BLOCK, b->query, d, 1, b->packed, rows,
                                             keys, d, false, b->scratch });
         for (size_t i = 0; i < rows; i++)
             softmax_row(cm, b, i, first + i / group, key, keys);
-        kn->pack(kn, b->packed, &(struct operand){ v + key * ldkv, ldkv, 1, d, keys }, 0, d);
-        kn->multiply(kn, &(struct product){ b->value, d, b->score, KEY_BLOCK, 1, b->packed, rows,
+        pr->pack(pr, b->packed, &(struct operand){ v + key * ldkv, ldkv, 1, d, keys }, 0, d,
+                 b->scratch);
+        pr->multiply(pr, &(struct product){ b->value, d, b->score, KEY_BLOCK, 1, b->packed, rows,
                                             d, keys, true, b->scratch });
     }
     for (size_t i = 0; i < rows; i++) {

@@ -17,6 +17,7 @@
 struct compute {
     const struct config *config;
     const struct kernels *kernels;
+    enum compute_type type;
     int n_threads;
     struct arena *arena;            /* scratch; only measures when it has no block */
 };

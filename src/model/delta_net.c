@@ -53,7 +53,7 @@ static float *conv_weight_take(const struct compute *cm, const struct matrix *w)
     float *row = arena_take(cm->arena, w->cols, sizeof *row);
     float *transposed = arena_take(cm->arena, w->cols * w->rows, sizeof *transposed);
     for (size_t channel = 0; transposed && channel < w->rows; channel++) {
-        cm->kernels->expand_row(row, w, channel);
+        cm->kernels->rows->expand(row, w, channel, 0, w->cols);
         for (size_t j = 0; j < w->cols; j++)
             transposed[j * w->rows + channel] = row[j];
     }

@@ -32,7 +32,7 @@ static void running_add(struct running *r, const struct compute *cm, float *logi
     size_t D = cm->config->hidden_size;
     float *target_logit = target >= first && target < first + n ? &logits[target - first] : NULL;
     if (target_logit) {
-        kn->expand_row(target_row, lm_head, target);
+        kn->rows->expand(target_row, lm_head, target, 0, D);
         r->target_logit = dot(hidden, target_row, D);
         *target_logit = (float)r->target_logit;
     }
@@ -72,10 +72,10 @@ struct head_task {
     size_t n;
     const struct matrix *lm_head;
     struct running *running;        /* [n] */
-    float *packed;                  /* VOCABULARY_TILE rows of the head */
+    void *packed;                   /* VOCABULARY_TILE rows of the head */
     float *logits;                  /* [threads, TOKEN_BLOCK, VOCABULARY_TILE] */
     float *target_row;              /* [threads, D] */
-    struct product_scratch scratch;
+    char *scratch;
 };
 
 /* Ids [first, first + ids) for all tokens. */
@@ -87,12 +87,12 @@ static void tile_of_vocabulary(const struct compute *cm, const struct head_task 
     {
         size_t me = (size_t)omp_get_thread_num();
         float *logits = task->logits + me * TOKEN_BLOCK * VOCABULARY_TILE;
-        pack_weight_rows(cm, task->packed, task->lm_head, first, ids, &task->scratch);
+        pack_weight_rows(cm, task->packed, task->lm_head, first, ids, task->scratch);
 #pragma omp for schedule(dynamic)
         for (size_t t = 0; t < task->n; t += TOKEN_BLOCK) {
             size_t rows = size_min(task->n - t, TOKEN_BLOCK);
             multiply_packed(cm, logits, VOCABULARY_TILE, task->hidden + t * D, D, rows,
-                            task->packed, ids, D, &task->scratch);
+                            task->packed, ids, D, task->scratch);
             for (size_t i = 0; i < rows; i++)
                 running_add(&task->running[t + i], cm, logits + i * VOCABULARY_TILE, first, ids,
                             (size_t)task->targets[t + i], task->hidden + (t + i) * D,
@@ -104,16 +104,16 @@ static void tile_of_vocabulary(const struct compute *cm, const struct head_task 
 bool head_score_rows(const struct compute *cm, struct head_score *scores, const float *hidden,
                      const int32_t *targets, size_t n, const struct matrix *lm_head, size_t *bad)
 {
-    const struct kernels *kn = cm->kernels;
+    const struct products *pr = linear_products(cm);
     size_t D = cm->config->hidden_size, V = lm_head->rows, threads = (size_t)cm->n_threads;
-    size_t mark = cm->arena->used, tile_floats = kn->packed_floats(kn, VOCABULARY_TILE, D);
+    size_t mark = cm->arena->used;
     struct head_task task = {
         .hidden = hidden, .targets = targets, .n = n, .lm_head = lm_head,
         .running = arena_take(cm->arena, n, sizeof *task.running),
-        .packed = arena_take(cm->arena, tile_floats, sizeof(float)),
+        .packed = arena_take(cm->arena, 1, pr->packed_bytes(pr, VOCABULARY_TILE, D)),
         .logits = arena_take(cm->arena, threads * TOKEN_BLOCK, VOCABULARY_TILE * sizeof(float)),
         .target_row = arena_take(cm->arena, threads, D * sizeof(float)),
-        .scratch = product_scratch_take(cm, D),
+        .scratch = product_scratch_take(cm),
     };
     cm->arena->used = mark;
     if (!task.running)

@@ -1,7 +1,6 @@
 /* linear.h - a linear layer on many tokens: out = x W^T.
  *
- * The weight stays as stored; some of its rows at a time are expanded to f32 and packed for the
- * product.  Blocks of rows and tokens have fixed sizes, so that a result does not depend on the
+ * The weight stays as stored; some of its rows at a time are decoded and packed for the product.  Blocks of rows and tokens have fixed sizes, so that a result does not depend on the
  * number of threads. */
 #ifndef SURPRISAL_MODEL_LINEAR_H
 #define SURPRISAL_MODEL_LINEAR_H
@@ -15,24 +14,20 @@ void linear(const struct compute *cm, float *out, size_t ldo, const float *x, si
 
 /* ---- the pieces, for callers that keep packed weights ------------------- */
 
-/* Scratch of the threads for packing and multiplying; from the arena. */
-struct product_scratch {
-    float *expanded;                /* [threads, KERNEL_PANEL * widest] */
-    float *scratch;                 /* [threads, kernels->scratch_floats()] */
-    size_t widest, scratch_floats;
-};
+/* The products of linear layers. */
+const struct products *linear_products(const struct compute *cm);
 
-/* widest: the most columns of a weight that will be packed.  Pointers are NULL while measuring. */
-struct product_scratch product_scratch_take(const struct compute *cm, size_t widest);
+/* Scratch of the threads for packing and multiplying: scratch_bytes() each, from the arena; NULL
+ * while measuring. */
+char *product_scratch_take(const struct compute *cm);
 
 /* Packs rows [first, first + rows) of w as the operand [cols, rows].  Called by every thread of a
  * parallel region; they share the work and wait for each other. */
-void pack_weight_rows(const struct compute *cm, float *packed, const struct matrix *w,
-                      size_t first, size_t rows, const struct product_scratch *s);
+void pack_weight_rows(const struct compute *cm, void *packed, const struct matrix *w, size_t first,
+                      size_t rows, char *scratch);
 
 /* out [n, rows] = x [n, k] times the packed operand [k, rows], by the calling thread. */
 void multiply_packed(const struct compute *cm, float *out, size_t ldo, const float *x, size_t ldx,
-                     size_t n, const float *packed, size_t rows, size_t k,
-                     const struct product_scratch *s);
+                     size_t n, const void *packed, size_t rows, size_t k, char *scratch);
 
 #endif

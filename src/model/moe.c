@@ -83,8 +83,8 @@ static void group_by_expert(struct group *g, const struct routing *r, size_t n_p
 }
 
 struct packed_expert {
-    float *gate, *up;               /* [D, I] each, packed */
-    float *down;                    /* [I, D], packed */
+    void *gate, *up;                /* [D, I] each, packed */
+    void *down;                     /* [I, D], packed */
 };
 
 /* One block of an expert's tokens; buffers are the thread's own. */
@@ -114,7 +114,7 @@ struct experts_task {
     const float *x, *norm;
     const struct routing *routing;
     struct packed_expert weights;
-    struct product_scratch scratch;
+    char *scratch;
     struct expert_block *blocks;    /* [threads] */
 };
 
@@ -130,10 +130,10 @@ static void expert_on_block(const struct compute *cm, const struct experts_task 
     size_t D = c->hidden_size, I = c->moe_intermediate_size, k = c->num_experts_per_tok;
     for (size_t i = 0; i < n; i++)
         kn->rows->rms_norm(b->x + i * D, task->x + pair[i] / k * D, task->norm, D, c->rms_norm_eps);
-    multiply_packed(cm, b->gate, I, b->x, D, n, w->gate, I, D, &task->scratch);
-    multiply_packed(cm, b->up, I, b->x, D, n, w->up, I, D, &task->scratch);
+    multiply_packed(cm, b->gate, I, b->x, D, n, w->gate, I, D, task->scratch);
+    multiply_packed(cm, b->up, I, b->x, D, n, w->up, I, D, task->scratch);
     kn->rows->mul_silu(b->up, b->gate, n * I);
-    multiply_packed(cm, b->y, D, b->up, I, n, w->down, D, I, &task->scratch);
+    multiply_packed(cm, b->y, D, b->up, I, n, w->down, D, I, task->scratch);
     for (size_t i = 0; i < n; i++)
         kn->rows->add_scaled(task->out + pair[i] / k * D, b->y + i * D, task->routing->weight[pair[i]], D);
 }
@@ -145,9 +145,9 @@ static void expert_forward(const struct compute *cm, const struct experts_task *
     size_t D = cm->config->hidden_size, I = cm->config->moe_intermediate_size;
 #pragma omp parallel num_threads(cm->n_threads)
     {
-        pack_weight_rows(cm, task->weights.gate, &w->gate, 0, I, &task->scratch);
-        pack_weight_rows(cm, task->weights.up, &w->up, 0, I, &task->scratch);
-        pack_weight_rows(cm, task->weights.down, &w->down, 0, D, &task->scratch);
+        pack_weight_rows(cm, task->weights.gate, &w->gate, 0, I, task->scratch);
+        pack_weight_rows(cm, task->weights.up, &w->up, 0, I, task->scratch);
+        pack_weight_rows(cm, task->weights.down, &w->down, 0, D, task->scratch);
 #pragma omp for schedule(dynamic)
         for (size_t p = 0; p < n; p += EXPERT_BLOCK)
             expert_on_block(cm, task, pair + p, size_min(n - p, EXPERT_BLOCK));
@@ -159,18 +159,17 @@ bool moe_experts(const struct compute *cm, float *out, const float *x, const flo
                  bool (*done)(void *user, size_t expert), void *user)
 {
     const struct config *c = cm->config;
-    const struct kernels *kn = cm->kernels;
+    const struct products *pr = linear_products(cm);
     size_t D = c->hidden_size, I = c->moe_intermediate_size, E = c->num_experts;
     size_t n_pairs = n_tokens * c->num_experts_per_tok, mark = cm->arena->used;
-    size_t packed_up = kn->packed_floats(kn, I, D), packed_down = kn->packed_floats(kn, D, I);
+    size_t packed_up = pr->packed_bytes(pr, I, D), packed_down = pr->packed_bytes(pr, D, I);
     struct group g = { arena_take(cm->arena, E + 1, sizeof *g.begin),
                        arena_take(cm->arena, n_pairs, sizeof *g.pair) };
     struct experts_task task = {
         .out = out, .x = x, .norm = norm, .routing = routing,
-        .weights = { arena_take(cm->arena, packed_up, sizeof(float)),
-                     arena_take(cm->arena, packed_up, sizeof(float)),
-                     arena_take(cm->arena, packed_down, sizeof(float)) },
-        .scratch = product_scratch_take(cm, size_max(D, I)),
+        .weights = { arena_take(cm->arena, 1, packed_up), arena_take(cm->arena, 1, packed_up),
+                     arena_take(cm->arena, 1, packed_down) },
+        .scratch = product_scratch_take(cm),
         .blocks = blocks_take(cm),
     };
     bool going = true;

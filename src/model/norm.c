@@ -5,7 +5,7 @@ float *vector_take(const struct compute *cm, const struct matrix *w, float offse
     float *v = arena_take(cm->arena, w->cols, sizeof *v);
     if (!v)
         return NULL;
-    cm->kernels->expand_row(v, w, 0);
+    cm->kernels->rows->expand(v, w, 0, 0, w->cols);
     for (size_t i = 0; i < w->cols; i++)
         v[i] += offset;
     return v;

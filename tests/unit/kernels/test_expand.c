@@ -1,11 +1,13 @@
-/* Stored weights to f32: every bit pattern that matters, by hand. */
+/* Stored weights to f32, and f32 to BF16: every bit pattern that matters, by hand, in every set. */
 #include <math.h>
 #include <string.h>
 
-#include "kernels/expand.h"
+#include "kernels/kernels.h"
 #include "tests/check.h"
 
-static void test_mxfp4(void)
+static const char *const isas[] = { "scalar", "openblas", "avx2", "avx512", "avx512bf16", "neon", NULL };
+
+static void test_mxfp4(const struct row_kernels *rows)
 {
     static const struct { const char *name; uint8_t packed, scale; float values[2]; } cases[] = {
         { "low nibble comes first",       0x72, 127, { 1.0f, 6.0f } },
@@ -26,7 +28,7 @@ static void test_mxfp4(void)
         float out[64];
         packed[16] = cases[i].packed;           /* the second block has its own scale */
         struct matrix w = { DTYPE_MXFP4, packed, scale, 1, 64 };
-        expand_row(out, &w, 0);
+        rows->expand(out, &w, 0, 0, 64);
         bool ok = true;
         for (int j = 0; j < 2; j++) {
             float expected = cases[i].values[j], got = out[32 + j];
@@ -36,7 +38,7 @@ static void test_mxfp4(void)
     }
 }
 
-static void test_halves(void)
+static void test_halves(const struct row_kernels *rows)
 {
     static const struct { const char *name; enum dtype dtype; uint16_t bits; float value; } cases[] = {
         { "bf16 one",                DTYPE_BF16, 0x3F80, 1.0f },
@@ -60,20 +62,86 @@ static void test_halves(void)
         memcpy(bytes + 3, &cases[i].bits, 2);
         struct matrix w = { cases[i].dtype, bytes + 1, NULL, 2, 1 };
         float out;
-        expand_row(&out, &w, 1);
+        rows->expand(&out, &w, 1, 0, 1);
         float expected = cases[i].value;
         check(isnan(expected) ? isnan(out) : memcmp(&expected, &out, 4) == 0, cases[i].name,
               "got %g", (double)out);
     }
 }
 
+/* Every E2M1 code under every scale, a piece of a row at a time, against the formula. */
+static void test_all_codes(const struct row_kernels *rows)
+{
+    static const float magnitude[8] = { 0, 0.5f, 1, 1.5f, 2, 3, 4, 6 };
+    uint8_t packed[48], scale[3];
+    float out[64];
+    bool ok = true;
+    for (size_t i = 0; i < sizeof packed; i++)
+        packed[i] = (uint8_t)(i * 37 + i / 16);
+    struct matrix w = { DTYPE_MXFP4, packed, scale, 1, 96 };
+    for (int e = 0; e < 255; e++) {
+        memset(scale, e, sizeof scale);
+        rows->expand(out, &w, 0, 32, 64);
+        for (size_t i = 0; i < 64; i++) {
+            int code = packed[(32 + i) / 2] >> 4 * (i % 2) & 15;
+            float expected = (float)ldexp((double)magnitude[code & 7], e - 127);
+            expected = code & 8 ? -expected : expected;
+            ok = ok && memcmp(&expected, &out[i], sizeof expected) == 0;
+        }
+    }
+    check(ok, "all codes under all scales", "differs from E2M1[code] 2^(scale - 127)");
+}
+
+static void test_to_bf16(const struct row_kernels *rows)
+{
+    static const struct { const char *name; uint32_t bits; uint16_t half; } cases[] = {
+        { "exact values stay",              0x3F800000, 0x3F80 },
+        { "below half goes down",           0x3F807FFF, 0x3F80 },
+        { "above half goes up",             0x3F808001, 0x3F81 },
+        { "half goes to even, down",        0x3F808000, 0x3F80 },
+        { "half goes to even, up",          0x3F818000, 0x3F82 },
+        { "negative",                       0xBF818000, 0xBF82 },
+        { "the largest goes to infinity",   0x7F7FFFFF, 0x7F80 },
+        { "infinity stays",                 0xFF800000, 0xFF80 },
+        { "a NaN with low bits stays NaN",  0x7F800001, 0x7FC0 },
+        { "a NaN of all ones stays NaN",    0xFFFFFFFF, 0xFFFF },
+        { "subnormal",                      0x00018000, 0x0002 },
+        { "minus zero",                     0x80000000, 0x8000 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        float x[37], expected;
+        uint16_t half[37];
+        for (size_t j = 0; j < 37; j++)
+            memcpy(&x[j], &cases[i].bits, sizeof *x);
+        uint32_t wide = (uint32_t)cases[i].half << 16;
+        memcpy(&expected, &wide, sizeof expected);
+        rows->to_bf16(half, x, 37);
+        rows->round_bf16(x, 37);
+        bool ok = true;
+        for (size_t j = 0; j < 37; j++)
+            ok = ok && half[j] == cases[i].half && memcmp(&x[j], &expected, sizeof *x) == 0;
+        check(ok, cases[i].name, "got %04x", half[0]);
+    }
+}
+
 int main(void)
 {
-    test_mxfp4();
-    test_halves();
+    struct error err = { 0 };
     const float values[3] = { 1.5f, -0.0f, 0x1p-149f };
-    float out[3];
-    expand_row(out, &(struct matrix){ DTYPE_F32, (const uint8_t *)values, NULL, 1, 3 }, 0);
-    check(memcmp(values, out, sizeof out) == 0, "f32 is copied", "bits differ");
+    for (const char *const *isa = isas; *isa; isa++) {
+        const struct kernels *kn = kernels_find(*isa, &err);
+        if (!kn) {
+            check_skip(*isa, err.message);
+            continue;
+        }
+        test_mxfp4(kn->rows);
+        test_all_codes(kn->rows);
+        test_halves(kn->rows);
+        test_to_bf16(kn->rows);
+        float out[3];
+        kn->rows->expand(out, &(struct matrix){ DTYPE_F32, (const uint8_t *)values, NULL, 1, 3 }, 0,
+                         0, 3);
+        check(memcmp(values, out, sizeof out) == 0, "f32 is copied", "bits differ");
+    }
     return check_done();
 }

@@ -94,7 +94,8 @@ int main(void)
         double *expected = malloc(b.n_tokens * D * sizeof *expected), error = 0;
         struct arena arena = test_arena();
         for (size_t s = 0; s < 2; s++) {
-            struct compute cm = { &c, s ? &kernels_openblas : &kernels_scalar, 2, &arena };
+            struct compute cm = { .config = &c, .kernels = s ? &kernels_openblas : &kernels_scalar,
+                                  .n_threads = 2, .arena = &arena };
             struct attention_state *state = attention_state_take(&cm, b.n_tokens);
             struct tile t = { 0 };
             while (tile_next(&t, &b, cases[i].tile))

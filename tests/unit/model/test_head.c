@@ -14,7 +14,7 @@ static void test_random(const struct kernels *kn, float scale)
     struct config c = { .hidden_size = D };
     struct matrix head = random_matrix(&r, V, D, scale), hidden = random_matrix(&r, N, D, 1);
     struct arena arena = test_arena();
-    struct compute cm = { &c, kn, 2, &arena };
+    struct compute cm = { .config = &c, .kernels = kn, .n_threads = 2, .arena = &arena };
     static struct head_score scores[N];
     static int32_t targets[N];
     static double logits[V], x[D];
@@ -61,7 +61,7 @@ static void test_edges(void)
     };
     struct config c = { .hidden_size = 1 };
     struct arena arena = test_arena();
-    struct compute cm = { &c, &kernels_scalar, 1, &arena };
+    struct compute cm = { .config = &c, .kernels = &kernels_scalar, .n_threads = 1, .arena = &arena };
     const float one = 1;
     struct head_score s;
     size_t bad;

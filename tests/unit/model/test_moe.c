@@ -95,7 +95,8 @@ static void test_experts(void)
     struct routing routing = { chosen, weight };
     bool stopped = false;
     for (size_t s = 0; s < 2; s++) {
-        struct compute cm = { &c, s ? &kernels_openblas : &kernels_scalar, 2, &arena };
+        struct compute cm = { .config = &c, .kernels = s ? &kernels_openblas : &kernels_scalar,
+                                  .n_threads = 2, .arena = &arena };
         for (size_t t = 0; t < N; t++)
             cm.kernels->rows->rms_norm(h + t * D, (const float *)x.data + t * D,
                                  (const float *)norm.data, D, c.rms_norm_eps);

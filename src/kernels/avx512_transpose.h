@@ -1,0 +1,77 @@
+/* avx512_transpose.h - lines of 32-bit words to panels, for the sets with 16 lanes. */
+#ifndef SURPRISAL_KERNELS_AVX512_TRANSPOSE_H
+#define SURPRISAL_KERNELS_AVX512_TRANSPOSE_H
+
+#include <immintrin.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { LANES = 16 };
+
+/* The first n lanes, at most all. */
+static inline __mmask16 first_lanes(size_t n)
+{
+    return n >= LANES ? (__mmask16)0xFFFF : (__mmask16)((1u << n) - 1);
+}
+
+/* 16 x 16 values: pairs, then quadruples of rows are interleaved within 128-bit lanes, then lanes
+ * are gathered. */
+static inline void transpose_block(__m512 r[LANES])
+{
+    __m512 t[LANES];
+#pragma GCC unroll 8
+    for (int i = 0; i < LANES; i += 2) {
+        t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < LANES; i += 4) {
+        r[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
+        r[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xEE);
+        r[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+        r[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xEE);
+    }
+    /* r[4 g + c] holds, in lane l, column 4 l + c of rows 4 g .. 4 g + 3. */
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; c++) {
+        __m512 low = _mm512_shuffle_f32x4(r[c], r[4 + c], 0x88);
+        __m512 high = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0x88);
+        __m512 low_odd = _mm512_shuffle_f32x4(r[c], r[4 + c], 0xDD);
+        __m512 high_odd = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0xDD);
+        t[c] = _mm512_shuffle_f32x4(low, high, 0x88);
+        t[8 + c] = _mm512_shuffle_f32x4(low, high, 0xDD);
+        t[4 + c] = _mm512_shuffle_f32x4(low_odd, high_odd, 0x88);
+        t[12 + c] = _mm512_shuffle_f32x4(low_odd, high_odd, 0xDD);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++)
+        r[i] = t[i];
+}
+
+/* As struct gemm_tile says; swap exchanges the halves of each word. */
+static inline void transpose_words(void *panel, size_t width, const void *x, size_t step,
+                                   size_t count, size_t words, bool swap)
+{
+    const float *from = x;
+    float *to = panel;
+    for (size_t line = 0; line < width; line += LANES)
+        for (size_t w = 0; w < words; w += LANES) {
+            __mmask16 in = first_lanes(words - w), out = first_lanes(width - line);
+            __m512 r[LANES];
+#pragma GCC unroll 16
+            for (size_t i = 0; i < LANES; i++) {
+                r[i] = line + i < count ? _mm512_maskz_loadu_ps(in, from + (line + i) * step + w)
+                                        : _mm512_setzero_ps();
+                if (swap)
+                    r[i] = _mm512_castsi512_ps(_mm512_rol_epi32(_mm512_castps_si512(r[i]), 16));
+            }
+            transpose_block(r);
+            size_t rows = words - w < LANES ? words - w : LANES;
+#pragma GCC unroll 16
+            for (size_t i = 0; i < LANES; i++)
+                if (i < rows)
+                    _mm512_mask_storeu_ps(to + (w + i) * width + line, out, r[i]);
+        }
+}
+
+#endif

@@ -1,0 +1,57 @@
+/* avx512bf16.c - AVX-512 with BF16 dot products (vdpbf16ps) for BF16 values; f32 as in avx512.c.
+ *
+ * An instruction takes a pair of products into each sum: first that of the upper halves, then that
+ * of the lower ones, each as a fused multiply-add rounded to nearest even (Intel, Software
+ * Developer's Manual, VDPBF16PS).  The upper half is the first in k, so the order is that of
+ * gemm.h, and the bits are those of the scalar twin but for one thing: denormal values and sums
+ * count as zero. */
+#include <immintrin.h>
+
+#include "kernels/avx512_transpose.h"
+#include "kernels/delta_rule.h"
+#include "kernels/gemm.h"
+#include "kernels/rows.h"
+
+enum { ROWS = 14 };
+
+static void chain(float *out, size_t ldo, const float *in, size_t ldi, const void *a, const void *b,
+                  size_t words)
+{
+    const int *x = a, *y = b;
+    __m512 sum[ROWS][2];
+    for (int i = 0; i < ROWS; i++)
+        sum[i][0] = sum[i][1] = _mm512_setzero_ps();
+    for (size_t p = 0; p < words; p++, x += ROWS, y += 2 * LANES) {
+        __m512bh y0 = (__m512bh)_mm512_loadu_si512(y);
+        __m512bh y1 = (__m512bh)_mm512_loadu_si512(y + LANES);
+#pragma GCC unroll 14
+        for (int i = 0; i < ROWS; i++) {
+            __m512bh xi = (__m512bh)_mm512_set1_epi32(x[i]);
+            sum[i][0] = _mm512_dpbf16_ps(sum[i][0], xi, y0);
+            sum[i][1] = _mm512_dpbf16_ps(sum[i][1], xi, y1);
+        }
+    }
+#pragma GCC unroll 14
+    for (size_t i = 0; i < ROWS; i++)
+        for (size_t j = 0; j < 2; j++) {
+            if (in)
+                sum[i][j] = _mm512_add_ps(_mm512_loadu_ps(in + i * ldi + j * LANES), sum[i][j]);
+            _mm512_storeu_ps(out + i * ldo + j * LANES, sum[i][j]);
+        }
+}
+
+static void transpose(void *panel, size_t width, const void *x, size_t step, size_t count,
+                      size_t words)
+{
+    transpose_words(panel, width, x, step, count, words, true);
+}
+
+static const struct gemm_tile tile = { ROWS, 2 * LANES, 2, chain, transpose };
+
+const struct kernels kernels_avx512bf16 = {
+    .isa = "avx512bf16",
+    .products = { GEMM_F32(&gemm_tile_avx512, &row_kernels_avx512),
+                  GEMM_BF16(&tile, &row_kernels_avx512) },
+    .rows = &row_kernels_avx512,
+    .delta_rule = delta_rule_chunked,
+};
