@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "eval/bench_report.h"
 #include "eval/evaluate.h"
 #include "eval/input.h"
 #include "eval/inspect.h"
@@ -124,29 +125,46 @@ void surprisal_result_free(struct surprisal_result *result)
 
 /* ---- looking inside ------------------------------------------------------- */
 
+/* Gives the result as JSON and as text, where they are wanted; `found` is gone afterwards. */
+static bool give_both(cJSON *found, struct buffer *b, bool ok, char **json, char **text,
+                      struct error *err)
+{
+    char *print = ok && json ? cJSON_Print(found) : NULL;
+    cJSON_Delete(found);
+    if (ok && json && !print)
+        ok = error_set(err, "out of memory: the result as JSON");
+    if (text)
+        ok = give(b, ok, text, NULL, err);
+    if (ok && json)
+        *json = print;
+    else
+        cJSON_free(print);
+    return ok;
+}
+
 static bool inspect(const char *checkpoint, char **json, char **text, struct error *err)
 {
     cJSON *found = NULL;
     struct buffer b = { 0 };
-    char *print = NULL;
     bool ok = inspect_checkpoint(&found, checkpoint, err)
-           && (!text || give(&b, inspect_text(&b, found, err), text, NULL, err));
-    if (ok && json) {
-        print = cJSON_Print(found);
-        ok = print || error_set(err, "out of memory: the inspection");
-        if (ok)
-            *json = print;
-        else
-            buffer_free(&b);
-    }
-    cJSON_Delete(found);
-    return ok;
+           && (!text || inspect_text(&b, found, err));
+    return give_both(found, &b, ok, json, text, err);
 }
 
 bool surprisal_inspect(const char *checkpoint, char **json, char **text, struct surprisal_error *err)
 {
     struct error inner = { 0 };
     return tell(err, inspect(checkpoint, json, text, &inner), &inner);
+}
+
+bool surprisal_bench(const struct surprisal_bench_options *options, char **json, char **text,
+                     struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    cJSON *found = NULL;
+    struct buffer b = { 0 };
+    bool ok = bench_report(json ? &found : NULL, text ? &b : NULL, options, &inner);
+    return tell(err, give_both(found, &b, ok, json, text, &inner), &inner);
 }
 
 bool surprisal_trace(const struct surprisal_trace_options *options, struct surprisal_error *err)

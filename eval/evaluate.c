@@ -77,11 +77,13 @@ struct job {
     struct sequence sequence;
     struct run_folder folder;
     struct scoring scoring;
+    struct weights_hash *hash;
     struct summary summary;
 };
 
 static void job_close(struct job *j)
 {
+    weights_hash_close(j->hash);
     scoring_free(&j->scoring);
     run_folder_abandon(&j->folder);
     sequence_free(&j->sequence);
@@ -159,18 +161,23 @@ static bool prepare(struct job *j, struct error *err)
         && scoring_begin(&j->scoring, &j->sequence, o->out ? &j->folder : NULL, err);
 }
 
-static void tell_plan(const struct job *j, size_t passes)
+static bool tell_plan(const struct job *j, struct error *err)
 {
     const struct surprisal_eval_options *o = j->options;
-    size_t tokens = windows_model_tokens(&j->sequence.windows);
-    size_t a_pass = (tokens + passes - 1) / passes;
+    const struct windows *w = &j->sequence.windows;
+    struct engine_cost cost;
+    if (!engine_cost(j->opened.engine, w->list, w->n, &cost, err))
+        return false;
     const struct surprisal_plan plan = {
         .windows = j->summary.windows, .tokens = j->input.n_ids, .scored = j->summary.scored,
-        .model_tokens = tokens, .passes = passes, .weight_bytes = j->opened.weights.bytes,
-        .residual_bytes = a_pass * j->opened.checkpoint.config.hidden_size * sizeof(float),
+        .model_tokens = windows_model_tokens(w), .passes = cost.passes,
+        .bytes_read = cost.bytes_read, .memory_bytes = cost.memory_bytes + j->opened.held_bytes,
+        .flop = cost.flop,
+        .seconds = o->plan ? engine_seconds(j->opened.engine, cost.flop) : 0,
     };
     if (o->plan)
         o->plan(o->progress.user, &plan);
+    return true;
 }
 
 static double now_seconds(void)
@@ -186,25 +193,22 @@ static bool score(struct job *j, struct error *err)
     struct engine *e = j->opened.engine;
     const struct windows *w = &j->sequence.windows;
     const struct progress progress = opened_progress(&j->options->progress);
-    const struct engine_sink sink = { .take = take, .user = &j->scoring };
     s->isa = engine_isa(e);
     s->threads = engine_threads(e);
-
-    /* No pass: the memory does not suffice, and the engine says so at once. */
-    size_t passes = engine_passes(e, w->list, w->n);
-    if (passes) {
-        tell_plan(j, passes);
-        if (!weights_digest(&s->checkpoint_digest, s->checkpoint, s->weights, s->threads, &progress,
-                            err))
-            return false;
-    }
+    j->hash = weights_hash_open(s->checkpoint, s->weights, err);
+    if (!j->hash || !tell_plan(j, err))
+        return false;
+    const struct engine_job job = {
+        .ids = j->sequence.ids, .n_ids = j->sequence.n_ids, .windows = w->list, .n_windows = w->n,
+        .sink = { take, &j->scoring }, .hash = j->hash,
+    };
     double start = now_seconds();
-    if (!engine_score_windows(e, j->sequence.ids, j->sequence.n_ids, w->list, w->n, &sink, &s->work,
-                              err))
+    if (!engine_score_windows(e, &job, &s->work, err))
         return false;
     s->seconds = now_seconds() - start;
     assert(j->scoring.row == s->scored);
-    return true;
+    return weights_hash_rest(j->hash, s->threads, &progress, err)
+        && weights_hash_end(&s->checkpoint_digest, j->hash, err);
 }
 
 static bool conclude(struct job *j, struct surprisal_result *result, struct error *err)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "formats/quantization.h"
+#include "model/cost.h"
 
 /* Kinds of unused tensors, after the weights' own. */
 enum { VISUAL = WEIGHT_KINDS, MTP, OTHER, STALE, KINDS };
@@ -35,7 +36,6 @@ struct inspection {
     struct sum sums[KINDS][DTYPE_COUNT];
     size_t n_unused;            /* tensors of the text model that nothing uses */
     const char *first_unused;
-    double layer_flop, head_flop, expert_flop;
 };
 
 /* ---- gathering -------------------------------------------------------------- */
@@ -91,26 +91,6 @@ static void gather_tensors(struct inspection *in)
             if (checkpoint_find(in->ck, t->name) != t)
                 add_tensor(in, STALE, t->dtype, tensor_elements(t), t->n_bytes);
         }
-}
-
-static bool add_flop(void *user, const struct weight_place *p)
-{
-    struct inspection *in = user;
-    double flop = 2.0 * (double)p->matrix->rows * (double)p->matrix->cols;
-    if (p->is_linear)
-        *(p->kind == WEIGHT_EXPERTS ? &in->expert_flop : &in->layer_flop) += flop;
-    return true;
-}
-
-/* All experts are of one size, so a token's share of them is top_k of num_experts. */
-static void gather_cost(struct inspection *in)
-{
-    const struct config *c = &in->ck->config;
-    for (size_t i = 0; i < c->num_hidden_layers; i++)
-        weights_visit_layer(in->ck, in->w, i, add_flop, in);
-    if (c->num_experts)
-        in->layer_flop += in->expert_flop / (double)c->num_experts * (double)c->num_experts_per_tok;
-    in->head_flop = 2.0 * (double)c->vocab_size * (double)c->hidden_size;
 }
 
 /* ---- writing ------------------------------------------------------------------ */
@@ -220,12 +200,16 @@ static bool write_contradictions(cJSON *root, const struct inspection *in, struc
 
 static bool write_cost(cJSON *root, const struct inspection *in, struct error *err)
 {
+    const struct config *c = &in->ck->config;
+    double flop = 0;
+    for (size_t i = 0; i < c->num_hidden_layers; i++)
+        flop += cost_mixer_flop(c, c->layer_types[i]) + cost_mlp_flop(c);
     cJSON *to = cJSON_AddObjectToObject(root, "cost");
     return (to && json_add_size(to, "bytes_per_pass", in->w->bytes)
-            && json_add_double(to, "flop_per_token", in->layer_flop)
-            && json_add_double(to, "head_flop_per_scored_token", in->head_flop)
+            && json_add_double(to, "flop_per_token", flop)
+            && json_add_double(to, "head_flop_per_scored_token", cost_head_flop(c))
             && json_add_size(to, "residual_bytes_per_token",
-                             in->ck->config.hidden_size * sizeof(float)))
+                             c->hidden_size * sizeof(float)))
         || out_of_memory(err);
 }
 
@@ -249,7 +233,6 @@ static bool inspect_weights(cJSON **out, const struct checkpoint *ck, struct err
         return false;
     struct inspection in = { .ck = ck, .w = &w };
     gather_tensors(&in);
-    gather_cost(&in);
     *out = cJSON_CreateObject();
     bool ok = *out ? write_all(*out, &in, err) : out_of_memory(err);
     weights_free(&w);

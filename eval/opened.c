@@ -4,9 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/machine.h"
 #include "formats/quantization.h"
 
 #define CONTRADICTIONS_SHOWN 4
+#define RESERVE_BYTES ((size_t)8 << 20)     /* for what grows beside the engine: stacks, results */
 
 struct progress opened_progress(const struct surprisal_progress *p)
 {
@@ -59,9 +61,14 @@ bool opened_checkpoint(struct opened *o, const char *path, const struct surprisa
 bool opened_engine(struct opened *o, int threads, size_t memory_bytes, const char *isa,
                    const struct surprisal_progress *progress, struct error *err)
 {
+    /* The budget is the whole process's; the engine gets what is not taken yet. */
+    o->held_bytes = machine_resident_memory() + RESERVE_BYTES;
+    if (memory_bytes && memory_bytes <= o->held_bytes)
+        return error_set(err, "memory budget of %zu MB is too small: %zu MB are needed before any "
+                         "work", memory_bytes >> 20, (o->held_bytes >> 20) + 1);
     struct engine_options options = {
-        .n_threads = threads, .memory_bytes = memory_bytes, .isa = isa,
-        .progress = opened_progress(progress),
+        .n_threads = threads, .memory_bytes = memory_bytes ? memory_bytes - o->held_bytes : 0,
+        .isa = isa, .progress = opened_progress(progress),
     };
     o->engine = engine_open(&o->checkpoint, &o->weights, &options, err);
     return o->engine != NULL;

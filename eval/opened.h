@@ -10,6 +10,7 @@ struct opened {
     struct checkpoint checkpoint;
     struct weights weights;
     struct engine *engine;              /* opened by opened_engine */
+    size_t held_bytes;                  /* of memory, before the engine takes any */
 };
 
 /* What surprisal.h calls progress, for the layers below. */

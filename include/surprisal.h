@@ -100,8 +100,10 @@ struct surprisal_plan {
     size_t windows, tokens, scored;
     size_t model_tokens;                /* that go through the layers; windows may overlap */
     size_t passes;                      /* times that the weights are read */
-    size_t weight_bytes;                /* of one pass */
-    size_t residual_bytes;              /* about; kept in memory during a pass */
+    size_t bytes_read;                  /* of weights, in all passes */
+    size_t memory_bytes;                /* of the process, at most */
+    double flop;                        /* of matrix products with weights */
+    double seconds;                     /* estimated from a short measurement; 0: not known */
 };
 
 struct surprisal_eval_options {
@@ -120,7 +122,9 @@ struct surprisal_eval_options {
      * read with `ids`) the config's bos_token_id, else its eos_token_id. */
     int32_t prefix_id;
     int threads;                        /* 0: all */
-    size_t memory_bytes;                /* 0: three quarters of what is free */
+    /* Of the whole process; 0: three quarters of what is free.  Less memory means more passes over
+     * the weights, and the same result. */
+    size_t memory_bytes;
     const char *isa;                    /* NULL: the best of this machine */
     const char *out;                    /* run folder to create, or NULL */
     enum surprisal_hidden hidden;       /* final hidden states into the run folder */
@@ -161,6 +165,23 @@ SURPRISAL_API void surprisal_result_free(struct surprisal_result *result);
  * pointer may be NULL. */
 SURPRISAL_API bool surprisal_inspect(const char *checkpoint, char **json, char **text,
                                      struct surprisal_error *err);
+
+struct surprisal_bench_options {
+    const char *checkpoint;             /* folder: its shapes are measured, and the disk with its
+                                           largest file; NULL: the shapes of Qwen3.5-35B-A3B */
+    int threads;                        /* 0: all */
+    const char *isa;                    /* NULL: the best of this machine */
+    double seconds;                     /* of each of three rounds that a figure gets; 0: 0.15 */
+    struct surprisal_progress progress;
+    /* Called once before the work with what it will take; gets progress.user.  May be NULL. */
+    void (*plan)(void *user, size_t figures, double seconds);
+};
+
+/* This machine's limits (arithmetic in registers, memory, disk), and what share of them the kernels
+ * reach on a model's shapes, for programs and for people; eval/bench_report.h describes the JSON.
+ * Weights are random.  Each is released with free(); either pointer may be NULL. */
+SURPRISAL_API bool surprisal_bench(const struct surprisal_bench_options *options, char **json,
+                                   char **text, struct surprisal_error *err);
 
 struct surprisal_trace_options {
     const char *checkpoint;

@@ -35,32 +35,77 @@ static int open_regular(const char *path, size_t *size, struct error *err)
 
 bool file_map(struct mapped_file *f, const char *path, struct error *err)
 {
-    *f = (struct mapped_file){ 0 };
-    int fd = open_regular(path, &f->size, err);
-    if (fd < 0)
+    *f = (struct mapped_file){ .fd = -1 };
+    f->fd = open_regular(path, &f->size, err);
+    if (f->fd < 0)
         return false;
     void *data = NULL;
     if (f->size)
-        data = mmap(NULL, f->size, PROT_READ, MAP_SHARED, fd, 0);
-    int saved = errno;
-    close(fd);
+        data = mmap(NULL, f->size, PROT_READ, MAP_SHARED, f->fd, 0);
     if (data == MAP_FAILED)
-        return error_set(err, "%s: cannot map %zu bytes: %s", path, f->size, strerror(saved));
-    f->data = data;
-    f->path = mem_string(path, err);
-    if (!f->path) {
-        file_unmap(f);
-        return false;
+        error_set(err, "%s: cannot map %zu bytes: %s", path, f->size, strerror(errno));
+    else {
+        f->data = data;
+        f->path = mem_string(path, err);
+        if (f->path)
+            return true;
     }
-    return true;
+    file_unmap(f);
+    return false;
 }
 
 void file_unmap(struct mapped_file *f)
 {
     if (f->data)
         munmap((void *)(uintptr_t)f->data, f->size);
+    if (f->path || f->fd > 0)
+        close(f->fd);
     free(f->path);
-    *f = (struct mapped_file){ 0 };
+    *f = (struct mapped_file){ .fd = -1 };
+}
+
+static size_t page_bytes(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+bool file_populate(const struct mapped_file *f, size_t offset, size_t n, struct error *err)
+{
+    size_t page = page_bytes(), first = offset / page * page;
+    void *start = (void *)(uintptr_t)(f->data + first);
+    while (madvise(start, offset + n - first, MADV_POPULATE_READ) != 0) {
+        if (errno == EINTR || errno == EAGAIN)
+            continue;
+        if (errno != EINVAL && errno != ENOSYS)         /* EFAULT: past the end, or a read failed */
+            return error_set(err, "%s: cannot read bytes %zu to %zu: the file was cut short, or %s",
+                             f->path, offset, offset + n, strerror(errno));
+        /* Linux before 5.14: touch each page, when the file still has it. */
+        struct stat st;
+        if (fstat(f->fd, &st) != 0 || (size_t)st.st_size < offset + n)
+            return error_set(err, "%s: was cut short", f->path);
+        for (size_t at = first; at < offset + n; at += page)
+            (void)*(const volatile uint8_t *)(f->data + at);
+        break;
+    }
+    return true;
+}
+
+void file_read_ahead(const struct mapped_file *f, size_t offset, size_t n)
+{
+    posix_fadvise(f->fd, (off_t)offset, (off_t)n, POSIX_FADV_WILLNEED);
+}
+
+void file_release(const struct mapped_file *f, size_t offset, size_t n, bool evict)
+{
+    size_t page = page_bytes(), first = offset / page * page;
+    size_t end = (offset + n) / page * page;
+    if (offset + n == f->size)                          /* the last page is nobody else's */
+        end = f->size;
+    if (first >= end)
+        return;
+    madvise((void *)(uintptr_t)(f->data + first), end - first, MADV_DONTNEED);
+    if (evict)
+        posix_fadvise(f->fd, (off_t)first, (off_t)(end - first), POSIX_FADV_DONTNEED);
 }
 
 static bool read_all(struct buffer *b, int fd, const char *path, struct error *err)

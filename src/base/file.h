@@ -11,16 +11,28 @@
 
 /* ---- reading ---------------------------------------------------------- */
 
-/* A regular file mapped read-only.  Owns the mapping; data stays valid until file_unmap. */
+/* A regular file mapped read-only.  Owns mapping and descriptor; data stays valid until
+ * file_unmap. */
 struct mapped_file {
     char *path;                 /* owned */
     const uint8_t *data;        /* NULL for an empty file */
     size_t size;
+    int fd;
 };
 
 /* Refuses what is not a regular file (links are followed). */
 bool file_map(struct mapped_file *f, const char *path, struct error *err);
 void file_unmap(struct mapped_file *f);
+/* Brings bytes [offset, offset + n) into memory, from disk if need be, and waits for them.  An
+ * error when the file has become shorter, or cannot be read: touching it would kill the process. */
+bool file_populate(const struct mapped_file *f, size_t offset, size_t n, struct error *err);
+/* Starts reading them, without waiting. */
+void file_read_ahead(const struct mapped_file *f, size_t offset, size_t n);
+/* Gives their pages back, the first even when it holds other bytes, the last only when it does not:
+ * so neighbours that are released in ascending order leave nothing behind.  The pages no longer
+ * count as this process's memory; with `evict` the system need not keep them either.  The data stays
+ * valid: touching it reads again. */
+void file_release(const struct mapped_file *f, size_t offset, size_t n, bool evict);
 
 /* Reads a regular file (or, for path "-", standard input) whole into b. */
 bool file_read(struct buffer *b, const char *path, struct error *err);

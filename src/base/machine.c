@@ -89,3 +89,14 @@ size_t machine_free_memory(void)
     size_t free_bytes = available(), cgroup = cgroup_memory();
     return free_bytes < cgroup ? free_bytes : cgroup;
 }
+
+size_t machine_resident_memory(void)
+{
+    FILE *f = fopen("/proc/self/statm", "r");
+    unsigned long long size, resident = 0;
+    if (f && fscanf(f, "%llu %llu", &size, &resident) != 2)
+        resident = 0;
+    if (f)
+        fclose(f);
+    return (size_t)resident * (size_t)sysconf(_SC_PAGESIZE);
+}

@@ -11,4 +11,7 @@ int machine_processors(void);
  * less what a cgroup (v1 or v2) leaves.  0 when nothing is known. */
 size_t machine_free_memory(void);
 
+/* Bytes of memory that this process holds now; 0 when it cannot be known. */
+size_t machine_resident_memory(void);
+
 #endif

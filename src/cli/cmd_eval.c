@@ -15,12 +15,17 @@ struct settings {
 static void show_plan(void *user, const struct surprisal_plan *plan)
 {
     const struct progress_line *p = user;
-    if (p->shown)
-        fprintf(stderr, "%zu windows: %zu tokens to score, %zu through the layers; %zu pass%s, each "
-                "reading %.3g GB of weights and keeping %.3g GB of residual stream\n",
-                plan->windows, plan->scored, plan->model_tokens, plan->passes,
-                plan->passes == 1 ? "" : "es", (double)plan->weight_bytes / 1e9,
-                (double)plan->residual_bytes / 1e9);
+    if (!p->shown)
+        return;
+    char time[PROGRESS_TIME_BYTES] = "unknown";
+    if (plan->seconds > 0)
+        progress_time(time, plan->seconds);
+    fprintf(stderr, "%zu windows: %zu tokens to score, %zu through the layers\n"
+            "%zu pass%s, %.3g GB of weights to read, at most %.3g GB of memory\n"
+            "%.3g TFLOP of matrix products, estimated time %s\n",
+            plan->windows, plan->scored, plan->model_tokens, plan->passes,
+            plan->passes == 1 ? "" : "es", (double)plan->bytes_read / 1e9,
+            (double)plan->memory_bytes / 1e9, plan->flop / 1e12, time);
 }
 
 static int run(const struct command *c, int argc, char **argv)

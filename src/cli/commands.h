@@ -5,6 +5,6 @@
 #include "options.h"
 
 extern const struct command command_eval, command_inspect, command_tokenize, command_detokenize,
-    command_trace;
+    command_trace, command_bench;
 
 #endif

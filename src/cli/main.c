@@ -11,6 +11,7 @@
 
 static const struct command *const commands[] = {
     &command_eval, &command_inspect, &command_tokenize, &command_detokenize, &command_trace,
+    &command_bench,
 };
 
 static int help(void)

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- messages -------------------------------------------------------------- */
@@ -145,6 +146,17 @@ bool parse_threads(void *field, const char *value, const struct option *o)
     if (!parse_range(&x, value, 1, 1024))
         return false;
     *(int *)field = (int)x;
+    return true;
+}
+
+bool parse_seconds(void *field, const char *value, const struct option *o)
+{
+    (void)o;
+    char *end;
+    double x = strtod(value, &end);
+    if (value[strspn(value, "0123456789.")] || end == value || *end || !(x > 0 && x <= 60))
+        return false;
+    *(double *)field = x;
     return true;
 }
 

@@ -57,12 +57,14 @@ bool parse_count(void *field, const char *value, const struct option *o);   /* s
 bool parse_context(void *field, const char *value, const struct option *o); /* size_t, from 2 */
 bool parse_size(void *field, const char *value, const struct option *o);    /* size_t, K M G */
 bool parse_threads(void *field, const char *value, const struct option *o); /* int, 1 to 1024 */
+bool parse_seconds(void *field, const char *value, const struct option *o); /* double */
 bool parse_id(void *field, const char *value, const struct option *o);      /* int32_t, from 0 */
 
 #define EXPECTED_COUNT   "a whole number from 1"
 #define EXPECTED_CONTEXT "a whole number from 2 to 2147483647"
 #define EXPECTED_SIZE    "a number of bytes from 1, with K, M or G for powers of 1024"
 #define EXPECTED_THREADS "a whole number from 1 to 1024"
+#define EXPECTED_SECONDS "a number of seconds above 0, at most 60"
 #define EXPECTED_ID      "a token id from 0 to 2147483647"
 #define EXPECTED_TEXT    "a name or path"
 

@@ -25,9 +25,9 @@ static double now_seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* "1:02:03" or "2:03". */
-static void put_time(char *out, size_t n, double seconds)
+void progress_time(char out[PROGRESS_TIME_BYTES], double seconds)
 {
+    const size_t n = PROGRESS_TIME_BYTES;
     if (seconds > 8640000)
         snprintf(out, n, "%.0f days", seconds / 86400);
     else {
@@ -50,8 +50,8 @@ static void put_rate(char *out, size_t n, double rate, const char *unit)
 static void draw(struct progress_line *p, const char *stage, double done, const char *unit,
                  double seconds)
 {
-    char line[160], rate_text[48], time_text[32];
-    int n = snprintf(line, sizeof line, "%-18.40s", stage);
+    char line[160], rate_text[48], time_text[PROGRESS_TIME_BYTES];
+    int n = snprintf(line, sizeof line, "%-28.40s", stage);
     if (p->total > 0)
         n += snprintf(line + n, sizeof line - (size_t)n, " %5.1f %%", 100 * done / p->total);
     double rate = seconds > RATE_AFTER ? (done - p->first_done) / seconds : 0;
@@ -59,7 +59,7 @@ static void draw(struct progress_line *p, const char *stage, double done, const 
         put_rate(rate_text, sizeof rate_text, rate, unit);
         n += snprintf(line + n, sizeof line - (size_t)n, "   %s", rate_text);
         if (p->total > 0) {
-            put_time(time_text, sizeof time_text, (p->total - done) / rate);
+            progress_time(time_text, (p->total - done) / rate);
             snprintf(line + n, sizeof line - (size_t)n, "   %s left", time_text);
         }
     }

@@ -23,6 +23,9 @@ void progress_begin(struct progress_line *p);
 /* What the library calls; user is p. */
 struct surprisal_progress progress_callbacks(struct progress_line *p);
 void progress_warn(void *user, const char *message);
+#define PROGRESS_TIME_BYTES 32
+/* "1:02:03" or "2:03". */
+void progress_time(char out[PROGRESS_TIME_BYTES], double seconds);
 /* Clears the line. */
 void progress_end(struct progress_line *p);
 

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 
 #include "base/machine.h"
+#include "engine/limits.h"
 #include "engine/pass.h"
+#include "model/cost.h"
 #include "model/head.h"
 #include "model/linear.h"
 #include "model/norm.h"
@@ -32,21 +34,28 @@ struct engine *engine_open(const struct checkpoint *ck, const struct weights *w,
     struct engine *e = mem_array(1, sizeof *e, "the engine", err);
     if (!e)
         return NULL;
-    size_t budget = options->memory_bytes;
-    if (!budget) {
-        size_t free_bytes = machine_free_memory();
+    size_t free_bytes = machine_free_memory(), budget = options->memory_bytes;
+    if (!budget)
         budget = free_bytes ? free_bytes / 4 * 3 : SIZE_MAX;
-    }
     *e = (struct engine){
         .ck = ck, .w = w, .kernels = kernels, .progress = options->progress,
+        .compute = options->compute, .memory_bytes = budget,
         .n_threads = options->n_threads > 0 ? options->n_threads : machine_processors(),
-        .memory_bytes = budget,
     };
+    if (!parts_make(&e->parts, ck, w, err)) {
+        free(e);
+        return NULL;
+    }
+    /* What does not fit beside the budget would only push out what others have in the cache. */
+    e->evict = free_bytes && e->parts.bytes > free_bytes - size_min(free_bytes, budget);
     return e;
 }
 
 void engine_close(struct engine *e)
 {
+    if (!e)
+        return;
+    parts_free(&e->parts);
     free(e);
 }
 
@@ -62,98 +71,53 @@ int engine_threads(const struct engine *e)
 
 /* ---- scoring --------------------------------------------------------------- */
 
-/* Final norm, head and sink for up to head_rows targets; a cursor walks the windows. */
-struct cursor {
-    size_t window, target;          /* the next target: its window and index in ids */
-    size_t row;                     /* number of that target in the whole job */
-};
-
-struct head_block {                 /* in the arena; [rows] each */
-    float *norm, *hidden;
-    struct head_score *head;
-    struct engine_score *scores;
-    int32_t *targets;
-};
-
-/* Gathers the hidden states that predict the next targets; returns how many. */
-static size_t gather(struct pass *p, struct head_block *b, struct cursor *at, size_t max_rows)
+/* The ids that the rows of the final stream predict, in their order. */
+static void fill_targets(const struct pass *p, int32_t *targets)
 {
-    size_t D = p->e->ck->config.hidden_size, n = 0;
-    size_t last = p->batch.first_window + p->batch.n_windows;
-    while (n < max_rows && at->window < last) {
-        const struct engine_window *w = &p->input->windows[at->window];
-        if (at->target < w->first)
-            at->target = w->first;
-        for (; n < max_rows && at->target < w->end; at->target++, n++) {
-            size_t row = p->batch.start[at->window - p->batch.first_window]
-                       + (at->target - 1 - w->begin);
-            p->e->kernels->rows->rms_norm(b->hidden + n * D, p->x + row * D, b->norm, D,
-                                          p->e->ck->config.rms_norm_eps);
-            b->targets[n] = p->input->ids[at->target];
-        }
-        if (at->target == w->end) {
-            at->window++;
-            at->target = 0;
-        }
+    size_t n = 0;
+    for (size_t i = 0; i < p->at.n_windows; i++) {
+        const struct engine_window *w = &p->job->windows[p->at.first_window + i];
+        for (size_t target = w->first; target < w->end; target++)
+            targets[n++] = p->job->ids[target];
     }
-    return n;
 }
 
-/* Names the target that comes `ahead` targets after the cursor. */
-static bool head_error(const struct cursor *at, size_t ahead, const struct engine_window *windows,
-                       struct error *err)
+static bool head_error(const struct pass *p, size_t row, struct error *err)
 {
-    size_t window = at->window;
-    const struct engine_window *w = &windows[window];
-    size_t target = (at->target < w->first ? w->first : at->target) + ahead;
-    while (target >= w->end) {
-        size_t past = target - w->end;
-        w = &windows[++window];
-        target = w->first + past;
-    }
-    return error_set(err, "head: NaN or infinity at token %zu of window %zu", target - 1 - w->begin,
-                     window);
+    size_t window = 0;
+    while (p->batch.start[window + 1] <= row)
+        window++;
+    return error_set(err, "head: NaN or infinity at token %zu of window %zu",
+                     row - p->batch.start[window] + p->batch.skipped[window],
+                     p->batch.first_window + window);
 }
 
-/* at: the cursor before the block was gathered. */
-static bool score_block(struct pass *p, struct head_block *b, size_t n, const struct cursor *at,
-                        const struct engine_sink *sink, struct error *err)
+#define SINK_ROWS ((size_t)4096)
+
+/* The head on the final stream, and its scores to the sink. */
+static bool score_pass(struct pass *p, struct error *err)
 {
-    size_t bad;
-    if (!head_score_rows(&p->cm, b->head, b->hidden, b->targets, n, &p->e->w->lm_head, &bad))
-        return head_error(at, bad, p->input->windows, err);
+    size_t D = p->e->ck->config.hidden_size, n = p->batch.n_tokens, bad = n;
+    struct head_score *scores = arena_take(&p->arena, n, sizeof *scores);
+    struct engine_score *out = arena_take(&p->arena, n, sizeof *out);
+    int32_t *targets = arena_take(&p->arena, n, sizeof *targets);
+    fill_targets(p, targets);
+    p->step_flop = p->flop - p->flop_done;
+    const struct head_task task = {
+        .hidden = p->x, .targets = targets, .scores = scores, .n = n, .lm_head = &p->e->w->lm_head,
+        .feed = &p->feed, .first_part = p->e->parts.layer[p->at.layer],
+        .watch = { pass_report, p },
+    };
+    if (!head_forward(&p->cm, &task, &bad, err))
+        return bad < n ? head_error(p, bad, err) : false;
     for (size_t i = 0; i < n; i++)
-        b->scores[i] = (struct engine_score){ b->head[i].nll, b->head[i].logsumexp,
-                                              b->head[i].top1 };
-    return sink->take(sink->user, at->row, n, b->scores, b->hidden, err);
-}
-
-/* Scores the targets of the pass, max_rows at a time; *row: number of the first one, moved on. */
-static bool score_pass(struct pass *p, size_t max_rows, size_t *row,
-                       const struct engine_sink *sink, struct error *err)
-{
-    size_t D = p->e->ck->config.hidden_size, scored = 0, n;
-    p->layer = p->e->ck->config.num_hidden_layers;
-    for (size_t w = 0; w < p->batch.n_windows; w++) {
-        const struct engine_window *window = &p->input->windows[p->batch.first_window + w];
-        scored += window->end - window->first;
-    }
-    struct head_block b = { .norm = vector_take(&p->cm, &p->e->w->norm, 1) };
-    b.hidden = arena_take(&p->arena, max_rows, D * sizeof *b.hidden);
-    b.head = arena_take(&p->arena, max_rows, sizeof *b.head);
-    b.scores = arena_take(&p->arena, max_rows, sizeof *b.scores);
-    b.targets = arena_take(&p->arena, max_rows, sizeof *b.targets);
-    struct cursor at = { .window = p->batch.first_window, .row = *row }, before = at;
-    for (; (n = gather(p, &b, &at, max_rows)) > 0; before = at) {
-        if (!score_block(p, &b, n, &before, sink, err))
+        out[i] = (struct engine_score){ scores[i].nll, scores[i].logsumexp, scores[i].top1 };
+    const struct engine_sink *sink = &p->job->sink;
+    for (size_t i = 0; i < n; i += SINK_ROWS)
+        if (!sink->take(sink->user, p->at.row + i, size_min(SINK_ROWS, n - i), out + i,
+                        p->x + i * D, err))
             return false;
-        at.row += n;
-        if (!pass_report(p, (double)(at.row - *row) / (double)scored)) {
-            err->interrupted = true;
-            return error_set(err, "interrupted in the head");
-        }
-    }
-    *row = at.row;
+    p->at.row += n;
     return true;
 }
 
@@ -174,66 +138,107 @@ static bool check_input(const struct engine *e, const int32_t *ids, size_t n_ids
     return true;
 }
 
-/* Windows [first, first + n) through all layers and the head. */
-static bool run_pass(const struct engine *e, const struct plan *plan,
-                     const struct engine_input *input, size_t first, size_t n, size_t *row,
-                     const struct engine_sink *sink, struct engine_statistics *statistics,
-                     struct error *err)
+/* One pass from where `at` stands; on success `at` is the beginning of the next one. */
+static bool run_pass(const struct engine *e, const struct plan *plan, const struct engine_job *job,
+                     struct engine_state *at, struct error *err)
 {
     struct pass p;
-    if (!pass_open(&p, e, plan, input, first, n, err))
+    if (!pass_open(&p, e, plan, job, at, err))
         return false;
     size_t L = e->ck->config.num_hidden_layers;
     bool ok = true;
-    p.done_before = (double)statistics->model_tokens;
-    pass_embed(&p);
-    for (size_t layer = 0; ok && layer < L; layer++)
-        ok = pass_layer(&p, layer, err);
-    ok = ok && weights_check_scales(e->ck, e->w, L, err)
-      && score_pass(&p, plan->head_rows, row, sink, err);
-    statistics->passes++;
-    statistics->bytes_read += e->w->bytes;
-    statistics->model_tokens += p.batch.n_tokens;
+    while (ok && p.at.layer < L)
+        ok = pass_layer(&p, err);
+    ok = ok && score_pass(&p, err);
+    if (!ok && err && err->interrupted) {
+        struct error why = *err;                /* a failure to save is the worse news */
+        if (pass_offer(&p, true, err))
+            *err = why;
+    }
+    const struct engine_state next = {
+        .first_window = p.at.first_window + p.at.n_windows, .row = p.at.row,
+        .statistics = { .passes = at->statistics.passes + 1,
+                        .bytes_read = p.bytes_before + stream_bytes(p.stream),
+                        .model_tokens = at->statistics.model_tokens
+                                      + plan_tokens(job->windows + p.at.first_window,
+                                                    p.at.n_windows) },
+    };
     pass_close(&p);
+    if (ok)
+        *at = next;
     return ok;
 }
 
-bool engine_score_windows(struct engine *e, const int32_t *ids, size_t n_ids,
-                          const struct engine_window *windows, size_t n_windows,
-                          const struct engine_sink *sink, struct engine_statistics *statistics,
-                          struct error *err)
+/* A state is refused that no run of this job can have left. */
+static bool check_state(const struct engine *e, const struct engine_job *job, struct error *err)
+{
+    const struct engine_state *s = job->resume;
+    size_t L = e->ck->config.num_hidden_layers;
+    bool ok = s->first_window <= job->n_windows && s->n_windows <= job->n_windows - s->first_window
+           && s->layer <= L && !(s->layer == L && s->mixer_done) && s->rows_done <= s->n_rows;
+    return ok || error_set(err, "the state to resume from does not belong to these windows");
+}
+
+bool engine_score_windows(struct engine *e, const struct engine_job *job,
+                          struct engine_statistics *statistics, struct error *err)
 {
     struct arena none = { 0 };
     struct compute cm = engine_compute(e, &none);
     struct plan plan;
-    struct engine_input input = { .ids = ids, .windows = windows };
-    size_t row = 0, end;
-    *statistics = (struct engine_statistics){ 0 };
-    if (!check_input(e, ids, n_ids, windows, n_windows, err)
-        || !plan_make(&plan, &cm, e->w, windows, n_windows, e->memory_bytes, err))
+    struct engine_state at = { 0 };
+    *statistics = at.statistics;
+    if (!check_input(e, job->ids, job->n_ids, job->windows, job->n_windows, err)
+        || (job->resume && !check_state(e, job, err))
+        || !plan_make(&plan, &cm, e->w, &e->parts, job->windows, job->n_windows, e->memory_bytes,
+                      err))
         return false;
-    for (size_t i = 0; i < n_windows; i++)
-        input.model_tokens += (double)plan_window_tokens(&windows[i]);
-    for (size_t first = 0; first < n_windows; first = end) {
-        end = plan_pass_end(&plan, windows, n_windows, first);
-        if (!run_pass(e, &plan, &input, first, end - first, &row, sink, statistics, err))
+    if (job->resume)
+        at = *job->resume;
+    struct engine_job first = *job, later = *job;
+    later.hash = NULL;                          /* it has seen all weights in the first pass */
+    while (at.first_window < job->n_windows) {
+        if (!at.n_windows)
+            at.n_windows = plan_pass_end(&plan, job->windows, job->n_windows, at.first_window)
+                         - at.first_window;
+        if (!run_pass(e, &plan, at.statistics.passes ? &later : &first, &at, err))
             return false;
     }
+    *statistics = at.statistics;
     return true;
 }
 
-size_t engine_passes(const struct engine *e, const struct engine_window *windows,
-                     size_t n_windows)
+bool engine_cost(const struct engine *e, const struct engine_window *windows, size_t n_windows,
+                 struct engine_cost *cost, struct error *err)
 {
+    const struct config *c = &e->ck->config;
     struct arena none = { 0 };
     struct compute cm = engine_compute(e, &none);
     struct plan plan;
-    size_t passes = 0;
-    if (!plan_make(&plan, &cm, e->w, windows, n_windows, e->memory_bytes, NULL))
-        return 0;
-    for (size_t first = 0; first < n_windows; passes++)
-        first = plan_pass_end(&plan, windows, n_windows, first);
-    return passes;
+    *cost = (struct engine_cost){ 0 };
+    if (!plan_make(&plan, &cm, e->w, &e->parts, windows, n_windows, e->memory_bytes, err))
+        return false;
+    for (size_t first = 0, end; first < n_windows; first = end, cost->passes++) {
+        end = plan_pass_end(&plan, windows, n_windows, first);
+        size_t tokens = plan_tokens(windows + first, end - first);
+        cost->state_bytes = size_max(cost->state_bytes, tokens * c->hidden_size * sizeof(float));
+    }
+    double tokens = (double)plan_tokens(windows, n_windows), scored = 0;
+    for (size_t i = 0; i < n_windows; i++)
+        scored += (double)(windows[i].end - windows[i].first);
+    size_t L = c->num_hidden_layers;
+    for (size_t i = 0; i < L; i++)
+        cost->flop += tokens * cost_mixer_flop(c, c->layer_types[i])
+                    + (i + 1 < L ? tokens : scored) * cost_mlp_flop(c);
+    cost->flop += scored * cost_head_flop(c);
+    cost->bytes_read = cost->passes * e->parts.bytes;
+    cost->memory_bytes = plan.memory_bytes;
+    return true;
+}
+
+double engine_seconds(const struct engine *e, double flop)
+{
+    double rate = limits_flops(e->kernels, e->compute, e->n_threads);
+    return rate > 0 ? flop / rate : 0;
 }
 
 /* ---- tracing ----------------------------------------------------------------- */
@@ -268,16 +273,17 @@ bool engine_trace(struct engine *e, const int32_t *ids, size_t n_ids,
     struct compute cm = engine_compute(e, &none);
     struct plan plan;
     if (!check_input(e, ids, n_ids, NULL, 0, err)
-        || !plan_make(&plan, &cm, e->w, &window, 1, e->memory_bytes, err))
+        || !plan_make(&plan, &cm, e->w, &e->parts, &window, 1, e->memory_bytes, err))
         return false;
-    const struct engine_input input = { ids, &window, (double)n_ids };
+    plan.keep_all = true;
+    const struct engine_job job = { .ids = ids, .n_ids = n_ids, .windows = &window, .n_windows = 1 };
+    const struct engine_state begin = { .n_windows = 1 };
     struct pass p;
-    if (!pass_open(&p, e, &plan, &input, 0, 1, err))
+    if (!pass_open(&p, e, &plan, &job, &begin, err))
         return false;
     bool ok = true;
-    pass_embed(&p);
     for (size_t layer = 0; ok && layer < e->ck->config.num_hidden_layers; layer++)
-        ok = pass_layer(&p, layer, err)
+        ok = pass_layer(&p, err)
           && tracer->layer(tracer->user, layer, p.x,
                            e->ck->config.num_experts ? p.routing.expert : NULL, err);
     ok = ok && trace_logits(&p, tracer, err);

@@ -2,10 +2,11 @@
  *
  * Layer-major: the layer is the outer loop, so that a pass reads each weight once, and the
  * residual stream of all windows of the pass stays in memory (tokens x hidden_size x 4 bytes).
- * The memory budget splits the windows into passes.
+ * Weights come in from disk ahead of their use and go out behind it (stream.h), so that the
+ * checkpoint may be larger than memory.  The memory budget splits the windows into passes.
  *
  * An engine borrows the checkpoint and the weights.  Results do not depend on the number of
- * threads. */
+ * threads, nor on the budget. */
 #ifndef SURPRISAL_ENGINE_ENGINE_H
 #define SURPRISAL_ENGINE_ENGINE_H
 
@@ -16,12 +17,15 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "formats/weights.h"
+#include "kernels/kernels.h"
 
 struct engine;
 
 struct engine_options {
     int n_threads;              /* 0: all of this process */
-    size_t memory_bytes;        /* budget for residual stream and scratch; 0: 3/4 of what is free */
+    size_t memory_bytes;        /* budget for all that the engine holds: residual stream, scratch,
+                                   weights in flight; 0: 3/4 of what is free */
+    enum compute_type compute;
     const char *isa;            /* NULL: the best of this machine */
     struct progress progress;   /* report and warn may be NULL */
 };
@@ -58,23 +62,61 @@ struct engine_sink {
     void *user;
 };
 
-struct engine_statistics {      /* of the last engine_score_windows */
+struct engine_statistics {
     size_t passes;
     size_t bytes_read;          /* of weights, over all passes */
     size_t model_tokens;        /* tokens that went through the layers */
 };
 
-/* ids: [n_ids], each checked to be in [0, vocab_size) (an error names index and id); windows
- * checked to lie within.  A NaN or infinity in the residual stream is an error that names layer,
- * step and token. */
-bool engine_score_windows(struct engine *e, const int32_t *ids, size_t n_ids,
-                          const struct engine_window *windows, size_t n_windows,
-                          const struct engine_sink *sink, struct engine_statistics *statistics,
-                          struct error *err);
+/* Where a run stands between two steps of a layer: enough to go on from there. */
+struct engine_state {
+    size_t first_window, n_windows;     /* of the pass */
+    size_t row;                         /* scored targets of earlier passes: the sink has them */
+    size_t layer;                       /* num_hidden_layers: the head, and x is its input */
+    bool mixer_done;                    /* of that layer; in the last one x has scored rows only */
+    size_t rows_done;                   /* rows of x that the step in work has changed already */
+    size_t n_rows;
+    const float *x;                     /* [n_rows, D] */
+    struct engine_statistics statistics;    /* of what was done */
+};
 
-/* How many passes engine_score_windows will make. */
-size_t engine_passes(const struct engine *e, const struct engine_window *windows,
-                     size_t n_windows);
+/* Is offered the state between steps, about twice a layer, and with `now` when the work was asked to
+ * stop; saves it or not.  False stops the work with an error of its own. */
+struct engine_saver {
+    bool (*offer)(void *user, const struct engine_state *state, bool now, struct error *err);
+    void *user;
+};
+
+struct engine_job {
+    const int32_t *ids;                 /* [n_ids], each in [0, vocab_size) */
+    size_t n_ids;
+    const struct engine_window *windows;
+    size_t n_windows;
+    struct engine_sink sink;
+    struct weights_hash *hash;          /* takes the weights as they come in; NULL: none */
+    struct engine_saver saver;          /* offer may be NULL */
+    const struct engine_state *resume;  /* go on from here; NULL: from the beginning */
+};
+
+/* Ids and windows are checked (an error names index and id).  A NaN or infinity in the residual
+ * stream is an error that names layer, step and token. */
+bool engine_score_windows(struct engine *e, const struct engine_job *job,
+                          struct engine_statistics *statistics, struct error *err);
+
+/* What engine_score_windows will cost. */
+struct engine_cost {
+    size_t passes;
+    size_t bytes_read;
+    size_t memory_bytes;                /* at most, of the engine */
+    size_t state_bytes;                 /* of the largest state */
+    double flop;                        /* of matrix products with weights */
+};
+
+/* An error when the budget does not suffice. */
+bool engine_cost(const struct engine *e, const struct engine_window *windows, size_t n_windows,
+                 struct engine_cost *cost, struct error *err);
+/* Seconds that so many FLOP will take, from a product measured now (some 20 ms). */
+double engine_seconds(const struct engine *e, double flop);
 
 /* ---- tracing ---------------------------------------------------------- */
 

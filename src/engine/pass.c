@@ -2,90 +2,299 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
+#include "model/cost.h"
+#include "model/head.h"
 #include "model/layer.h"
+#include "model/norm.h"
 
 struct compute engine_compute(const struct engine *e, struct arena *arena)
 {
-    return (struct compute){ .config = &e->ck->config, .kernels = e->kernels,
+    return (struct compute){ .config = &e->ck->config, .kernels = e->kernels, .type = e->compute,
                              .n_threads = e->n_threads, .arena = arena };
+}
+
+static double now_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 void pass_close(struct pass *p)
 {
+    stream_close(p->stream);
     arena_free(&p->arena);
     free(p->start);
+    free(p->skipped);
     free(p->x);
     free(p->routing.expert);
     free(p->routing.weight);
 }
 
+/* ---- weights --------------------------------------------------------------- */
+
+static bool need_part(void *user, size_t part, struct error *err)
+{
+    struct pass *p = user;
+    const struct engine *e = p->e;
+    size_t layer = p->at.layer, first = e->parts.layer[layer];
+    if (!stream_need(p->stream, part, err))
+        return false;
+    if (part == 0 || part == first)             /* embedding and head are checked together */
+        return weights_check_scales(e->ck, e->w, part ? layer : e->w->n_layers, err);
+    return part < first || layer == e->w->n_layers || !e->w->layers[layer].experts
+        || weights_check_expert(e->ck, e->w, layer, part - first - 1, err);
+}
+
+static void part_done(void *user, size_t part)
+{
+    struct pass *p = user;
+    stream_done(p->stream, part);
+}
+
+/* In the reading thread. */
+static bool hash_bytes(void *user, const uint8_t *data, size_t n, struct error *err)
+{
+    return weights_hash_add(user, data, n, err);
+}
+
+static bool open_stream(struct pass *p, const struct plan *plan, struct error *err)
+{
+    const struct parts *parts = &p->e->parts;
+    struct stream_options options = { .ahead_bytes = plan->ahead_bytes, .evict = p->e->evict,
+                                      .seen = p->job->hash ? hash_bytes : NULL,
+                                      .user = p->job->hash };
+    p->feed = (struct weight_feed){ need_part, part_done, p };
+    bool beginning = p->at.layer == 0 && !p->at.mixer_done && !p->at.x;
+    p->stream = stream_open(&parts->list, beginning ? 0 : parts->layer[p->at.layer], &options, err);
+    return p->stream != NULL;
+}
+
+/* ---- the batch --------------------------------------------------------------- */
+
+static size_t scored_in(const struct engine_window *w)
+{
+    return w->end - w->first;
+}
+
+/* The rows of each window: all, or those that predict a scored target, its last ones. */
+static void set_batch(struct pass *p, bool scored_only)
+{
+    struct batch *b = &p->batch;
+    *b = (struct batch){ .n_windows = p->at.n_windows, .start = p->start, .skipped = p->skipped,
+                         .first_window = p->at.first_window };
+    p->start[0] = 0;
+    for (size_t i = 0; i < b->n_windows; i++) {
+        const struct engine_window *w = &p->job->windows[b->first_window + i];
+        size_t tokens = plan_window_tokens(w), rows = scored_only ? scored_in(w) : tokens;
+        p->skipped[i] = tokens - rows;
+        p->start[i + 1] = p->start[i] + rows;
+        b->longest = size_max(rows, b->longest);
+    }
+    b->n_tokens = p->start[b->n_windows];
+    p->at.n_rows = b->n_tokens;
+}
+
+/* From the last layer's MLP on only scored rows are needed: they move together. */
+static void drop_unscored(struct pass *p)
+{
+    size_t D = p->e->ck->config.hidden_size, from = 0, to = 0;
+    for (size_t i = 0; i < p->at.n_windows; i++) {
+        const struct engine_window *w = &p->job->windows[p->at.first_window + i];
+        size_t tokens = plan_window_tokens(w), rows = scored_in(w);
+        memmove(p->x + to * D, p->x + (from + tokens - rows) * D, rows * D * sizeof *p->x);
+        from += tokens;
+        to += rows;
+    }
+    set_batch(p, true);
+}
+
+/* ---- opening ------------------------------------------------------------------ */
+
+static void set_cost(struct pass *p)
+{
+    const struct config *c = &p->e->ck->config;
+    double scored = 0, tokens = (double)p->batch.n_tokens;
+    for (size_t i = 0; i < p->at.n_windows; i++)
+        scored += (double)scored_in(&p->job->windows[p->at.first_window + i]);
+    p->flop = cost_head_flop(c) * scored;
+    for (size_t i = 0; i < c->num_hidden_layers; i++) {
+        double layer = tokens * (cost_mixer_flop(c, c->layer_types[i]) + cost_mlp_flop(c));
+        p->flop += layer;
+        p->flop_done += i < p->at.layer ? layer : 0;
+    }
+}
+
+/* The ids whose rows are in a tile of the vocabulary get their embeddings. */
+static void embed_tile(struct pass *p, size_t first, size_t rows)
+{
+    size_t D = p->e->ck->config.hidden_size;
+    for (size_t w = 0; w < p->batch.n_windows; w++) {
+        const int32_t *ids = p->job->ids + p->job->windows[p->at.first_window + w].begin;
+        size_t begin = p->start[w], end = p->start[w + 1];
+#pragma omp parallel for num_threads(p->e->n_threads) schedule(static)
+        for (size_t row = begin; row < end; row++) {
+            size_t id = (size_t)ids[row - begin];
+            if (id - first < rows)
+                p->e->kernels->rows->expand(p->x + row * D, &p->e->w->embed_tokens, id, 0, D);
+        }
+    }
+}
+
+static bool embed(struct pass *p, struct error *err)
+{
+    size_t V = p->e->w->embed_tokens.rows, part = 0;
+    for (size_t first = 0; first < V; first += VOCABULARY_TILE, part++) {
+        if (!need_part(p, part, err))
+            return false;
+        embed_tile(p, first, size_min(VOCABULARY_TILE, V - first));
+        part_done(p, part);
+        if (!pass_report(p, 0)) {
+            err->interrupted = true;
+            return error_set(err, "interrupted before the first layer");
+        }
+    }
+    return true;
+}
+
+/* The stream as the state has it, or from the embedding. */
+static bool fill(struct pass *p, const struct engine_state *at, struct error *err)
+{
+    size_t L = p->e->ck->config.num_hidden_layers;
+    p->torn = true;                             /* until there is something to go on from */
+    if (!at->x) {
+        if (!embed(p, err))
+            return false;
+    } else {
+        if (at->layer == L || (at->layer + 1 == L && at->mixer_done))
+            set_batch(p, true);
+        if (at->n_rows != p->batch.n_tokens)
+            return error_set(err, "a state of %zu rows, where the windows have %zu", at->n_rows,
+                             p->batch.n_tokens);
+        memcpy(p->x, at->x, at->n_rows * p->e->ck->config.hidden_size * sizeof *p->x);
+    }
+    p->at.x = p->x;
+    p->torn = false;
+    return true;
+}
+
 bool pass_open(struct pass *p, const struct engine *e, const struct plan *plan,
-               const struct engine_input *input, size_t first, size_t n, struct error *err)
+               const struct engine_job *job, const struct engine_state *at, struct error *err)
 {
     const struct config *c = &e->ck->config;
-    *p = (struct pass){ .e = e, .input = input, .tile_tokens = plan->tile_tokens };
+    *p = (struct pass){ .e = e, .job = job, .at = *at, .tile_tokens = plan->tile_tokens,
+                        .started = now_seconds(), .keep_all = plan->keep_all,
+                        .bytes_before = at->statistics.bytes_read,
+                        .done_before = (double)at->statistics.model_tokens,
+                        .all_tokens = (double)plan_tokens(job->windows, job->n_windows) };
     p->cm = engine_compute(e, &p->arena);
-    p->start = mem_array(n + 1, sizeof *p->start, "the windows of a pass", err);
-    if (!p->start)
-        return false;
-    struct batch *b = &p->batch;
-    *b = (struct batch){ .n_windows = n, .start = p->start, .first_window = first };
-    for (size_t i = 0; i < n; i++) {
-        size_t tokens = plan_window_tokens(&input->windows[first + i]);
-        p->start[i + 1] = p->start[i] + tokens;
-        b->longest = size_max(tokens, b->longest);
+    p->start = mem_array(at->n_windows + 1, sizeof *p->start, "the windows of a pass", err);
+    p->skipped = mem_array(at->n_windows, sizeof *p->skipped, "the windows of a pass", err);
+    if (p->start && p->skipped) {
+        set_batch(p, false);
+        set_cost(p);
+        size_t n = p->batch.n_tokens, k = c->num_experts_per_tok;
+        p->arena.peak = plan_scratch(&p->cm, e->w, plan, n);
+        p->x = mem_array(n, c->hidden_size * sizeof *p->x, "the residual stream", err);
+        p->routing.expert = mem_array(n, k * sizeof(int32_t), "routing", err);
+        p->routing.weight = mem_array(n, k * sizeof(float), "routing", err);
+        if (p->x && p->routing.expert && p->routing.weight && arena_allocate(&p->arena, err)
+            && open_stream(p, plan, err) && fill(p, at, err))
+            return true;
     }
-    b->n_tokens = p->start[n];
-    p->arena.peak = plan_scratch(&p->cm, e->w, plan, b->n_tokens);
-    size_t k = c->num_experts_per_tok;
-    p->x = mem_array(b->n_tokens, c->hidden_size * sizeof *p->x, "the residual stream", err);
-    p->routing.expert = mem_array(b->n_tokens, k * sizeof(int32_t), "routing", err);
-    p->routing.weight = mem_array(b->n_tokens, k * sizeof(float), "routing", err);
-    if (p->x && p->routing.expert && p->routing.weight && arena_allocate(&p->arena, err))
-        return true;
     pass_close(p);
     return false;
 }
 
-/* The head counts as one layer more; only for progress. */
+/* ---- layers ---------------------------------------------------------------------- */
+
 bool pass_report(void *pass, double share)
 {
     const struct pass *p = pass;
     const struct progress *progress = &p->e->progress;
     size_t L = p->e->ck->config.num_hidden_layers;
-    char stage[64] = "head";
-    if (p->layer < L)
-        snprintf(stage, sizeof stage, "layer %zu of %zu", p->layer + 1, L);
-    double of_pass = ((double)p->layer + share) / (double)(L + 1);
-    double done = p->done_before + of_pass * (double)p->batch.n_tokens;
-    return !progress->report
-        || progress->report(progress->user, stage, done, p->input->model_tokens,
-                            "tokens");
+    char stage[64];
+    if (!progress->report)
+        return true;
+    double seconds = now_seconds() - p->started;
+    int n = p->at.layer < L ? snprintf(stage, sizeof stage, "layer %zu of %zu", p->at.layer + 1, L)
+                            : snprintf(stage, sizeof stage, "head");
+    if (seconds > 0.5)
+        snprintf(stage + n, sizeof stage - (size_t)n, ", %.0f MB/s",
+                 (double)stream_bytes(p->stream) / seconds / 1e6);
+    double of_pass = (p->flop_done + share * p->step_flop) / p->flop;
+    double done = p->done_before + of_pass * (double)plan_tokens(p->job->windows + p->at.first_window, p->at.n_windows);
+    return progress->report(progress->user, stage, done, p->all_tokens, "tokens");
 }
 
-void pass_embed(struct pass *p)
+void pass_advance(struct pass *p)
 {
-    size_t D = p->e->ck->config.hidden_size;
-    for (size_t w = 0; w < p->batch.n_windows; w++) {
-        const struct engine_window *window = &p->input->windows[p->batch.first_window + w];
-        const int32_t *ids = p->input->ids + window->begin;
-        size_t begin = p->batch.start[w], end = p->batch.start[w + 1];
-#pragma omp parallel for num_threads(p->e->n_threads) schedule(static)
-        for (size_t row = begin; row < end; row++)
-            p->e->kernels->rows->expand(p->x + row * D, &p->e->w->embed_tokens,
-                                        (size_t)ids[row - begin], 0, D);
-    }
+    p->flop_done += p->step_flop;
+    p->step_flop = 0;
+    p->at.rows_done = 0;
 }
 
-bool pass_layer(struct pass *p, size_t layer, struct error *err)
+bool pass_offer(struct pass *p, bool now, struct error *err)
+{
+    const struct engine_saver *saver = &p->job->saver;
+    if (!saver->offer || p->torn)
+        return true;
+    p->at.statistics.bytes_read = p->bytes_before + stream_bytes(p->stream);
+    return saver->offer(saver->user, &p->at, now, err);
+}
+
+/* One of a layer's two steps. */
+static bool step(struct pass *p, bool (*run)(const struct compute *, const struct layer_task *,
+                                             struct error *), double flop, struct error *err)
 {
     const struct engine *e = p->e;
-    p->layer = layer;
+    size_t layer = p->at.layer, rows_done = p->at.rows_done;
     struct layer_task task = {
         .index = layer, .type = e->ck->config.layer_types[layer], .weights = &e->w->layers[layer],
         .batch = p->batch, .x = p->x, .routing = p->routing, .tile_tokens = p->tile_tokens,
-        .report = pass_report, .user = p,
+        .feed = &p->feed, .first_part = e->parts.layer[layer], .watch = { pass_report, p },
+        .rows_done = &rows_done,
     };
-    return weights_check_scales(e->ck, e->w, layer, err) && layer_forward(&p->cm, &task, err);
+    p->step_flop = flop * (double)p->batch.n_tokens;
+    bool ok = run(&p->cm, &task, err);
+    p->torn = rows_done == LAYER_TORN;
+    p->at.rows_done = ok || p->torn ? 0 : rows_done;
+    if (ok)
+        pass_advance(p);
+    return ok;
+}
+
+bool pass_layer(struct pass *p, struct error *err)
+{
+    const struct engine *e = p->e;
+    const struct config *c = &e->ck->config;
+    size_t layer = p->at.layer;
+    if (!p->at.mixer_done) {
+        if (!step(p, layer_mixer, cost_mixer_flop(c, c->layer_types[layer]), err))
+            return false;
+        p->at.mixer_done = true;
+        if (layer + 1 == c->num_hidden_layers && !p->keep_all)
+            drop_unscored(p);
+        if (!pass_offer(p, false, err))
+            return false;
+    } else if (!need_part(p, e->parts.layer[layer], err))
+        return false;
+    if (!step(p, layer_mlp, cost_mlp_flop(c), err))
+        return false;
+    p->at.mixer_done = false;
+    p->at.layer++;
+    if (p->at.layer == c->num_hidden_layers && !p->keep_all)
+        pass_final_norm(p);
+    return pass_offer(p, false, err);
+}
+
+void pass_final_norm(struct pass *p)
+{
+    size_t mark = p->arena.used;
+    float *norm = vector_take(&p->cm, &p->e->w->norm, 1);
+    rms_norm_rows(&p->cm, p->x, p->x, p->batch.n_tokens, norm);
+    p->arena.used = mark;
 }

@@ -3,6 +3,7 @@
 #define SURPRISAL_ENGINE_PASS_H
 
 #include "engine/engine.h"
+#include "engine/parts.h"
 #include "engine/plan.h"
 #include "model/compute.h"
 #include "model/moe.h"
@@ -11,45 +12,54 @@ struct engine {
     const struct checkpoint *ck;    /* borrowed */
     const struct weights *w;        /* borrowed */
     const struct kernels *kernels;
+    enum compute_type compute;
+    struct parts parts;             /* owned */
     struct progress progress;
     int n_threads;
     size_t memory_bytes;
-};
-
-/* What the model is run on; borrowed. */
-struct engine_input {
-    const int32_t *ids;
-    const struct engine_window *windows;
-    double model_tokens;            /* of all windows, for progress */
+    bool evict;                     /* weights from the system's cache behind their use */
 };
 
 struct pass {
     const struct engine *e;
-    const struct engine_input *input;
+    const struct engine_job *job;
     struct compute cm;
     struct arena arena;             /* owned */
     struct batch batch;
-    size_t *start;                  /* owned [n_windows + 1] */
+    size_t *start, *skipped;        /* owned [n_windows + 1], [n_windows] */
     float *x;                       /* owned [n_tokens, D]: the residual stream */
     struct routing routing;         /* owned: of the last layer done */
+    struct stream *stream;          /* owned */
+    struct weight_feed feed;
     size_t tile_tokens;
-    size_t layer;                   /* the one in work; num_hidden_layers: the head */
-    double done_before;             /* tokens of earlier passes, for progress */
+    bool keep_all;                  /* rows that are not scored too, to the end */
+    struct engine_state at;         /* x and what has been done to it */
+    bool torn;                      /* x stands within a step, and could not go on from there */
+    /* For progress: */
+    double done_before, all_tokens; /* model tokens: of earlier passes; of the job */
+    size_t bytes_before;            /* read by earlier passes */
+    double flop, flop_done, step_flop;
+    double started;                 /* seconds */
 };
 
 /* How an engine computes, with the given scratch. */
 struct compute engine_compute(const struct engine *e, struct arena *arena);
 
-/* Takes the memory for windows [first, first + n) of the input. */
+/* Takes the memory for the windows of at->first_window and n_windows and brings the stream to where
+ * `at` stands: at the beginning that is the windows' embeddings. */
 bool pass_open(struct pass *p, const struct engine *e, const struct plan *plan,
-               const struct engine_input *input, size_t first, size_t n, struct error *err);
+               const struct engine_job *job, const struct engine_state *at, struct error *err);
 void pass_close(struct pass *p);
 
-/* Fills the stream with the windows' embeddings. */
-void pass_embed(struct pass *p);
-/* Takes the stream through one layer. */
-bool pass_layer(struct pass *p, size_t layer, struct error *err);
-/* Reports that `share` of the layer in work is done; false: stop. */
+/* Takes the stream through the layer at.layer, or what is left of it. */
+bool pass_layer(struct pass *p, struct error *err);
+/* After the last layer: the final norm, in place. */
+void pass_final_norm(struct pass *p);
+/* Offers the state to the saver. */
+bool pass_offer(struct pass *p, bool now, struct error *err);
+/* Reports that `share` of the step in work is done; false: stop. */
 bool pass_report(void *pass, double share);
+/* A step is done. */
+void pass_advance(struct pass *p);
 
 #endif

@@ -7,11 +7,19 @@
 #include "model/linear.h"
 
 #define LARGEST_TILE ((size_t)8192)
-#define LARGEST_HEAD ((size_t)4096)
 
 size_t plan_window_tokens(const struct engine_window *w)
 {
     return w->end - w->begin - 1;
+}
+
+size_t plan_tokens(const struct engine_window *windows, size_t n)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!size_sum(&total, total, plan_window_tokens(&windows[i])))
+            return SIZE_MAX;
+    return total;
 }
 
 /* a * b + c, SIZE_MAX when it does not fit. */
@@ -40,21 +48,20 @@ size_t plan_scratch(const struct compute *cm, const struct weights *w, const str
             .batch = { .n_windows = 1, .n_tokens = n_tokens, .start = start,
                        .longest = p->longest },
         };
-        layer_forward(&dry, &task, NULL);
+        layer_mixer(&dry, &task, NULL);
+        layer_mlp(&dry, &task, NULL);
     }
-    /* Beside the head's own scratch: hidden states, scores and targets. */
-    size_t D = cm->config->hidden_size;
-    arena_take(&measure, D, sizeof(float));
-    arena_take(&measure, p->head_rows, D * sizeof(float));
-    arena_take(&measure, p->head_rows, sizeof(struct head_score));
-    arena_take(&measure, p->head_rows, sizeof(struct engine_score));
-    arena_take(&measure, p->head_rows, sizeof(int32_t));
-    head_score_rows(&dry, NULL, NULL, NULL, p->head_rows, &w->lm_head, NULL);
+    struct arena head = { 0 };                  /* every token may be scored */
+    dry.arena = &head;
+    arena_take(&head, n_tokens, sizeof(struct head_score));
+    arena_take(&head, n_tokens, sizeof(struct engine_score));
+    arena_take(&head, n_tokens, sizeof(int32_t));
+    head_forward(&dry, &(struct head_task){ .n = n_tokens, .lm_head = &w->lm_head }, NULL, NULL);
     linear(&dry, NULL, 0, NULL, 0, 0, &w->lm_head);     /* the logits of a trace */
-    return measure.peak;
+    return size_max(measure.peak, head.peak);
 }
 
-/* All that a pass of n_tokens takes. */
+/* All that a pass of n_tokens takes, the weights in flight apart. */
 static size_t pass_bytes(const struct compute *cm, const struct weights *w, const struct plan *p,
                          size_t n_tokens)
 {
@@ -78,31 +85,36 @@ static size_t tokens_that_fit(const struct compute *cm, const struct weights *w,
     return fit;
 }
 
-bool plan_make(struct plan *p, const struct compute *cm, const struct weights *w,
-               const struct engine_window *windows, size_t n_windows, size_t memory_bytes,
-               struct error *err)
+/* At most a layer ahead, at least the part in use and the one that comes in. */
+static size_t bytes_ahead(const struct parts *parts, size_t memory_bytes)
 {
-    size_t total = 0, scored = 0;
-    *p = (struct plan){ .tile_tokens = LARGEST_TILE };
-    for (size_t i = 0; i < n_windows; i++) {
-        size_t n = plan_window_tokens(&windows[i]), targets = windows[i].end - windows[i].first;
-        p->longest = size_max(n, p->longest);
-        scored += targets;
-        if (!size_sum(&total, total, n))
-            return error_set(err, "%zu windows have too many tokens in all", n_windows);
-    }
-    p->head_rows = size_min(scored, LARGEST_HEAD);
+    size_t least = 2 * parts->largest, most = parts->largest_layer + parts->largest;
+    return size_min(size_max(size_min(most, memory_bytes / 4), least), parts->bytes);
+}
+
+bool plan_make(struct plan *p, const struct compute *cm, const struct weights *w,
+               const struct parts *parts, const struct engine_window *windows, size_t n_windows,
+               size_t memory_bytes, struct error *err)
+{
+    size_t total = plan_tokens(windows, n_windows);
+    *p = (struct plan){ .tile_tokens = LARGEST_TILE,
+                        .ahead_bytes = bytes_ahead(parts, memory_bytes) };
+    for (size_t i = 0; i < n_windows; i++)
+        p->longest = size_max(plan_window_tokens(&windows[i]), p->longest);
+    if (total == SIZE_MAX)
+        return error_set(err, "%zu windows have too many tokens in all", n_windows);
     while (p->tile_tokens / 2 >= total && p->tile_tokens > DELTA_CHUNK)
         p->tile_tokens /= 2;
+    size_t left = memory_bytes - size_min(memory_bytes, p->ahead_bytes);
     /* Tiles may take a quarter of the budget: what they take, the residual stream cannot. */
-    size_t one = p->longest;
-    while (p->tile_tokens > DELTA_CHUNK && pass_bytes(cm, w, p, one) > memory_bytes / 4)
+    while (p->tile_tokens > DELTA_CHUNK && pass_bytes(cm, w, p, p->longest) > left / 4)
         p->tile_tokens /= 2;
-    p->pass_tokens = tokens_that_fit(cm, w, p, total, memory_bytes);
+    p->pass_tokens = tokens_that_fit(cm, w, p, total, left);
     if (p->pass_tokens < p->longest)
         return error_set(err, "memory budget of %zu MB is too small: a window of %zu tokens needs "
                          "%zu MB", memory_bytes >> 20, p->longest,
-                         (pass_bytes(cm, w, p, p->longest) >> 20) + 1);
+                         ((pass_bytes(cm, w, p, p->longest) + p->ahead_bytes) >> 20) + 1);
+    p->memory_bytes = pass_bytes(cm, w, p, p->pass_tokens) + p->ahead_bytes;
     return true;
 }
 

@@ -522,12 +522,18 @@ struct scale_check {
     struct error *err;
 };
 
+/* The first one, or NULL. */
+static const uint8_t *nan_scale(const struct matrix *m)
+{
+    return m->scale ? memchr(m->scale, 255, m->rows * (m->cols / MXFP4_BLOCK)) : NULL;
+}
+
 static bool check_place(void *user, const struct weight_place *place)
 {
     const struct scale_check *check = user;
     const struct matrix *m = place->matrix;
     size_t blocks = m->cols / MXFP4_BLOCK;
-    const uint8_t *nan = m->scale ? memchr(m->scale, 255, m->rows * blocks) : NULL;
+    const uint8_t *nan = nan_scale(m);
     if (!nan)
         return true;
     char name[NAME_BYTES + 32];
@@ -542,5 +548,18 @@ bool weights_check_scales(const struct checkpoint *ck, const struct weights *w, 
                           struct error *err)
 {
     struct scale_check check = { ck, err };
-    return weights_visit_layer(ck, w, layer, check_place, &check);
+    const struct visitor v = { ck, w, check_place, &check };
+    return walk_layer(&ck->config, w, layer, visit_site, (void *)(uintptr_t)&v);
+}
+
+bool weights_check_expert(const struct checkpoint *ck, const struct weights *w, size_t layer,
+                          size_t expert, struct error *err)
+{
+    const struct mlp_weights *x = &w->layers[layer].experts[expert];
+    if (!nan_scale(&x->gate) && !nan_scale(&x->up) && !nan_scale(&x->down))
+        return true;
+    /* Names are made by walking; the first one found may be another expert's. */
+    struct scale_check check = { ck, err };
+    const struct visitor v = { ck, w, check_place, &check };
+    return walk_experts(&ck->config, w, layer, visit_site, (void *)(uintptr_t)&v);
 }

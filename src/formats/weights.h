@@ -113,18 +113,42 @@ bool weights_visit_layer(const struct checkpoint *ck, const struct weights *w, s
 bool weights_visit_tensors(const struct checkpoint *ck, const struct weights *w,
                            bool (*visit)(void *user, const struct tensor *t), void *user);
 
-/* SHA-256 that names what is evaluated: over config.json's digest and, for each tensor in name
- * order, its name, dtype, shape and the SHA-256 of its bytes.  It does not depend on how tensors
- * are spread over files.  Reads every weight once; tensors are hashed by n_threads in parallel.
- * Exactly: SHA-256 of the 32 bytes of config_digest, then for each tensor its name and dtype
- * (each with a NUL), the number of dimensions and each of them (u64, little-endian), and the 32
- * bytes of its own SHA-256.  progress may be NULL; a report that returns false interrupts. */
+/* ---- the digest: SHA-256 that names what is evaluated -----------------------
+ *
+ * Over config.json's digest and, for each tensor in name order, its name, dtype, shape and the
+ * SHA-256 of its bytes; it does not depend on how tensors are spread over files.  Exactly: SHA-256
+ * of the 32 bytes of config_digest, then for each tensor its name and dtype (each with a NUL), the
+ * number of dimensions and each of them (u64, little-endian), and the 32 bytes of its own SHA-256.
+ *
+ * A weights_hash takes bytes as they go by anyway, so that they need not be read once more. */
+
+struct weights_hash;
+
+/* Gives; ck and w stay borrowed. */
+struct weights_hash *weights_hash_open(const struct checkpoint *ck, const struct weights *w,
+                                       struct error *err);
+void weights_hash_close(struct weights_hash *h);        /* NULL is fine */
+/* Takes n bytes of the checkpoint's mapping, which may span tensors and what lies between them.  The
+ * bytes of one tensor come in order; what has been taken is not taken again. */
+bool weights_hash_add(struct weights_hash *h, const uint8_t *data, size_t n, struct error *err);
+/* Takes all that is missing, by n_threads in parallel, and releases it from memory.  progress may be
+ * NULL; a report that returns false interrupts. */
+bool weights_hash_rest(struct weights_hash *h, int n_threads, const struct progress *progress,
+                       struct error *err);
+/* The digest, when all bytes have been taken. */
+bool weights_hash_end(struct digest *out, const struct weights_hash *h, struct error *err);
+
+/* The whole at once: open, rest, end. */
 bool weights_digest(struct digest *out, const struct checkpoint *ck, const struct weights *w,
                     int n_threads, const struct progress *progress, struct error *err);
 
-/* Refuses a scale byte 255 (NaN in OCP MX 1.0) in any MXFP4 matrix of the layer (layer ==
- * num_hidden_layers: embedding and head), naming file and tensor. */
+/* ---- checks ------------------------------------------------------------------ */
+
+/* Refuse a scale byte 255 (NaN in OCP MX 1.0) in any MXFP4 matrix of the layer but its experts (layer
+ * == num_hidden_layers: embedding and head), or in one expert, naming file and tensor. */
 bool weights_check_scales(const struct checkpoint *ck, const struct weights *w, size_t layer,
                           struct error *err);
+bool weights_check_expert(const struct checkpoint *ck, const struct weights *w, size_t layer,
+                          size_t expert, struct error *err);
 
 #endif

@@ -10,9 +10,103 @@
 /* Between two looks at progress and interruption. */
 #define PIECE_BYTES ((size_t)8 << 20)
 
-struct job {
+/* One tensor, as far as it has been taken. */
+struct part {
+    const struct tensor *tensor;
+    struct digest_stream *stream;       /* owned; NULL before the first byte and after the last */
+    size_t taken;                       /* bytes */
+    struct digest digest;               /* when taken == tensor->n_bytes and it was begun */
+    bool done;
+};
+
+struct weights_hash {
+    const struct checkpoint *ck;
     const struct weights *w;
-    struct digest *digests;             /* [n_tensors] */
+    struct part *parts;                 /* owned [w->n_tensors]; in the order of w->tensors */
+    struct part **by_address;           /* owned [w->n_tensors] */
+};
+
+static int compare_address(const void *a, const void *b)
+{
+    uintptr_t x = (uintptr_t)(*(struct part *const *)a)->tensor->data;
+    uintptr_t y = (uintptr_t)(*(struct part *const *)b)->tensor->data;
+    return x < y ? -1 : x > y;
+}
+
+struct weights_hash *weights_hash_open(const struct checkpoint *ck, const struct weights *w,
+                                       struct error *err)
+{
+    struct weights_hash *h = mem_array(1, sizeof *h, "digests", err);
+    if (!h)
+        return NULL;
+    *h = (struct weights_hash){ .ck = ck, .w = w };
+    h->parts = mem_array(w->n_tensors, sizeof *h->parts, "digests", err);
+    h->by_address = mem_array(w->n_tensors, sizeof(void *), "digests", err);
+    if (!h->parts || !h->by_address) {
+        weights_hash_close(h);
+        return NULL;
+    }
+    for (size_t i = 0; i < w->n_tensors; i++) {
+        h->parts[i].tensor = w->tensors[i].tensor;
+        h->by_address[i] = &h->parts[i];
+    }
+    qsort(h->by_address, w->n_tensors, sizeof *h->by_address, compare_address);
+    return h;
+}
+
+void weights_hash_close(struct weights_hash *h)
+{
+    if (!h)
+        return;
+    for (size_t i = 0; h->parts && i < h->w->n_tensors; i++)
+        digest_end(h->parts[i].stream, NULL, NULL);
+    free(h->parts);
+    free(h->by_address);
+    free(h);
+}
+
+/* The next n bytes of a tensor. */
+static bool take(struct part *p, size_t n, struct error *err)
+{
+    if (!p->stream && !(p->stream = digest_begin(err)))
+        return false;
+    if (!digest_update(p->stream, p->tensor->data + p->taken, n, err))
+        return false;
+    p->taken += n;
+    if (p->taken < p->tensor->n_bytes)
+        return true;
+    struct digest_stream *stream = p->stream;
+    p->stream = NULL;
+    p->done = digest_end(stream, &p->digest, err);
+    return p->done;
+}
+
+bool weights_hash_add(struct weights_hash *h, const uint8_t *data, size_t n, struct error *err)
+{
+    size_t low = 0, high = h->w->n_tensors;     /* the first tensor that ends after data */
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct tensor *t = h->by_address[middle]->tensor;
+        if (t->data + t->n_bytes <= data)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low < h->w->n_tensors && h->by_address[low]->tensor->data < data + n; low++) {
+        struct part *p = h->by_address[low];
+        const uint8_t *next = p->tensor->data + p->taken;
+        const uint8_t *end = p->tensor->data + p->tensor->n_bytes;
+        end = end < data + n ? end : data + n;
+        if (!p->done && next >= data && next < end && !take(p, (size_t)(end - next), err))
+            return false;
+    }
+    return true;
+}
+
+/* ---- all that is missing, in parallel ------------------------------------------- */
+
+struct job {
+    struct weights_hash *hash;
     const struct progress *progress;
     size_t done_bytes;                  /* guarded by the critical section below */
     bool failed;                        /* read and written atomically */
@@ -58,22 +152,20 @@ static bool report(struct job *job, size_t n)
     {
         job->done_bytes += n;
         if (p && p->report)
-            go_on = p->report(p->user, "digest", (double)job->done_bytes, (double)job->w->bytes,
+            go_on = p->report(p->user, "digest", (double)job->done_bytes, (double)job->hash->w->bytes,
                               "bytes");
     }
     return go_on;
 }
 
-static bool digest_pieces(struct digest_stream *s, struct job *job, const struct tensor *t,
-                          struct error *err)
+static bool take_rest(struct part *p, struct job *job, struct error *err)
 {
-    for (size_t at = 0; at < t->n_bytes; at += PIECE_BYTES) {
-        size_t n = t->n_bytes - at < PIECE_BYTES ? t->n_bytes - at : PIECE_BYTES;
-        if (has_failed(job))
+    while (!p->done) {
+        size_t left = p->tensor->n_bytes - p->taken, at = p->taken;
+        size_t n = left < PIECE_BYTES ? left : PIECE_BYTES;
+        if (has_failed(job) || !take(p, n, err))
             return false;
-        if (!digest_update(s, t->data + at, n, err))
-            return false;
-        release_pages(t->data + at, n);
+        release_pages(p->tensor->data + at, n);
         if (!report(job, n)) {
             error_set(err, "interrupted");
             err->interrupted = true;
@@ -83,14 +175,20 @@ static bool digest_pieces(struct digest_stream *s, struct job *job, const struct
     return true;
 }
 
-static void digest_tensor(struct job *job, size_t i)
+bool weights_hash_rest(struct weights_hash *h, int n_threads, const struct progress *progress,
+                       struct error *err)
 {
-    struct error why = { .interrupted = false };
-    struct digest_stream *s = digest_begin(&why);
-    bool ok = s && digest_pieces(s, job, job->w->tensors[i].tensor, &why);
-    if (!digest_end(s, ok ? &job->digests[i] : NULL, ok ? &why : NULL) || !ok)
-        fail(job, &why);
+    struct job job = { .hash = h, .progress = progress, .err = err };
+    #pragma omp parallel for schedule(dynamic) num_threads(n_threads > 0 ? n_threads : 1)
+    for (size_t i = 0; i < h->w->n_tensors; i++) {
+        struct error why = { .interrupted = false };
+        if (!has_failed(&job) && !take_rest(&h->parts[i], &job, &why))
+            fail(&job, &why);
+    }
+    return !job.failed;
 }
+
+/* ---- the digest ------------------------------------------------------------------- */
 
 static bool update_u64(struct digest_stream *s, uint64_t x, struct error *err)
 {
@@ -111,28 +209,24 @@ static bool update_tensor(struct digest_stream *s, const struct tensor *t, const
     return ok && digest_update(s, d->bytes, sizeof d->bytes, err);
 }
 
-static bool combine(struct digest *out, const struct checkpoint *ck, const struct job *job,
-                    struct error *err)
+bool weights_hash_end(struct digest *out, const struct weights_hash *h, struct error *err)
 {
     struct digest_stream *s = digest_begin(err);
-    bool ok = s && digest_update(s, ck->config_digest.bytes, DIGEST_BYTES, err);
-    for (size_t i = 0; ok && i < job->w->n_tensors; i++)
-        ok = update_tensor(s, job->w->tensors[i].tensor, &job->digests[i], err);
+    bool ok = s && digest_update(s, h->ck->config_digest.bytes, DIGEST_BYTES, err);
+    for (size_t i = 0; ok && i < h->w->n_tensors; i++) {
+        const struct part *p = &h->parts[i];
+        ok = (p->done || error_set(err, "%s: '%s' was not read to its end", p->tensor->file,
+                                   p->tensor->name))
+          && update_tensor(s, p->tensor, &p->digest, err);
+    }
     return digest_end(s, ok ? out : NULL, ok ? err : NULL) && ok;
 }
 
 bool weights_digest(struct digest *out, const struct checkpoint *ck, const struct weights *w,
                     int n_threads, const struct progress *progress, struct error *err)
 {
-    struct job job = { .w = w, .progress = progress, .err = err };
-    job.digests = mem_array(w->n_tensors, sizeof *job.digests, "digests", err);
-    if (!job.digests)
-        return false;
-    #pragma omp parallel for schedule(dynamic) num_threads(n_threads > 0 ? n_threads : 1)
-    for (size_t i = 0; i < w->n_tensors; i++)
-        if (!has_failed(&job))
-            digest_tensor(&job, i);
-    bool ok = !job.failed && combine(out, ck, &job, err);
-    free(job.digests);
+    struct weights_hash *h = weights_hash_open(ck, w, err);
+    bool ok = h && weights_hash_rest(h, n_threads, progress, err) && weights_hash_end(out, h, err);
+    weights_hash_close(h);
     return ok;
 }

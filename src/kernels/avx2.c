@@ -76,7 +76,23 @@ static void transpose(void *panel, size_t width, const void *x, size_t step, siz
     gemm_transpose(out + whole * width, width, in + whole, step, count, words - whole);
 }
 
-static const struct gemm_tile tile = { ROWS, 2 * LANES, 1, chain, transpose };
+static size_t peak(size_t steps)
+{
+    enum { CHAINS = 2 * ROWS };
+    __m256 x = _mm256_set1_ps(1 / (float)steps), sum[CHAINS];
+    for (int i = 0; i < CHAINS; i++)
+        sum[i] = _mm256_set1_ps((float)i);             /* equal sums would be computed once */
+    for (size_t s = 0; s < steps; s++)
+#pragma GCC unroll 28
+        for (int i = 0; i < CHAINS; i++)
+            sum[i] = _mm256_fmadd_ps(x, x, sum[i]);
+#pragma GCC unroll 28
+    for (int i = 1; i < CHAINS; i++)
+        sum[0] = _mm256_add_ps(sum[0], sum[i]);
+    return _mm256_cvtss_f32(sum[0]) > 0 ? steps * CHAINS * LANES * 2 : 0;
+}
+
+static const struct gemm_tile tile = { ROWS, 2 * LANES, 1, chain, transpose, peak };
 
 const struct kernels kernels_avx2 = {
     .isa = "avx2",

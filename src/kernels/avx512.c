@@ -40,7 +40,23 @@ static void transpose(void *panel, size_t width, const void *x, size_t step, siz
     transpose_words(panel, width, x, step, count, words, false);
 }
 
-const struct gemm_tile gemm_tile_avx512 = { ROWS, 2 * LANES, 1, chain, transpose };
+static size_t peak(size_t steps)
+{
+    enum { CHAINS = 2 * ROWS };
+    __m512 x = _mm512_set1_ps(1 / (float)steps), sum[CHAINS];
+    for (int i = 0; i < CHAINS; i++)
+        sum[i] = _mm512_set1_ps((float)i);             /* equal sums would be computed once */
+    for (size_t s = 0; s < steps; s++)
+#pragma GCC unroll 28
+        for (int i = 0; i < CHAINS; i++)
+            sum[i] = _mm512_fmadd_ps(x, x, sum[i]);
+#pragma GCC unroll 28
+    for (int i = 1; i < CHAINS; i++)
+        sum[0] = _mm512_add_ps(sum[0], sum[i]);
+    return _mm512_cvtss_f32(sum[0]) > 0 ? steps * CHAINS * LANES * 2 : 0;
+}
+
+const struct gemm_tile gemm_tile_avx512 = { ROWS, 2 * LANES, 1, chain, transpose, peak };
 
 const struct kernels kernels_avx512 = {
     .isa = "avx512",

@@ -11,6 +11,12 @@ void blas_prepare(void)
     openblas_set_num_threads(1);
 }
 
+size_t blas_row_step(const struct products *pr)
+{
+    (void)pr;
+    return 1;
+}
+
 size_t blas_packed_bytes(const struct products *pr, size_t n, size_t k)
 {
     (void)pr;

@@ -13,6 +13,11 @@ static size_t padded(size_t n, size_t to)
     return (n + to - 1) / to * to;
 }
 
+size_t gemm_row_step(const struct products *pr)
+{
+    return pr->tile->rows;
+}
+
 static size_t words_of(const struct products *pr, size_t k)
 {
     return padded(k, pr->tile->values) / pr->tile->values;
@@ -221,4 +226,9 @@ void gemm_multiply(const struct products *pr, const struct product *p)
                            p->accumulate || k0 > 0);
         }
     }
+}
+
+size_t gemm_peak(const struct products *pr, size_t steps)
+{
+    return pr->tile->peak(steps);
 }

@@ -40,6 +40,9 @@ struct gemm_tile {
      * first of them in the lower half, as files do. */
     void (*transpose)(void *panel, size_t width, const void *x, size_t step, size_t count,
                       size_t words);
+    /* As chain() without loads or stores, for struct products: `steps` times an instruction on each
+     * of as many sums; their FLOP. */
+    size_t (*peak)(size_t steps);
 };
 
 #ifdef __x86_64__
@@ -51,6 +54,7 @@ void gemm_transpose(void *panel, size_t width, const void *x, size_t step, size_
                     size_t words);
 
 /* The functions of struct products. */
+size_t gemm_row_step(const struct products *pr);
 size_t gemm_packed_bytes(const struct products *pr, size_t n, size_t k);
 size_t gemm_scratch_bytes(const struct products *pr);
 void gemm_pack(const struct products *pr, void *packed, const struct operand *b, size_t first,
@@ -58,13 +62,16 @@ void gemm_pack(const struct products *pr, void *packed, const struct operand *b,
 void gemm_pack_weight(const struct products *pr, void *packed, const struct weight_operand *b,
                       size_t first, size_t count, void *scratch);
 void gemm_multiply(const struct products *pr, const struct product *p);
+size_t gemm_peak(const struct products *pr, size_t steps);
 
 /* Initialisers: the products in f32, and those of BF16 values by a tile of either kind. */
 #define GEMM_PRODUCTS(tile_, rows_, chain_, rounds_)                                              \
     &(const struct products){ .tile = (tile_), .chain = (chain_), .rounds = (rounds_),            \
-                              .rows = (rows_), .packed_bytes = gemm_packed_bytes,                 \
+                              .rows = (rows_), .row_step = gemm_row_step,                         \
+                              .packed_bytes = gemm_packed_bytes,                                  \
                               .scratch_bytes = gemm_scratch_bytes, .pack = gemm_pack,             \
-                              .pack_weight = gemm_pack_weight, .multiply = gemm_multiply }
+                              .pack_weight = gemm_pack_weight, .multiply = gemm_multiply,         \
+                              .peak = gemm_peak }
 #define GEMM_F32(tile_, rows_)  GEMM_PRODUCTS(tile_, rows_, GEMM_CHAIN, false)
 #define GEMM_BF16(tile_, rows_) GEMM_PRODUCTS(tile_, rows_, GEMM_CHAIN_BF16, true)
 

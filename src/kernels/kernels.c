@@ -3,21 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum cpu_feature { CPU_AVX2_FMA = 1, CPU_AVX512 = 2, CPU_AVX512_BF16 = 4 };
-
-static unsigned cpu_features(void)
-{
-    unsigned found = 0;
-#ifdef __x86_64__
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        found |= CPU_AVX2_FMA;
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
-        found |= CPU_AVX512;
-    if (__builtin_cpu_supports("avx512bf16"))
-        found |= CPU_AVX512_BF16;
-#endif
-    return found;
-}
+#include "kernels/cpu.h"
 
 static const struct {
     const struct kernels *set;
@@ -29,6 +15,9 @@ static const struct {
     { &kernels_avx2,       CPU_AVX2_FMA                 },
     { &kernels_avx512,     CPU_AVX512                   },
     { &kernels_avx512bf16, CPU_AVX512 | CPU_AVX512_BF16 },
+#endif
+#ifdef __aarch64__
+    { &kernels_neon,       0                            },
 #endif
 };
 

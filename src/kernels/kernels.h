@@ -62,6 +62,7 @@ struct products {
     size_t chain;                   /* products summed from zero before they join the sum */
     bool rounds;                    /* operands and weights are rounded to BF16 while packing */
     const struct row_kernels *rows;
+    size_t (*row_step)(const struct products *pr);      /* rows of A that fill its tiles */
     size_t (*packed_bytes)(const struct products *pr, size_t n, size_t k);
     size_t (*scratch_bytes)(const struct products *pr);
     /* Pack columns [first, first + count) of B; for threads that share the work, first is a
@@ -71,10 +72,13 @@ struct products {
     void (*pack_weight)(const struct products *pr, void *packed, const struct weight_operand *b,
                         size_t first, size_t count, void *scratch);
     void (*multiply)(const struct products *pr, const struct product *p);
+    /* Does nothing but the products' arithmetic, `steps` times on values in registers, and returns
+     * its FLOP: timed, it is the limit that multiply() can at best reach.  NULL where BLAS does it. */
+    size_t (*peak)(const struct products *pr, size_t steps);
 };
 
 #define KERNEL_PANEL ((size_t)32)       /* a multiple of every set's panel of columns */
-/* Rows of A that fill every set's tiles: who splits rows between threads does it here. */
+/* Rows of A that are multiplied at a time: a multiple of every set's row_step. */
 #define KERNEL_ROWS ((size_t)252)
 
 /* ---- everything else --------------------------------------------------------- */
@@ -162,6 +166,9 @@ extern const struct kernels kernels_openblas;   /* products by OpenBLAS, loops f
 extern const struct kernels kernels_avx2;       /* AVX2 and FMA */
 extern const struct kernels kernels_avx512;     /* AVX-512 F and DQ */
 extern const struct kernels kernels_avx512bf16; /* the same, BF16 products by BF16 dots */
+#endif
+#ifdef __aarch64__
+extern const struct kernels kernels_neon;       /* NEON, part of every 64-bit ARM */
 #endif
 
 #endif

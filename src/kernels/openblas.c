@@ -6,7 +6,7 @@
 
 #define BLAS_PRODUCTS(rounds_)                                                                    \
     &(const struct products){ .rounds = (rounds_), .rows = &row_kernels_baseline,                 \
-                              .packed_bytes = blas_packed_bytes,                                  \
+                              .row_step = blas_row_step, .packed_bytes = blas_packed_bytes,       \
                               .scratch_bytes = blas_scratch_bytes, .pack = blas_pack,             \
                               .pack_weight = blas_pack_weight, .multiply = blas_multiply }
 

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/error.h"
 #include "base/memory.h"
 #include "formats/config.h"
 #include "kernels/kernels.h"
@@ -22,9 +23,26 @@ struct compute {
     struct arena *arena;            /* scratch; only measures when it has no block */
 };
 
+/* Weights are in memory in parts, each for a time: need waits for one, done lets it go.  Whoever
+ * holds the weights gives these; parts are used in ascending order. */
+struct weight_feed {
+    bool (*need)(void *user, size_t part, struct error *err);
+    void (*done)(void *user, size_t part);
+    void *user;
+};
+
+/* How work reports the share of it that is done; false: stop, with err->interrupted.  report may be
+ * NULL. */
+struct watch {
+    bool (*report)(void *user, double share);
+    void *user;
+};
+
 struct batch {
     size_t n_windows, n_tokens;
     const size_t *start;            /* [n_windows + 1]: first row of each window; ascending */
+    const size_t *skipped;          /* [n_windows]: tokens of each window before its first row; NULL:
+                                       none.  For messages. */
     size_t longest;                 /* tokens of the longest window */
     size_t first_window;            /* number of the first one in the whole job, for messages */
 };

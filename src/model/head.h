@@ -1,7 +1,8 @@
-/* head.h - from the residual stream to NLL: final norm, logits, log-sum-exp.
+/* head.h - from final hidden states to NLL: logits, log-sum-exp.
  *
- * The vocabulary goes by in tiles, so [tokens, vocabulary] never exists.  A target's own logit is
- * taken out of the sum and computed in double:
+ * The vocabulary goes by in tiles, the outer loop, so that the head's weights are read and packed
+ * once and [tokens, vocabulary] never exists.  A target's own logit is taken out of the sum and
+ * computed in double:
  *
  *     nll = log(1 + exp(lse_of_the_others - target_logit))
  *
@@ -12,15 +13,28 @@
 #include "formats/weights.h"
 #include "model/compute.h"
 
+#define VOCABULARY_TILE ((size_t)1024)
+
 struct head_score {
     double nll;                     /* nats */
     float logsumexp;
     int32_t top1;                   /* lowest id among equal largest logits */
 };
 
-/* scores [n] for hidden [n, D] (after the final norm) and targets [n]; false if one is not
- * finite: *bad is its row.  Scratch comes from the arena; while it measures, nothing is done. */
-bool head_score_rows(const struct compute *cm, struct head_score *scores, const float *hidden,
-                     const int32_t *targets, size_t n, const struct matrix *lm_head, size_t *bad);
+struct head_task {
+    const float *hidden;            /* [n, D], after the final norm */
+    const int32_t *targets;         /* [n] */
+    struct head_score *scores;      /* [n] */
+    size_t n;
+    const struct matrix *lm_head;
+    const struct weight_feed *feed;
+    size_t first_part;              /* part first_part + i is tile i of the vocabulary */
+    struct watch watch;             /* told the share of the head */
+};
+
+/* Fills the scores.  *bad: n, or the first row whose score is not finite (then also false).  Scratch
+ * comes from the arena; while it measures, nothing is done. */
+bool head_forward(const struct compute *cm, const struct head_task *task, size_t *bad,
+                  struct error *err);
 
 #endif

@@ -5,9 +5,6 @@
 #include "model/mlp.h"
 #include "model/norm.h"
 
-/* Rough share of a layer's time that the mixer takes; only for progress. */
-#define MIXER_SHARE 0.5
-
 static bool interrupted(const struct layer_task *task, struct error *err)
 {
     err->interrupted = true;
@@ -16,7 +13,18 @@ static bool interrupted(const struct layer_task *task, struct error *err)
 
 static bool report(const struct layer_task *task, double share, struct error *err)
 {
-    return !task->report || task->report(task->user, share) || interrupted(task, err);
+    return !task->watch.report || task->watch.report(task->watch.user, share)
+        || interrupted(task, err);
+}
+
+static bool need(const struct layer_task *task, size_t part, struct error *err)
+{
+    return task->feed->need(task->feed->user, task->first_part + part, err);
+}
+
+static void done(const struct layer_task *task, size_t part)
+{
+    task->feed->done(task->feed->user, task->first_part + part);
 }
 
 /* x [row, row + n) += y, and the check that nothing went wrong in `step`. */
@@ -32,21 +40,23 @@ static bool add_and_check(const struct compute *cm, const struct layer_task *tas
     size_t window = 0;
     while (b->start[window + 1] <= row + bad)
         window++;
+    size_t token = row + bad - b->start[window] + (b->skipped ? b->skipped[window] : 0);
     return error_set(err, "layer %zu, %s: NaN or infinity at token %zu of window %zu", task->index,
-                     step, row + bad - b->start[window], b->first_window + window);
+                     step, token, b->first_window + window);
 }
 
-static bool mixer(const struct compute *cm, const struct layer_task *task, struct error *err)
+bool layer_mixer(const struct compute *cm, const struct layer_task *task, struct error *err)
 {
     const struct layer_weights *w = task->weights;
     const struct batch *b = &task->batch;
     size_t D = cm->config->hidden_size, mark = cm->arena->used;
     size_t largest = size_min(size_max(b->longest, task->tile_tokens), b->n_tokens);
-    bool measuring = !cm->arena->block, full = task->type == FULL_ATTENTION, ok = true;
+    bool measuring = !cm->arena->block, full = task->type == FULL_ATTENTION;
+    bool ok = measuring || need(task, 0, err);
     float *norm = vector_take(cm, &w->input_layernorm, 1);
     struct attention_state *keys = full ? attention_state_take(cm, largest) : NULL;
     struct delta_net_state *state = full ? NULL : delta_net_state_take(cm);
-    struct tile tile = { 0 };
+    struct tile tile = { .n = measuring ? 0 : *task->rows_done };    /* goes on behind these */
     while (ok && tile_next(&tile, b, task->tile_tokens)) {
         size_t tile_mark = cm->arena->used;
         float *h = arena_take(cm->arena, tile.n, D * sizeof *h);
@@ -59,8 +69,10 @@ static bool mixer(const struct compute *cm, const struct layer_task *task, struc
         cm->arena->used = tile_mark;
         if (measuring)
             break;                              /* no tile is larger than the first can be */
+        size_t end = tile.row + tile.n;
+        *task->rows_done = tile.is_piece && end < tile.start[1] ? LAYER_TORN : end;
         ok = add_and_check(cm, task, tile.row, tile.n, y, full ? "self_attn" : "linear_attn", err)
-          && report(task, MIXER_SHARE * (double)(tile.row + tile.n) / (double)b->n_tokens, err);
+          && report(task, (double)end / (double)b->n_tokens, err);
     }
     cm->arena->used = mark;
     return ok;
@@ -68,17 +80,17 @@ static bool mixer(const struct compute *cm, const struct layer_task *task, struc
 
 /* ---- after the mixer ------------------------------------------------------ */
 
-struct expert_progress {
-    const struct layer_task *task;
-    size_t num_experts;
-};
-
-static bool expert_done(void *user, size_t expert)
+static bool expert_begin(void *user, size_t expert, struct error *err)
 {
-    const struct expert_progress *p = user;
-    const struct layer_task *task = p->task;
-    double share = (double)(expert + 1) / (double)p->num_experts;
-    return !task->report || task->report(task->user, MIXER_SHARE + (1 - MIXER_SHARE) * share);
+    return need(user, 1 + expert, err);
+}
+
+static bool expert_end(void *user, size_t expert, size_t num_experts, struct error *err)
+{
+    const struct layer_task *task = user;
+    double share = (double)(expert + 1) / (double)num_experts;
+    done(task, 1 + expert);
+    return report(task, share, err);
 }
 
 static bool sparse_mlp(const struct compute *cm, const struct layer_task *task, struct error *err)
@@ -99,9 +111,10 @@ static bool sparse_mlp(const struct compute *cm, const struct layer_task *task, 
         if (measuring)
             break;
     }
-    struct expert_progress progress = { task, cm->config->num_experts };
-    bool ok = moe_experts(cm, out, task->x, norm, n, w, &routing, expert_done, &progress)
-           || interrupted(task, err);
+    if (!measuring)
+        done(task, 0);
+    const struct expert_watch watch = { expert_begin, expert_end, (void *)(uintptr_t)task };
+    bool ok = moe_experts(cm, out, task->x, norm, n, w, &routing, &watch, err);
     if (ok && !measuring)
         ok = add_and_check(cm, task, 0, n, out, "mlp", err);
     cm->arena->used = mark;
@@ -113,8 +126,12 @@ static bool dense_mlp(const struct compute *cm, const struct layer_task *task, s
     const struct layer_weights *w = task->weights;
     size_t D = cm->config->hidden_size, n = task->batch.n_tokens, mark = cm->arena->used;
     float *norm = vector_take(cm, &w->post_attention_layernorm, 1);
-    bool ok = true;
-    for (size_t row = 0; ok && row < n; row += task->tile_tokens) {
+    bool measuring = !cm->arena->block, ok = true;
+    if (!measuring) {
+        done(task, 0);
+        ok = need(task, 1, err);
+    }
+    for (size_t row = measuring ? 0 : *task->rows_done; ok && row < n; row += task->tile_tokens) {
         size_t rows = size_min(n - row, task->tile_tokens);
         size_t tile_mark = cm->arena->used;
         float *h = arena_take(cm->arena, rows, D * sizeof *h);
@@ -122,18 +139,19 @@ static bool dense_mlp(const struct compute *cm, const struct layer_task *task, s
         rms_norm_rows(cm, h, task->x + row * D, rows, norm);
         mlp_forward(cm, y, h, rows, &w->mlp);
         cm->arena->used = tile_mark;
-        if (!cm->arena->block)
+        if (measuring)
             break;
-        double share = (double)(row + rows) / (double)n;
+        *task->rows_done = row + rows;
         ok = add_and_check(cm, task, row, rows, y, "mlp", err)
-          && report(task, MIXER_SHARE + (1 - MIXER_SHARE) * share, err);
+          && report(task, (double)(row + rows) / (double)n, err);
     }
+    if (ok && !measuring)
+        done(task, 1);
     cm->arena->used = mark;
     return ok;
 }
 
-bool layer_forward(const struct compute *cm, const struct layer_task *task, struct error *err)
+bool layer_mlp(const struct compute *cm, const struct layer_task *task, struct error *err)
 {
-    return mixer(cm, task, err)
-        && (cm->config->num_experts ? sparse_mlp : dense_mlp)(cm, task, err);
+    return (cm->config->num_experts ? sparse_mlp : dense_mlp)(cm, task, err);
 }

@@ -1,7 +1,10 @@
-/* layer.h - one decoder layer: x += mixer(norm(x)); x += mlp(norm(x)).
+/* layer.h - one decoder layer in its two steps: x += mixer(norm(x)); x += mlp(norm(x)).
  *
  * The unit of the layer-major loop: it takes the residual stream of all windows of a pass through
- * one layer, mixers tile by tile, experts over all tokens at once. */
+ * one layer, mixers tile by tile, experts over all tokens at once.
+ *
+ * Parts of a layer's weights, counted from first_part: in a mixture of experts 0 is all but the
+ * experts, 1 + e is expert e; in a dense model 0 is all but the MLP, 1 is the MLP. */
 #ifndef SURPRISAL_MODEL_LAYER_H
 #define SURPRISAL_MODEL_LAYER_H
 
@@ -9,6 +12,8 @@
 #include "formats/weights.h"
 #include "model/compute.h"
 #include "model/moe.h"
+
+#include <stdint.h>
 
 struct layer_task {
     size_t index;                   /* of the layer, for messages */
@@ -18,15 +23,20 @@ struct layer_task {
     float *x;                       /* [n_tokens, D]: the residual stream, changed in place */
     struct routing routing;         /* [n_tokens, k]: filled in a mixture of experts */
     size_t tile_tokens;             /* a multiple of DELTA_CHUNK */
-    /* Called now and then with the share of the layer that is done; false stops the work.  NULL
-     * is fine. */
-    bool (*report)(void *user, double share);
-    void *user;
+    const struct weight_feed *feed;
+    size_t first_part;
+    struct watch watch;             /* told the share of the step */
+    /* Rows of x that the step has done: it goes on behind them, and leaves here how far it came;
+     * LAYER_TORN when it was stopped inside a window that goes in pieces. */
+    size_t *rows_done;
 };
 
-/* A NaN or infinity in the stream is an error that names layer, step, window and token; a stopped
- * task fails with err->interrupted.  While the arena only measures, nothing is computed and x and
- * routing are not touched. */
-bool layer_forward(const struct compute *cm, const struct layer_task *task, struct error *err);
+#define LAYER_TORN SIZE_MAX
+
+/* A NaN or infinity in the stream is an error that names layer, step, window and token.  While the
+ * arena only measures, nothing is computed and x, routing and feed are not touched. */
+bool layer_mixer(const struct compute *cm, const struct layer_task *task, struct error *err);
+/* May have fewer rows than the mixer: rows do not know of one another here. */
+bool layer_mlp(const struct compute *cm, const struct layer_task *task, struct error *err);
 
 #endif

@@ -10,6 +10,20 @@ const struct products *linear_products(const struct compute *cm)
     return cm->kernels->products[cm->type];
 }
 
+struct row_blocks row_blocks_of(const struct compute *cm, size_t n)
+{
+    const struct products *pr = linear_products(cm);
+    size_t threads = (size_t)cm->n_threads, tile = pr->row_step(pr), tiles = (n + tile - 1) / tile;
+    size_t most = KERNEL_ROWS / tile * threads;         /* tiles in a round of all threads */
+    size_t count = (tiles + most - 1) / most * threads;
+    return (struct row_blocks){ n, size_min(count, tiles), tiles, tile };
+}
+
+size_t block_begin(const struct row_blocks *b, size_t i)
+{
+    return size_min(b->n, i * b->tiles / b->count * b->tile);
+}
+
 char *product_scratch_take(const struct compute *cm)
 {
     const struct products *pr = linear_products(cm);
@@ -52,6 +66,7 @@ void linear(const struct compute *cm, float *out, size_t ldo, const float *x, si
             size_t n, const struct matrix *w)
 {
     const struct products *pr = linear_products(cm);
+    const struct row_blocks blocks = row_blocks_of(cm, n);
     size_t step = rows_at_once(w), mark = cm->arena->used;
     char *scratch = product_scratch_take(cm);
     void *packed = arena_take(cm->arena, 1, pr->packed_bytes(pr, step, w->cols));
@@ -61,9 +76,11 @@ void linear(const struct compute *cm, float *out, size_t ldo, const float *x, si
         {
             pack_weight_rows(cm, packed, w, first, rows, scratch);
 #pragma omp for schedule(dynamic)
-            for (size_t t = 0; t < n; t += KERNEL_ROWS)
-                multiply_packed(cm, out + t * ldo + first, ldo, x + t * ldx, ldx,
-                                size_min(KERNEL_ROWS, n - t), packed, rows, w->cols, scratch);
+            for (size_t i = 0; i < blocks.count; i++) {
+                size_t t = block_begin(&blocks, i), rows_here = block_begin(&blocks, i + 1) - t;
+                multiply_packed(cm, out + t * ldo + first, ldo, x + t * ldx, ldx, rows_here, packed,
+                                rows, w->cols, scratch);
+            }
         }
     }
     cm->arena->used = mark;

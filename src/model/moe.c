@@ -8,7 +8,7 @@
 #include "model/mlp.h"
 
 /* Tokens that meet an expert at a time: their gathered rows and intermediates are one thread's. */
-#define EXPERT_BLOCK KERNEL_ROWS
+#define EXPERT_BLOCK KERNEL_ROWS        /* at most */
 
 void moe_route(int32_t *expert, float *weight, double *probability, const float *router_logits,
                size_t num_experts, size_t top_k)
@@ -143,20 +143,23 @@ static void expert_forward(const struct compute *cm, const struct experts_task *
                            const struct mlp_weights *w, const size_t *pair, size_t n)
 {
     size_t D = cm->config->hidden_size, I = cm->config->moe_intermediate_size;
+    const struct row_blocks blocks = row_blocks_of(cm, n);
 #pragma omp parallel num_threads(cm->n_threads)
     {
         pack_weight_rows(cm, task->weights.gate, &w->gate, 0, I, task->scratch);
         pack_weight_rows(cm, task->weights.up, &w->up, 0, I, task->scratch);
         pack_weight_rows(cm, task->weights.down, &w->down, 0, D, task->scratch);
 #pragma omp for schedule(dynamic)
-        for (size_t p = 0; p < n; p += EXPERT_BLOCK)
-            expert_on_block(cm, task, pair + p, size_min(n - p, EXPERT_BLOCK));
+        for (size_t i = 0; i < blocks.count; i++) {
+            size_t first = block_begin(&blocks, i);
+            expert_on_block(cm, task, pair + first, block_begin(&blocks, i + 1) - first);
+        }
     }
 }
 
 bool moe_experts(const struct compute *cm, float *out, const float *x, const float *norm,
                  size_t n_tokens, const struct layer_weights *w, const struct routing *routing,
-                 bool (*done)(void *user, size_t expert), void *user)
+                 const struct expert_watch *watch, struct error *err)
 {
     const struct config *c = cm->config;
     const struct products *pr = linear_products(cm);
@@ -177,9 +180,10 @@ bool moe_experts(const struct compute *cm, float *out, const float *x, const flo
         group_by_expert(&g, routing, n_pairs, E);
     for (size_t e = 0; task.blocks && going && e < E; e++) {
         size_t n = g.begin[e + 1] - g.begin[e];
-        if (n > 0)
+        going = watch->begin(watch->user, e, err);
+        if (going && n > 0)
             expert_forward(cm, &task, &w->experts[e], g.pair + g.begin[e], n);
-        going = done(user, e);
+        going = going && watch->end(watch->user, e, E, err);
     }
     cm->arena->used = mark;
     return going;

@@ -26,11 +26,17 @@ void moe_route(int32_t *expert, float *weight, double *probability, const float 
 void moe_begin(const struct compute *cm, float *out, const float *h, size_t n,
                const struct layer_weights *w, struct routing *routing, size_t row);
 
+/* Called before and after each expert, whether it has tokens or not; false stops. */
+struct expert_watch {
+    bool (*begin)(void *user, size_t expert, struct error *err);
+    bool (*end)(void *user, size_t expert, size_t num_experts, struct error *err);
+    void *user;
+};
+
 /* Adds the routed experts of all n_tokens to out [n_tokens, D].  x is the residual stream
- * [n_tokens, D], normed again with `norm` [D] while rows are gathered; expert after expert calls
- * done(user, e), which returns false to stop.  False when it was stopped. */
+ * [n_tokens, D], normed again with `norm` [D] while rows are gathered. */
 bool moe_experts(const struct compute *cm, float *out, const float *x, const float *norm,
                  size_t n_tokens, const struct layer_weights *w, const struct routing *routing,
-                 bool (*done)(void *user, size_t expert), void *user);
+                 const struct expert_watch *watch, struct error *err);
 
 #endif

@@ -126,6 +126,12 @@ USAGE = [                                   # name, what the line says, argument
     ("trace without ids", "--ids is missing", ["trace", MINI, "--out", path("t")]),
     ("trace without out", "--out is missing", ["trace", MINI, "--ids", IDS]),
     ("inspect without a checkpoint", "CHECKPOINT is missing", ["inspect"]),
+    ("an argument for bench", "unexpected argument", ["bench", MINI]),
+    ("bench in no time", "--seconds: '0' is not", ["bench", "--seconds", "0"]),
+    ("bench in negative time", "--seconds: '-1' is not", ["bench", "--seconds", "-1"]),
+    ("bench in no number", "--seconds: 'nan' is not", ["bench", "--seconds=nan"]),
+    ("bench in hexadecimal", "--seconds: '0x1' is not", ["bench", "--seconds=0x1"]),
+    ("bench in too long a time", "--seconds: '61' is not", ["bench", "--seconds", "61"]),
 ]
 
 
@@ -135,7 +141,7 @@ def test_usage():
 
 
 def test_help():
-    for args in (["--help"], ["--version"], *([c, "--help"] for c in ("eval", "inspect", "tokenize", "detokenize", "trace"))):
+    for args in (["--help"], ["--version"], *([c, "--help"] for c in ("eval", "inspect", "tokenize", "detokenize", "trace", "bench"))):
         r = run(*args)
         check(r.returncode == 0 and r.stdout and not r.stderr, f"{' '.join(args)} on stdout", r)
     listed = run("eval", "--help").stdout
@@ -456,10 +462,40 @@ def test_trace():
           "trace replaces its file and writes the tensors", (r, shapes))
 
 
+def positive(x):
+    return isinstance(x, (int, float)) and x > 0
+
+
+def test_bench():
+    refused("bench: unknown kernels", 1, "nonsense", "bench", "--isa", "nonsense")
+    refused("bench: a checkpoint that does not exist", 1, ["none", "No such file"], "bench", "--checkpoint", path("none"))
+    r = run("bench", "--checkpoint", MINI, "--seconds", "0.001", "--json", "--threads", 2)
+    try:
+        b = json.loads(r.stdout)
+    except ValueError:
+        return check(False, "bench gives JSON", r)
+    limits, kernels = b["limits"], b["kernels"]
+    check(r.returncode == 0 and not r.stderr and b["threads"] == 2 and b["checkpoint"] == MINI and b["isa"], "bench: what was run", r)
+    check(all(positive(v) for k, v in limits.items() if not k.startswith("bf16"))
+          and (limits["bf16_dot_gflops"] is None) == (limits["bf16_dot_gflops_1_thread"] is None),
+          "bench: limits are positive", limits)
+    rates = {"product": "gflops", "mixer": "gflops", "rows": "gb_per_second"}
+    check(all(positive(k["share"]) and positive(k[rates[k["kind"]]]) and k["name"] and k["shape"] for k in kernels),
+          "bench: figures and shares are positive", kernels)
+    names = {(k["name"], k["shape"], k.get("compute"), k.get("weights")) for k in kernels}
+    shapes = [("in_proj_qkv, q_proj", "2016 x 32 x 16"), ("experts gate and up", "2016 x 8 x 16"), ("head", "2016 x 32 x 16")]
+    check(len(names) == len(kernels)
+          and all((*s, compute, "BF16") in names for s in shapes for compute in ("f32", "bf16")),
+          "bench: the checkpoint's shapes, each once", sorted(map(str, names)))
+    check({k["kind"] for k in kernels} == set(rates) and b["layer_type"] == "linear_attention" and positive(b["layer_gflop"])
+          and all(positive(b["layer_" + k][c]) for k in ("products_share", "products_seconds", "mxfp4_time_ratio") for c in ("f32", "bf16")),
+          "bench: the layer's sum", b["layer_products_share"])
+
+
 def main():
     try:
         for test in (test_usage, test_help, test_bad_input, test_out, test_summary, test_protocols, test_text, test_documents,
-                     test_report, test_progress, test_interrupt, test_jsonl, test_trace):
+                     test_report, test_progress, test_interrupt, test_jsonl, test_trace, test_bench):
             try:
                 test()
             except (OSError, KeyError, ValueError, IndexError, TypeError, subprocess.SubprocessError) as e:

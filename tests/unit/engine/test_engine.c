@@ -46,8 +46,9 @@ static bool score(struct scores *s, const struct engine_options *options,
     struct engine *e = engine_open(&ck, &w, options, err);
     if (!e)
         return false;
-    struct engine_sink sink = { take, s };
-    bool ok = engine_score_windows(e, ids, N_IDS, windows, n_windows, &sink, statistics, err);
+    const struct engine_job job = { .ids = ids, .n_ids = N_IDS, .windows = windows,
+                                    .n_windows = n_windows, .sink = { take, s } };
+    bool ok = engine_score_windows(e, &job, statistics, err);
     engine_close(e);
     return ok;
 }
@@ -176,8 +177,9 @@ static void test_refusals(void)
     }
     struct engine *e = engine_open(&ck, &w, &plain, &err);
     s.stop = true;
-    struct engine_sink sink = { take, &s };
-    check(!engine_score_windows(e, ids, N_IDS, windows, N_WINDOWS, &sink, &st, &err)
+    const struct engine_job job = { .ids = ids, .n_ids = N_IDS, .windows = windows,
+                                    .n_windows = N_WINDOWS, .sink = { take, &s } };
+    check(!engine_score_windows(e, &job, &st, &err)
           && strstr(err.message, "full"), "the sink's error is passed on", "%s", err.message);
     engine_close(e);
 }

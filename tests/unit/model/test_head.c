@@ -8,6 +8,30 @@
 
 enum { D = 24, V = 2500, N = 300 };
 
+/* All weights are in memory; parts are asked for one after another. */
+static bool need(void *user, size_t part, struct error *err)
+{
+    (void)err;
+    return *(size_t *)user == part;
+}
+
+static void done(void *user, size_t part)
+{
+    *(size_t *)user = part + 1;
+}
+
+static bool score(const struct compute *cm, struct head_score *scores, const float *hidden,
+                  const int32_t *targets, size_t n, const struct matrix *head, size_t *bad)
+{
+    size_t next = 5;
+    const struct weight_feed feed = { need, done, &next };
+    const struct head_task task = { .hidden = hidden, .targets = targets, .scores = scores, .n = n,
+                                    .lm_head = head, .feed = &feed, .first_part = 5 };
+    *bad = n;
+    bool ok = head_forward(cm, &task, bad, NULL);
+    return ok && next == 5 + (head->rows + VOCABULARY_TILE - 1) / VOCABULARY_TILE;
+}
+
 static void test_random(const struct kernels *kn, float scale)
 {
     struct random r = { 13 };
@@ -22,7 +46,7 @@ static void test_random(const struct kernels *kn, float scale)
         targets[t] = (int32_t)random_below(&r, V);
     size_t bad = 0, wrong = 0;
     double error = 0, lse_error = 0;
-    bool ok = head_score_rows(&cm, scores, (const float *)hidden.data, targets, N, &head, &bad);
+    bool ok = score(&cm, scores, (const float *)hidden.data, targets, N, &head, &bad);
     for (size_t t = 0; t < N; t++) {
         for (size_t i = 0; i < D; i++)
             x[i] = (double)matrix_at(&hidden, t, i);
@@ -67,7 +91,7 @@ static void test_edges(void)
     size_t bad;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct matrix head = { DTYPE_F32, (const uint8_t *)cases[i].logits, NULL, 3, 1 };
-        bool ok = head_score_rows(&cm, &s, &one, &cases[i].target, 1, &head, &bad);
+        bool ok = score(&cm, &s, &one, &cases[i].target, 1, &head, &bad);
         check(ok && fabs(s.nll - cases[i].nll) <= 1e-6 * cases[i].nll && s.top1 == cases[i].top1,
               cases[i].name, "nll %.17g, top-1 %d", s.nll, (int)s.top1);
     }
@@ -75,12 +99,12 @@ static void test_edges(void)
     for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
         struct matrix head = { DTYPE_F32, (const uint8_t *)broken[i], NULL, 3, 1 };
         int32_t target = 0;
-        check(!head_score_rows(&cm, &s, &one, &target, 1, &head, &bad) && bad == 0,
+        check(!score(&cm, &s, &one, &target, 1, &head, &bad) && bad == 0,
               "a NaN or infinite logit is found", "case %zu: nll %g", i, s.nll);
     }
     struct matrix single = { DTYPE_F32, (const uint8_t *)&one, NULL, 1, 1 };
     int32_t zero = 0;
-    check(head_score_rows(&cm, &s, &one, &zero, 1, &single, &bad) && s.nll == 0,
+    check(score(&cm, &s, &one, &zero, 1, &single, &bad) && s.nll == 0,
           "a vocabulary of one has no surprise", "nll %g", s.nll);
     arena_free(&arena);
 }

@@ -59,18 +59,29 @@ static void free_mlp(struct mlp_weights *w)
     free((void *)(uintptr_t)w->down.data);
 }
 
-static bool go_on(void *user, size_t expert)
+/* Each expert is begun and ended once, in order. */
+struct calls {
+    size_t next, total, stop_at;
+    bool open, out_of_order;
+};
+
+static bool begin(void *user, size_t expert, struct error *err)
 {
-    size_t *calls = user;
-    (void)expert;
-    ++*calls;
+    struct calls *c = user;
+    (void)err;
+    c->out_of_order |= c->open || expert != c->next;
+    c->open = true;
     return true;
 }
 
-static bool stop(void *user, size_t expert)
+static bool end(void *user, size_t expert, size_t num_experts, struct error *err)
 {
-    (void)user;
-    return expert < 2;
+    struct calls *c = user;
+    (void)err;
+    c->out_of_order |= !c->open || expert != c->next;
+    c->open = false;
+    c->next = (expert + 1) % num_experts;
+    return ++c->total != c->stop_at;
 }
 
 static void test_experts(void)
@@ -90,20 +101,23 @@ static void test_experts(void)
     static float h[N * D], out[N * D], weight[N * K];
     static int32_t chosen[N * K];
     double error = 0;
-    size_t calls = 0;
+    
+    struct calls calls = { 0 };
+    const struct expert_watch watch = { begin, end, &calls };
     struct arena arena = test_arena();
     struct routing routing = { chosen, weight };
     bool stopped = false;
     for (size_t s = 0; s < 2; s++) {
         struct compute cm = { .config = &c, .kernels = s ? &kernels_openblas : &kernels_scalar,
-                                  .n_threads = 2, .arena = &arena };
+                              .n_threads = 2, .arena = &arena };
+        struct calls cut = { .stop_at = 2 };
         for (size_t t = 0; t < N; t++)
             cm.kernels->rows->rms_norm(h + t * D, (const float *)x.data + t * D,
                                  (const float *)norm.data, D, c.rms_norm_eps);
         moe_begin(&cm, out, h, 256, &w, &routing, 0);       /* in two tiles */
         moe_begin(&cm, out + 256 * D, h + 256 * D, N - 256, &w, &routing, 256);
         moe_experts(&cm, out, (const float *)x.data, (const float *)norm.data, N, &w, &routing,
-                    go_on, &calls);
+                    &watch, NULL);
         for (size_t t = 0; t < N; t++) {
             double hx[D], y[D], sum[D], gate, logits[E], total = 0;
             for (size_t i = 0; i < D; i++)
@@ -125,10 +139,12 @@ static void test_experts(void)
                 error = fmax(error, fabs(sum[i] - (double)out[t * D + i]));
         }
         stopped = !moe_experts(&cm, out, (const float *)x.data, (const float *)norm.data, N, &w,
-                               &routing, stop, NULL);
+                               &routing, &(struct expert_watch){ begin, end, &cut }, NULL)
+               && cut.total == 2;
     }
     check(error < 3e-6, "grouped experts and shared expert", "off by %.1e", error);
-    check(calls == 2 * E, "progress once an expert", "%zu calls", calls);
+    check(calls.total == 2 * E && !calls.out_of_order, "each expert begins and ends once, in order",
+          "%zu ends, out of order %d", calls.total, calls.out_of_order);
     check(stopped, "experts stop when asked", "went on");
     for (size_t e = 0; e < E; e++)
         free_mlp(&experts[e]);

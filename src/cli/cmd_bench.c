@@ -1,0 +1,73 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <surprisal.h>
+
+#include "commands.h"
+#include "progress.h"
+
+struct settings {
+    struct surprisal_bench_options bench;
+    struct progress_line progress;
+    bool json;
+};
+
+static void show_plan(void *user, size_t figures, double seconds)
+{
+    const struct progress_line *p = user;
+    if (p->shown)
+        fprintf(stderr, "%zu figures: about %.0f s\n", figures, seconds);
+}
+
+static int run(const struct command *c, int argc, char **argv)
+{
+    struct settings s = { .bench = { .plan = show_plan } };
+    int status = options_parse(c, &s, argc, argv);
+    if (status != GO_ON)
+        return status;
+    struct surprisal_error err = { 0 };
+    char *json = NULL, *text = NULL;
+    progress_begin(&s.progress);
+    s.bench.progress = progress_callbacks(&s.progress);
+    bool ok = surprisal_bench(&s.bench, s.json ? &json : NULL, s.json ? NULL : &text, &err);
+    progress_end(&s.progress);
+    if (!ok) {
+        run_error(err.message);
+        return err.interrupted ? INTERRUPTED : FAILED;
+    }
+    if (s.json)
+        puts(json);
+    else
+        fputs(text, stdout);
+    free(json);
+    free(text);
+    return DONE;
+}
+
+#define FIELD(name) .field = offsetof(struct settings, name)
+
+static const struct option options[] = {
+    { .name = "checkpoint", .value = "DIR",
+      .help = "measure the shapes of this checkpoint, and the disk with its largest file\n"
+              "(default: the shapes of Qwen3.5-35B-A3B, and no disk)",
+      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(bench.checkpoint) },
+    { .name = "threads", .value = "N", .help = "threads to compute with (default: all)",
+      .parse = parse_threads, .expected = EXPECTED_THREADS, FIELD(bench.threads) },
+    { .name = "isa", .value = "NAME", .help = "kernels to use (default: the best of this machine)",
+      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(bench.isa) },
+    { .name = "seconds", .value = "S",
+      .help = "of each round (0.15); a figure is the best of three rounds",
+      .parse = parse_seconds, .expected = EXPECTED_SECONDS, FIELD(bench.seconds) },
+    { .name = "json", .help = "print the machine-readable result alone: limits, each kernel's\n"
+                              "GFLOP/s or GB/s and its share of the limit",
+      .parse = parse_switch, FIELD(json) },
+    { .name = "quiet", .help = "no progress", .parse = parse_switch, FIELD(progress.quiet) },
+    { .name = "progress", .help = "progress even when stderr is no terminal",
+      .parse = parse_switch, FIELD(progress.wanted) },
+};
+
+const struct command command_bench = {
+    .name = "bench",
+    .arguments = "[--checkpoint DIR] [options]",
+    .summary = "Measure this machine's limits, and how close the kernels come to them.",
+    .options = options, .n_options = sizeof options / sizeof *options, .run = run,
+};

@@ -1,0 +1,287 @@
+/* The linear layers: each shape with its weight packed beforehand, and through model/linear.h with
+ * packing included. */
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/machine.h"
+#include "engine/bench_work.h"
+#include "model/linear.h"
+
+/* Weights come from memory as in a run: calls walk through more of them than a cache holds (a smaller
+ * model: through as many as it has), a piece of the size that linear() packs at once (4 MB of f32) at
+ * a time. */
+#define POOL_BYTES ((size_t)64 << 20)
+#define PIECE_VALUES ((size_t)1 << 20)
+
+/* ---- the shapes of a model ------------------------------------------------------ */
+
+struct shape_list {
+    struct bench_shape *shapes;
+    size_t n;
+};
+
+/* A linear layer, or one more name of a shape that is there already. */
+static void add(struct shape_list *list, struct bench_shape shape)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        struct bench_shape *s = &list->shapes[i];
+        if (s->rows != shape.rows || s->n != shape.n || s->k != shape.k || s->head != shape.head
+            || s->mlp != shape.mlp)
+            continue;
+        size_t used = strlen(s->name);
+        snprintf(s->name + used, sizeof s->name - used, ", %s", shape.name);
+        s->per_token += shape.per_token;
+        return;
+    }
+    if (list->n < BENCH_SHAPES_MOST)
+        list->shapes[list->n++] = shape;
+}
+
+/* Tokens that meet one expert, at most as many as are measured elsewhere. */
+static size_t expert_rows(const struct config *c)
+{
+    size_t rows = BENCH_TOKENS * c->num_experts_per_tok / c->num_experts;
+    return rows == 0 ? 1 : size_min(rows, BENCH_ROWS_MOST);
+}
+
+size_t bench_shapes(struct bench_shape shapes[BENCH_SHAPES_MOST], const struct config *c)
+{
+    struct shape_list list = { shapes, 0 };
+    size_t D = c->hidden_size, I = c->moe_intermediate_size, R = BENCH_ROWS_MOST;
+    size_t shared = c->shared_expert_intermediate_size, top_k = c->num_experts_per_tok;
+    size_t key = c->linear_num_key_heads * c->linear_key_head_dim;
+    size_t value = c->linear_num_value_heads * c->linear_value_head_dim;
+    size_t queries = c->num_attention_heads * c->head_dim, kv = c->num_key_value_heads * c->head_dim;
+    /* A layer is one with linear attention where there is one. */
+    bool linear = bench_has(c, LINEAR_ATTENTION);
+    if (linear) {
+        add(&list, (struct bench_shape){ "in_proj_qkv", R, 2 * key + value, D, 1, false, false });
+        add(&list, (struct bench_shape){ "in_proj_z", R, value, D, 1, false, false });
+        add(&list, (struct bench_shape){ "in_proj_a and b", R, c->linear_num_value_heads, D, 2, false,
+                                         false });
+        add(&list, (struct bench_shape){ "out_proj", R, D, value, 1, false, false });
+    }
+    if (bench_has(c, FULL_ATTENTION)) {
+        add(&list, (struct bench_shape){ "q_proj", R, 2 * queries, D, !linear, false, false });
+        add(&list, (struct bench_shape){ "k_proj and v_proj", R, kv, D, linear ? 0 : 2, false, false });
+        add(&list, (struct bench_shape){ "o_proj", R, D, queries, !linear, false, false });
+    }
+    if (c->num_experts) {
+        size_t rows = expert_rows(c);
+        add(&list, (struct bench_shape){ "router", R, c->num_experts, D, 1, false, false });
+        add(&list, (struct bench_shape){ "shared_expert_gate", R, 1, D, 1, false, false });
+        add(&list, (struct bench_shape){ "shared gate and up", R, shared, D, 2, false, false });
+        add(&list, (struct bench_shape){ "shared down", R, D, shared, 1, false, false });
+        add(&list, (struct bench_shape){ "experts gate and up", rows, I, D, 2 * top_k, true, false });
+        add(&list, (struct bench_shape){ "experts down", rows, D, I, top_k, true, false });
+    } else {
+        size_t dense = c->intermediate_size;
+        add(&list, (struct bench_shape){ "mlp gate and up", R, dense, D, 2, true, false });
+        add(&list, (struct bench_shape){ "mlp down", R, D, dense, 1, true, false });
+    }
+    add(&list, (struct bench_shape){ "head", R, c->vocab_size, D, 0, false, true });
+    return list.n;
+}
+
+/* ---- one shape ------------------------------------------------------------------ */
+
+struct product_work {
+    struct compute cm;
+    const struct bench_shape *shape;
+    struct matrix w;                /* the piece of the weight of this call */
+    uint8_t *pool, *scale;
+    size_t pool_bytes, at;          /* at: the next piece in the pool */
+    float *x;                       /* [rows, k] */
+    size_t x_floats;                /* of the largest shape */
+    float *out;                     /* [rows, ldo] */
+    size_t ldo;
+    void *packed;
+    char *scratch;
+};
+
+static size_t piece_rows(const struct bench_shape *s)
+{
+    size_t rows = PIECE_VALUES / s->k / KERNEL_PANEL * KERNEL_PANEL;
+    return size_min(size_max(rows, 2 * KERNEL_PANEL), s->n);
+}
+
+static size_t bytes_of(const struct matrix *w)
+{
+    return w->dtype == DTYPE_MXFP4 ? w->rows * w->cols / 2 : w->rows * w->cols * 2;
+}
+
+/* Buffers of one shape, from the start of an arena that may only measure: pool and x of all shapes
+ * are the same. */
+static void work_take(struct product_work *p, const struct bench_shape *s)
+{
+    const struct products *pr = linear_products(&p->cm);
+    struct arena *a = p->cm.arena;
+    size_t piece = piece_rows(s);
+    a->used = 0;
+    p->shape = s;
+    p->at = 0;
+    p->w = (struct matrix){ .dtype = DTYPE_BF16, .rows = piece, .cols = s->k };
+    /* The head's logits are one tile of the vocabulary, other outputs whole. */
+    p->ldo = s->head ? piece : s->n;
+    p->pool = arena_take(a, p->pool_bytes, 1);
+    p->x = arena_take(a, p->x_floats, sizeof *p->x);
+    p->scale = arena_take(a, p->pool_bytes / (MXFP4_BLOCK / 2), 1);
+    p->out = arena_take(a, s->rows * p->ldo, sizeof *p->out);
+    p->packed = arena_take(a, 1, pr->packed_bytes(pr, piece, s->k));
+    p->scratch = product_scratch_take(&p->cm);
+    if (!a->block)                  /* then this measures, too */
+        linear(&p->cm, NULL, 0, NULL, 0, 0, &p->w);
+}
+
+/* Weights of size 2^-7 in BF16, which are any codes in MXFP4. */
+static void fill(struct product_work *p)
+{
+    for (size_t i = 0; i + 2 <= p->pool_bytes; i += 2) {
+        uint16_t half = (uint16_t)((i * 40503 >> 3 & 0x807F) | 0x3C00);
+        memcpy(p->pool + i, &half, sizeof half);
+    }
+    memset(p->scale, 120, p->pool_bytes / (MXFP4_BLOCK / 2));
+    bench_fill(p->x, p->x_floats);
+}
+
+/* Memory for all shapes. */
+static bool allocate(struct product_work *p, const struct bench_shape *shapes, size_t n,
+                     struct error *err)
+{
+    struct arena *a = p->cm.arena;
+    size_t experts = size_max(p->cm.config->num_experts, 1);
+    for (size_t i = 0; i < n; i++) {
+        const struct bench_shape *s = &shapes[i];
+        size_t weight = 2 * s->n * s->k * (s->mlp ? experts : 1);
+        size_t pool = size_max(size_min(weight, POOL_BYTES), 2 * piece_rows(s) * s->k);
+        p->pool_bytes = size_max(p->pool_bytes, pool);
+        p->x_floats = size_max(p->x_floats, shapes[i].rows * shapes[i].k);
+    }
+    for (int type = 0; type < COMPUTE_TYPES; type++)
+        for (size_t i = 0; i < n; i++) {
+            p->cm.type = (enum compute_type)type;
+            work_take(p, &shapes[i]);
+        }
+    size_t has = machine_free_memory();
+    if (has && a->peak > has / 4 * 3)
+        return error_set(err, "products of these shapes need %zu MB, of which %zu are free",
+                         a->peak >> 20, has >> 20);
+    if (!arena_allocate(a, err))
+        return false;
+    work_take(p, &shapes[0]);
+    fill(p);
+    return true;
+}
+
+static void with_packing(void *user)
+{
+    struct product_work *p = user;
+    size_t bytes = bytes_of(&p->w);
+    if (p->at + bytes > p->pool_bytes)
+        p->at = 0;
+    p->w.data = p->pool + p->at;
+    p->at += bytes;
+    linear(&p->cm, p->out, p->ldo, p->x, p->shape->k, p->shape->rows, &p->w);
+}
+
+static void packed_before(void *user)
+{
+    struct product_work *p = user;
+    size_t k = p->shape->k;
+    const struct row_blocks blocks = row_blocks_of(&p->cm, p->shape->rows);
+#pragma omp parallel for num_threads(p->cm.n_threads) schedule(dynamic)
+    for (size_t i = 0; i < blocks.count; i++) {
+        size_t t = block_begin(&blocks, i), rows = block_begin(&blocks, i + 1) - t;
+        multiply_packed(&p->cm, p->out + t * p->ldo, p->ldo, p->x + t * k, k, rows, p->packed,
+                        p->w.rows, k, p->scratch);
+    }
+}
+
+static void pack(struct product_work *p)
+{
+    p->w.data = p->pool;
+#pragma omp parallel num_threads(p->cm.n_threads)
+    pack_weight_rows(&p->cm, p->packed, &p->w, 0, p->w.rows, p->scratch);
+}
+
+static bool is_narrow(const struct bench_shape *s)
+{
+    return s->n <= KERNEL_PANEL;    /* nothing to learn from its parts */
+}
+
+static bool has_mxfp4(const struct bench_shape *s)
+{
+    return s->mlp && s->k % MXFP4_BLOCK == 0;
+}
+
+/* Adds a figure; *seconds_per_flop of it. */
+static bool measure(struct bench *b, struct product_work *p, const char *weights,
+                    double *seconds_per_flop, struct error *err)
+{
+    const struct bench_shape *s = p->shape;
+    bool packed = strcmp(weights, "packed") == 0;
+    struct bench_figure f = {
+        .kind = BENCH_PRODUCT, .type = p->cm.type, .weights = weights, .m = s->rows, .n = s->n,
+        .k = s->k, .flop = 2 * (double)(s->rows * p->w.rows) * (double)s->k,
+    };
+    memcpy(f.name, s->name, sizeof f.name);
+    if (packed)
+        pack(p);
+    if (!bench_add(b, &f, packed ? packed_before : with_packing, p, err))
+        return false;
+    *seconds_per_flop = b->result->figures[b->result->n_figures - 1].seconds / f.flop;
+    return true;
+}
+
+static bool measure_shape(struct bench *b, struct product_work *p, struct error *err)
+{
+    const struct bench_shape *s = p->shape;
+    struct bench_layer *layer = &b->result->layer;
+    double packed, bf16, mxfp4;     /* seconds a FLOP */
+    if (!is_narrow(s) && !measure(b, p, "packed", &packed, err))
+        return false;
+    if (!measure(b, p, "BF16", &bf16, err))
+        return false;
+    mxfp4 = bf16;
+    if (has_mxfp4(s)) {
+        p->w.dtype = DTYPE_MXFP4;
+        p->w.scale = p->scale;
+        p->at = 0;
+        if (!measure(b, p, "MXFP4", &mxfp4, err))
+            return false;
+    }
+    double flop = 2 * (double)(BENCH_TOKENS * s->per_token) * (double)s->n * (double)s->k;
+    layer->seconds[p->cm.type] += flop * bf16;
+    layer->seconds_mxfp4[p->cm.type] += flop * mxfp4;
+    if (p->cm.type == COMPUTE_F32)
+        layer->flop += flop;
+    return true;
+}
+
+bool bench_products(struct bench *b, struct error *err)
+{
+    struct bench_shape shapes[BENCH_SHAPES_MOST];
+    size_t n = bench_shapes(shapes, b->config);
+    b->result->linear_attention = bench_has(b->config, LINEAR_ATTENTION);
+    struct arena arena = { 0 };
+    struct product_work p = { .cm = { .config = b->config, .kernels = b->kernels,
+                                      .n_threads = b->result->n_threads, .arena = &arena } };
+    bool ok = allocate(&p, shapes, n, err);
+    for (size_t i = 0; ok && i < COMPUTE_TYPES * n; i++) {
+        p.cm.type = i < n ? COMPUTE_F32 : COMPUTE_BF16;
+        work_take(&p, &shapes[i % n]);
+        ok = measure_shape(b, &p, err);
+    }
+    arena_free(&arena);
+    return ok;
+}
+
+size_t bench_products_count(const struct config *c)
+{
+    struct bench_shape shapes[BENCH_SHAPES_MOST];
+    size_t n = bench_shapes(shapes, c), count = 0;
+    for (size_t i = 0; i < n; i++)
+        count += 1u + !is_narrow(&shapes[i]) + has_mxfp4(&shapes[i]);
+    return COMPUTE_TYPES * count;
+}

@@ -1,0 +1,224 @@
+#include "engine/limits.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/machine.h"
+#include "engine/stopwatch.h"
+#include "model/linear.h"
+
+/* ---- arithmetic ----------------------------------------------------------- */
+
+struct peak {
+    const struct products *products;
+    int n_threads;
+    size_t steps, flop;             /* flop: of one thread's steps */
+};
+
+static void run_peak(void *user)
+{
+    struct peak *p = user;
+#pragma omp parallel num_threads(p->n_threads)
+    {
+        size_t flop = p->products->peak(p->products, p->steps);
+#pragma omp master
+        p->flop = flop;
+    }
+}
+
+double limits_peak_flops(const struct kernels *kn, enum compute_type type, int n_threads,
+                         double seconds)
+{
+    struct peak p = { kn->products[type], n_threads, 1024, 0 };
+    if (!p.products->peak)
+        p.products = kernels_find(NULL, NULL)->products[type];
+    /* So many steps that starting and joining threads takes no time beside them. */
+    for (double took = 0; took < 2e-3; p.steps *= 2) {
+        double start = stopwatch_now();
+        run_peak(&p);
+        took = stopwatch_now() - start;
+    }
+    double best = stopwatch_best(run_peak, &p, seconds);
+    return (double)p.flop * n_threads / best;
+}
+
+bool limits_has_dot(const struct kernels *kn)
+{
+    return kn->products[COMPUTE_BF16]->tile != kn->products[COMPUTE_F32]->tile;
+}
+
+enum { CALIBRATION_ROWS = 512, CALIBRATION_COLS = 2048 };
+
+struct calibration {
+    struct compute cm;
+    struct matrix w;
+    uint16_t *weight;
+    float *x, *out;                 /* x is the same for all threads */
+    void *packed;
+    char *scratch;
+};
+
+static void calibration_take(struct calibration *c)
+{
+    const struct products *pr = linear_products(&c->cm);
+    struct arena *a = c->cm.arena;
+    size_t outs = (size_t)c->cm.n_threads * KERNEL_ROWS * CALIBRATION_ROWS;
+    c->weight = arena_take(a, CALIBRATION_ROWS * CALIBRATION_COLS, sizeof *c->weight);
+    c->x = arena_take(a, KERNEL_ROWS * CALIBRATION_COLS, sizeof *c->x);
+    c->out = arena_take(a, outs, sizeof *c->out);
+    c->packed = arena_take(a, 1, pr->packed_bytes(pr, CALIBRATION_ROWS, CALIBRATION_COLS));
+    c->scratch = product_scratch_take(&c->cm);
+}
+
+/* FLOP/s with the first `rows` rows of the weight. */
+static double calibrate(struct calibration *c, size_t rows)
+{
+    double start = stopwatch_now();
+    c->w.rows = rows;
+#pragma omp parallel num_threads(c->cm.n_threads)
+    {
+        size_t me = (size_t)omp_get_thread_num();
+        pack_weight_rows(&c->cm, c->packed, &c->w, 0, rows, c->scratch);
+        multiply_packed(&c->cm, c->out + me * KERNEL_ROWS * CALIBRATION_ROWS, CALIBRATION_ROWS, c->x,
+                        CALIBRATION_COLS, KERNEL_ROWS, c->packed, rows, CALIBRATION_COLS, c->scratch);
+    }
+    return 2.0 * c->cm.n_threads * (double)(KERNEL_ROWS * rows) * CALIBRATION_COLS
+         / (stopwatch_now() - start);
+}
+
+double limits_flops(const struct kernels *kn, enum compute_type type, int n_threads)
+{
+    struct arena arena = { 0 };
+    struct calibration c = { .cm = { .kernels = kn, .type = type, .n_threads = n_threads,
+                                     .arena = &arena },
+                             .w = { .dtype = DTYPE_BF16, .cols = CALIBRATION_COLS } };
+    calibration_take(&c);
+    if (!arena_allocate(&arena, NULL))
+        return 0;
+    calibration_take(&c);
+    for (size_t i = 0; i < CALIBRATION_ROWS * CALIBRATION_COLS; i++)
+        c.weight[i] = (uint16_t)(0x3C00 + i % 251);
+    for (size_t i = 0; i < KERNEL_ROWS * CALIBRATION_COLS; i++)
+        c.x[i] = (float)(i % 127) * 0x1p-7f;
+    c.w.data = (const uint8_t *)c.weight;
+    /* The first, small one also wakes the threads and touches the memory. */
+    double flops = 0, small = calibrate(&c, KERNEL_PANEL);
+    double whole = 2.0 * n_threads * (double)(KERNEL_ROWS * CALIBRATION_ROWS) * CALIBRATION_COLS;
+    for (int round = 0; round < 3 && whole / small < 15e-3; round++)
+        flops = fmax(flops, calibrate(&c, CALIBRATION_ROWS));
+    arena_free(&arena);
+    return flops > 0 ? flops : small;
+}
+
+/* ---- memory --------------------------------------------------------------- */
+
+#define CACHES ((size_t)4)                      /* times the last-level cache */
+#define THREAD_BYTES ((size_t)32 << 20)         /* a machine may have more such caches than one */
+#define HUGE_PAGE    ((size_t)2 << 20)
+
+static size_t buffer_floats(int n_threads)
+{
+    long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    size_t bytes = size_max(CACHES * (size_t)(cache > 0 ? cache : 0),
+                            size_max(4, (size_t)n_threads) * THREAD_BYTES);
+    return size_min(bytes, machine_free_memory() / 8) / HUGE_PAGE * HUGE_PAGE / sizeof(float);
+}
+
+struct memory {
+    float *buffer;
+    size_t n;
+    int n_threads;
+    bool (*read)(const float *x, size_t n);
+    bool finite;
+};
+
+static void read_memory(void *user)
+{
+    struct memory *m = user;
+    bool finite = true;
+#pragma omp parallel num_threads(m->n_threads) reduction(&& : finite)
+    {
+        size_t threads = (size_t)omp_get_num_threads(), me = (size_t)omp_get_thread_num();
+        size_t begin = m->n * me / threads, end = m->n * (me + 1) / threads;
+        finite = m->read(m->buffer + begin, end - begin);
+    }
+    m->finite = finite;
+}
+
+bool limits_memory(struct limits_rate *all, struct limits_rate *one, int n_threads,
+                   double seconds, struct error *err)
+{
+    struct memory m = { .n = buffer_floats(n_threads), .n_threads = n_threads,
+                        .read = kernels_find(NULL, NULL)->rows->all_finite };
+    m.buffer = m.n ? aligned_alloc(HUGE_PAGE, m.n * sizeof *m.buffer) : NULL;
+    if (!m.buffer)
+        return error_set(err, "out of memory: %zu bytes to measure memory with",
+                         m.n * sizeof *m.buffer);
+    madvise(m.buffer, m.n * sizeof *m.buffer, MADV_HUGEPAGE);
+    /* Each thread writes first what it will read, so that pages lie at its own node. */
+#pragma omp parallel for num_threads(n_threads) schedule(static)
+    for (size_t i = 0; i < m.n; i++)
+        m.buffer[i] = 1;
+    double bytes = (double)(m.n * sizeof *m.buffer);
+    *all = (struct limits_rate){ bytes / stopwatch_best(read_memory, &m, seconds), (size_t)bytes };
+    m.n_threads = 1;
+    *one = (struct limits_rate){ bytes / stopwatch_best(read_memory, &m, seconds), (size_t)bytes };
+    free(m.buffer);
+    return true;
+}
+
+/* ---- disk ----------------------------------------------------------------- */
+
+#define DISK_BLOCK ((size_t)8 << 20)
+
+/* A block of the file at an offset, dropped from the page cache first unless reads are direct; bytes,
+ * or -1. */
+static ssize_t read_block(int fd, void *block, size_t at, bool *direct)
+{
+    ssize_t n;
+    do {
+        if (!*direct)
+            posix_fadvise(fd, (off_t)at, (off_t)DISK_BLOCK, POSIX_FADV_DONTNEED);
+        n = pread(fd, block, DISK_BLOCK, (off_t)at);
+        /* A file system may take O_DIRECT and then refuse to read so. */
+        if (n < 0 && errno == EINVAL && *direct && fcntl(fd, F_SETFL, 0) == 0) {
+            *direct = false;
+            errno = EINTR;
+        }
+    } while (n < 0 && errno == EINTR);
+    return n;
+}
+
+bool limits_disk(struct limits_rate *rate, const char *path, size_t max_bytes, double max_seconds,
+                 struct error *err)
+{
+    *rate = (struct limits_rate){ 0 };
+    void *block = aligned_alloc(4096, DISK_BLOCK);
+    if (!block)
+        return error_set(err, "out of memory: %zu bytes to read a file into", DISK_BLOCK);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
+    bool direct = fd >= 0;
+    if (!direct)
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+    double start = stopwatch_now(), took = 0;
+    ssize_t n = fd >= 0 ? (ssize_t)DISK_BLOCK : -1;
+    while (n == (ssize_t)DISK_BLOCK && rate->bytes < max_bytes && took < max_seconds) {
+        n = read_block(fd, block, rate->bytes, &direct);
+        rate->bytes += n > 0 ? (size_t)n : 0;
+        took = stopwatch_now() - start;
+    }
+    if (n < 0)
+        error_set(err, "%s: %s", path, strerror(errno));
+    else if (took > 0)
+        rate->bytes_per_second = (double)rate->bytes / took;
+    free(block);
+    if (fd >= 0)
+        close(fd);
+    return n >= 0;
+}

@@ -1,0 +1,141 @@
+#include "engine/parts.h"
+
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "model/head.h"
+
+struct maker {
+    struct parts *p;
+    const struct checkpoint *ck;
+    size_t capacity, n_ranges, part_capacity;
+    struct error *err;
+};
+
+/* The file in whose mapping data stands. */
+static const struct mapped_file *file_of(const struct checkpoint *ck, const uint8_t *data)
+{
+    for (size_t i = 0; i < ck->n_files; i++) {
+        const struct mapped_file *f = &ck->files[i].map;
+        if (data >= f->data && data < f->data + f->size)
+            return f;
+    }
+    return NULL;
+}
+
+/* Adds bytes to the part in work; what continues the last range makes it longer. */
+static bool add(struct maker *m, const uint8_t *data, size_t n)
+{
+    const struct mapped_file *f = n ? file_of(m->ck, data) : NULL;
+    if (!f)                                     /* no bytes, or (in tests) not from a file */
+        return true;
+    size_t offset = (size_t)(data - f->data), first = m->p->list.begin[m->p->list.n_parts];
+    struct stream_range *last = m->n_ranges > first ? &m->p->list.ranges[m->n_ranges - 1] : NULL;
+    m->p->bytes += n;
+    if (last && last->file == f && last->offset + last->n == offset) {
+        last->n += n;
+        return true;
+    }
+    if (!mem_grow(&m->p->list.ranges, &m->capacity, m->n_ranges + 1, sizeof *m->p->list.ranges,
+                  "the list of weights", m->err))
+        return false;
+    m->p->list.ranges[m->n_ranges++] = (struct stream_range){ f, offset, n };
+    return true;
+}
+
+static size_t row_bytes(const struct matrix *w)
+{
+    return w->dtype == DTYPE_MXFP4 ? w->cols / 2 : w->cols * dtype_bytes(w->dtype);
+}
+
+/* Rows [first, first + rows) of a stored matrix. */
+static bool add_rows(struct maker *m, const struct matrix *w, size_t first, size_t rows)
+{
+    size_t bytes = row_bytes(w), blocks = w->cols / MXFP4_BLOCK;
+    return add(m, w->data + first * bytes, rows * bytes)
+        && (!w->scale || add(m, w->scale + first * blocks, rows * blocks));
+}
+
+static bool add_matrix(struct maker *m, const struct matrix *w)
+{
+    return add_rows(m, w, 0, w->rows);
+}
+
+static bool end_part(struct maker *m)
+{
+    struct stream_parts *list = &m->p->list;
+    if (!mem_grow(&list->begin, &m->part_capacity, list->n_parts + 2, sizeof *list->begin,
+                  "the list of weights", m->err))
+        return false;
+    list->begin[++list->n_parts] = m->n_ranges;
+    m->p->largest = size_max(m->p->largest, stream_part_bytes(list, list->n_parts - 1));
+    return true;
+}
+
+struct picker {
+    struct maker *m;
+    bool mlp;                           /* the dense MLP, else everything but it and the experts */
+};
+
+static bool pick(void *user, const struct weight_place *place)
+{
+    const struct picker *picker = user;
+    return place->kind == WEIGHT_EXPERTS || (place->kind == WEIGHT_DENSE_MLP) != picker->mlp
+        || add_matrix(picker->m, place->matrix);
+}
+
+static bool add_layer(struct maker *m, const struct weights *w, size_t layer)
+{
+    size_t before = m->p->bytes;
+    const struct mlp_weights *experts = w->layers[layer].experts;
+    bool ok = weights_visit_layer(m->ck, w, layer, pick, &(struct picker){ m, false }) && end_part(m);
+    if (!experts)
+        ok = ok && weights_visit_layer(m->ck, w, layer, pick, &(struct picker){ m, true })
+          && end_part(m);
+    for (size_t e = 0; ok && e < m->ck->config.num_experts; e++)
+        ok = add_matrix(m, &experts[e].gate) && add_matrix(m, &experts[e].up)
+          && add_matrix(m, &experts[e].down) && end_part(m);
+    m->p->largest_layer = size_max(m->p->largest_layer, m->p->bytes - before);
+    return ok;
+}
+
+static bool add_vocabulary(struct maker *m, const struct matrix *table)
+{
+    bool ok = true;
+    for (size_t row = 0; ok && row < table->rows; row += VOCABULARY_TILE)
+        ok = add_rows(m, table, row, size_min(VOCABULARY_TILE, table->rows - row)) && end_part(m);
+    return ok;
+}
+
+bool parts_make(struct parts *p, const struct checkpoint *ck, const struct weights *w,
+                struct error *err)
+{
+    *p = (struct parts){ 0 };
+    struct maker m = { .p = p, .ck = ck, .err = err };
+    size_t L = w->n_layers;
+    p->layer = mem_array(L + 1, sizeof *p->layer, "the list of weights", err);
+    bool ok = p->layer
+           && mem_grow(&p->list.begin, &m.part_capacity, 1, sizeof *p->list.begin,
+                       "the list of weights", err);
+    if (ok)
+        p->list.begin[0] = 0;
+    ok = ok && add_vocabulary(&m, &w->embed_tokens);
+    for (size_t layer = 0; ok && layer < L; layer++) {
+        p->layer[layer] = p->list.n_parts;
+        ok = add_layer(&m, w, layer);
+    }
+    if (ok)
+        p->layer[L] = p->list.n_parts;
+    ok = ok && add_matrix(&m, &w->norm) && add_vocabulary(&m, &w->lm_head);
+    if (!ok)
+        parts_free(p);
+    return ok;
+}
+
+void parts_free(struct parts *p)
+{
+    free(p->list.ranges);
+    free(p->list.begin);
+    free(p->layer);
+    *p = (struct parts){ 0 };
+}

@@ -1,0 +1,34 @@
+#include "model/cost.h"
+
+/* A linear layer of this shape. */
+static double linear_flop(size_t out, size_t in)
+{
+    return 2 * (double)out * (double)in;
+}
+
+double cost_mixer_flop(const struct config *c, enum layer_type type)
+{
+    size_t D = c->hidden_size;
+    if (type == FULL_ATTENTION) {
+        size_t q = c->num_attention_heads * c->head_dim, kv = c->num_key_value_heads * c->head_dim;
+        return linear_flop(2 * q + 2 * kv, D) + linear_flop(D, q);
+    }
+    size_t key = c->linear_num_key_heads * c->linear_key_head_dim, HV = c->linear_num_value_heads;
+    size_t value = HV * c->linear_value_head_dim;
+    return linear_flop(2 * key + 2 * value + 2 * HV, D) + linear_flop(D, value);
+}
+
+double cost_mlp_flop(const struct config *c)
+{
+    size_t D = c->hidden_size;
+    if (!c->num_experts)
+        return 3 * linear_flop(c->intermediate_size, D);
+    return linear_flop(c->num_experts + 1, D)                       /* router, shared gate */
+         + 3 * linear_flop(c->shared_expert_intermediate_size, D)
+         + 3 * (double)c->num_experts_per_tok * linear_flop(c->moe_intermediate_size, D);
+}
+
+double cost_head_flop(const struct config *c)
+{
+    return linear_flop(c->vocab_size, c->hidden_size);
+}
