@@ -39,11 +39,12 @@ SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=address$(comma)undefined -fno-sani
 
 LIBRARY_SOURCES := $(wildcard src/base/*.c src/formats/*.c src/tokenizer/*.c src/kernels/*.c \
                      src/model/*.c src/engine/*.c eval/*.c)
-# Instruction sets of other processors stay out.  rows.c is compiled once for each.
+# Instruction sets of other processors stay out.  The row kernels are compiled twice for each.
 TARGET   := $(or $(CROSS),$(shell $(CC) -dumpmachine 2>/dev/null || uname -m))
 X86_64   := $(findstring x86_64,$(TARGET))
-ROW_SETS := baseline $(if $(X86_64),avx2 avx512)
-OTHERS   := src/kernels/rows.c $(if $(X86_64),,src/kernels/avx%.c) \
+ROW_SETS := scalar baseline $(if $(X86_64),avx2 avx512)
+ROW_SETS := $(ROW_SETS) $(ROW_SETS:%=%_bf16)
+OTHERS   := src/kernels/rows.c src/kernels/scalar_rows.c $(if $(X86_64),,src/kernels/avx%.c) \
             $(if $(findstring aarch64,$(TARGET)),,src/kernels/neon.c)
 LIBRARY_SOURCES := $(filter-out $(OTHERS),$(LIBRARY_SOURCES))
 ifdef EMULATE
@@ -82,14 +83,20 @@ $(BUILD)/src/kernels/%.o: KERNEL_CFLAGS = -O3 -fno-math-errno -fno-trapping-math
 ifdef EMULATE
 $(BUILD)/src/kernels/avx%.o: ISA_CFLAGS = -Itests/emulated -Wno-psabi
 else
-$(BUILD)/src/kernels/avx2.o $(BUILD)/src/kernels/rows_avx2.o: ISA_CFLAGS = -mavx2 -mfma
+$(BUILD)/src/kernels/avx2.o $(BUILD)/src/kernels/rows_avx2.o $(BUILD)/src/kernels/rows_avx2_bf16.o: \
+    ISA_CFLAGS = -mavx2 -mfma
 $(BUILD)/src/kernels/avx512bf16.o: ISA_CFLAGS = -mavx512f -mavx512dq -mavx512bf16 -mfma
-$(BUILD)/src/kernels/avx512.o $(BUILD)/src/kernels/rows_avx512.o: \
+$(BUILD)/src/kernels/avx512.o $(BUILD)/src/kernels/rows_avx512.o $(BUILD)/src/kernels/rows_avx512_bf16.o: \
     ISA_CFLAGS = -mavx512f -mavx512dq -mfma -mprefer-vector-width=512
 endif
+row_flags = -DROW_KERNELS=row_kernels_$(1) $(if $(findstring bf16,$(1)),-DROUND_BF16)
+$(BUILD)/src/kernels/rows_scalar.o $(BUILD)/src/kernels/rows_scalar_bf16.o: \
+    $(BUILD)/src/kernels/rows_%.o: src/kernels/scalar_rows.c Makefile | packages
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_CFLAGS) $(call row_flags,$*) -c -o $@ $<
 $(BUILD)/src/kernels/rows_%.o: src/kernels/rows.c Makefile | packages
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_CFLAGS) -DROW_KERNELS=row_kernels_$* -c -o $@ $<
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_CFLAGS) $(call row_flags,$*) -c -o $@ $<
 
 # Unit tests see the internals: they link the objects, not the library.
 # GCC 12 for ARM breaks off (an internal error) where it vectorises a loop of test_moe.c.
@@ -112,9 +119,10 @@ packages:
 demo: all
 	@tools/demo $(BUILD)/surprisal
 
-# Where everything runs slowly only what depends on the kernels is tested; TESTS= says otherwise.
+# On an emulated CPU, a hundred times slower, what depends on the kernels or the architecture.
 ifneq ($(CROSS)$(EMULATE),)
-TESTS = $(if $(CROSS),tests/unit tests/cli,tests/unit/kernels tests/unit/model) \
+TESTS = $(if $(CROSS),$(filter-out %/engine,$(wildcard tests/unit/*)) tests/cli, \
+            tests/unit/kernels tests/unit/model) \
         tests/conformance/test_fixtures.py tests/conformance/test_goldens.py
 endif
 QUICK  = $(if $(CROSS)$(EMULATE),SURPRISAL_TEST_QUICK=2,$(if $(SANITIZE),SURPRISAL_TEST_QUICK=1))
@@ -122,6 +130,10 @@ RUNNER = $(if $(CROSS),SURPRISAL_RUNNER="qemu-$(firstword $(subst -, ,$(CROSS)))
 
 test: all $(TEST_PROGRAMS)
 	@$(QUICK) $(RUNNER) tests/run $(BUILD) $(TESTS)
+
+# The machine's limits and the kernels' shares of them, then other programs beside this one.
+bench: all
+	@tests/bench/run $(BUILD)/surprisal
 
 install: all
 	install -D -m 755 $(BUILD)/surprisal $(DESTDIR)$(PREFIX)/bin/surprisal
@@ -133,6 +145,6 @@ install: all
 clean:
 	rm -rf build build-*
 
-.PHONY: all packages demo test install clean
+.PHONY: all packages demo test bench install clean
 .SECONDARY:
 -include $(LIBRARY_OBJECTS:.o=.d) $(CLI_OBJECTS:.o=.d) $(TEST_PROGRAMS:=.d)

@@ -98,7 +98,8 @@ static bool add_all(cJSON *root, const struct bench_result *r, const char *check
            && json_add_size(root, "threads", (size_t)r->n_threads)
            && (checkpoint ? cJSON_AddStringToObject(root, "checkpoint", checkpoint)
                           : cJSON_AddNullToObject(root, "checkpoint"))
-           && add_measured(root, "seconds", seconds) && add_limits(root, r);
+           && add_measured(root, "seconds", seconds)
+           && json_add_double(root, "waited_share", r->waited_share) && add_limits(root, r);
     cJSON *list = ok ? cJSON_AddArrayToObject(root, "kernels") : NULL;
     ok = list != NULL;
     for (size_t i = 0; ok && i < r->n_figures; i++)

@@ -2,6 +2,7 @@
  *
  * The JSON (GFLOP and GB are powers of 1000; a share is of the limit measured in the same run):
  *     surprisal, isa, threads, checkpoint (null: the shapes of Qwen3.5-35B-A3B), seconds
+ *     waited_share     of the processors' time that other work had: above 0.02 do not trust the rest
  *     limits {fma_f32_gflops, fma_f32_gflops_1_thread      arithmetic in registers, GFLOP/s
  *             bf16_dot_gflops, bf16_dot_gflops_1_thread    null without such an instruction: shares
  *                                                          of bf16 are then of fma_f32_gflops

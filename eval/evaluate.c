@@ -156,7 +156,12 @@ static bool prepare(struct job *j, struct error *err)
         .windows = j->sequence.windows.n, .scored = windows_scored(&j->sequence.windows),
     };
     size_t D = j->opened.checkpoint.config.hidden_size;
-    return opened_engine(&j->opened, o->threads, o->memory_bytes, o->isa, &o->progress, err)
+    const struct engine_options engine = {
+        .n_threads = o->threads, .memory_bytes = o->memory_bytes, .isa = o->isa,
+        .compute = o->compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
+        .progress = opened_progress(&o->progress),
+    };
+    return opened_engine(&j->opened, &engine, err)
         && (!o->out || run_folder_tokens(&j->folder, j->summary.scored, o->hidden, D, err))
         && scoring_begin(&j->scoring, &j->sequence, o->out ? &j->folder : NULL, err);
 }

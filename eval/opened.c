@@ -58,19 +58,17 @@ bool opened_checkpoint(struct opened *o, const char *path, const struct surprisa
         && warn_contradictions(o, progress, err);
 }
 
-bool opened_engine(struct opened *o, int threads, size_t memory_bytes, const char *isa,
-                   const struct surprisal_progress *progress, struct error *err)
+bool opened_engine(struct opened *o, const struct engine_options *options, struct error *err)
 {
+    struct engine_options mine = *options;
     /* The budget is the whole process's; the engine gets what is not taken yet. */
     o->held_bytes = machine_resident_memory() + RESERVE_BYTES;
-    if (memory_bytes && memory_bytes <= o->held_bytes)
+    if (options->memory_bytes && options->memory_bytes <= o->held_bytes)
         return error_set(err, "memory budget of %zu MB is too small: %zu MB are needed before any "
-                         "work", memory_bytes >> 20, (o->held_bytes >> 20) + 1);
-    struct engine_options options = {
-        .n_threads = threads, .memory_bytes = memory_bytes ? memory_bytes - o->held_bytes : 0,
-        .isa = isa, .progress = opened_progress(progress),
-    };
-    o->engine = engine_open(&o->checkpoint, &o->weights, &options, err);
+                         "work", options->memory_bytes >> 20, (o->held_bytes >> 20) + 1);
+    if (options->memory_bytes)
+        mine.memory_bytes -= o->held_bytes;
+    o->engine = engine_open(&o->checkpoint, &o->weights, &mine, err);
     return o->engine != NULL;
 }
 

@@ -22,8 +22,7 @@ void opened_warn(const struct surprisal_progress *p, const char *format, ...);
 /* Opens the folder and binds the weights; contradictions between config and files are warned about. */
 bool opened_checkpoint(struct opened *o, const char *path, const struct surprisal_progress *progress,
                        struct error *err);
-bool opened_engine(struct opened *o, int threads, size_t memory_bytes, const char *isa,
-                   const struct surprisal_progress *progress, struct error *err);
+bool opened_engine(struct opened *o, const struct engine_options *options, struct error *err);
 void opened_close(struct opened *o);
 
 #endif

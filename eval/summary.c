@@ -87,7 +87,8 @@ static void add_protocol(cJSON *root, const struct summary *s)
     json_add_size(root, "windows", s->windows);
     json_add_size(root, "tokens", s->input->n_ids);
     json_add_size(root, "scored", s->scored);
-    cJSON_AddStringToObject(root, "compute", "f32");
+    cJSON_AddStringToObject(root, "compute",
+                            o->compute == SURPRISAL_COMPUTE_BF16 ? "bf16" : "f32");
     cJSON_AddStringToObject(root, "isa", s->isa);
     json_add_size(root, "threads", (size_t)s->threads);
 }

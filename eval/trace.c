@@ -66,6 +66,8 @@ bool trace(const struct surprisal_trace_options *o, struct error *err)
 {
     if (!o->checkpoint || !o->ids || !o->out)
         return error_set(err, "a trace needs a checkpoint, ids and a file to write");
+    const struct engine_options engine = { .n_threads = o->threads, .isa = o->isa,
+                                           .progress = opened_progress(&o->progress) };
     struct opened opened = { 0 };
     int32_t *ids = NULL;
     size_t n_ids = 0;
@@ -73,7 +75,7 @@ bool trace(const struct surprisal_trace_options *o, struct error *err)
            && input_read_ids(o->ids, &ids, &n_ids, NULL, err)
            && (n_ids || error_set(err, "%s: holds no tokens", o->ids))
            && input_check_ids(ids, n_ids, o->ids, &opened.checkpoint, err)
-           && opened_engine(&opened, o->threads, 0, o->isa, &o->progress, err)
+           && opened_engine(&opened, &engine, err)
            && write(&opened, o->out, ids, n_ids, err);
     free(ids);
     opened_close(&opened);

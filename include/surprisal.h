@@ -90,6 +90,8 @@ SURPRISAL_API bool surprisal_read_ids(const char *path, int32_t **ids, size_t *n
 enum surprisal_protocol {
     SURPRISAL_STRIDED, SURPRISAL_DISJOINT, SURPRISAL_LLAMA, SURPRISAL_ROLLING
 };
+/* F32, or BF16: activations rounded where transformers in bfloat16 rounds them, sums in f32. */
+enum surprisal_compute { SURPRISAL_COMPUTE_F32, SURPRISAL_COMPUTE_BF16 };
 enum surprisal_hidden { SURPRISAL_HIDDEN_NONE, SURPRISAL_HIDDEN_F32, SURPRISAL_HIDDEN_BF16 };
 /* Documents that ROLLING scores apart: the text is one, or it is a WikiText file whose articles are
  * found, undone of their tokenization and counted as lm-evaluation-harness's task `wikitext` does. */
@@ -121,6 +123,7 @@ struct surprisal_eval_options {
     /* What rolling puts before a document.  -1: the tokenizer's <|endoftext|>, else (no tokenizer is
      * read with `ids`) the config's bos_token_id, else its eos_token_id. */
     int32_t prefix_id;
+    enum surprisal_compute compute;     /* F32 */
     int threads;                        /* 0: all */
     /* Of the whole process; 0: three quarters of what is free.  Less memory means more passes over
      * the weights, and the same result. */

@@ -1,5 +1,6 @@
 #include "base/machine.h"
 
+#include <dirent.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -99,4 +100,25 @@ size_t machine_resident_memory(void)
     if (f)
         fclose(f);
     return (size_t)resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* schedstat: nanoseconds on a processor, nanoseconds waiting for one, time slices
+ * (Documentation/scheduler/sched-stats.rst of Linux). */
+double machine_waited_seconds(void)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    double seconds = 0;
+    for (struct dirent *e; tasks && (e = readdir(tasks));) {
+        char path[sizeof "/proc/self/task//schedstat" + sizeof e->d_name];
+        unsigned long long waited = 0;
+        snprintf(path, sizeof path, "/proc/self/task/%s/schedstat", e->d_name);
+        FILE *f = e->d_name[0] == '.' ? NULL : fopen(path, "r");
+        if (f && fscanf(f, "%*u %llu", &waited) == 1)
+            seconds += 1e-9 * (double)waited;
+        if (f)
+            fclose(f);
+    }
+    if (tasks)
+        closedir(tasks);
+    return seconds;
 }

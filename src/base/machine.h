@@ -14,4 +14,8 @@ size_t machine_free_memory(void);
 /* Bytes of memory that this process holds now; 0 when it cannot be known. */
 size_t machine_resident_memory(void);
 
+/* Seconds that the threads of this process were ready to run while others had the processors; 0 when
+ * it cannot be known. */
+double machine_waited_seconds(void);
+
 #endif

@@ -8,7 +8,6 @@
 struct settings {
     struct surprisal_eval_options eval;
     struct progress_line progress;
-    unsigned compute;
     bool json;
 };
 
@@ -71,7 +70,9 @@ static const struct choice hidden_kinds[] = {
 static const struct choice documents[] = {
     { "wikitext", SURPRISAL_DOCUMENTS_WIKITEXT }, { NULL, 0 },
 };
-static const struct choice computes[] = { { "f32", 0 }, { NULL, 0 } };
+static const struct choice computes[] = {
+    { "f32", SURPRISAL_COMPUTE_F32 }, { "bf16", SURPRISAL_COMPUTE_BF16 }, { NULL, 0 },
+};
 
 static const struct option options[] = {
     { .name = "text", .value = "FILE", .help = "UTF-8 text to score ('-': standard input); or",
@@ -119,8 +120,11 @@ static const struct option options[] = {
       FIELD(eval.hidden) },
     { .name = "json", .help = "print the summary alone, as JSON", .parse = parse_switch,
       FIELD(json) },
-    { .name = "compute", .value = "f32", .help = "arithmetic (f32)", .parse = parse_choice,
-      .expected = "f32", .choices = computes, FIELD(compute) },
+    { .name = "compute", .value = "f32|bf16",
+      .help = "f32 (default): exact to the fifth digit of an NLL\n"
+              "bf16: activations rounded as transformers in bfloat16 rounds them",
+      .parse = parse_choice, .expected = "f32 or bf16", .choices = computes,
+      FIELD(eval.compute) },
     { .name = "threads", .value = "N", .help = "threads to compute with (default: all)",
       .parse = parse_threads, .expected = EXPECTED_THREADS, FIELD(eval.threads) },
     { .name = "memory", .value = "SIZE",

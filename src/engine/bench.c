@@ -1,5 +1,6 @@
 #include "engine/bench.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/machine.h"
@@ -8,6 +9,7 @@
 
 #define DISK_BYTES ((size_t)2 << 30)
 #define DISK_SECONDS 3.0
+#define MUCH_WAITING 0.02
 
 /* Qwen3.5-35B-A3B's text_config. */
 static struct config published_config(enum layer_type types[40])
@@ -112,6 +114,15 @@ static void tell_plan(struct bench *b)
                 3 * o->seconds * (double)(b->planned + 1) + (o->file ? DISK_SECONDS : 0));
 }
 
+static void warn(const struct progress *p, double waited)
+{
+    char line[160];
+    snprintf(line, sizeof line, "other work had %.0f %% of the processors' time: the figures are too "
+             "low, and shares are not of one moment", 100 * waited);
+    if (p->warn)
+        p->warn(p->user, line);
+}
+
 bool bench_run(struct bench_result *result, const struct bench_options *options,
                struct error *err)
 {
@@ -127,8 +138,14 @@ bool bench_run(struct bench_result *result, const struct bench_options *options,
     result->isa = b.kernels->isa;
     result->has_dot = limits_has_dot(b.kernels);
     tell_plan(&b);
-    return measure_peaks(&b, err) && measure_transfers(&b, err) && bench_products(&b, err)
-        && bench_mixers(&b, err) && bench_rows(&b, err) && measure_peaks(&b, err);
+    double start = stopwatch_now(), waited = machine_waited_seconds();
+    bool ok = measure_peaks(&b, err) && measure_transfers(&b, err) && bench_products(&b, err)
+           && bench_mixers(&b, err) && bench_rows(&b, err) && measure_peaks(&b, err);
+    result->waited_share = (machine_waited_seconds() - waited)
+                         / (stopwatch_now() - start) / result->n_threads;
+    if (ok && result->waited_share > MUCH_WAITING)
+        warn(&options->progress, result->waited_share);
+    return ok;
 }
 
 double bench_limit(const struct bench_result *result, enum compute_type type)

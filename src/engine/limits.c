@@ -15,6 +15,8 @@
 
 /* ---- arithmetic ----------------------------------------------------------- */
 
+#define MOST_STEPS ((size_t)1 << 24)
+
 struct peak {
     const struct products *products;
     int n_threads;
@@ -39,11 +41,8 @@ double limits_peak_flops(const struct kernels *kn, enum compute_type type, int n
     if (!p.products->peak)
         p.products = kernels_find(NULL, NULL)->products[type];
     /* So many steps that starting and joining threads takes no time beside them. */
-    for (double took = 0; took < 2e-3; p.steps *= 2) {
-        double start = stopwatch_now();
-        run_peak(&p);
-        took = stopwatch_now() - start;
-    }
+    while (p.steps < MOST_STEPS && stopwatch_best(run_peak, &p, 0) < 4e-3)
+        p.steps *= 2;
     double best = stopwatch_best(run_peak, &p, seconds);
     return (double)p.flop * n_threads / best;
 }

@@ -129,8 +129,9 @@ static void set_cost(struct pass *p)
 }
 
 /* The ids whose rows are in a tile of the vocabulary get their embeddings. */
-static void embed_tile(struct pass *p, size_t first, size_t rows)
+static void embed_tile(struct pass *p, size_t first, size_t n_rows)
 {
+    const struct row_kernels *rows = compute_rows(&p->cm);
     size_t D = p->e->ck->config.hidden_size;
     for (size_t w = 0; w < p->batch.n_windows; w++) {
         const int32_t *ids = p->job->ids + p->job->windows[p->at.first_window + w].begin;
@@ -138,8 +139,10 @@ static void embed_tile(struct pass *p, size_t first, size_t rows)
 #pragma omp parallel for num_threads(p->e->n_threads) schedule(static)
         for (size_t row = begin; row < end; row++) {
             size_t id = (size_t)ids[row - begin];
-            if (id - first < rows)
-                p->e->kernels->rows->expand(p->x + row * D, &p->e->w->embed_tokens, id, 0, D);
+            if (id - first < n_rows) {
+                rows->expand(p->x + row * D, &p->e->w->embed_tokens, id, 0, D);
+                rows->round(p->x + row * D, D);
+            }
         }
     }
 }

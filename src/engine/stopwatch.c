@@ -14,12 +14,12 @@ double stopwatch_best(void (*work)(void *user), void *user, double seconds)
 {
     double best = INFINITY;
     for (int round = 0; round < 3; round++) {
-        double start = stopwatch_now(), now = start, calls = 0;
-        while (now - start < seconds) {
+        double start = stopwatch_now(), now, calls = 0;
+        do {
             work(user);
             calls++;
             now = stopwatch_now();
-        }
+        } while (now - start < seconds);
         best = fmin(best, (now - start) / calls);
     }
     return best;

@@ -97,6 +97,6 @@ static const struct gemm_tile tile = { ROWS, 2 * LANES, 1, chain, transpose, pea
 const struct kernels kernels_avx2 = {
     .isa = "avx2",
     .products = { GEMM_F32(&tile, &row_kernels_avx2), GEMM_BF16(&tile, &row_kernels_avx2) },
-    .rows = &row_kernels_avx2,
+    ROWS_OF(avx2),
     .delta_rule = delta_rule_chunked,
 };

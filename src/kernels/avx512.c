@@ -62,6 +62,6 @@ const struct kernels kernels_avx512 = {
     .isa = "avx512",
     .products = { GEMM_F32(&gemm_tile_avx512, &row_kernels_avx512),
                   GEMM_BF16(&gemm_tile_avx512, &row_kernels_avx512) },
-    .rows = &row_kernels_avx512,
+    ROWS_OF(avx512),
     .delta_rule = delta_rule_chunked,
 };

@@ -107,7 +107,8 @@ struct delta_rule {
  * cuts a sequence cuts it at multiples of this. */
 #define DELTA_CHUNK ((size_t)64)
 
-/* Element-wise work and sums over one row. */
+/* Element-wise work and sums over one row.  Each set has two tables: in that of BF16 compute, r(x)
+ * below is x rounded to BF16, as transformers in bfloat16 rounds it there; in that of f32 it is x. */
 struct row_kernels {
     /* out [n] = columns [first, first + n) of a row of w, exactly.  first is a multiple of
      * MXFP4_BLOCK; MXFP4 is exact for scale bytes up to 252, above large codes give infinity, and
@@ -117,26 +118,31 @@ struct row_kernels {
     void (*round_bf16)(float *x, size_t n);
     void (*to_bf16)(uint16_t *out, const float *x, size_t n);
 
-    /* out = x * rsqrt(mean(x^2) + eps) * weight over n values; the mean in double.  In place is
+    void (*round)(float *x, size_t n);                                  /* x = r(x) */
+
+    /* out = r(x * rsqrt(mean(x^2) + eps) * weight) over n values; the mean in double.  In place is
      * fine. */
     void (*rms_norm)(float *out, const float *x, const float *weight, size_t n, double eps);
+    /* x = r(r(weight * r(y)) * silu(gate)) with y = r(x) * rsqrt(mean(r(x)^2) + eps). */
+    void (*gated_rms_norm)(float *x, const float *gate, const float *weight, size_t n, double eps);
     /* x *= scale / sqrt(sum(x^2) + 1e-6), the sum in double. */
     void (*l2_norm)(float *x, size_t n, double scale);
 
-    void (*silu)(float *x, size_t n);                                   /* x = x sigmoid(x)   */
-    void (*mul_silu)(float *x, const float *gate, size_t n);            /* x *= silu(gate)    */
-    void (*mul_sigmoid)(float *x, const float *gate, size_t n);         /* x *= sigmoid(gate) */
-    void (*add)(float *x, const float *y, size_t n);                    /* x += y             */
-    void (*add_scaled)(float *x, const float *y, float scale, size_t n);    /* x += scale y   */
+    void (*scale)(float *x, float scale, size_t n);                 /* x *= scale                */
+    void (*mul_silu)(float *x, const float *gate, size_t n);        /* x = r(x r(silu(gate)))    */
+    void (*mul_sigmoid)(float *x, const float *gate, size_t n);     /* x = r(x r(sigmoid(gate))) */
+    void (*add)(float *x, const float *y, size_t n);                /* x = r(x + y)              */
+    void (*add_scaled)(float *x, const float *y, float scale, size_t n);    /* x += r(scale y)   */
 
     float (*max)(const float *x, size_t n);                             /* n > 0              */
-    /* x = exp(x - shift); returns the sum in double.  x = -infinity gives 0. */
+    /* x = r(exp(x - shift)); returns the sum of what is not rounded, in double.  x = -infinity
+     * gives 0. */
     double (*exp_sum)(float *x, float shift, size_t n);
     /* False when x holds a NaN or an infinity. */
     bool (*all_finite)(const float *x, size_t n);
 
-    /* Depthwise causal convolution and SiLU of one token: out[c] = silu(sum_j weight[j][c]
-     * rows[j][c]), j from the oldest token to this one; a NULL row is zeros.  out may be
+    /* Depthwise causal convolution and SiLU of one token: out[c] = r(silu(r(sum_j weight[j][c]
+     * rows[j][c]))), j from the oldest token to this one; a NULL row is zeros.  out may be
      * rows[width - 1]. */
     void (*conv_silu)(float *out, const float *const *rows, const float *weight, size_t width,
                       size_t channels);
@@ -146,7 +152,7 @@ struct kernels {
     const char *isa;                /* as --isa names it */
     void (*prepare)(void);          /* called when the set is chosen; may be NULL */
     const struct products *products[COMPUTE_TYPES];
-    const struct row_kernels *rows;
+    const struct row_kernels *rows, *rows_bf16;     /* of f32 and of BF16 compute */
     void (*delta_rule)(const struct kernels *kn, const struct delta_rule *d);
 };
 

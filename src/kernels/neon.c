@@ -91,6 +91,6 @@ static const struct gemm_tile tile = { ROWS, VECTORS * LANES, 1, chain, transpos
 const struct kernels kernels_neon = {
     .isa = "neon",
     .products = { GEMM_F32(&tile, &row_kernels_baseline), GEMM_BF16(&tile, &row_kernels_baseline) },
-    .rows = &row_kernels_baseline,
+    ROWS_OF(baseline),
     .delta_rule = delta_rule_chunked,
 };

@@ -14,6 +14,6 @@ const struct kernels kernels_openblas = {
     .isa = "openblas",
     .prepare = blas_prepare,
     .products = { BLAS_PRODUCTS(false), BLAS_PRODUCTS(true) },
-    .rows = &row_kernels_baseline,
+    ROWS_OF(baseline),
     .delta_rule = delta_rule_chunked,
 };

@@ -1,8 +1,8 @@
 /* rows.c - row kernels as loops that the compiler vectorises without changing a result:
  * independent lanes for sums, a polynomial for the exponential, no contraction.
  *
- * The Makefile compiles this file once for each instruction set, with its flags and with
- * ROW_KERNELS as the name of the table at the end.  Since the order of every operation is written
+ * The Makefile compiles this file twice for each instruction set, with its flags and with
+ * ROW_KERNELS as the name of the table at the end; the second time with ROUND_BF16.  Since the order of every operation is written
  * out, all of them give the same bits. */
 #include <assert.h>
 #include <math.h>
@@ -108,6 +108,12 @@ static void round_bf16(float *x, size_t n)
         x[i] = bf16_value(bf16_of(x[i]));
 }
 
+static void round_row(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = ROUNDED(x[i]);
+}
+
 static void to_bf16(uint16_t *restrict out, const float *restrict x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -168,7 +174,18 @@ static void rms_norm(float *out, const float *x, const float *weight, size_t n, 
 {
     float scale = (float)(1 / sqrt(sum_of_squares(x, n) / (double)n + eps));
     for (size_t i = 0; i < n; i++)
-        out[i] = x[i] * scale * weight[i];
+        out[i] = ROUNDED(x[i] * scale * weight[i]);
+}
+
+static void gated_rms_norm(float *restrict x, const float *restrict gate,
+                           const float *restrict weight, size_t n, double eps)
+{
+    round_row(x, n);
+    float scale = (float)(1 / sqrt(sum_of_squares(x, n) / (double)n + eps));
+    for (size_t i = 0; i < n; i++) {
+        float y = ROUNDED(ROUNDED(x[i] * scale) * weight[i]);
+        x[i] = ROUNDED(y * (gate[i] * sigmoid(gate[i])));
+    }
 }
 
 static void l2_norm(float *x, size_t n, double scale)
@@ -178,34 +195,34 @@ static void l2_norm(float *x, size_t n, double scale)
         x[i] *= factor;
 }
 
-static void silu(float *x, size_t n)
+static void scale_row(float *x, float scale, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        x[i] *= sigmoid(x[i]);
+        x[i] *= scale;
 }
 
 static void mul_silu(float *restrict x, const float *restrict gate, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        x[i] *= gate[i] * sigmoid(gate[i]);
+        x[i] = ROUNDED(x[i] * ROUNDED(gate[i] * sigmoid(gate[i])));
 }
 
 static void mul_sigmoid(float *restrict x, const float *restrict gate, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        x[i] *= sigmoid(gate[i]);
+        x[i] = ROUNDED(x[i] * ROUNDED(sigmoid(gate[i])));
 }
 
 static void add(float *restrict x, const float *restrict y, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        x[i] += y[i];
+        x[i] = ROUNDED(x[i] + y[i]);
 }
 
 static void add_scaled(float *restrict x, const float *restrict y, float scale, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        x[i] += scale * y[i];
+        x[i] += ROUNDED(scale * y[i]);
 }
 
 static float max(const float *x, size_t n)
@@ -230,12 +247,14 @@ static double exp_sum(float *x, float shift, size_t n)
     size_t i = 0;
     for (; i + LANES <= n; i += LANES)
         for (size_t j = 0; j < LANES; j++) {
-            x[i + j] = exp_f32(x[i + j] - shift);
-            lane[j] += (double)x[i + j];
+            float e = exp_f32(x[i + j] - shift);
+            lane[j] += (double)e;
+            x[i + j] = ROUNDED(e);
         }
     for (; i < n; i++) {
-        x[i] = exp_f32(x[i] - shift);
-        sum += (double)x[i];
+        float e = exp_f32(x[i] - shift);
+        sum += (double)e;
+        x[i] = ROUNDED(e);
     }
     for (size_t j = 0; j < LANES; j++)
         sum += lane[j];
@@ -269,7 +288,9 @@ static void conv_silu(float *out, const float *const *rows, const float *weight,
                 sum[i] += w[i] * x[i];
         }
         for (size_t i = 0; i < n; i++)
-            out[c + i] = sum[i] * sigmoid(sum[i]);
+            sum[i] = ROUNDED(sum[i]);
+        for (size_t i = 0; i < n; i++)
+            out[c + i] = ROUNDED(sum[i] * sigmoid(sum[i]));
     }
 }
 
@@ -277,9 +298,11 @@ const struct row_kernels ROW_KERNELS = {
     .expand = expand,
     .round_bf16 = round_bf16,
     .to_bf16 = to_bf16,
+    .round = round_row,
     .rms_norm = rms_norm,
     .l2_norm = l2_norm,
-    .silu = silu,
+    .gated_rms_norm = gated_rms_norm,
+    .scale = scale_row,
     .mul_silu = mul_silu,
     .mul_sigmoid = mul_sigmoid,
     .add = add,

@@ -30,6 +30,7 @@ struct attention_state *attention_state_take(const struct compute *cm, size_t to
 
 /* Scratch of one thread; rows are (token, head) pairs, token by token. */
 struct block {
+    float scale;                    /* of the scores: 1 / sqrt(d) */
     float *query;                   /* [rows, d] */
     float *score;                   /* [rows, KEY_BLOCK] */
     float *value;                   /* [rows, d]: sum of exp(score - max) v so far */
@@ -57,6 +58,7 @@ static struct block *blocks_take(const struct compute *cm)
     struct block *blocks = arena_take(cm->arena, (size_t)cm->n_threads, sizeof *blocks);
     for (int i = 0; i < cm->n_threads; i++) {
         struct block b = {
+            .scale = (float)(1 / sqrt((double)d)),
             .query = arena_take(cm->arena, rows, d * sizeof *b.query),
             .score = arena_take(cm->arena, rows, KEY_BLOCK * sizeof *b.score),
             .value = arena_take(cm->arena, rows, d * sizeof *b.value),
@@ -77,6 +79,7 @@ static void softmax_row(const struct compute *cm, const struct block *b, size_t 
                         size_t position, size_t key, size_t keys)
 {
     float *score = b->score + i * KEY_BLOCK;
+    const struct row_kernels *rows = compute_rows(cm);
     size_t d = cm->config->head_dim;
     size_t seen = position < key ? 0 : position - key + 1;              /* causal */
     seen = size_min(seen, keys);
@@ -84,16 +87,16 @@ static void softmax_row(const struct compute *cm, const struct block *b, size_t 
         score[j] = 0;
     if (seen == 0)
         return;
-    float max = cm->kernels->rows->max(score, seen);
+    rows->scale(score, b->scale, seen);
+    float max = rows->max(score, seen);
     if (max > b->max[i]) {
         float rescale = expf(b->max[i] - max);
         b->sum[i] *= (double)rescale;
-        for (size_t c = 0; c < d; c++)
-            b->value[i * d + c] *= rescale;
+        rows->scale(b->value + i * d, rescale, d);
         b->max[i] = max;
     }
     /* A NaN that the maximum passed over reaches the sum, so it is not lost. */
-    b->sum[i] += cm->kernels->rows->exp_sum(score, b->max[i], seen);
+    b->sum[i] += rows->exp_sum(score, b->max[i], seen);
 }
 
 /* The queries of n tokens from `first` on against all keys up to themselves.  k, v: the KV head's
@@ -122,27 +125,24 @@ static void attend(const struct compute *cm, const struct block *b, const float 
                                             d, keys, true, b->scratch });
     }
     for (size_t i = 0; i < rows; i++) {
-        float scale = (float)(1 / b->sum[i]);
-        for (size_t c = 0; c < d; c++)
-            b->value[i * d + c] *= scale;
+        compute_rows(cm)->scale(b->value + i * d, (float)(1 / b->sum[i]), d);
+        compute_rows(cm)->round(b->value + i * d, d);
     }
 }
 
 /* Norm and rotary of one token's heads; x: n_heads heads, `stride` floats apart. */
 static void norm_and_turn(const struct compute *cm, float *x, size_t n_heads, size_t stride,
-                          const float *norm, const float *cosine, const float *sine, float scale)
+                          const float *norm, const float *cosine, const float *sine)
 {
     const struct config *c = cm->config;
     for (size_t h = 0; h < n_heads; h++) {
         float *head = x + h * stride;
-        cm->kernels->rows->rms_norm(head, head, norm, c->head_dim, c->rms_norm_eps);
-        rope_apply(head, cosine, sine, c->rotary_dim);
-        for (size_t i = 0; i < c->head_dim && scale != 1; i++)
-            head[i] *= scale;
+        compute_rows(cm)->rms_norm(head, head, norm, c->head_dim, c->rms_norm_eps);
+        rope_apply(head, cosine, sine, c->rotary_dim, cm->type);
     }
 }
 
-/* Queries (scaled by 1 / sqrt(d)) and keys of the tile get their norms and positions. */
+/* Queries and keys of the tile get their norms and positions. */
 static void position_tile(const struct compute *cm, float *q, float *k,
                           const struct attention_weights *w, const struct tile *tile)
 {
@@ -154,7 +154,6 @@ static void position_tile(const struct compute *cm, float *q, float *k,
     size_t threads = (size_t)cm->n_threads;
     float *angles = arena_take(cm->arena, threads * 2 * half, sizeof *angles);
     if (q) {
-        float scale = (float)(1 / sqrt((double)d));
         rope_frequencies(frequency, c->rotary_dim, c->rope_theta);
         for (size_t s = 0; s < tile->n_windows; s++) {
             size_t begin, end;
@@ -164,8 +163,9 @@ static void position_tile(const struct compute *cm, float *q, float *k,
                 float *cosine = angles + (size_t)omp_get_thread_num() * 2 * half;
                 rope_angles(cosine, cosine + half, frequency, c->rotary_dim,
                             tile->offset + t - begin);
-                norm_and_turn(cm, q + t * H * 2 * d, H, 2 * d, q_norm, cosine, cosine + half, scale);
-                norm_and_turn(cm, k + t * KV * d, KV, d, k_norm, cosine, cosine + half, 1);
+                compute_rows(cm)->round(cosine, 2 * half);
+                norm_and_turn(cm, q + t * H * 2 * d, H, 2 * d, q_norm, cosine, cosine + half);
+                norm_and_turn(cm, k + t * KV * d, KV, d, k_norm, cosine, cosine + half);
             }
         }
     }
@@ -187,7 +187,7 @@ static void attend_rows(const struct compute *cm, const struct block *b, float *
         size_t head = (t + i / group) * H + kv_head * group + i % group;
         float *out = mixed + head * d;
         memcpy(out, b->value + i * d, d * sizeof *out);
-        cm->kernels->rows->mul_sigmoid(out, q + head * 2 * d + d, d);
+        compute_rows(cm)->mul_sigmoid(out, q + head * 2 * d + d, d);
     }
 }
 

@@ -1,5 +1,25 @@
 /* compute.h - what every step of the model computes with, and on which tokens.
  *
+ * In BF16 compute values are rounded where transformers 5 in bfloat16 rounds them (grouped_mm experts,
+ * sdpa attention), and nowhere else; they stay in f32 arrays.  Sums are f32 or double as ever.
+ *
+ *     weights                       all, before they are used (1 + w of a norm is a sum in f32)
+ *     embedding, residual stream    after each addition
+ *     norms over hidden_size,       their outputs
+ *       q_norm, k_norm
+ *     linear layers                 their outputs: projections, experts, router, gates, logits
+ *     rotary embedding              cosine, sine, each product, the sum
+ *     attention                     exp(score - max) before it meets the values, not in its own sum;
+ *                                   the result; sigmoid(gate); their product
+ *     delta net                     convolution; its SiLU; beta; the result of the delta rule; that
+ *                                   normed; times weight; times SiLU(z), which is not rounded
+ *                                   (decays and the rule itself: f32 and double)
+ *     MLPs                          SiLU(gate); times up
+ *     experts                       a token's weights (softmax itself: double); output times weight;
+ *                                   the sum over experts
+ *     shared expert                 sigmoid(gate); times output; plus the experts' sum
+ *     log-sum-exp, NLL              not rounded
+ *
  * A batch is the windows of one pass, their tokens back to back in the residual stream.  Mixers
  * work on tiles: several whole windows, or a piece of one long window, so that scratch space
  * follows the tile and not the text. */
@@ -22,6 +42,12 @@ struct compute {
     int n_threads;
     struct arena *arena;            /* scratch; only measures when it has no block */
 };
+
+/* Row kernels that round as the table says, or do not in f32 compute. */
+static inline const struct row_kernels *compute_rows(const struct compute *cm)
+{
+    return cm->type == COMPUTE_BF16 ? cm->kernels->rows_bf16 : cm->kernels->rows;
+}
 
 /* Weights are in memory in parts, each for a time: need waits for one, done lets it go.  Whoever
  * holds the weights gives these; parts are used in ascending order. */

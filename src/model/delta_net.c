@@ -53,7 +53,8 @@ static float *conv_weight_take(const struct compute *cm, const struct matrix *w)
     float *row = arena_take(cm->arena, w->cols, sizeof *row);
     float *transposed = arena_take(cm->arena, w->cols * w->rows, sizeof *transposed);
     for (size_t channel = 0; transposed && channel < w->rows; channel++) {
-        cm->kernels->rows->expand(row, w, channel, 0, w->cols);
+        compute_rows(cm)->expand(row, w, channel, 0, w->cols);
+        compute_rows(cm)->round(row, w->cols);
         for (size_t j = 0; j < w->cols; j++)
             transposed[j * w->rows + channel] = row[j];
     }
@@ -80,7 +81,8 @@ static void convolve(const struct compute *cm, float *qkv, size_t rows, const fl
             inputs[j] = back <= t ? qkv + (t - back) * all + first_channel
                       : tail ? tail + (width - 1 + t - back) * all + first_channel : NULL;
         }
-        cm->kernels->rows->conv_silu(qkv + t * all + first_channel, inputs, block_weight, width, channels);
+        compute_rows(cm)->conv_silu(qkv + t * all + first_channel, inputs, block_weight, width,
+                                    channels);
     }
 }
 
@@ -147,12 +149,14 @@ static void gates(const struct compute *cm, double *decay, float *beta, const fl
     float *A_log = vector_take(cm, &w->A_log, 0), *dt_bias = vector_take(cm, &w->dt_bias, 0);
     if (A_log) {
 #pragma omp parallel for num_threads(cm->n_threads) schedule(static)
-        for (size_t t = 0; t < n; t++)
+        for (size_t t = 0; t < n; t++) {
             for (size_t h = 0; h < HV; h++) {
                 double step = softplus((double)a[t * HV + h] + (double)dt_bias[h]);
                 decay[t * HV + h] = exp(-exp((double)A_log[h]) * step);
                 beta[t * HV + h] = (float)(1 / (1 + exp(-(double)b[t * HV + h])));
             }
+            compute_rows(cm)->round(beta + t * HV, HV);
+        }
     }
     cm->arena->used = mark;
 }
@@ -167,8 +171,8 @@ static void normalize_keys(const struct compute *cm, float *qkv, size_t n)
     for (size_t t = 0; t < n; t++)
         for (size_t h = 0; h < c->linear_num_key_heads; h++) {
             float *q = qkv + t * all + h * dk;
-            cm->kernels->rows->l2_norm(q, dk, q_scale);
-            cm->kernels->rows->l2_norm(q + key_dim(c), dk, 1);
+            compute_rows(cm)->l2_norm(q, dk, q_scale);
+            compute_rows(cm)->l2_norm(q + key_dim(c), dk, 1);
         }
 }
 
@@ -182,10 +186,8 @@ static void gated_norm(const struct compute *cm, float *x, const float *z,
     float *weight = vector_take(cm, norm, 0);
     if (weight) {
 #pragma omp parallel for num_threads(cm->n_threads) schedule(static)
-        for (size_t h = 0; h < heads; h++) {
-            cm->kernels->rows->rms_norm(x + h * dv, x + h * dv, weight, dv, c->rms_norm_eps);
-            cm->kernels->rows->mul_silu(x + h * dv, z + h * dv, dv);
-        }
+        for (size_t h = 0; h < heads; h++)
+            compute_rows(cm)->gated_rms_norm(x + h * dv, z + h * dv, weight, dv, c->rms_norm_eps);
     }
     cm->arena->used = mark;
 }

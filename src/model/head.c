@@ -27,15 +27,18 @@ static void running_add(struct running *r, const struct compute *cm, float *logi
                         size_t n, size_t target, const float *hidden,
                         const struct matrix *lm_head, float *target_row)
 {
-    const struct kernels *kn = cm->kernels;
+    const struct row_kernels *rows = compute_rows(cm);
     size_t D = cm->config->hidden_size;
     float *target_logit = target >= first && target < first + n ? &logits[target - first] : NULL;
     if (target_logit) {
-        kn->rows->expand(target_row, lm_head, target, 0, D);
-        r->target_logit = dot(hidden, target_row, D);
-        *target_logit = (float)r->target_logit;
+        r->target_logit = (double)*target_logit;
+        if (cm->type == COMPUTE_F32) {
+            rows->expand(target_row, lm_head, target, 0, D);
+            r->target_logit = dot(hidden, target_row, D);
+            *target_logit = (float)r->target_logit;
+        }
     }
-    float max = kn->rows->max(logits, n);
+    float max = rows->max(logits, n);
     if (max > r->top_logit) {
         r->top_logit = max;
         size_t i = 0;
@@ -45,14 +48,14 @@ static void running_add(struct running *r, const struct compute *cm, float *logi
     }
     if (target_logit) {
         *target_logit = -INFINITY;
-        max = kn->rows->max(logits, n);
+        max = rows->max(logits, n);
     }
     if (max > r->max) {
         r->sum *= exp((double)r->max - (double)max);
         r->max = max;
     }
     if (r->max > -INFINITY)
-        r->sum += kn->rows->exp_sum(logits, r->max, n);
+        r->sum += rows->exp_sum(logits, r->max, n);
     else if (max != -INFINITY)
         r->sum = NAN;                           /* NaN compares false everywhere above */
 }

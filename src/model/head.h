@@ -1,8 +1,8 @@
 /* head.h - from final hidden states to NLL: logits, log-sum-exp.
  *
  * The vocabulary goes by in tiles, the outer loop, so that the head's weights are read and packed
- * once and [tokens, vocabulary] never exists.  A target's own logit is taken out of the sum and
- * computed in double:
+ * once and [tokens, vocabulary] never exists.  A target's own logit is taken out of the sum and, in f32
+ * compute, computed in double:
  *
  *     nll = log(1 + exp(lse_of_the_others - target_logit))
  *

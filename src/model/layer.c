@@ -1,5 +1,8 @@
 #include "model/layer.h"
 
+#include <string.h>
+
+#include "base/bf16.h"
 #include "model/attention.h"
 #include "model/delta_net.h"
 #include "model/mlp.h"
@@ -93,12 +96,38 @@ static bool expert_end(void *user, size_t expert, size_t num_experts, struct err
     return report(task, share, err);
 }
 
+/* BF16 compute rounds the sum of the routed experts by itself: the shared expert's output waits as
+ * halves, and out is zero for the experts. */
+static void put_aside(const struct compute *cm, uint16_t *aside, float *out, size_t n)
+{
+    size_t D = cm->config->hidden_size;
+#pragma omp parallel for num_threads(cm->n_threads) schedule(static)
+    for (size_t t = 0; t < n; t++) {
+        compute_rows(cm)->to_bf16(aside + t * D, out + t * D, D);
+        memset(out + t * D, 0, D * sizeof *out);
+    }
+}
+
+static void take_back(const struct compute *cm, float *out, const uint16_t *aside, size_t n)
+{
+    size_t D = cm->config->hidden_size;
+#pragma omp parallel for num_threads(cm->n_threads) schedule(static)
+    for (size_t t = 0; t < n; t++) {
+        compute_rows(cm)->round(out + t * D, D);
+        for (size_t i = 0; i < D; i++)
+            out[t * D + i] += bf16_value(aside[t * D + i]);
+        compute_rows(cm)->round(out + t * D, D);
+    }
+}
+
 static bool sparse_mlp(const struct compute *cm, const struct layer_task *task, struct error *err)
 {
     const struct layer_weights *w = task->weights;
     size_t D = cm->config->hidden_size, n = task->batch.n_tokens, mark = cm->arena->used;
     float *norm = vector_take(cm, &w->post_attention_layernorm, 1);
     float *out = arena_take(cm->arena, n, D * sizeof *out);
+    bool bf16 = cm->type == COMPUTE_BF16;
+    uint16_t *aside = bf16 ? arena_take(cm->arena, n, D * sizeof *aside) : NULL;
     struct routing routing = task->routing;
     bool measuring = !cm->arena->block;
     for (size_t row = 0; row < n; row += task->tile_tokens) {
@@ -113,8 +142,12 @@ static bool sparse_mlp(const struct compute *cm, const struct layer_task *task, 
     }
     if (!measuring)
         done(task, 0);
+    if (aside)
+        put_aside(cm, aside, out, n);
     const struct expert_watch watch = { expert_begin, expert_end, (void *)(uintptr_t)task };
     bool ok = moe_experts(cm, out, task->x, norm, n, w, &routing, &watch, err);
+    if (ok && aside)
+        take_back(cm, out, aside, n);
     if (ok && !measuring)
         ok = add_and_check(cm, task, 0, n, out, "mlp", err);
     cm->arena->used = mark;

@@ -53,6 +53,8 @@ void multiply_packed(const struct compute *cm, float *out, size_t ldo, const flo
     pr->multiply(pr, &(struct product){
         .c = out, .ldc = ldo, .a = x, .step_m = ldx, .step_k = 1, .packed = packed, .m = n,
         .n = rows, .k = k, .scratch = of_this_thread(pr, scratch) });
+    for (size_t i = 0; cm->type == COMPUTE_BF16 && i < n; i++)
+        cm->kernels->rows_bf16->round(out + i * ldo, rows);
 }
 
 /* Rows of a weight that are packed at once, in whole panels; a few even of the widest. */

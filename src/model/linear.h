@@ -35,7 +35,8 @@ char *product_scratch_take(const struct compute *cm);
 void pack_weight_rows(const struct compute *cm, void *packed, const struct matrix *w, size_t first,
                       size_t rows, char *scratch);
 
-/* out [n, rows] = x [n, k] times the packed operand [k, rows], by the calling thread. */
+/* out [n, rows] = r(x [n, k] times the packed operand [k, rows]), by the calling thread; r rounds in
+ * BF16 compute. */
 void multiply_packed(const struct compute *cm, float *out, size_t ldo, const float *x, size_t ldx,
                      size_t n, const void *packed, size_t rows, size_t k, char *scratch);
 

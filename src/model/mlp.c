@@ -13,7 +13,7 @@ void mlp_forward(const struct compute *cm, float *out, const float *h, size_t n,
     if (up) {
 #pragma omp parallel for num_threads(cm->n_threads) schedule(static)
         for (size_t t = 0; t < n; t++)
-            cm->kernels->rows->mul_silu(up + t * I, gate + t * I, I);
+            compute_rows(cm)->mul_silu(up + t * I, gate + t * I, I);
     }
     linear(cm, out, D, up, I, n, &w->down);
     cm->arena->used = mark;

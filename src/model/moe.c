@@ -47,14 +47,17 @@ void moe_begin(const struct compute *cm, float *out, const float *h, size_t n,
     linear(cm, router_logits, E, h, D, n, &w->router);
     linear(cm, shared_gate, 1, h, D, n, &w->shared_expert_gate);
     mlp_forward(cm, out, h, n, &w->shared_expert);
+    const struct row_kernels *rows = compute_rows(cm);
     if (probability) {
 #pragma omp parallel for num_threads(cm->n_threads) schedule(static)
         for (size_t t = 0; t < n; t++) {
             moe_route(routing->expert + (row + t) * k, routing->weight + (row + t) * k,
                       probability + (size_t)omp_get_thread_num() * E, router_logits + t * E, E, k);
-            float gate = (float)(1 / (1 + exp(-(double)shared_gate[t])));
-            for (size_t i = 0; i < D; i++)
-                out[t * D + i] *= gate;
+            rows->round(routing->weight + (row + t) * k, k);
+            shared_gate[t] = (float)(1 / (1 + exp(-(double)shared_gate[t])));
+            rows->round(&shared_gate[t], 1);
+            rows->scale(out + t * D, shared_gate[t], D);
+            rows->round(out + t * D, D);
         }
     }
     cm->arena->used = mark;
@@ -124,18 +127,18 @@ static void expert_on_block(const struct compute *cm, const struct experts_task 
                             const size_t *pair, size_t n)
 {
     const struct config *c = cm->config;
-    const struct kernels *kn = cm->kernels;
+    const struct row_kernels *rows = compute_rows(cm);
     const struct expert_block *b = &task->blocks[omp_get_thread_num()];
     const struct packed_expert *w = &task->weights;
     size_t D = c->hidden_size, I = c->moe_intermediate_size, k = c->num_experts_per_tok;
     for (size_t i = 0; i < n; i++)
-        kn->rows->rms_norm(b->x + i * D, task->x + pair[i] / k * D, task->norm, D, c->rms_norm_eps);
+        rows->rms_norm(b->x + i * D, task->x + pair[i] / k * D, task->norm, D, c->rms_norm_eps);
     multiply_packed(cm, b->gate, I, b->x, D, n, w->gate, I, D, task->scratch);
     multiply_packed(cm, b->up, I, b->x, D, n, w->up, I, D, task->scratch);
-    kn->rows->mul_silu(b->up, b->gate, n * I);
+    rows->mul_silu(b->up, b->gate, n * I);
     multiply_packed(cm, b->y, D, b->up, I, n, w->down, D, I, task->scratch);
     for (size_t i = 0; i < n; i++)
-        kn->rows->add_scaled(task->out + pair[i] / k * D, b->y + i * D, task->routing->weight[pair[i]], D);
+        rows->add_scaled(task->out + pair[i] / k * D, b->y + i * D, task->routing->weight[pair[i]], D);
 }
 
 /* One expert on all its tokens. */

@@ -3,7 +3,8 @@
  *
  * Tokens are grouped by expert over the whole pass, so that each expert's weights are read and
  * expanded once a pass and meet all their tokens at once.  A token's output is summed in a fixed
- * order: the shared expert, then its routed experts by ascending index. */
+ * order: the shared expert, then its routed experts by ascending index.  (In BF16 compute the routed
+ * experts' sum is rounded before the shared expert joins it: see layer.c.) */
 #ifndef SURPRISAL_MODEL_MOE_H
 #define SURPRISAL_MODEL_MOE_H
 

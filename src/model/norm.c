@@ -5,7 +5,8 @@ float *vector_take(const struct compute *cm, const struct matrix *w, float offse
     float *v = arena_take(cm->arena, w->cols, sizeof *v);
     if (!v)
         return NULL;
-    cm->kernels->rows->expand(v, w, 0, 0, w->cols);
+    compute_rows(cm)->expand(v, w, 0, 0, w->cols);
+    compute_rows(cm)->round(v, w->cols);
     for (size_t i = 0; i < w->cols; i++)
         v[i] += offset;
     return v;
@@ -19,7 +20,7 @@ void rms_norm_rows(const struct compute *cm, float *out, const float *x, size_t 
         return;
 #pragma omp parallel for num_threads(cm->n_threads) schedule(static)
     for (size_t t = 0; t < n; t++)
-        cm->kernels->rows->rms_norm(out + t * D, x + t * D, weight, D, cm->config->rms_norm_eps);
+        compute_rows(cm)->rms_norm(out + t * D, x + t * D, weight, D, cm->config->rms_norm_eps);
 }
 
 void residual_add(const struct compute *cm, float *x, const float *y, size_t n)
@@ -27,7 +28,7 @@ void residual_add(const struct compute *cm, float *x, const float *y, size_t n)
     size_t D = cm->config->hidden_size;
 #pragma omp parallel for num_threads(cm->n_threads) schedule(static)
     for (size_t t = 0; t < n; t++)
-        cm->kernels->rows->add(x + t * D, y + t * D, D);
+        compute_rows(cm)->add(x + t * D, y + t * D, D);
 }
 
 size_t first_not_finite(const struct compute *cm, const float *x, size_t n)
@@ -35,7 +36,7 @@ size_t first_not_finite(const struct compute *cm, const float *x, size_t n)
     size_t D = cm->config->hidden_size, first = n;
 #pragma omp parallel for num_threads(cm->n_threads) schedule(static) reduction(min : first)
     for (size_t t = 0; t < n; t++)
-        if (!cm->kernels->rows->all_finite(x + t * D, D))
+        if (!compute_rows(cm)->all_finite(x + t * D, D))
             first = t < first ? t : first;
     return first;
 }

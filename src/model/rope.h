@@ -9,12 +9,15 @@
 
 #include <stddef.h>
 
+#include "kernels/kernels.h"
+
 /* frequency [rotary_dim / 2]: theta^(-2i / rotary_dim). */
 void rope_frequencies(double *frequency, size_t rotary_dim, double theta);
 /* cosine, sine: [rotary_dim / 2] at one position. */
 void rope_angles(float *cosine, float *sine, const double *frequency, size_t rotary_dim,
                  size_t position);
-/* Turns one head in place. */
-void rope_apply(float *head, const float *cosine, const float *sine, size_t rotary_dim);
+/* Turns one head in place; in BF16 compute (cosine and sine rounded already) with its roundings. */
+void rope_apply(float *head, const float *cosine, const float *sine, size_t rotary_dim,
+                enum compute_type type);
 
 #endif

@@ -4,6 +4,7 @@
 
 Times are from the start of a process to its end, each side once a round; medians and their ratio are printed.
 """
+import importlib.util
 import os
 import statistics
 import subprocess
@@ -39,6 +40,10 @@ def theirs():
 
 
 def main():
+    missing = [p for p in (TOKENIZER, TEXT) if not os.path.exists(p)]
+    if missing or not importlib.util.find_spec("tokenizers"):
+        print(f"skip tokenizer.py: it needs the package tokenizers and ../shared; missing: {missing or 'tokenizers'}")
+        return
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     seconds = {ours: [], theirs: []}
     counts = set()

@@ -8,19 +8,17 @@ the whole process, start and reading the checkpoint included.  Needs torch, tran
 """
 import argparse
 import os
-import sys
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path = [p for p in sys.path if os.path.abspath(p or ".") != HERE]     # this file is not the package it imports
-sys.path.insert(0, os.path.join(HERE, "..", "conformance"))
-from make_fixtures import oracle
+from setting import PROCESSORS, needs_oracle
+
+torch, make_goldens = needs_oracle()
 from program import ROOT, SHARED, evaluate
 
 CONTEXT = 2048
 
 
-def fastest(torch, model, nll, windows):
+def fastest(model, nll, windows):
     """-> (attention, batch) of the highest speed on the first windows, each tried once after a warm-up"""
     speed = {}
     for attention in ("sdpa", "eager"):
@@ -40,12 +38,8 @@ def main():
     options.add_argument("checkpoints", nargs="*", help="default: both demo checkpoints")
     options.add_argument("--windows", type=int, default=16)
     options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    options.add_argument("--threads", type=int, default=PROCESSORS)
     options = options.parse_args()
-    try:
-        torch, _, make_goldens = oracle()
-    except ImportError as e:
-        sys.exit(f"tests/bench/transformers.py: {e}; it needs torch, transformers, tokenizers, safetensors and ../shared")
     torch.set_num_threads(options.threads)
     demo = [next((p for p in (os.path.join(ROOT, "data", "demo", x), os.path.join(SHARED, "checkpoints", "tiny-" + x))
                   if os.path.exists(p)), None) for x in ("bf16", "mxfp4")]
@@ -62,7 +56,7 @@ def main():
             with torch.inference_mode():
                 return make_goldens.nll(model, part)
 
-        attention, batch = fastest(torch, model, nll, windows)
+        attention, batch = fastest(model, nll, windows)
         model.set_attn_implementation(attention)
         theirs, ours, alone = [], [], 0
         for _ in range(options.rounds):

@@ -395,7 +395,9 @@ static void test_scales(void)
     check(weights_check_scales(&o->ck, &o->w, 0, &o->err)
           && weights_check_scales(&o->ck, &o->w, 2, &o->err),
           "other layers do not mind", "%s", o->err.message);
-    check(!weights_check_scales(&o->ck, &o->w, 1, &o->err)
+    check(weights_check_scales(&o->ck, &o->w, 1, &o->err)
+          && weights_check_expert(&o->ck, &o->w, 1, 0, &o->err)
+          && !weights_check_expert(&o->ck, &o->w, 1, 1, &o->err)
           && strstr(o->err.message, "/model.safetensors: '" UP1 ".weight_scale' has scale byte"
                     " 255, which is NaN, at [3, 1]"), "scale byte 255", "%s", o->err.message);
     poke(&o->folder, "model.safetensors", (size_t)(o->w.lm_head.scale - start), 255);

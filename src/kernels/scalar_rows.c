@@ -1,0 +1,196 @@
+/* scalar_rows.c - the definition of the row kernels: plain loops, sums in the order of the source,
+ * libm's exponential.  Compiled twice, as rows.c is. */
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/bf16.h"
+#include "kernels/rows.h"
+
+/* ---- weights and BF16 ------------------------------------------------------- */
+
+static const float e2m1[16] = {
+    0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f,
+    -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f,
+};
+
+/* 2^(e - 127); 255 is NaN. */
+static float e8m0(uint8_t e)
+{
+    return e == 255 ? NAN : ldexpf(1, e - 127);
+}
+
+/* IEEE binary16: sign, 5 bits of exponent, 10 of fraction. */
+static float f16_value(uint16_t half)
+{
+    int exponent = half >> 10 & 31, fraction = half & 1023;
+    float x = exponent == 31 ? (fraction ? NAN : INFINITY)
+            : exponent ? ldexpf((float)(fraction + 1024), exponent - 25)
+                       : ldexpf((float)fraction, -24);
+    return half & 0x8000 ? -x : x;
+}
+
+static void expand(float *out, const struct matrix *w, size_t row, size_t first, size_t n)
+{
+    size_t at = row * w->cols + first;
+    for (size_t i = 0; i < n; i++, at++) {
+        uint16_t half = 0;
+        if (w->dtype == DTYPE_BF16 || w->dtype == DTYPE_F16)
+            memcpy(&half, w->data + 2 * at, sizeof half);
+        switch (w->dtype) {
+        case DTYPE_F32:  memcpy(out + i, w->data + 4 * at, sizeof *out); break;
+        case DTYPE_BF16: out[i] = bf16_value(half); break;
+        case DTYPE_F16:  out[i] = f16_value(half); break;
+        case DTYPE_MXFP4:
+            out[i] = e2m1[w->data[at / 2] >> 4 * (at % 2) & 15] * e8m0(w->scale[at / MXFP4_BLOCK]);
+            break;
+        default: assert(!"a weight's dtype is checked when it is bound");
+        }
+    }
+}
+
+static void round_bf16(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = bf16_value(bf16_of(x[i]));
+}
+
+static void round_row(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = ROUNDED(x[i]);
+}
+
+static void to_bf16(uint16_t *out, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = bf16_of(x[i]);
+}
+
+/* ---- rows -------------------------------------------------------------------- */
+
+static double sum_of_squares(const float *x, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    return sum;
+}
+
+static void rms_norm(float *out, const float *x, const float *weight, size_t n, double eps)
+{
+    float scale = (float)(1 / sqrt(sum_of_squares(x, n) / (double)n + eps));
+    for (size_t i = 0; i < n; i++)
+        out[i] = ROUNDED(x[i] * scale * weight[i]);
+}
+
+static void l2_norm(float *x, size_t n, double scale)
+{
+    float factor = (float)(scale / sqrt(sum_of_squares(x, n) + 1e-6));
+    for (size_t i = 0; i < n; i++)
+        x[i] *= factor;
+}
+
+static float sigmoid(float x)
+{
+    return 1 / (1 + expf(-x));
+}
+
+static void gated_rms_norm(float *x, const float *gate, const float *weight, size_t n, double eps)
+{
+    round_row(x, n);
+    float scale = (float)(1 / sqrt(sum_of_squares(x, n) / (double)n + eps));
+    for (size_t i = 0; i < n; i++) {
+        float y = ROUNDED(ROUNDED(x[i] * scale) * weight[i]);
+        x[i] = ROUNDED(y * (gate[i] * sigmoid(gate[i])));
+    }
+}
+
+static void scale_row(float *x, float scale, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] *= scale;
+}
+
+static void mul_silu(float *x, const float *gate, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = ROUNDED(x[i] * ROUNDED(gate[i] * sigmoid(gate[i])));
+}
+
+static void mul_sigmoid(float *x, const float *gate, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = ROUNDED(x[i] * ROUNDED(sigmoid(gate[i])));
+}
+
+static void add(float *x, const float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = ROUNDED(x[i] + y[i]);
+}
+
+static void add_scaled(float *x, const float *y, float scale, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] += ROUNDED(scale * y[i]);
+}
+
+static float max(const float *x, size_t n)
+{
+    float m = x[0];
+    for (size_t i = 1; i < n; i++)
+        m = x[i] > m ? x[i] : m;
+    return m;
+}
+
+static double exp_sum(float *x, float shift, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        float e = expf(x[i] - shift);
+        sum += (double)e;
+        x[i] = ROUNDED(e);
+    }
+    return sum;
+}
+
+static bool all_finite(const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return false;
+    return true;
+}
+
+static void conv_silu(float *out, const float *const *rows, const float *weight, size_t width,
+                      size_t channels)
+{
+    for (size_t c = 0; c < channels; c++) {
+        float sum = 0;
+        for (size_t j = 0; j < width; j++)
+            if (rows[j])
+                sum += weight[j * channels + c] * rows[j][c];
+        sum = ROUNDED(sum);
+        out[c] = ROUNDED(sum * sigmoid(sum));
+    }
+}
+
+const struct row_kernels ROW_KERNELS = {
+    .expand = expand,
+    .round_bf16 = round_bf16,
+    .to_bf16 = to_bf16,
+    .round = round_row,
+    .rms_norm = rms_norm,
+    .l2_norm = l2_norm,
+    .gated_rms_norm = gated_rms_norm,
+    .scale = scale_row,
+    .mul_silu = mul_silu,
+    .mul_sigmoid = mul_sigmoid,
+    .add = add,
+    .add_scaled = add_scaled,
+    .max = max,
+    .exp_sum = exp_sum,
+    .all_finite = all_finite,
+    .conv_silu = conv_silu,
+};
