@@ -8,10 +8,10 @@ MAKEFLAGS += --no-builtin-rules
 VERSION := 0.1.0
 PREFIX  ?= /usr/local
 BUILD   := build$(if $(CROSS),-$(CROSS))$(if $(EMULATE),-emulated)$(if $(SANITIZE),-sanitize)
+TOOL    := $(if $(CROSS),$(CROSS)-)
+SYSROOT := $(if $(CROSS),$(BUILD)/sysroot)
 ifdef CROSS
 CC      := $(CROSS)-gcc
-TOOL    := $(CROSS)-
-SYSROOT := $(BUILD)/sysroot
 endif
 
 PACKAGES := libcjson libpcre2-8 libutf8proc libcrypto openblas

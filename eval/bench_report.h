@@ -2,7 +2,7 @@
  *
  * The JSON (GFLOP and GB are powers of 1000; a share is of the limit measured in the same run):
  *     surprisal, isa, threads, checkpoint (null: the shapes of Qwen3.5-35B-A3B), seconds
- *     waited_share     of the processors' time that other work had: above 0.02 do not trust the rest
+ *     waited_share     of the processors' time that other work had: above 0.02 trust nothing else
  *     limits {fma_f32_gflops, fma_f32_gflops_1_thread      arithmetic in registers, GFLOP/s
  *             bf16_dot_gflops, bf16_dot_gflops_1_thread    null without such an instruction: shares
  *                                                          of bf16 are then of fma_f32_gflops
@@ -12,8 +12,8 @@
  *         kind "product": compute, weights ("packed" beforehand, "BF16" or "MXFP4": packed in the
  *                         time), gflops, share; shape is "rows x out x in"
  *         kind "mixer":   compute, gflops, share; what delta rule and attention multiply
- *         kind "rows":    gb_per_second (read and written), share (of memory_read_gb_per_second; above
- *                         1 where a cache serves it), ns_per_value (of one thread)
+ *         kind "rows":    gb_per_second (read and written), share (of memory_read_gb_per_second;
+ *                         above 1 where a cache serves it), ns_per_value (of one thread)
  *     layer_type, layer_tokens, layer_gflop                the linear layers of one layer
  *     layer_products_seconds {f32, bf16}                   the sum of their measured times
  *     layer_products_share {f32, bf16}

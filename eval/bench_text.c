@@ -59,8 +59,8 @@ static bool add_row_kernel(struct buffer *out, const struct bench_result *r,
 
 static bool add_kernels(struct buffer *out, const struct bench_result *r, struct error *err)
 {
-    bool ok = buffer_printf(out, err, "\n%-42s %-7s %-7s %20s %9s %8s\n", "matrix product", "compute",
-                            "weights", "rows x out x in", "GFLOP/s", "share");
+    bool ok = buffer_printf(out, err, "\n%-42s %-7s %-7s %20s %9s %8s\n", "matrix product",
+                            "compute", "weights", "rows x out x in", "GFLOP/s", "share");
     for (size_t i = 0; ok && i < r->n_figures; i++)
         if (r->figures[i].kind != BENCH_ROWS)
             ok = add_product(out, r, &r->figures[i], err);
@@ -75,8 +75,8 @@ static bool add_kernels(struct buffer *out, const struct bench_result *r, struct
 static bool add_layer(struct buffer *out, const struct bench_result *r, struct error *err)
 {
     const struct bench_layer *l = &r->layer;
-    bool ok = buffer_printf(out, err, "\nthe linear layers of one layer (%s, %zu tokens), the sum of "
-                            "their times with BF16 weights\n",
+    bool ok = buffer_printf(out, err, "\nthe linear layers of one layer (%s, %zu tokens), the sum "
+                            "of their times with BF16 weights\n",
                             r->linear_attention ? "linear attention" : "full attention",
                             BENCH_TOKENS);
     for (int i = 0; ok && i < COMPUTE_TYPES; i++) {

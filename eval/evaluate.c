@@ -7,6 +7,7 @@
 #include "eval/input.h"
 #include "eval/opened.h"
 #include "eval/run_folder.h"
+#include "eval/run_state.h"
 #include "eval/sequence.h"
 #include "eval/statistics.h"
 #include "eval/summary.h"
@@ -22,22 +23,57 @@ struct scoring {
     struct run_folder *out;             /* NULL: none */
 };
 
-/* Notes where the next n targets stand and adds their NLL to their windows. */
-static void place(struct scoring *s, size_t n, const struct engine_score *scores)
+/* The next target: its window and place; false after the last. */
+static bool next_target(struct scoring *s, struct token_place *place)
 {
     const struct sequence *q = s->sequence;
+    while (s->window < q->windows.n && s->target == q->windows.list[s->window].end)
+        if (++s->window < q->windows.n)
+            s->target = q->windows.list[s->window].first;
+    if (s->window == q->windows.n)
+        return false;
+    *place = (struct token_place){
+        .position = (int32_t)(s->target - q->prefixes[s->window]),
+        .window = (int32_t)s->window,
+        .id = q->ids[s->target++],
+    };
+    return true;
+}
+
+static void add_to_window(struct scoring *s, double nll)
+{
+    compensated_add(&s->windows[s->window].nll, nll);
+    s->windows[s->window].scored++;
+    s->row++;
+}
+
+/* Notes where the next n targets stand and adds their NLL to their windows. */
+static bool place(struct scoring *s, size_t n, const struct engine_score *scores)
+{
     for (size_t i = 0; i < n; i++) {
-        while (s->target == q->windows.list[s->window].end)
-            s->target = q->windows.list[++s->window].first;
-        s->places[i] = (struct token_place){
-            .position = (int32_t)(s->target - q->prefixes[s->window]),
-            .window = (int32_t)s->window,
-            .id = q->ids[s->target],
-        };
-        compensated_add(&s->windows[s->window].nll, scores[i].nll);
-        s->windows[s->window].scored++;
-        s->target++;
+        if (!next_target(s, &s->places[i]))
+            return false;
+        add_to_window(s, scores[i].nll);
     }
+    return true;
+}
+
+/* Takes in the scores that an earlier process wrote. */
+static bool replay(struct scoring *s, size_t rows, struct error *err)
+{
+    double nll[1024];
+    struct token_place place;
+    for (size_t row = 0; row < rows;) {
+        size_t n = size_min(sizeof nll / sizeof *nll, rows - row);
+        if (!run_folder_read_nll(s->out, row, n, nll, err))
+            return false;
+        for (size_t i = 0; i < n; i++, row++) {
+            if (!next_target(s, &place))
+                return error_set(err, "%s: has more scores than the text has targets", s->out->state);
+            add_to_window(s, nll[i]);
+        }
+    }
+    return true;
 }
 
 static bool take(void *user, size_t row, size_t n, const struct engine_score *scores,
@@ -47,8 +83,8 @@ static bool take(void *user, size_t row, size_t n, const struct engine_score *sc
     assert(row == s->row);
     if (!mem_grow(&s->places, &s->capacity, n, sizeof *s->places, "scores", err))
         return false;
-    place(s, n, scores);
-    s->row += n;
+    if (!place(s, n, scores))
+        return error_set(err, "more scores than targets");
     return !s->out || run_folder_add(s->out, row, n, s->places, scores, hidden, err);
 }
 
@@ -79,11 +115,19 @@ struct job {
     struct scoring scoring;
     struct weights_hash *hash;
     struct summary summary;
+    /* Saving and resuming: */
+    struct buffer settings;
+    struct run_state state;             /* that it was resumed from */
+    uint8_t *known;                     /* digests of tensors, to be saved */
+    double started, saved, save_seconds;
 };
 
 static void job_close(struct job *j)
 {
     weights_hash_close(j->hash);
+    run_state_close(&j->state);
+    buffer_free(&j->settings);
+    free(j->known);
     scoring_free(&j->scoring);
     run_folder_abandon(&j->folder);
     sequence_free(&j->sequence);
@@ -137,12 +181,23 @@ static void warn(const struct job *j)
                     j->input.path);
 }
 
+/* The state to go on from, if there is one; before anything in its folder is touched. */
+static bool find_state(struct job *j, struct error *err)
+{
+    const struct summary *s = &j->summary;
+    size_t n = s->weights->n_tensors, D = s->checkpoint->config.hidden_size;
+    j->known = mem_array(n, WEIGHTS_KNOWN_BYTES, "digests", err);
+    return j->known && summary_settings(s, &j->settings, err)
+        && (!run_folder_has_state(&j->folder)
+            || run_state_load(&j->state, j->folder.state, j->settings.data, n, D, err));
+}
+
 /* Everything that can be known before the long work. */
 static bool prepare(struct job *j, struct error *err)
 {
     const struct surprisal_eval_options *o = j->options;
     int32_t prefix;
-    if ((o->out && !run_folder_begin(&j->folder, o->out, err))
+    if ((o->out && !run_folder_begin(&j->folder, o->out, o->resume, err))
         || !opened_checkpoint(&j->opened, o->checkpoint, &o->progress, err)
         || !open_tokenizer(j, err)
         || !input_read(&j->input, o, j->tokenizer, &j->opened.checkpoint, err)
@@ -161,7 +216,11 @@ static bool prepare(struct job *j, struct error *err)
         .compute = o->compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
         .progress = opened_progress(&o->progress),
     };
-    return opened_engine(&j->opened, &engine, err)
+    if (!opened_engine(&j->opened, &engine, err))
+        return false;
+    j->summary.isa = engine_isa(j->opened.engine);
+    j->summary.threads = engine_threads(j->opened.engine);
+    return (!o->out || find_state(j, err))
         && (!o->out || run_folder_tokens(&j->folder, j->summary.scored, o->hidden, D, err))
         && scoring_begin(&j->scoring, &j->sequence, o->out ? &j->folder : NULL, err);
 }
@@ -177,7 +236,7 @@ static bool tell_plan(const struct job *j, struct error *err)
         .windows = j->summary.windows, .tokens = j->input.n_ids, .scored = j->summary.scored,
         .model_tokens = windows_model_tokens(w), .passes = cost.passes,
         .bytes_read = cost.bytes_read, .memory_bytes = cost.memory_bytes + j->opened.held_bytes,
-        .flop = cost.flop,
+        .flop = cost.flop, .state_bytes = o->out ? cost.state_bytes : 0,
         .seconds = o->plan ? engine_seconds(j->opened.engine, cost.flop) : 0,
     };
     if (o->plan)
@@ -192,25 +251,68 @@ static double now_seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* ---- saving and resuming ------------------------------------------------------ */
+
+/* Saving may cost a fiftieth of the time. */
+#define SAVE_SHARE 50.0
+#define FIRST_SAVE_RATE 1e9             /* bytes a second, until one has been measured */
+
+static double seconds_so_far(const struct job *j)
+{
+    return j->state.seconds + now_seconds() - j->started;
+}
+
+static bool save(struct job *j, const struct engine_state *state, struct error *err)
+{
+    weights_hash_known(j->hash, j->known);
+    return run_folder_sync(&j->folder, err)
+        && run_state_save(j->folder.state, j->settings.data, state, seconds_so_far(j), j->known,
+                          j->opened.weights.n_tensors, j->opened.checkpoint.config.hidden_size, err);
+}
+
+/* A disk that is full costs the state, not the run: the older one stands. */
+static bool offer(void *user, const struct engine_state *state, bool now, struct error *err)
+{
+    struct job *j = user;
+    (void)err;
+    size_t bytes = state->n_rows * j->opened.checkpoint.config.hidden_size * sizeof(float);
+    double begin = now_seconds(), cost = j->save_seconds;
+    if (cost <= 0)
+        cost = 0.005 + (double)bytes / FIRST_SAVE_RATE;
+    if (!now && begin - j->saved < SAVE_SHARE * cost)
+        return true;
+    struct error why = { 0 };
+    if (!save(j, state, &why))
+        opened_warn(&j->options->progress, "the state is not saved: %s", why.message);
+    j->saved = now_seconds();
+    j->save_seconds = j->saved - begin;
+    return true;
+}
+
 static bool score(struct job *j, struct error *err)
 {
     struct summary *s = &j->summary;
     struct engine *e = j->opened.engine;
     const struct windows *w = &j->sequence.windows;
     const struct progress progress = opened_progress(&j->options->progress);
-    s->isa = engine_isa(e);
-    s->threads = engine_threads(e);
+    bool saves = j->options->out != NULL;
+    bool resumed = j->state.engine.x != NULL;
     j->hash = weights_hash_open(s->checkpoint, s->weights, err);
     if (!j->hash || !tell_plan(j, err))
         return false;
+    if (resumed && !(weights_hash_rest(j->hash, s->threads, &progress, err)
+                     && weights_hash_check(j->hash, j->state.known, err)
+                     && replay(&j->scoring, j->state.engine.row, err)))
+        return false;
     const struct engine_job job = {
         .ids = j->sequence.ids, .n_ids = j->sequence.n_ids, .windows = w->list, .n_windows = w->n,
-        .sink = { take, &j->scoring }, .hash = j->hash,
+        .sink = { take, &j->scoring }, .hash = resumed ? NULL : j->hash,
+        .saver = { saves ? offer : NULL, j }, .resume = resumed ? &j->state.engine : NULL,
     };
-    double start = now_seconds();
+    j->started = j->saved = now_seconds();
     if (!engine_score_windows(e, &job, &s->work, err))
         return false;
-    s->seconds = now_seconds() - start;
+    s->seconds = seconds_so_far(j);
     assert(j->scoring.row == s->scored);
     return weights_hash_rest(j->hash, s->threads, &progress, err)
         && weights_hash_end(&s->checkpoint_digest, j->hash, err);
@@ -259,6 +361,7 @@ bool evaluate_check(const struct surprisal_eval_options *o, struct error *err)
         { o->join != SURPRISAL_JOIN_RAW && !o->text, "rows to join need a text, not ids" },
         { o->hidden != SURPRISAL_HIDDEN_NONE && !o->out,
           "hidden states are kept in a run folder, and none is given" },
+        { o->resume && !o->out, "a run is resumed by its folder, and none is given" },
         { o->prefix_id < -1, "a prefix id is negative" },
         { o->prefix_id >= 0 && !rolling, "a prefix id belongs to the protocol rolling" },
         { wikitext && !(rolling && o->text),

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,8 +15,43 @@
 enum column { POSITION, WINDOW, ID, NLL, TOP1, LOGSUMEXP, HIDDEN, N_COLUMNS };
 
 static const char tokens_name[] = "tokens.safetensors", summary_name[] = "summary.json";
+static const char state_name[] = "state.safetensors";
 
-bool run_folder_begin(struct run_folder *r, const char *path, struct error *err)
+static void remove_file(const char *folder, const char *name)
+{
+    char *path = file_join(folder, name, NULL);
+    if (path)
+        unlink(path);
+    free(path);
+}
+
+static bool no_memory(char **out, int printed, struct error *err)
+{
+    if (printed >= 0)
+        return true;
+    *out = NULL;
+    return error_set(err, "out of memory: a path");
+}
+
+/* Creates PATH.partial, or takes the one that is there, and locks it. */
+static bool take_partial(struct run_folder *r, struct error *err)
+{
+    bool created = mkdir(r->temporary, 0777) == 0;
+    if (!created && errno != EEXIST)
+        return error_set(err, "%s: cannot create: %s", r->temporary, strerror(errno));
+    r->lock = open(r->temporary, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (r->lock < 0) {
+        r->lock = 0;
+        return error_set(err, "%s: cannot open: %s", r->temporary, strerror(errno));
+    }
+    if (flock(r->lock, LOCK_EX | LOCK_NB) == 0)
+        return true;
+    close(r->lock);
+    r->lock = 0;
+    return error_set(err, "%s: another run is writing it", r->temporary);
+}
+
+bool run_folder_begin(struct run_folder *r, const char *path, bool resume, struct error *err)
 {
     *r = (struct run_folder){ 0 };
     struct stat st;
@@ -28,18 +64,24 @@ bool run_folder_begin(struct run_folder *r, const char *path, struct error *err)
         return false;
     for (size_t n = strlen(r->path); n > 1 && r->path[n - 1] == '/'; n--)
         r->path[n - 1] = '\0';
-    char *temporary;
-    if (asprintf(&temporary, "%s.%ld.tmp", r->path, (long)getpid()) < 0)
-        error_set(err, "out of memory: a path");
-    else if (mkdir(temporary, 0777) != 0) {
-        error_set(err, "%s: cannot create: %s", path, strerror(errno));
-        free(temporary);
-    } else {
-        r->temporary = temporary;
-        return true;
+    if (no_memory(&r->temporary, asprintf(&r->temporary, "%s.partial", r->path), err)
+        && no_memory(&r->state, asprintf(&r->state, "%s/%s", r->temporary, state_name), err)
+        && take_partial(r, err)) {
+        if (resume || !run_folder_has_state(r)) {
+            if (!run_folder_has_state(r))
+                remove_file(r->temporary, tokens_name);
+            return true;
+        }
+        error_set(err, "%s: holds an interrupted run; --resume goes on with it, or remove it",
+                  r->temporary);
     }
     run_folder_abandon(r);
     return false;
+}
+
+bool run_folder_has_state(const struct run_folder *r)
+{
+    return r->state && file_exists(r->state);
 }
 
 /* A file system without fallocate says EOPNOTSUPP: then a full disk shows while writing. */
@@ -68,9 +110,20 @@ bool run_folder_tokens(struct run_folder *r, size_t scored, enum surprisal_hidde
     r->hidden = hidden;
     r->hidden_size = hidden_size;
     char *path = file_join(r->temporary, tokens_name, err);
-    r->writing = path && safetensors_create(&r->tokens, path, entries, n, err);
+    r->writing = path && safetensors_open_in_place(&r->tokens, path, entries, n, err);
     free(path);
     return r->writing && reserve(&r->tokens, err);
+}
+
+bool run_folder_read_nll(const struct run_folder *r, size_t row, size_t n, double *nll,
+                         struct error *err)
+{
+    return safetensors_read_back(&r->tokens, NLL, row * sizeof *nll, nll, n * sizeof *nll, err);
+}
+
+bool run_folder_sync(struct run_folder *r, struct error *err)
+{
+    return file_sync(&r->tokens.out, err);
 }
 
 static bool write_hidden(struct run_folder *r, size_t row, size_t n, const float *hidden,
@@ -148,8 +201,11 @@ bool run_folder_commit(struct run_folder *r, const char *summary, struct error *
         r->writing = false;
     }
     char *path = ok ? file_join(r->temporary, summary_name, err) : NULL;
-    ok = path && file_write(path, summary, strlen(summary), err) && rename_to_place(r, err);
+    ok = path && file_write(path, summary, strlen(summary), err);
     free(path);
+    if (ok && unlink(r->state) != 0 && errno != ENOENT)
+        ok = error_set(err, "%s: cannot remove: %s", r->state, strerror(errno));
+    ok = ok && rename_to_place(r, err);
     if (ok) {
         free(r->temporary);
         r->temporary = NULL;
@@ -158,25 +214,20 @@ bool run_folder_commit(struct run_folder *r, const char *summary, struct error *
     return ok;
 }
 
-static void remove_file(const char *folder, const char *name)
-{
-    char *path = file_join(folder, name, NULL);
-    if (path)
-        unlink(path);
-    free(path);
-}
-
 void run_folder_abandon(struct run_folder *r)
 {
     if (r->writing)
         safetensors_abandon(&r->tokens);
-    if (r->temporary) {
+    if (r->temporary && r->lock && !run_folder_has_state(r)) {
         remove_file(r->temporary, tokens_name);
         remove_file(r->temporary, summary_name);
         rmdir(r->temporary);
     }
+    if (r->lock)
+        close(r->lock);
     free(r->staging);
     free(r->temporary);
+    free(r->state);
     free(r->path);
     *r = (struct run_folder){ 0 };
 }

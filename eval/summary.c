@@ -125,6 +125,23 @@ static void add_extras(cJSON *root, const struct summary *s)
         cJSON_AddNullToObject(root, "documents");
 }
 
+bool summary_settings(const struct summary *s, struct buffer *out, struct error *err)
+{
+    const struct surprisal_eval_options *o = s->options;
+    char config[2 * DIGEST_BYTES + 1], text[2 * DIGEST_BYTES + 1];
+    digest_hex(config, &s->checkpoint->config_digest);
+    digest_hex(text, &s->input->digest);
+    return buffer_printf(out, err, "version: %s\nconfig.json: %s\ntext: %s\ntokenizer: %s\n",
+                         SURPRISAL_VERSION, config, text,
+                         s->tokenizer ? tokenizer_sha256(s->tokenizer) : "none")
+        && buffer_printf(out, err, "protocol: %s\ncontext: %zu\nstride: %zu\njoin: %d\n"
+                         "documents: %d\nmax-documents: %zu\nmax-windows: %zu\nprefix-id: %d\n",
+                         protocol_name(o->protocol), o->context, o->stride, (int)o->join,
+                         (int)o->documents, o->max_documents, o->max_windows, (int)s->prefix_id)
+        && buffer_printf(out, err, "scored: %zu\nhidden: %d\ncompute: %d\nisa: %s\n", s->scored,
+                         (int)o->hidden, (int)o->compute, s->isa);
+}
+
 char *summary_json(const struct summary *s, struct error *err)
 {
     cJSON *root = cJSON_CreateObject();

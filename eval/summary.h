@@ -29,6 +29,9 @@ struct summary {
 
 double summary_tokens_per_second(const struct summary *s);
 
+/* Appends what decides the result, a line "key: value" each: runs with equal settings on equal weights
+ * give equal bytes. */
+bool summary_settings(const struct summary *s, struct buffer *out, struct error *err);
 /* Gives the text of summary.json. */
 char *summary_json(const struct summary *s, struct error *err);
 

@@ -104,6 +104,7 @@ struct surprisal_plan {
     size_t passes;                      /* times that the weights are read */
     size_t bytes_read;                  /* of weights, in all passes */
     size_t memory_bytes;                /* of the process, at most */
+    size_t state_bytes;                 /* of what is saved now and then in OUT.partial; 0: nothing is */
     double flop;                        /* of matrix products with weights */
     double seconds;                     /* estimated from a short measurement; 0: not known */
 };
@@ -130,6 +131,9 @@ struct surprisal_eval_options {
     size_t memory_bytes;
     const char *isa;                    /* NULL: the best of this machine */
     const char *out;                    /* run folder to create, or NULL */
+    /* Go on with the run that was interrupted while it wrote `out`, if there is one.  Its state is
+     * OUT.partial/state.safetensors; one of another checkpoint, text or setting is refused. */
+    bool resume;
     enum surprisal_hidden hidden;       /* final hidden states into the run folder */
     struct surprisal_progress progress;
     /* Called once, when all is checked and nothing scored yet; gets progress.user.  May be NULL. */
@@ -156,7 +160,8 @@ struct surprisal_result {
 };
 
 /* Scores a text and, with options->out, writes a run folder: summary.json and tokens.safetensors.
- * The folder must not exist; it appears when it is complete, and not at all after a failure.
+ * The folder must not exist; it appears when it is complete.  An interrupted run (also one that was
+ * killed) leaves OUT.partial, from which `resume` goes on to the same bytes.
  * result is valid after success only. */
 SURPRISAL_API bool surprisal_eval(const struct surprisal_eval_options *options,
                                   struct surprisal_result *result, struct surprisal_error *err);

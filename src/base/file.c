@@ -197,6 +197,43 @@ fail:
     return false;
 }
 
+bool file_open_in_place(struct output_file *f, const char *path, struct error *err)
+{
+    *f = (struct output_file){ .fd = -1 };
+    f->path = mem_string(path, err);
+    if (!f->path)
+        return false;
+    f->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (f->fd >= 0)
+        return true;
+    error_set(err, "%s: cannot open: %s", path, strerror(errno));
+    file_abandon(f);
+    return false;
+}
+
+bool file_read_at(const struct output_file *f, size_t offset, void *bytes, size_t n,
+                  struct error *err)
+{
+    char *p = bytes;
+    while (n) {
+        ssize_t got = pread(f->fd, p, n, (off_t)offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return error_set(err, "%s: cannot read: %s", f->path,
+                             got < 0 ? strerror(errno) : "it ends early");
+        p += got;
+        offset += (size_t)got;
+        n -= (size_t)got;
+    }
+    return true;
+}
+
+bool file_sync(struct output_file *f, struct error *err)
+{
+    return fsync(f->fd) == 0 || error_set(err, "%s: cannot write: %s", f->path, strerror(errno));
+}
+
 bool file_write_at(struct output_file *f, size_t offset, const void *bytes, size_t n,
                    struct error *err)
 {
@@ -217,12 +254,12 @@ bool file_write_at(struct output_file *f, size_t offset, const void *bytes, size
 
 bool file_commit(struct output_file *f, struct error *err)
 {
-    bool ok = fsync(f->fd) == 0 || error_set(err, "%s: cannot write: %s", f->path, strerror(errno));
+    bool ok = file_sync(f, err);
     int closed = close(f->fd);
     f->fd = -1;
     if (ok && closed != 0)
         ok = error_set(err, "%s: cannot write: %s", f->path, strerror(errno));
-    if (ok && rename(f->temporary, f->path) != 0)
+    if (ok && f->temporary && rename(f->temporary, f->path) != 0)
         ok = error_set(err, "%s: cannot rename: %s", f->path, strerror(errno));
     if (ok) {
         free(f->temporary);

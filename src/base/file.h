@@ -48,11 +48,19 @@ char *file_join(const char *folder, const char *name, struct error *err);
  * them durable (fsync) and renames them to `path`; file_abandon removes them.  One of the two
  * must be called.  An existing file at `path` is replaced only by the commit. */
 struct output_file {
-    char *path, *temporary;     /* owned */
+    char *path, *temporary;     /* owned; temporary NULL: written in place */
     int fd;
 };
 
 bool file_create(struct output_file *f, const char *path, struct error *err);
+/* Opens or creates the file at `path` itself, for work that a later process may go on with: what
+ * stands in it stays, the commit makes it durable, and file_abandon leaves it. */
+bool file_open_in_place(struct output_file *f, const char *path, struct error *err);
+/* Reads exactly n bytes at an offset. */
+bool file_read_at(const struct output_file *f, size_t offset, void *bytes, size_t n,
+                  struct error *err);
+/* Makes durable what has been written so far. */
+bool file_sync(struct output_file *f, struct error *err);
 /* Writes n bytes at an offset; a short write (disk full) is an error that names the file. */
 bool file_write_at(struct output_file *f, size_t offset, const void *bytes, size_t n,
                    struct error *err);

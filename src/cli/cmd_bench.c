@@ -1,9 +1,9 @@
 #include <stdio.h>
-#include <stdlib.h>
 #include <surprisal.h>
 
 #include "commands.h"
 #include "progress.h"
+#include "report.h"
 
 struct settings {
     struct surprisal_bench_options bench;
@@ -34,12 +34,7 @@ static int run(const struct command *c, int argc, char **argv)
         run_error(err.message);
         return err.interrupted ? INTERRUPTED : FAILED;
     }
-    if (s.json)
-        puts(json);
-    else
-        fputs(text, stdout);
-    free(json);
-    free(text);
+    report_either(json, text);
     return DONE;
 }
 

@@ -19,12 +19,16 @@ static void show_plan(void *user, const struct surprisal_plan *plan)
     char time[PROGRESS_TIME_BYTES] = "unknown";
     if (plan->seconds > 0)
         progress_time(time, plan->seconds);
+    char state[64] = "";
+    if (plan->state_bytes)
+        snprintf(state, sizeof state, "; at most %.3g GB of state on disk",
+                 (double)plan->state_bytes / 1e9);
     fprintf(stderr, "%zu windows: %zu tokens to score, %zu through the layers\n"
-            "%zu pass%s, %.3g GB of weights to read, at most %.3g GB of memory\n"
+            "%zu pass%s, %.3g GB of weights to read, at most %.3g GB of memory%s\n"
             "%.3g TFLOP of matrix products, estimated time %s\n",
             plan->windows, plan->scored, plan->model_tokens, plan->passes,
             plan->passes == 1 ? "" : "es", (double)plan->bytes_read / 1e9,
-            (double)plan->memory_bytes / 1e9, plan->flop / 1e12, time);
+            (double)plan->memory_bytes / 1e9, state, plan->flop / 1e12, time);
 }
 
 static int run(const struct command *c, int argc, char **argv)
@@ -114,6 +118,8 @@ static const struct option options[] = {
     { .name = "out", .value = "DIR",
       .help = "new folder for summary.json and tokens.safetensors",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(eval.out) },
+    { .name = "resume", .help = "go on with the interrupted run of the same --out, if there is one",
+      .parse = parse_switch, FIELD(eval.resume) },
     { .name = "hidden", .value = "bf16|f32", .alone = "f32",
       .help = "keep final hidden states in the folder, alone: as f32",
       .parse = parse_choice, .expected = "bf16 or f32", .choices = hidden_kinds,

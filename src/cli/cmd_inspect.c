@@ -1,8 +1,7 @@
-#include <stdio.h>
-#include <stdlib.h>
 #include <surprisal.h>
 
 #include "commands.h"
+#include "report.h"
 
 struct settings {
     const char *checkpoint;
@@ -19,12 +18,7 @@ static int run(const struct command *c, int argc, char **argv)
     char *json = NULL, *text = NULL;
     if (!surprisal_inspect(s.checkpoint, s.json ? &json : NULL, s.json ? NULL : &text, &err))
         return run_error(err.message);
-    if (s.json)
-        puts(json);
-    else
-        fputs(text, stdout);
-    free(json);
-    free(text);
+    report_either(json, text);
     return DONE;
 }
 

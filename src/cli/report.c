@@ -2,6 +2,7 @@
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define DIGEST_SHOWN 12                 /* hexadecimal digits */
 
@@ -86,4 +87,14 @@ bool report_print(const char *summary_json)
     print_figure(root, "bits per byte", "bits_per_byte", NULL, 6, "");
     cJSON_Delete(root);
     return true;
+}
+
+void report_either(char *json, char *text)
+{
+    if (json)
+        puts(json);
+    else
+        fputs(text, stdout);
+    free(json);
+    free(text);
 }

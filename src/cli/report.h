@@ -4,6 +4,9 @@
 
 #include <stdbool.h>
 
+/* Prints and frees the one of the two that there is. */
+void report_either(char *json, char *text);
+
 /* Prints to stdout; false when memory is out. */
 bool report_print(const char *summary_json);
 

@@ -44,7 +44,8 @@ bool bench_add(struct bench *b, const struct bench_figure *figure, void (*work)(
 {
     struct bench_result *r = b->result;
     if (!bench_next(b, figure->name, err)
-        || !mem_grow(&r->figures, &r->capacity, r->n_figures + 1, sizeof *r->figures, "figures", err))
+        || !mem_grow(&r->figures, &r->capacity, r->n_figures + 1, sizeof *r->figures, "figures",
+                     err))
         return false;
     work(user);                     /* touches memory, wakes threads */
     r->figures[r->n_figures] = *figure;
@@ -117,8 +118,8 @@ static void tell_plan(struct bench *b)
 static void warn(const struct progress *p, double waited)
 {
     char line[160];
-    snprintf(line, sizeof line, "other work had %.0f %% of the processors' time: the figures are too "
-             "low, and shares are not of one moment", 100 * waited);
+    snprintf(line, sizeof line, "other work had %.0f %% of the processors' time: the figures are "
+             "too low, and shares are not of one moment", 100 * waited);
     if (p->warn)
         p->warn(p->user, line);
 }

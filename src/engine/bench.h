@@ -59,8 +59,8 @@ struct bench_result {
     struct limits_rate disk;
     struct bench_figure *figures;   /* owned [n_figures] */
     size_t n_figures, capacity;
-    double waited_share;            /* of the processors' time, which other work had: with much of it
-                                       all figures are too low */
+    double waited_share;            /* of the processors' time, which other work had: with much of
+                                       it all figures are too low */
     bool linear_attention;          /* what kind of layer it is */
     struct bench_layer layer;
 };

@@ -1,5 +1,5 @@
-/* What mixers multiply within themselves: the delta rule of one head in each thread, and attention's
- * products of queries with keys and values. */
+/* What mixers multiply within themselves: the delta rule of one head in each thread, and
+ * attention's products of queries with keys and values. */
 #include <omp.h>
 
 #include "engine/bench_work.h"
@@ -71,8 +71,8 @@ static void run_delta(void *user)
     }
 }
 
-/* Multiply-adds of one head's products for a token, as kernels/delta_rule.h has them; the triangular
- * solve is time without FLOP here. */
+/* Of one head's products for a token, as kernels/delta_rule.h has them; the triangular solve is
+ * time without FLOP here. */
 static double delta_flop(const struct config *c)
 {
     size_t dk = c->linear_key_head_dim, dv = c->linear_value_head_dim;

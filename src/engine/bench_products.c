@@ -8,9 +8,9 @@
 #include "engine/bench_work.h"
 #include "model/linear.h"
 
-/* Weights come from memory as in a run: calls walk through more of them than a cache holds (a smaller
- * model: through as many as it has), a piece of the size that linear() packs at once (4 MB of f32) at
- * a time. */
+/* Weights come from memory as in a run: calls walk through more of them than a cache holds (in a
+ * smaller model through as many as it has), a piece of the size that linear() packs at once (4 MB
+ * of f32) at a time. */
 #define POOL_BYTES ((size_t)64 << 20)
 #define PIECE_VALUES ((size_t)1 << 20)
 
@@ -26,8 +26,7 @@ static void add(struct shape_list *list, struct bench_shape shape)
 {
     for (size_t i = 0; i < list->n; i++) {
         struct bench_shape *s = &list->shapes[i];
-        if (s->rows != shape.rows || s->n != shape.n || s->k != shape.k || s->head != shape.head
-            || s->mlp != shape.mlp)
+        if (s->rows != shape.rows || s->n != shape.n || s->k != shape.k || s->use != shape.use)
             continue;
         size_t used = strlen(s->name);
         snprintf(s->name + used, sizeof s->name - used, ", %s", shape.name);
@@ -48,39 +47,40 @@ static size_t expert_rows(const struct config *c)
 size_t bench_shapes(struct bench_shape shapes[BENCH_SHAPES_MOST], const struct config *c)
 {
     struct shape_list list = { shapes, 0 };
-    size_t D = c->hidden_size, I = c->moe_intermediate_size, R = BENCH_ROWS_MOST;
+    bool linear = bench_has(c, LINEAR_ATTENTION), full = bench_has(c, FULL_ATTENTION);
+    bool moe = c->num_experts > 0;
+    size_t D = c->hidden_size, I = c->moe_intermediate_size, dense = c->intermediate_size;
     size_t shared = c->shared_expert_intermediate_size, top_k = c->num_experts_per_tok;
+    size_t heads = c->linear_num_value_heads, value = heads * c->linear_value_head_dim;
     size_t key = c->linear_num_key_heads * c->linear_key_head_dim;
-    size_t value = c->linear_num_value_heads * c->linear_value_head_dim;
-    size_t queries = c->num_attention_heads * c->head_dim, kv = c->num_key_value_heads * c->head_dim;
+    size_t q = c->num_attention_heads * c->head_dim, kv = c->num_key_value_heads * c->head_dim;
+    size_t R = BENCH_ROWS_MOST, E = moe ? expert_rows(c) : 0;
     /* A layer is one with linear attention where there is one. */
-    bool linear = bench_has(c, LINEAR_ATTENTION);
-    if (linear) {
-        add(&list, (struct bench_shape){ "in_proj_qkv", R, 2 * key + value, D, 1, false, false });
-        add(&list, (struct bench_shape){ "in_proj_z", R, value, D, 1, false, false });
-        add(&list, (struct bench_shape){ "in_proj_a and b", R, c->linear_num_value_heads, D, 2, false,
-                                         false });
-        add(&list, (struct bench_shape){ "out_proj", R, D, value, 1, false, false });
-    }
-    if (bench_has(c, FULL_ATTENTION)) {
-        add(&list, (struct bench_shape){ "q_proj", R, 2 * queries, D, !linear, false, false });
-        add(&list, (struct bench_shape){ "k_proj and v_proj", R, kv, D, linear ? 0 : 2, false, false });
-        add(&list, (struct bench_shape){ "o_proj", R, D, queries, !linear, false, false });
-    }
-    if (c->num_experts) {
-        size_t rows = expert_rows(c);
-        add(&list, (struct bench_shape){ "router", R, c->num_experts, D, 1, false, false });
-        add(&list, (struct bench_shape){ "shared_expert_gate", R, 1, D, 1, false, false });
-        add(&list, (struct bench_shape){ "shared gate and up", R, shared, D, 2, false, false });
-        add(&list, (struct bench_shape){ "shared down", R, D, shared, 1, false, false });
-        add(&list, (struct bench_shape){ "experts gate and up", rows, I, D, 2 * top_k, true, false });
-        add(&list, (struct bench_shape){ "experts down", rows, D, I, top_k, true, false });
-    } else {
-        size_t dense = c->intermediate_size;
-        add(&list, (struct bench_shape){ "mlp gate and up", R, dense, D, 2, true, false });
-        add(&list, (struct bench_shape){ "mlp down", R, D, dense, 1, true, false });
-    }
-    add(&list, (struct bench_shape){ "head", R, c->vocab_size, D, 0, false, true });
+    size_t once = linear ? 0 : 1;
+    const struct {
+        bool there;
+        struct bench_shape shape;
+    } all[] = {
+        { linear, { "in_proj_qkv",         R, 2 * key + value, D,      1,         BENCH_PLAIN } },
+        { linear, { "in_proj_z",           R, value,           D,      1,         BENCH_PLAIN } },
+        { linear, { "in_proj_a and b",     R, heads,           D,      2,         BENCH_PLAIN } },
+        { linear, { "out_proj",            R, D,               value,  1,         BENCH_PLAIN } },
+        { full,   { "q_proj",              R, 2 * q,           D,      once,      BENCH_PLAIN } },
+        { full,   { "k_proj and v_proj",   R, kv,              D,      2 * once,  BENCH_PLAIN } },
+        { full,   { "o_proj",              R, D,               q,      once,      BENCH_PLAIN } },
+        { moe,    { "router",              R, c->num_experts,  D,      1,         BENCH_PLAIN } },
+        { moe,    { "shared_expert_gate",  R, 1,               D,      1,         BENCH_PLAIN } },
+        { moe,    { "shared gate and up",  R, shared,          D,      2,         BENCH_PLAIN } },
+        { moe,    { "shared down",         R, D,               shared, 1,         BENCH_PLAIN } },
+        { moe,    { "experts gate and up", E, I,               D,      2 * top_k, BENCH_MLP   } },
+        { moe,    { "experts down",        E, D,               I,      top_k,     BENCH_MLP   } },
+        { !moe,   { "mlp gate and up",     R, dense,           D,      2,         BENCH_MLP   } },
+        { !moe,   { "mlp down",            R, D,               dense,  1,         BENCH_MLP   } },
+        { true,   { "head",                R, c->vocab_size,   D,      0,         BENCH_HEAD  } },
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i].there)
+            add(&list, all[i].shape);
     return list.n;
 }
 
@@ -123,7 +123,7 @@ static void work_take(struct product_work *p, const struct bench_shape *s)
     p->at = 0;
     p->w = (struct matrix){ .dtype = DTYPE_BF16, .rows = piece, .cols = s->k };
     /* The head's logits are one tile of the vocabulary, other outputs whole. */
-    p->ldo = s->head ? piece : s->n;
+    p->ldo = s->use == BENCH_HEAD ? piece : s->n;
     p->pool = arena_take(a, p->pool_bytes, 1);
     p->x = arena_take(a, p->x_floats, sizeof *p->x);
     p->scale = arena_take(a, p->pool_bytes / (MXFP4_BLOCK / 2), 1);
@@ -153,7 +153,7 @@ static bool allocate(struct product_work *p, const struct bench_shape *shapes, s
     size_t experts = size_max(p->cm.config->num_experts, 1);
     for (size_t i = 0; i < n; i++) {
         const struct bench_shape *s = &shapes[i];
-        size_t weight = 2 * s->n * s->k * (s->mlp ? experts : 1);
+        size_t weight = 2 * s->n * s->k * (s->use == BENCH_MLP ? experts : 1);
         size_t pool = size_max(size_min(weight, POOL_BYTES), 2 * piece_rows(s) * s->k);
         p->pool_bytes = size_max(p->pool_bytes, pool);
         p->x_floats = size_max(p->x_floats, shapes[i].rows * shapes[i].k);
@@ -212,7 +212,7 @@ static bool is_narrow(const struct bench_shape *s)
 
 static bool has_mxfp4(const struct bench_shape *s)
 {
-    return s->mlp && s->k % MXFP4_BLOCK == 0;
+    return s->use == BENCH_MLP && s->k % MXFP4_BLOCK == 0;
 }
 
 /* Adds a figure; *seconds_per_flop of it. */

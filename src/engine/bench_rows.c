@@ -1,5 +1,5 @@
-/* Row kernels, on rows as the model has them: streams of tokens from memory, blocks of an expert or of
- * the head in a cache. */
+/* Row kernels, on rows as the model has them: streams of tokens from memory, blocks of an expert or
+ * of the head in a cache. */
 #include <omp.h>
 #include <string.h>
 
@@ -28,13 +28,15 @@ struct row_work {
 #define BLOCK KERNEL_ROWS
 enum { CONV_WIDTH = 4, CONV_CHANNELS = 512, DECODED = 256, VOCABULARY_TILE = 1024, KERNELS = 6 };
 
-static void rms_norm(const struct row_kernels *rows, const struct row_buffers *t, size_t i, size_t n)
+static void rms_norm(const struct row_kernels *rows, const struct row_buffers *t, size_t i,
+                     size_t n)
 {
     rows->rms_norm(t->y + i * n, t->x + i * n, t->weight, n, 1e-6);
 }
 
 /* The gate's SiLU is 1, so that values stay what they are however often this is called. */
-static void mul_silu(const struct row_kernels *rows, const struct row_buffers *t, size_t i, size_t n)
+static void mul_silu(const struct row_kernels *rows, const struct row_buffers *t, size_t i,
+                     size_t n)
 {
     rows->mul_silu(t->x + i * n, t->y + i * n, n);
 }

@@ -34,8 +34,11 @@ struct bench_shape {
     char name[BENCH_NAME_BYTES];
     size_t rows, n, k;
     size_t per_token;               /* times in the layer, for one token */
-    bool mlp;                       /* experts or dense MLP: what is quantized first */
-    bool head;                      /* output as the head has it */
+    enum {
+        BENCH_PLAIN,
+        BENCH_MLP,                  /* experts or dense MLP: what is quantized first */
+        BENCH_HEAD                  /* its output is a tile of the vocabulary at a time */
+    } use;
 };
 #define BENCH_SHAPES_MOST 16
 

@@ -77,6 +77,8 @@ struct engine_state {
     size_t rows_done;                   /* rows of x that the step in work has changed already */
     size_t n_rows;
     const float *x;                     /* [n_rows, D] */
+    const struct mapped_file *file;     /* in whose mapping x stands: its pages are given back as it is
+                                           read; NULL: none */
     struct engine_statistics statistics;    /* of what was done */
 };
 

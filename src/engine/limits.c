@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -82,10 +83,10 @@ static double calibrate(struct calibration *c, size_t rows)
     c->w.rows = rows;
 #pragma omp parallel num_threads(c->cm.n_threads)
     {
-        size_t me = (size_t)omp_get_thread_num();
+        float *out = c->out + (size_t)omp_get_thread_num() * KERNEL_ROWS * CALIBRATION_ROWS;
         pack_weight_rows(&c->cm, c->packed, &c->w, 0, rows, c->scratch);
-        multiply_packed(&c->cm, c->out + me * KERNEL_ROWS * CALIBRATION_ROWS, CALIBRATION_ROWS, c->x,
-                        CALIBRATION_COLS, KERNEL_ROWS, c->packed, rows, CALIBRATION_COLS, c->scratch);
+        multiply_packed(&c->cm, out, CALIBRATION_ROWS, c->x, CALIBRATION_COLS, KERNEL_ROWS,
+                        c->packed, rows, CALIBRATION_COLS, c->scratch);
     }
     return 2.0 * c->cm.n_threads * (double)(KERNEL_ROWS * rows) * CALIBRATION_COLS
          / (stopwatch_now() - start);
@@ -121,10 +122,22 @@ double limits_flops(const struct kernels *kn, enum compute_type type, int n_thre
 #define THREAD_BYTES ((size_t)32 << 20)         /* a machine may have more such caches than one */
 #define HUGE_PAGE    ((size_t)2 << 20)
 
+/* Bytes of a last-level cache, as the kernel knows it (sysconf says 256 MB of one with 32); 0 when
+ * it does not. */
+static size_t last_level_cache(void)
+{
+    FILE *f = fopen("/sys/devices/system/cpu/cpu0/cache/index3/size", "r");
+    size_t kib = 0;
+    if (f && fscanf(f, "%zuK", &kib) != 1)
+        kib = 0;
+    if (f)
+        fclose(f);
+    return kib << 10;
+}
+
 static size_t buffer_floats(int n_threads)
 {
-    long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
-    size_t bytes = size_max(CACHES * (size_t)(cache > 0 ? cache : 0),
+    size_t bytes = size_max(CACHES * last_level_cache(),
                             size_max(4, (size_t)n_threads) * THREAD_BYTES);
     return size_min(bytes, machine_free_memory() / 8) / HUGE_PAGE * HUGE_PAGE / sizeof(float);
 }
@@ -176,8 +189,8 @@ bool limits_memory(struct limits_rate *all, struct limits_rate *one, int n_threa
 
 #define DISK_BLOCK ((size_t)8 << 20)
 
-/* A block of the file at an offset, dropped from the page cache first unless reads are direct; bytes,
- * or -1. */
+/* A block of the file at an offset, dropped from the page cache first unless reads are direct;
+ * bytes, or -1. */
 static ssize_t read_block(int fd, void *block, size_t at, bool *direct)
 {
     ssize_t n;

@@ -10,8 +10,8 @@
 
 /* ---- arithmetic ------------------------------------------------------- */
 
-/* FLOP/s of the products' arithmetic alone by n_threads at once: fused multiply-adds in registers, or
- * BF16 dots.  A set that leaves its products to BLAS gets the limit of the best set, since BLAS
+/* FLOP/s of the products' arithmetic alone by n_threads at once: fused multiply-adds in registers,
+ * or BF16 dots.  A set that leaves its products to BLAS gets the limit of the best set, since BLAS
  * chooses its instructions for itself. */
 double limits_peak_flops(const struct kernels *kn, enum compute_type type, int n_threads,
                          double seconds);

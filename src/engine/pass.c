@@ -163,6 +163,18 @@ static bool embed(struct pass *p, struct error *err)
     return true;
 }
 
+static void copy_rows(float *x, const struct engine_state *at, size_t D)
+{
+    enum { ROWS = 1024 };
+    for (size_t row = 0; row < at->n_rows; row += ROWS) {
+        const float *from = at->x + row * D;
+        size_t bytes = size_min(ROWS, at->n_rows - row) * D * sizeof *x;
+        memcpy(x + row * D, from, bytes);
+        if (at->file)
+            file_release(at->file, (size_t)((const uint8_t *)from - at->file->data), bytes, false);
+    }
+}
+
 /* The stream as the state has it, or from the embedding. */
 static bool fill(struct pass *p, const struct engine_state *at, struct error *err)
 {
@@ -177,9 +189,10 @@ static bool fill(struct pass *p, const struct engine_state *at, struct error *er
         if (at->n_rows != p->batch.n_tokens)
             return error_set(err, "a state of %zu rows, where the windows have %zu", at->n_rows,
                              p->batch.n_tokens);
-        memcpy(p->x, at->x, at->n_rows * p->e->ck->config.hidden_size * sizeof *p->x);
+        copy_rows(p->x, at, p->e->ck->config.hidden_size);
     }
     p->at.x = p->x;
+    p->at.file = NULL;
     p->torn = false;
     return true;
 }

@@ -4,8 +4,8 @@
 
 double stopwatch_now(void);         /* seconds of a clock that only goes forward */
 
-/* Seconds of one call of work(user): it is called at least once and for `seconds`, three times over, and the
- * best of the three averages counts, since what else the machine does only ever adds. */
+/* Seconds of one call of work(user): it is called at least once and for `seconds`, three times
+ * over, and the best of the three averages counts, since what else the machine does only adds. */
 double stopwatch_best(void (*work)(void *user), void *user, double seconds);
 
 #endif

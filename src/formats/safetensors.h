@@ -75,6 +75,14 @@ struct safetensors_entry {      /* what to write */
 bool safetensors_create(struct safetensors_writer *w, const char *path,
                         const struct safetensors_entry *entries, size_t n_entries,
                         struct error *err);
+/* The same at `path` itself (file_open_in_place): with equal entries, what an earlier process wrote
+ * into the tensors stays. */
+bool safetensors_open_in_place(struct safetensors_writer *w, const char *path,
+                               const struct safetensors_entry *entries, size_t n_entries,
+                               struct error *err);
+/* Bytes that have been written before. */
+bool safetensors_read_back(const struct safetensors_writer *w, size_t i, size_t offset, void *bytes,
+                           size_t n, struct error *err);
 /* Bytes of tensor i, starting `offset` bytes into it.  Going past its end is our own mistake
  * (assert). */
 bool safetensors_write(struct safetensors_writer *w, size_t i, size_t offset, const void *bytes,

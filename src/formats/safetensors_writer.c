@@ -64,13 +64,11 @@ static bool write_header(struct safetensors_writer *w, const struct safetensors_
     return ok;
 }
 
-bool safetensors_create(struct safetensors_writer *w, const char *path,
-                        const struct safetensors_entry *entries, size_t n_entries,
-                        struct error *err)
+/* w->out is open. */
+static bool begin(struct safetensors_writer *w, const char *path,
+                  const struct safetensors_entry *entries, size_t n_entries, struct error *err)
 {
-    *w = (struct safetensors_writer){ .n_tensors = n_entries };
-    if (!file_create(&w->out, path, err))
-        return false;
+    w->n_tensors = n_entries;
     w->begin = mem_array(n_entries, sizeof *w->begin, "tensors", err);
     w->n_bytes = mem_array(n_entries, sizeof *w->n_bytes, "tensors", err);
     if (w->begin && w->n_bytes && place_tensors(w, path, entries, err)
@@ -78,6 +76,29 @@ bool safetensors_create(struct safetensors_writer *w, const char *path,
         return true;
     safetensors_abandon(w);
     return false;
+}
+
+bool safetensors_create(struct safetensors_writer *w, const char *path,
+                        const struct safetensors_entry *entries, size_t n_entries,
+                        struct error *err)
+{
+    *w = (struct safetensors_writer){ 0 };
+    return file_create(&w->out, path, err) && begin(w, path, entries, n_entries, err);
+}
+
+bool safetensors_open_in_place(struct safetensors_writer *w, const char *path,
+                               const struct safetensors_entry *entries, size_t n_entries,
+                               struct error *err)
+{
+    *w = (struct safetensors_writer){ 0 };
+    return file_open_in_place(&w->out, path, err) && begin(w, path, entries, n_entries, err);
+}
+
+bool safetensors_read_back(const struct safetensors_writer *w, size_t i, size_t offset, void *bytes,
+                           size_t n, struct error *err)
+{
+    assert(i < w->n_tensors && offset <= w->n_bytes[i] && n <= w->n_bytes[i] - offset);
+    return file_read_at(&w->out, w->begin[i] + offset, bytes, n, err);
 }
 
 bool safetensors_write(struct safetensors_writer *w, size_t i, size_t offset, const void *bytes,

@@ -135,6 +135,13 @@ bool weights_hash_add(struct weights_hash *h, const uint8_t *data, size_t n, str
  * NULL; a report that returns false interrupts. */
 bool weights_hash_rest(struct weights_hash *h, int n_threads, const struct progress *progress,
                        struct error *err);
+/* What is known of the tensors so far, in the order of w->tensors: for each a byte (0 or 1: all of it
+ * has been taken) and its 32 bytes of SHA-256, or zeros.  out: [w->n_tensors * WEIGHTS_KNOWN_BYTES].
+ * May be called while another thread adds. */
+#define WEIGHTS_KNOWN_BYTES ((size_t)33)
+void weights_hash_known(struct weights_hash *h, uint8_t *out);
+/* Refuses tensors whose digest is not the one that was known, by name.  All must have been taken. */
+bool weights_hash_check(const struct weights_hash *h, const uint8_t *known, struct error *err);
 /* The digest, when all bytes have been taken. */
 bool weights_hash_end(struct digest *out, const struct weights_hash *h, struct error *err);
 

@@ -1,5 +1,6 @@
 #include "weights.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -24,6 +25,7 @@ struct weights_hash {
     const struct weights *w;
     struct part *parts;                 /* owned [w->n_tensors]; in the order of w->tensors */
     struct part **by_address;           /* owned [w->n_tensors] */
+    pthread_mutex_t lock;               /* of done and digest, which another thread may look at */
 };
 
 static int compare_address(const void *a, const void *b)
@@ -40,6 +42,7 @@ struct weights_hash *weights_hash_open(const struct checkpoint *ck, const struct
     if (!h)
         return NULL;
     *h = (struct weights_hash){ .ck = ck, .w = w };
+    pthread_mutex_init(&h->lock, NULL);
     h->parts = mem_array(w->n_tensors, sizeof *h->parts, "digests", err);
     h->by_address = mem_array(w->n_tensors, sizeof(void *), "digests", err);
     if (!h->parts || !h->by_address) {
@@ -60,13 +63,14 @@ void weights_hash_close(struct weights_hash *h)
         return;
     for (size_t i = 0; h->parts && i < h->w->n_tensors; i++)
         digest_end(h->parts[i].stream, NULL, NULL);
+    pthread_mutex_destroy(&h->lock);
     free(h->parts);
     free(h->by_address);
     free(h);
 }
 
 /* The next n bytes of a tensor. */
-static bool take(struct part *p, size_t n, struct error *err)
+static bool take(struct weights_hash *h, struct part *p, size_t n, struct error *err)
 {
     if (!p->stream && !(p->stream = digest_begin(err)))
         return false;
@@ -77,8 +81,14 @@ static bool take(struct part *p, size_t n, struct error *err)
         return true;
     struct digest_stream *stream = p->stream;
     p->stream = NULL;
-    p->done = digest_end(stream, &p->digest, err);
-    return p->done;
+    struct digest digest;
+    if (!digest_end(stream, &digest, err))
+        return false;
+    pthread_mutex_lock(&h->lock);
+    p->digest = digest;
+    p->done = true;
+    pthread_mutex_unlock(&h->lock);
+    return true;
 }
 
 bool weights_hash_add(struct weights_hash *h, const uint8_t *data, size_t n, struct error *err)
@@ -97,7 +107,7 @@ bool weights_hash_add(struct weights_hash *h, const uint8_t *data, size_t n, str
         const uint8_t *next = p->tensor->data + p->taken;
         const uint8_t *end = p->tensor->data + p->tensor->n_bytes;
         end = end < data + n ? end : data + n;
-        if (!p->done && next >= data && next < end && !take(p, (size_t)(end - next), err))
+        if (!p->done && next >= data && next < end && !take(h, p, (size_t)(end - next), err))
             return false;
     }
     return true;
@@ -163,7 +173,7 @@ static bool take_rest(struct part *p, struct job *job, struct error *err)
     while (!p->done) {
         size_t left = p->tensor->n_bytes - p->taken, at = p->taken;
         size_t n = left < PIECE_BYTES ? left : PIECE_BYTES;
-        if (has_failed(job) || !take(p, n, err))
+        if (has_failed(job) || !take(job->hash, p, n, err))
             return false;
         release_pages(p->tensor->data + at, n);
         if (!report(job, n)) {
@@ -207,6 +217,29 @@ static bool update_tensor(struct digest_stream *s, const struct tensor *t, const
     for (size_t i = 0; ok && i < t->ndim; i++)
         ok = update_u64(s, t->shape[i], err);
     return ok && digest_update(s, d->bytes, sizeof d->bytes, err);
+}
+
+void weights_hash_known(struct weights_hash *h, uint8_t *out)
+{
+    pthread_mutex_lock(&h->lock);
+    for (size_t i = 0; i < h->w->n_tensors; i++, out += WEIGHTS_KNOWN_BYTES) {
+        memset(out, 0, WEIGHTS_KNOWN_BYTES);
+        out[0] = h->parts[i].done;
+        if (out[0])
+            memcpy(out + 1, h->parts[i].digest.bytes, DIGEST_BYTES);
+    }
+    pthread_mutex_unlock(&h->lock);
+}
+
+bool weights_hash_check(const struct weights_hash *h, const uint8_t *known, struct error *err)
+{
+    for (size_t i = 0; i < h->w->n_tensors; i++, known += WEIGHTS_KNOWN_BYTES) {
+        const struct part *p = &h->parts[i];
+        if (known[0] && (!p->done || memcmp(known + 1, p->digest.bytes, DIGEST_BYTES) != 0))
+            return error_set(err, "%s: '%s' is not what it was when the run was interrupted",
+                             p->tensor->file, p->tensor->name);
+    }
+    return true;
 }
 
 bool weights_hash_end(struct digest *out, const struct weights_hash *h, struct error *err)

@@ -116,6 +116,26 @@ static void test_invariance(void)
     check(alone, "a window alone gives the same bits", "%s", err.message);
 }
 
+/* The same in BF16 compute, whose roundings are by value and not by place. */
+static void test_bf16(void)
+{
+    static struct scores first, other, f32;
+    struct engine_statistics st;
+    struct error err = { 0 };
+    struct engine_options one = { .n_threads = 1, .compute = COMPUTE_BF16 };
+    struct engine_options two = { .n_threads = 2, .compute = COMPUTE_BF16 };
+    struct engine_options plain = { .n_threads = 2 };
+    bool ok = score(&first, &one, windows, N_WINDOWS, &st, &err)
+           && score(&other, &two, windows, N_WINDOWS, &st, &err)
+           && score(&f32, &plain, windows, N_WINDOWS, &st, &err);
+    check(ok && same(&first, &other), "bf16: two threads give the same bits", "%s", err.message);
+    double sum = 0;
+    for (size_t i = 0; i < f32.n; i++)
+        sum += fabs(first.rows[i].nll - f32.rows[i].nll);
+    check(ok && sum > 0 && sum / (double)f32.n < 0.1, "bf16 is near f32, and not the same",
+          "off by %.3g on average", sum / (double)f32.n);
+}
+
 /* Our own products have one order of summation, so AVX2 and AVX-512 agree to the bit; scalar uses
  * libm's exponential and OpenBLAS its own order. */
 static void test_isas(void)
@@ -234,6 +254,7 @@ int main(void)
     for (size_t i = 0; i < N_IDS; i++)
         ids[i] = (int32_t)random_below(&r, ck.config.vocab_size);
     test_invariance();
+    test_bf16();
     test_isas();
     test_refusals();
     test_trace();

@@ -1,4 +1,4 @@
-/* The machine's limits are measured at all, for every set of kernels, and files are read as asked. */
+/* The machine's limits are measured at all, for every set of kernels; files are read as asked. */
 #include "engine/limits.h"
 
 #include <stdlib.h>
@@ -11,7 +11,8 @@
 
 static void test_arithmetic(void)
 {
-    static const char *const isas[] = { "scalar", "openblas", "avx2", "avx512", "avx512bf16", "neon" };
+    static const char *const isas[] = { "scalar", "openblas", "avx2", "avx512", "avx512bf16",
+                                        "neon" };
     for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
         const struct kernels *kn = kernels_find(isas[i], NULL);
         for (int type = 0; kn && type < COMPUTE_TYPES; type++) {
@@ -52,7 +53,8 @@ static void test_disk(void)
 
 /* ---- stopping ------------------------------------------------------------------ */
 
-static bool stop_at_third(void *user, const char *stage, double done, double total, const char *unit)
+static bool stop_at_third(void *user, const char *stage, double done, double total,
+                          const char *unit)
 {
     (void)stage, (void)unit;
     size_t *calls = user;
@@ -67,8 +69,8 @@ static void test_interrupt(void)
     const struct bench_options o = { .isa = "scalar", .n_threads = 1, .seconds = 1e-6,
                                      .progress = { .report = stop_at_third, .user = &calls } };
     bool ok = bench_run(&result, &o, &err);
-    check(!ok && err.interrupted && calls == 3, "bench stops when asked", "after %zu calls: %s", calls,
-          err.message);
+    check(!ok && err.interrupted && calls == 3, "bench stops when asked", "after %zu calls: %s",
+          calls, err.message);
     bench_free(&result);
 }
 

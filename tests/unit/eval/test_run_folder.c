@@ -50,7 +50,7 @@ static const uint16_t hidden_bf16[6] = { 0x3F80, 0x3F80, 0x3F82, 0xBF80, 0xBF80,
 static bool write_run(const char *path, enum surprisal_hidden kind, struct error *err)
 {
     struct run_folder r;
-    bool ok = run_folder_begin(&r, path, err)
+    bool ok = run_folder_begin(&r, path, false, err)
            && run_folder_tokens(&r, ROWS, kind, WIDTH, err)
            && run_folder_add(&r, 0, 2, places, scores, hidden, err)
            && run_folder_add(&r, 2, 0, NULL, NULL, NULL, err)
@@ -129,7 +129,7 @@ static void test_refusals(void)
               cases[i].name, "%d '%s'", ok, err.message);
     }
     struct run_folder r;
-    check(!run_folder_begin(&r, "", NULL), "an empty name", "accepted");
+    check(!run_folder_begin(&r, "", false, NULL), "an empty name", "accepted");
 }
 
 static void test_abandon(void)
@@ -137,14 +137,14 @@ static void test_abandon(void)
     struct error err = { 0 };
     struct run_folder r;
     size_t before = entries(folder);
-    bool ok = run_folder_begin(&r, in_folder("left"), &err)
+    bool ok = run_folder_begin(&r, in_folder("left"), false, &err)
            && run_folder_tokens(&r, ROWS, SURPRISAL_HIDDEN_NONE, 0, &err);
     size_t during = entries(folder);
     run_folder_abandon(&r);
     check(ok && during == before + 1 && entries(folder) == before, "what is abandoned leaves nothing",
           "%s", err.message);
 
-    ok = run_folder_begin(&r, in_folder("raced"), &err)
+    ok = run_folder_begin(&r, in_folder("raced"), false, &err)
       && run_folder_tokens(&r, ROWS, SURPRISAL_HIDDEN_NONE, 0, &err)
       && mkdir(in_folder("raced"), 0777) == 0 && !run_folder_commit(&r, "{}", &err);
     check(ok && strstr(err.message, "File exists") && entries(in_folder("raced")) == 0,

@@ -214,60 +214,85 @@ static double worst_ulp(const float *x, const float *y, size_t n, float floor)
     return worst;
 }
 
-enum { MUL_SILU, MUL_SIGMOID, ADD, ADD_SCALED, RMS_NORM, L2_NORM, EXP_SUM, ELEMENTWISE };
+enum { MUL_SILU, MUL_SIGMOID, ADD, ADD_SCALED, SCALE, ROUND, RMS_NORM, GATED_RMS_NORM, L2_NORM, EXP_SUM,
+       ELEMENTWISE };
 
 static const struct {
     const char *name;
     float scale;                    /* of the inputs */
     double ulp;                     /* tolerance: the exponential's 1.3 ULP, a division, products */
 } elementwise[ELEMENTWISE] = {
-    [MUL_SILU]    = { "mul_silu",    4, 5 },
-    [MUL_SIGMOID] = { "mul_sigmoid", 4, 4 },
-    [ADD]         = { "add",         1, 0 },
-    [ADD_SCALED]  = { "add_scaled",  1, 0 },
-    [RMS_NORM]    = { "rms_norm",    3, 1 },    /* sums in double, in another order */
-    [L2_NORM]     = { "l2_norm",     3, 1 },
-    [EXP_SUM]     = { "exp_sum",     9, 2 },
+    [MUL_SILU]       = { "mul_silu",       4, 5 },
+    [MUL_SIGMOID]    = { "mul_sigmoid",    4, 4 },
+    [ADD]            = { "add",            1, 0 },
+    [ADD_SCALED]     = { "add_scaled",     1, 0 },
+    [SCALE]          = { "scale",          1, 0 },
+    [ROUND]          = { "round",          1, 0 },
+    [RMS_NORM]       = { "rms_norm",       3, 1 },  /* sums in double, in another order */
+    [GATED_RMS_NORM] = { "gated_rms_norm", 3, 6 },
+    [L2_NORM]        = { "l2_norm",        3, 1 },
+    [EXP_SUM]        = { "exp_sum",        9, 2 },
 };
 
-static double run(const struct kernels *kn, int which, float *x, const float *y, size_t n)
+/* y and z are operands. */
+static double run(const struct row_kernels *rows, int which, float *x, const float *y, const float *z,
+                  size_t n)
 {
     switch (which) {
-    case MUL_SILU:    kn->rows->mul_silu(x, y, n); return 0;
-    case MUL_SIGMOID: kn->rows->mul_sigmoid(x, y, n); return 0;
-    case ADD:         kn->rows->add(x, y, n); return 0;
-    case ADD_SCALED:  kn->rows->add_scaled(x, y, 0.37f, n); return 0;
-    case RMS_NORM:    kn->rows->rms_norm(x, x, y, n, 1e-6); return 0;
-    case L2_NORM:     kn->rows->l2_norm(x, n, 0.25); return 0;
-    default:          return kn->rows->exp_sum(x, 3.25f, n);
+    case MUL_SILU:       rows->mul_silu(x, y, n); return 0;
+    case MUL_SIGMOID:    rows->mul_sigmoid(x, y, n); return 0;
+    case ADD:            rows->add(x, y, n); return 0;
+    case ADD_SCALED:     rows->add_scaled(x, y, 0.37f, n); return 0;
+    case SCALE:          rows->scale(x, 0.37f, n); return 0;
+    case ROUND:          rows->round(x, n); return 0;
+    case RMS_NORM:       rows->rms_norm(x, x, y, n, 1e-6); return 0;
+    case GATED_RMS_NORM: rows->gated_rms_norm(x, y, z, n, 1e-6); return 0;
+    case L2_NORM:        rows->l2_norm(x, n, 0.25); return 0;
+    default:             return rows->exp_sum(x, 3.25f, n);
     }
 }
 
-static void test_elementwise(const struct kernels *kn)
+/* In BF16 compute a value beside the middle between two BF16 values may round to either, a few times
+ * over in the longest of these: each time by one of its units, 2^16 of f32's. */
+#define BF16_FLIPS (3 * 65536.0)
+
+static void test_elementwise(const struct kernels *kn, enum compute_type type)
 {
+    bool bf16 = type == COMPUTE_BF16;
+    const struct row_kernels *rows = bf16 ? kn->rows_bf16 : kn->rows;
+    const struct row_kernels *scalar = bf16 ? kernels_scalar.rows_bf16 : kernels_scalar.rows;
     struct random r = { 2 };
     for (int which = 0; which < ELEMENTWISE; which++) {
         double worst = 0, worst_sum = 0;
+        size_t beyond = 0, values = 0;          /* further off than f32's tolerance */
         bool guarded_ok = true;
         for (int i = 0; i < 60; i++) {
             size_t n = 1 + random_below(&r, 200);
-            float *x = guarded_random(&r, n, elementwise[which].scale);
-            float *y = guarded_random(&r, n, elementwise[which].scale), *twin = guarded(n);
+            float *x = guarded_random(&r, n, elementwise[which].scale), *twin = guarded(n);
+            float *y = guarded_random(&r, n, elementwise[which].scale);
+            float *z = guarded_random(&r, n, elementwise[which].scale);
             memcpy(twin, x, n * sizeof *x);
-            double sum = run(kn, which, x, y, n);
-            double twin_sum = run(&kernels_scalar, which, twin, y, n);
+            double sum = run(rows, which, x, y, z, n);
+            double twin_sum = run(scalar, which, twin, y, z, n);
+            for (size_t j = 0; j < n; j++)
+                beyond += worst_ulp(x + j, twin + j, 1, 1e-30f) > elementwise[which].ulp;
+            values += n;
             double ulp = worst_ulp(x, twin, n, 1e-30f);
             worst = ulp > worst || isnan(ulp) ? ulp : worst;
             worst_sum = fmax(worst_sum, fabs(sum - twin_sum) / fmax(fabs(twin_sum), 1e-300));
-            guarded_ok = guarded_ok && guards_hold(x, n) && guards_hold(y, n);
+            guarded_ok = guarded_ok && guards_hold(x, n) && guards_hold(y, n) && guards_hold(z, n);
             guarded_free(x);
             guarded_free(y);
+            guarded_free(z);
             guarded_free(twin);
         }
         char name[64];
-        snprintf(name, sizeof name, "%s %s", kn->isa, elementwise[which].name);
-        check(guarded_ok && worst <= elementwise[which].ulp && worst_sum < 2e-7, name,
-              "worst %.2f ULP, sum off by %.1e, guards %d", worst, worst_sum, guarded_ok);
+        snprintf(name, sizeof name, "%s %s%s", kn->isa, elementwise[which].name, bf16 ? " bf16" : "");
+        bool ok = bf16 ? worst <= BF16_FLIPS && beyond * 100 <= values
+                       : worst <= elementwise[which].ulp;
+        check(guarded_ok && ok && worst_sum < 2e-7, name,
+              "worst %.2f ULP, %zu of %zu beyond, sum off by %.1e, guards %d", worst, beyond, values,
+              worst_sum, guarded_ok);
     }
 }
 
@@ -366,7 +391,8 @@ int main(void)
         test_products(kn, COMPUTE_BF16);
         if (kn->products[COMPUTE_BF16]->tile)
             test_bf16_dot(kn);
-        test_elementwise(kn);
+        test_elementwise(kn, COMPUTE_F32);
+        test_elementwise(kn, COMPUTE_BF16);
         test_exp_range(kn);
         test_max_and_finite(kn);
         test_conv_silu(kn);
