@@ -1,7 +1,9 @@
 /* avx2.c - AVX2 and FMA: 12 sums of 8 lanes in registers, two loads of B and six broadcasts of A
  * for 12 fused multiply-adds. */
 #include <immintrin.h>
+#include <stdbool.h>
 
+#include "base/memory.h"
 #include "kernels/delta_rule.h"
 #include "kernels/gemm.h"
 #include "kernels/rows.h"
@@ -15,6 +17,7 @@ static void chain(float *out, size_t ldo, const float *in, size_t ldi, const voi
     __m256 sum[ROWS][2];
     for (int i = 0; i < ROWS; i++)
         sum[i][0] = sum[i][1] = _mm256_setzero_ps();
+#pragma GCC unroll 8
     for (size_t p = 0; p < words; p++, x += ROWS, y += 2 * LANES) {
         __m256 y0 = _mm256_loadu_ps(y), y1 = _mm256_loadu_ps(y + LANES);
 #pragma GCC unroll 6
@@ -33,13 +36,25 @@ static void chain(float *out, size_t ldo, const float *in, size_t ldi, const voi
         }
 }
 
-/* Eight values of up to eight lines as eight rows of up to eight columns. */
-static void transpose_block(float *panel, size_t width, const float *x, size_t step)
+/* The first 8 lanes of a row, or the first ROWS. */
+static void store(float *to, __m256 row, bool all)
+{
+    if (all) {
+        _mm256_storeu_ps(to, row);
+        return;
+    }
+    _mm_storeu_ps(to, _mm256_castps256_ps128(row));
+    _mm_storel_pi((__m64 *)(void *)(to + 4), _mm256_extractf128_ps(row, 1));
+}
+
+/* Eight words of `count` lines, with zeros for those up to 8, as eight rows of a panel. */
+static void transpose_block(float *panel, size_t width, const float *x, size_t step, size_t count,
+                            bool all)
 {
     __m256 r[8], t[8];
 #pragma GCC unroll 8
     for (size_t i = 0; i < 8; i++)
-        r[i] = _mm256_loadu_ps(x + i * step);
+        r[i] = i < count ? _mm256_loadu_ps(x + i * step) : _mm256_setzero_ps();
 #pragma GCC unroll 4
     for (int i = 0; i < 8; i += 2) {
         t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
@@ -54,25 +69,30 @@ static void transpose_block(float *panel, size_t width, const float *x, size_t s
     }
 #pragma GCC unroll 4
     for (size_t c = 0; c < 4; c++) {
-        _mm256_storeu_ps(panel + c * width, _mm256_permute2f128_ps(r[c], r[4 + c], 0x20));
-        _mm256_storeu_ps(panel + (4 + c) * width, _mm256_permute2f128_ps(r[c], r[4 + c], 0x31));
+        store(panel + c * width, _mm256_permute2f128_ps(r[c], r[4 + c], 0x20), all);
+        store(panel + (4 + c) * width, _mm256_permute2f128_ps(r[c], r[4 + c], 0x31), all);
     }
 }
 
-/* Whole blocks of 8 x 8 by registers, what is left by the plain loop. */
+/* Whole blocks of 8 words by registers, what is left by the plain loop.  A panel is ROWS wide, or
+ * some whole vectors. */
 static void transpose(void *panel, size_t width, const void *x, size_t step, size_t count,
                       size_t words)
 {
-    if (width % 8 != 0 || count < width) {
-        gemm_transpose(panel, width, x, step, count, words);
-        return;
-    }
     float *out = panel;
     const float *in = x;
-    size_t whole = words / 8 * 8;
-    for (size_t line = 0; line < width; line += 8)
-        for (size_t p = 0; p < whole; p += 8)
-            transpose_block(out + p * width + line, width, in + line * step + p, step);
+    size_t whole = width % LANES == 0 || width == ROWS ? words / 8 * 8 : 0;
+    for (size_t line = 0; line < width; line += LANES) {
+        size_t lines = count - size_min(count, line);
+        for (size_t p = 0; p < whole; p += 8) {
+            float *to = out + p * width + line;
+            const float *from = in + line * step + p;
+            if (width == ROWS && lines == ROWS)
+                transpose_block(to, ROWS, from, step, ROWS, false);
+            else
+                transpose_block(to, width, from, step, lines, width != ROWS);
+        }
+    }
     gemm_transpose(out + whole * width, width, in + whole, step, count, words - whole);
 }
 
