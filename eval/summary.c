@@ -2,9 +2,9 @@
 
 #include <math.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/json.h"
+#include "base/machine.h"
 #include "eval/protocol.h"
 
 double summary_tokens_per_second(const struct summary *s)
@@ -36,12 +36,6 @@ static void add_path(cJSON *object, const char *path)
     for (char *c = item ? item->valuestring : NULL; !valid && c && *c; c++)
         if ((unsigned char)*c >= 0x80)
             *c = '?';
-}
-
-static size_t peak_rss_bytes(void)
-{
-    struct rusage usage;
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;
 }
 
 static void add_checkpoint(cJSON *root, const struct summary *s)
@@ -105,7 +99,7 @@ static void add_figures(cJSON *root, const struct summary *s)
     json_add_double(root, "bits_per_byte", f->bits_per_byte);
     json_add_double(root, "seconds", s->seconds);
     json_add_double(root, "tokens_per_second", summary_tokens_per_second(s));
-    json_add_size(root, "peak_rss_bytes", peak_rss_bytes());
+    json_add_size(root, "peak_rss_bytes", machine_peak_memory());
     json_add_size(root, "bytes_read", s->work.bytes_read);
     json_add_size(root, "passes", s->work.passes);
 }

@@ -17,13 +17,15 @@ int machine_processors(void)
     return n > 0 ? (int)n : 1;
 }
 
-static size_t available(void)
+/* The number after "NAME:" in a file of such lines with KiB, in bytes; 0 when there is none. */
+static size_t kib_of(const char *path, const char *name)
 {
-    FILE *f = fopen("/proc/meminfo", "r");
+    FILE *f = fopen(path, "r");
     char line[256];
     unsigned long long kib = 0;
+    size_t n = strlen(name);
     while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
+        if (strncmp(line, name, n) == 0 && sscanf(line + n, ": %llu kB", &kib) == 1)
             break;
     if (f)
         fclose(f);
@@ -87,19 +89,18 @@ static size_t cgroup_memory(void)
 
 size_t machine_free_memory(void)
 {
-    size_t free_bytes = available(), cgroup = cgroup_memory();
+    size_t free_bytes = kib_of("/proc/meminfo", "MemAvailable"), cgroup = cgroup_memory();
     return free_bytes < cgroup ? free_bytes : cgroup;
 }
 
 size_t machine_resident_memory(void)
 {
-    FILE *f = fopen("/proc/self/statm", "r");
-    unsigned long long size, resident = 0;
-    if (f && fscanf(f, "%llu %llu", &size, &resident) != 2)
-        resident = 0;
-    if (f)
-        fclose(f);
-    return (size_t)resident * (size_t)sysconf(_SC_PAGESIZE);
+    return kib_of("/proc/self/status", "VmRSS");
+}
+
+size_t machine_peak_memory(void)
+{
+    return kib_of("/proc/self/status", "VmHWM");
 }
 
 /* schedstat: nanoseconds on a processor, nanoseconds waiting for one, time slices
