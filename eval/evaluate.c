@@ -8,100 +8,10 @@
 #include "eval/opened.h"
 #include "eval/run_folder.h"
 #include "eval/run_state.h"
+#include "eval/scoring.h"
 #include "eval/sequence.h"
 #include "eval/statistics.h"
 #include "eval/summary.h"
-
-/* ---- scores as they come --------------------------------------------------- */
-
-struct scoring {
-    const struct sequence *sequence;
-    struct window_score *windows;       /* owned [sequence->windows.n] */
-    struct token_place *places;         /* owned; of the rows in work */
-    size_t capacity;
-    size_t window, target, row;         /* the next one to come */
-    struct run_folder *out;             /* NULL: none */
-};
-
-/* The next target: its window and place; false after the last. */
-static bool next_target(struct scoring *s, struct token_place *place)
-{
-    const struct sequence *q = s->sequence;
-    while (s->window < q->windows.n && s->target == q->windows.list[s->window].end)
-        if (++s->window < q->windows.n)
-            s->target = q->windows.list[s->window].first;
-    if (s->window == q->windows.n)
-        return false;
-    *place = (struct token_place){
-        .position = (int32_t)(s->target - q->prefixes[s->window]),
-        .window = (int32_t)s->window,
-        .id = q->ids[s->target++],
-    };
-    return true;
-}
-
-static void add_to_window(struct scoring *s, double nll)
-{
-    compensated_add(&s->windows[s->window].nll, nll);
-    s->windows[s->window].scored++;
-    s->row++;
-}
-
-/* Notes where the next n targets stand and adds their NLL to their windows. */
-static bool place(struct scoring *s, size_t n, const struct engine_score *scores)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (!next_target(s, &s->places[i]))
-            return false;
-        add_to_window(s, scores[i].nll);
-    }
-    return true;
-}
-
-/* Takes in the scores that an earlier process wrote. */
-static bool replay(struct scoring *s, size_t rows, struct error *err)
-{
-    double nll[1024];
-    struct token_place place;
-    for (size_t row = 0; row < rows;) {
-        size_t n = size_min(sizeof nll / sizeof *nll, rows - row);
-        if (!run_folder_read_nll(s->out, row, n, nll, err))
-            return false;
-        for (size_t i = 0; i < n; i++, row++) {
-            if (!next_target(s, &place))
-                return error_set(err, "%s: has more scores than the text has targets", s->out->state);
-            add_to_window(s, nll[i]);
-        }
-    }
-    return true;
-}
-
-static bool take(void *user, size_t row, size_t n, const struct engine_score *scores,
-                 const float *hidden, struct error *err)
-{
-    struct scoring *s = user;
-    assert(row == s->row);
-    if (!mem_grow(&s->places, &s->capacity, n, sizeof *s->places, "scores", err))
-        return false;
-    if (!place(s, n, scores))
-        return error_set(err, "more scores than targets");
-    return !s->out || run_folder_add(s->out, row, n, s->places, scores, hidden, err);
-}
-
-static bool scoring_begin(struct scoring *s, const struct sequence *sequence, struct run_folder *out,
-                          struct error *err)
-{
-    *s = (struct scoring){ .sequence = sequence, .out = out };
-    s->target = sequence->windows.list[0].first;
-    s->windows = mem_array(sequence->windows.n, sizeof *s->windows, "windows", err);
-    return s->windows != NULL;
-}
-
-static void scoring_free(struct scoring *s)
-{
-    free(s->windows);
-    free(s->places);
-}
 
 /* ---- the job ---------------------------------------------------------------- */
 
@@ -302,11 +212,11 @@ static bool score(struct job *j, struct error *err)
         return false;
     if (resumed && !(weights_hash_rest(j->hash, s->threads, &progress, err)
                      && weights_hash_check(j->hash, j->state.known, err)
-                     && replay(&j->scoring, j->state.engine.row, err)))
+                     && scoring_replay(&j->scoring, j->state.engine.row, err)))
         return false;
     const struct engine_job job = {
         .ids = j->sequence.ids, .n_ids = j->sequence.n_ids, .windows = w->list, .n_windows = w->n,
-        .sink = { take, &j->scoring }, .hash = resumed ? NULL : j->hash,
+        .sink = { scoring_take, &j->scoring }, .hash = resumed ? NULL : j->hash,
         .saver = { saves ? offer : NULL, j }, .resume = resumed ? &j->state.engine : NULL,
     };
     j->started = j->saved = now_seconds();

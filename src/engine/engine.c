@@ -173,9 +173,12 @@ static bool run_pass(const struct engine *e, const struct plan *plan, const stru
 static bool check_state(const struct engine *e, const struct engine_job *job, struct error *err)
 {
     const struct engine_state *s = job->resume;
-    size_t L = e->ck->config.num_hidden_layers;
+    size_t L = e->ck->config.num_hidden_layers, scored = 0;
+    for (size_t i = 0; i < s->first_window && i < job->n_windows; i++)
+        scored += job->windows[i].end - job->windows[i].first;
     bool ok = s->first_window <= job->n_windows && s->n_windows <= job->n_windows - s->first_window
-           && s->layer <= L && !(s->layer == L && s->mixer_done) && s->rows_done <= s->n_rows;
+           && s->n_windows > 0 && s->row == scored && s->layer <= L
+           && !(s->layer == L && s->mixer_done) && s->rows_done <= s->n_rows;
     return ok || error_set(err, "the state to resume from does not belong to these windows");
 }
 

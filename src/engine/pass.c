@@ -175,6 +175,14 @@ static void copy_rows(float *x, const struct engine_state *at, size_t D)
     }
 }
 
+static bool ends_window(const struct batch *b, size_t row)
+{
+    for (size_t i = 0; i <= b->n_windows; i++)
+        if (b->start[i] == row)
+            return true;
+    return false;
+}
+
 /* The stream as the state has it, or from the embedding. */
 static bool fill(struct pass *p, const struct engine_state *at, struct error *err)
 {
@@ -189,6 +197,8 @@ static bool fill(struct pass *p, const struct engine_state *at, struct error *er
         if (at->n_rows != p->batch.n_tokens)
             return error_set(err, "a state of %zu rows, where the windows have %zu", at->n_rows,
                              p->batch.n_tokens);
+        if (!at->mixer_done && !ends_window(&p->batch, at->rows_done))
+            return error_set(err, "a state that stands at row %zu, inside a window", at->rows_done);
         copy_rows(p->x, at, p->e->ck->config.hidden_size);
     }
     p->at.x = p->x;
@@ -242,15 +252,9 @@ bool pass_report(void *pass, double share)
         snprintf(stage + n, sizeof stage - (size_t)n, ", %.0f MB/s",
                  (double)stream_bytes(p->stream) / seconds / 1e6);
     double of_pass = (p->flop_done + share * p->step_flop) / p->flop;
-    double done = p->done_before + of_pass * (double)plan_tokens(p->job->windows + p->at.first_window, p->at.n_windows);
+    size_t tokens = plan_tokens(p->job->windows + p->at.first_window, p->at.n_windows);
+    double done = p->done_before + of_pass * (double)tokens;
     return progress->report(progress->user, stage, done, p->all_tokens, "tokens");
-}
-
-void pass_advance(struct pass *p)
-{
-    p->flop_done += p->step_flop;
-    p->step_flop = 0;
-    p->at.rows_done = 0;
 }
 
 bool pass_offer(struct pass *p, bool now, struct error *err)
@@ -278,9 +282,20 @@ static bool step(struct pass *p, bool (*run)(const struct compute *, const struc
     bool ok = run(&p->cm, &task, err);
     p->torn = rows_done == LAYER_TORN;
     p->at.rows_done = ok || p->torn ? 0 : rows_done;
-    if (ok)
-        pass_advance(p);
+    if (ok) {
+        p->flop_done += p->step_flop;
+        p->step_flop = 0;
+    }
     return ok;
+}
+
+/* In place. */
+static void final_norm(struct pass *p)
+{
+    size_t mark = p->arena.used;
+    float *norm = vector_take(&p->cm, &p->e->w->norm, 1);
+    rms_norm_rows(&p->cm, p->x, p->x, p->batch.n_tokens, norm);
+    p->arena.used = mark;
 }
 
 bool pass_layer(struct pass *p, struct error *err)
@@ -303,14 +318,6 @@ bool pass_layer(struct pass *p, struct error *err)
     p->at.mixer_done = false;
     p->at.layer++;
     if (p->at.layer == c->num_hidden_layers && !p->keep_all)
-        pass_final_norm(p);
+        final_norm(p);
     return pass_offer(p, false, err);
-}
-
-void pass_final_norm(struct pass *p)
-{
-    size_t mark = p->arena.used;
-    float *norm = vector_take(&p->cm, &p->e->w->norm, 1);
-    rms_norm_rows(&p->cm, p->x, p->x, p->batch.n_tokens, norm);
-    p->arena.used = mark;
 }

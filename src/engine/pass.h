@@ -51,15 +51,12 @@ bool pass_open(struct pass *p, const struct engine *e, const struct plan *plan,
                const struct engine_job *job, const struct engine_state *at, struct error *err);
 void pass_close(struct pass *p);
 
-/* Takes the stream through the layer at.layer, or what is left of it. */
+/* Takes the stream through the layer at.layer, or what is left of it; after the last one through the
+ * final norm, too. */
 bool pass_layer(struct pass *p, struct error *err);
-/* After the last layer: the final norm, in place. */
-void pass_final_norm(struct pass *p);
 /* Offers the state to the saver. */
 bool pass_offer(struct pass *p, bool now, struct error *err);
 /* Reports that `share` of the step in work is done; false: stop. */
 bool pass_report(void *pass, double share);
-/* A step is done. */
-void pass_advance(struct pass *p);
 
 #endif

@@ -2,12 +2,10 @@
  * broadcasts of A for 28 fused multiply-adds. */
 #include <immintrin.h>
 
-#include "kernels/avx512_transpose.h"
+#include "kernels/avx512_tile.h"
 #include "kernels/delta_rule.h"
 #include "kernels/gemm.h"
 #include "kernels/rows.h"
-
-enum { ROWS = 14 };
 
 static void chain(float *out, size_t ldo, const float *in, size_t ldi, const void *a, const void *b,
                   size_t words)
@@ -25,13 +23,7 @@ static void chain(float *out, size_t ldo, const float *in, size_t ldi, const voi
             sum[i][1] = _mm512_fmadd_ps(xi, y1, sum[i][1]);
         }
     }
-#pragma GCC unroll 14
-    for (size_t i = 0; i < ROWS; i++)
-        for (size_t j = 0; j < 2; j++) {
-            if (in)
-                sum[i][j] = _mm512_add_ps(_mm512_loadu_ps(in + i * ldi + j * LANES), sum[i][j]);
-            _mm512_storeu_ps(out + i * ldo + j * LANES, sum[i][j]);
-        }
+    put_sums(out, ldo, in, ldi, sum);
 }
 
 static void transpose(void *panel, size_t width, const void *x, size_t step, size_t count,

@@ -201,9 +201,6 @@ static void multiply_block(const struct products *pr, const struct product *p, s
             prefetch(next, now);
             next += now;
             left -= now;
-            for (size_t r = 0; r < m; r++)      /* C is wanted a chain from now, A of the next tile */
-                __builtin_prefetch(c + r * p->ldc, 1, 3);
-            prefetch(a + t->rows * words * WORD, 256);
             if (m == t->rows && n == t->cols)
                 whole_tile(pr, c, p->ldc, a, b, words, accumulate);
             else

@@ -108,7 +108,11 @@ struct delta_rule {
 #define DELTA_CHUNK ((size_t)64)
 
 /* Element-wise work and sums over one row.  Each set has two tables: in that of BF16 compute, r(x)
- * below is x rounded to BF16, as transformers in bfloat16 rounds it there; in that of f32 it is x. */
+ * below is x rounded to BF16, as transformers in bfloat16 rounds it there; in that of f32 it is x.
+ *
+ * The vector sets differ from the scalar one, which uses libm, by at most so many units in the last
+ * place (tests/unit/kernels/test_kernels.c): exp 2 (1.3 from the exact value), mul_sigmoid and
+ * conv_silu 4, mul_silu 5, gated_rms_norm 6, the other norms 1, everything else none. */
 struct row_kernels {
     /* out [n] = columns [first, first + n) of a row of w, exactly.  first is a multiple of
      * MXFP4_BLOCK; MXFP4 is exact for scale bytes up to 252, above large codes give infinity, and

@@ -2,8 +2,8 @@
  * independent lanes for sums, a polynomial for the exponential, no contraction.
  *
  * The Makefile compiles this file twice for each instruction set, with its flags and with
- * ROW_KERNELS as the name of the table at the end; the second time with ROUND_BF16.  Since the order of every operation is written
- * out, all of them give the same bits. */
+ * ROW_KERNELS as the name of the table at the end; the second time with ROUND_BF16.  Since the
+ * order of every operation is written out, all of them give the same bits. */
 #include <assert.h>
 #include <math.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* linear.h - a linear layer on many tokens: out = x W^T.
  *
- * The weight stays as stored; some of its rows at a time are decoded and packed for the product.  Blocks of rows and tokens have fixed sizes, so that a result does not depend on the
- * number of threads. */
+ * The weight stays as stored; some of its rows at a time are decoded and packed for the product.
+ * Results do not depend on how rows and tokens are cut (kernels/gemm.h). */
 #ifndef SURPRISAL_MODEL_LINEAR_H
 #define SURPRISAL_MODEL_LINEAR_H
 

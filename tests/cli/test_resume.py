@@ -16,7 +16,8 @@ from check import check, done, skip
 PROGRAM = os.environ.get("SURPRISAL", os.path.join(ROOT, "build", "surprisal"))
 DEMO = os.path.join(ROOT, "data", "demo")
 TEMP = tempfile.mkdtemp(prefix="surprisal-resume-")
-KILLS = 4 if os.environ.get("SURPRISAL_TEST_QUICK", "0") != "0" else 20
+QUICK = os.environ.get("SURPRISAL_TEST_QUICK", "0") != "0"
+TEXT = 12000 if QUICK else 40000          # characters of the demo text
 
 
 def path(name):
@@ -47,7 +48,7 @@ def stop(checkpoint, out, number, after, *options):
     return p.wait(900), p.stderr.read()
 
 
-def test_kills(name, *options):
+def test_kills(kills, name, *options):
     checkpoint, rng = os.path.join(DEMO, name), random.Random(name + "".join(options))
     label = " ".join((name, *options))
     start = time.monotonic()
@@ -56,7 +57,7 @@ def test_kills(name, *options):
     if not check(whole.returncode == 0, f"{label}: a run in one piece", whole.stderr):
         return
     out, resumed, killed = path("killed"), 0, 0
-    for _ in range(KILLS):
+    for _ in range(kills):
         resumed += os.path.exists(out + ".partial/state.safetensors")
         status, err = stop(checkpoint, out, signal.SIGKILL, rng.uniform(0.1, 1.2) * seconds, "--resume", *options)
         killed += status == -signal.SIGKILL
@@ -139,14 +140,12 @@ def test_interrupt(seconds):
     check(nowhere.returncode == 2 and "folder" in nowhere.stderr, "--resume needs --out", nowhere.stderr)
 
 
-TEXT = 20000 if os.environ.get("SURPRISAL_TEST_QUICK", "0") != "0" else 40000
-
 if __name__ == "__main__":
     try:
         with open(path("text"), "w") as f:
             f.write(open(os.path.join(DEMO, "text.txt")).read()[:TEXT])
-        seconds = test_kills("bf16")
-        test_kills("mxfp4", "--memory", "64M", "--compute", "bf16")
+        seconds = test_kills(4 if QUICK else 20, "bf16")
+        test_kills(2 if QUICK else 6, "mxfp4", "--memory", "64M", "--compute", "bf16")
         if seconds:
             test_interrupt(seconds)
     finally:

@@ -163,6 +163,100 @@ static void test_isas(void)
     }
 }
 
+/* ---- resuming: from every state that a run offers, the same bits ------------------- */
+
+static const struct engine_window few[] = {
+    { 0, 70, 1 }, { 130, 131, 131 }, { 100, 300, 200 }, { 5, 70, 69 },
+};
+#define N_FEW (sizeof few / sizeof *few)
+
+struct capture {
+    size_t countdown;
+    struct engine_state state;
+    float *x;
+};
+
+static bool capture(void *user, const struct engine_state *state, bool now, struct error *err)
+{
+    struct capture *c = user;
+    if (!now && --c->countdown > 0)
+        return true;
+    size_t bytes = state->n_rows * ck.config.hidden_size * sizeof *c->x;
+    free(c->x);
+    c->x = malloc(bytes);
+    memcpy(c->x, state->x, bytes);
+    c->state = *state;
+    c->state.x = c->x;
+    return now || error_set(err, "captured");
+}
+
+static bool interrupt(void *user, const char *stage, double done, double total, const char *unit);
+
+/* Stops a run at its offer number `offer`, or at its report number `report`, and resumes it. */
+static bool resumed(struct scores *s, const struct scores *whole, size_t offer, size_t report,
+                    struct engine_statistics *st, struct error *err)
+{
+    struct capture c = { .countdown = offer };
+    size_t left = report;
+    struct engine_options options = { .n_threads = 2, .memory_bytes = (size_t)5200 << 10,
+                                      .progress = { .report = report ? interrupt : NULL, .user = &left } };
+    struct engine_job job = { .ids = ids, .n_ids = N_IDS, .windows = few, .n_windows = N_FEW,
+                              .sink = { take, s }, .saver = { capture, &c } };
+    memset(s, 0, sizeof *s);
+    struct engine *e = engine_open(&ck, &w, &options, err);
+    bool stopped = e && !engine_score_windows(e, &job, st, err);
+    engine_close(e);
+    if (!stopped || !c.x) {                     /* it came to its end, or had nothing to save yet */
+        free(c.x);
+        return !stopped || err->interrupted;
+    }
+    options.progress.report = NULL;
+    options.memory_bytes = (size_t)5600 << 10;  /* another budget: passes are cut otherwise after this one */
+    job.saver.offer = NULL;
+    job.resume = &c.state;
+    e = engine_open(&ck, &w, &options, err);
+    bool ok = e && engine_score_windows(e, &job, st, err) && same(s, whole);
+    engine_close(e);
+    free(c.x);
+    return ok;
+}
+
+static void test_resume(void)
+{
+    static struct scores whole, other;
+    struct engine_statistics st;
+    struct error err = { 0 };
+    struct engine_options plain = { .n_threads = 2 };
+    bool ok = score(&whole, &plain, few, N_FEW, &st, &err);
+    size_t offers = 4 * ck.config.num_hidden_layers;
+    for (size_t offer = 1; ok && offer <= offers; offer += 3)
+        ok = resumed(&other, &whole, offer, 0, &st, &err);
+    check(ok, "resumed from states: the same bits", "%s", err.message);
+    for (size_t report = 2; ok && report < 2000; report = report * 2 + 1)
+        ok = resumed(&other, &whole, SIZE_MAX, report, &st, &err);
+    check(ok, "interrupted anywhere and resumed: the same bits", "%s", err.message);
+
+    /* States that no run can have left. */
+    static float x[1500 * 128];
+    struct engine *e = engine_open(&ck, &w, &plain, &err);
+    const struct engine_state good = { .n_windows = 1, .layer = 1, .n_rows = 129, .x = x };
+    struct engine_state bad[6] = { good, good, good, good, good, good };
+    bad[0].row = 1;
+    bad[1].first_window = N_WINDOWS + 1;
+    bad[2].n_windows = SIZE_MAX;
+    bad[3].layer = ck.config.num_hidden_layers + 1;
+    bad[4].n_rows = 128;
+    bad[5].rows_done = 77;
+    for (size_t i = 0; e && i < sizeof bad / sizeof *bad; i++) {
+        struct engine_job job = { .ids = ids, .n_ids = N_IDS, .windows = windows,
+                                  .n_windows = N_WINDOWS, .sink = { take, &other }, .resume = &bad[i] };
+        memset(&other, 0, sizeof other);
+        check(!engine_score_windows(e, &job, &st, &err) && strstr(err.message, "state"),
+              "a state of no run is refused", "case %zu: %s", i, err.message);
+    }
+    engine_close(e);
+}
+
 static bool interrupt(void *user, const char *stage, double done, double total, const char *unit)
 {
     size_t *left = user;
@@ -254,6 +348,7 @@ int main(void)
     for (size_t i = 0; i < N_IDS; i++)
         ids[i] = (int32_t)random_below(&r, ck.config.vocab_size);
     test_invariance();
+    test_resume();
     test_bf16();
     test_isas();
     test_refusals();

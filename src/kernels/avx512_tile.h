@@ -1,12 +1,26 @@
-/* avx512_transpose.h - lines of 32-bit words to panels, for the sets with 16 lanes. */
-#ifndef SURPRISAL_KERNELS_AVX512_TRANSPOSE_H
-#define SURPRISAL_KERNELS_AVX512_TRANSPOSE_H
+/* avx512_tile.h - what the tiles of 14 x 32 sums share: their sums in and out of memory, and lines of
+ * 32-bit words to panels. */
+#ifndef SURPRISAL_KERNELS_AVX512_TILE_H
+#define SURPRISAL_KERNELS_AVX512_TILE_H
 
 #include <immintrin.h>
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { LANES = 16 };
+enum { ROWS = 14, LANES = 16 };
+
+/* The end of a chain: out = in + sum, or sum when in is NULL. */
+static inline __attribute__((always_inline))
+void put_sums(float *out, size_t ldo, const float *in, size_t ldi, __m512 sum[ROWS][2])
+{
+#pragma GCC unroll 14
+    for (size_t i = 0; i < ROWS; i++)
+        for (size_t j = 0; j < 2; j++) {
+            if (in)
+                sum[i][j] = _mm512_add_ps(_mm512_loadu_ps(in + i * ldi + j * LANES), sum[i][j]);
+            _mm512_storeu_ps(out + i * ldo + j * LANES, sum[i][j]);
+        }
+}
 
 /* The first n lanes, at most all. */
 static inline __mmask16 first_lanes(size_t n)
