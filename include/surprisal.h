@@ -154,7 +154,7 @@ struct surprisal_result {
     /* exp(mean_nll * tokens / words) and so on: lm-evaluation-harness's figures where all tokens are
      * scored (ROLLING); elsewhere the mean stands for the tokens that are not.  NaN without text. */
     double word_perplexity, byte_perplexity, bits_per_byte;
-    double seconds;                         /* of scoring: without opening, hashing, tokenizing */
+    double seconds;                         /* of scoring and hashing, without opening and tokenizing */
     double tokens_per_second;               /* model tokens of the plan, by these seconds */
     char *summary_json;                     /* as summary.json; owned */
 };

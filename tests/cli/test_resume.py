@@ -75,7 +75,7 @@ def test_kills(kills, name, *options):
             check(a[key] == b[key], f"{label}: {key} after kills", f"{a[key]}, expected {b[key]}")
         check(sorted(os.listdir(out)) == ["summary.json", "tokens.safetensors"], f"{label}: no state is left", os.listdir(out))
         check(not os.path.exists(out + ".partial"), f"{label}: nor a partial folder")
-    if seconds > 1.5:                                   # shorter ones save none: it would cost too large a share
+    if kills >= 20 and seconds > 1.5:                   # shorter runs save none: it would cost too large a share
         check(resumed > 0, f"{label}: some runs found a state", "none")
     shutil.rmtree(out, ignore_errors=True)
     shutil.rmtree(out + ".partial", ignore_errors=True)
