@@ -2,8 +2,8 @@
 
 #include <string.h>
 
+#include "engine/cost.h"
 #include "formats/quantization.h"
-#include "model/cost.h"
 
 /* Kinds of unused tensors, after the weights' own. */
 enum { VISUAL = WEIGHT_KINDS, MTP, OTHER, STALE, KINDS };

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 
 #include "base/machine.h"
+#include "engine/cost.h"
 #include "engine/limits.h"
 #include "engine/pass.h"
-#include "model/cost.h"
 #include "model/head.h"
 #include "model/linear.h"
 #include "model/norm.h"

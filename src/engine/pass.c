@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "model/cost.h"
+#include "engine/cost.h"
 #include "model/head.h"
 #include "model/layer.h"
 #include "model/norm.h"

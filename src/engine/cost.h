@@ -1,7 +1,7 @@
 /* cost.h - FLOP of matrix products with weights, a multiply-add counted as two.  What depends on the
  * length of a window (attention's scores, the delta rule) is left out: a few per cent. */
-#ifndef SURPRISAL_MODEL_COST_H
-#define SURPRISAL_MODEL_COST_H
+#ifndef SURPRISAL_ENGINE_COST_H
+#define SURPRISAL_ENGINE_COST_H
 
 #include "formats/config.h"
 

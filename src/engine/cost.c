@@ -1,4 +1,4 @@
-#include "model/cost.h"
+#include "engine/cost.h"
 
 /* A linear layer of this shape. */
 static double linear_flop(size_t out, size_t in)
