@@ -7,8 +7,6 @@
 
 #define SECONDS 0.15
 
-static const char *const compute_names[COMPUTE_TYPES] = { "f32", "bf16" };
-
 /* ---- writing ------------------------------------------------------------------ */
 
 /* A measured number: more than four digits would be noise.  0 stands for what was not measured. */
@@ -48,7 +46,7 @@ static bool add_rows(cJSON *to, const struct bench_result *r, const struct bench
 static bool add_product(cJSON *to, const struct bench_result *r, const struct bench_figure *f)
 {
     double rate = f->flop / f->seconds;
-    return cJSON_AddStringToObject(to, "compute", compute_names[f->type])
+    return cJSON_AddStringToObject(to, "compute", compute_name(f->type))
         && (!f->weights || cJSON_AddStringToObject(to, "weights", f->weights))
         && add_measured(to, "gflops", rate / 1e9)
         && add_measured(to, "share", rate / bench_limit(r, f->type));
@@ -73,8 +71,8 @@ static bool add_figure(cJSON *list, const struct bench_result *r, const struct b
 static bool add_layer(cJSON *root, const struct bench_result *r)
 {
     const struct bench_layer *l = &r->layer;
-    const char *type = r->linear_attention ? "linear_attention" : "full_attention";
-    if (!cJSON_AddStringToObject(root, "layer_type", type)
+    const char *layer_type = r->linear_attention ? "linear_attention" : "full_attention";
+    if (!cJSON_AddStringToObject(root, "layer_type", layer_type)
         || !json_add_size(root, "layer_tokens", BENCH_TOKENS)
         || !add_measured(root, "layer_gflop", l->flop / 1e9))
         return false;
@@ -82,11 +80,13 @@ static bool add_layer(cJSON *root, const struct bench_result *r)
     cJSON *share = cJSON_AddObjectToObject(root, "layer_products_share");
     cJSON *ratio = cJSON_AddObjectToObject(root, "layer_mxfp4_time_ratio");
     bool ok = seconds && share && ratio;
-    for (int i = 0; ok && i < COMPUTE_TYPES; i++)
-        ok = add_measured(seconds, compute_names[i], l->seconds[i])
-          && add_measured(share, compute_names[i],
-                          l->flop / l->seconds[i] / bench_limit(r, (enum compute_type)i))
-          && add_measured(ratio, compute_names[i], l->seconds_mxfp4[i] / l->seconds[i]);
+    for (int i = 0; ok && i < COMPUTE_TYPES; i++) {
+        enum compute_type type = (enum compute_type)i;
+        const char *name = compute_name(type);
+        ok = add_measured(seconds, name, l->seconds[i])
+          && add_measured(share, name, l->flop / l->seconds[i] / bench_limit(r, type))
+          && add_measured(ratio, name, l->seconds_mxfp4[i] / l->seconds[i]);
+    }
     return ok;
 }
 

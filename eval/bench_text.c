@@ -2,11 +2,6 @@
 
 #include <stdio.h>
 
-static const char *compute_name(enum compute_type type)
-{
-    return type == COMPUTE_BF16 ? "bf16" : "f32";
-}
-
 /* ---- limits ----------------------------------------------------------------- */
 
 static bool add_limit(struct buffer *out, const char *name, double all, double one,

@@ -2,8 +2,8 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "base/machine.h"
 #include "eval/input.h"
 #include "eval/opened.h"
 #include "eval/run_folder.h"
@@ -130,8 +130,9 @@ static bool prepare(struct job *j, struct error *err)
         return false;
     j->summary.isa = engine_isa(j->opened.engine);
     j->summary.threads = engine_threads(j->opened.engine);
-    return (!o->out || find_state(j, err))
-        && (!o->out || run_folder_tokens(&j->folder, j->summary.scored, o->hidden, D, err))
+    return (!o->out
+            || (find_state(j, err)
+                && run_folder_tokens(&j->folder, j->summary.scored, o->hidden, D, err)))
         && scoring_begin(&j->scoring, &j->sequence, o->out ? &j->folder : NULL, err);
 }
 
@@ -154,13 +155,6 @@ static bool tell_plan(const struct job *j, struct error *err)
     return true;
 }
 
-static double now_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* ---- saving and resuming ------------------------------------------------------ */
 
 /* Saving may cost a fiftieth of the time. */
@@ -169,7 +163,7 @@ static double now_seconds(void)
 
 static double seconds_so_far(const struct job *j)
 {
-    return j->state.seconds + now_seconds() - j->started;
+    return j->state.seconds + machine_seconds() - j->started;
 }
 
 static bool save(struct job *j, const struct engine_state *state, struct error *err)
@@ -186,7 +180,7 @@ static bool offer(void *user, const struct engine_state *state, bool now, struct
     struct job *j = user;
     (void)err;
     size_t bytes = state->n_rows * j->opened.checkpoint.config.hidden_size * sizeof(float);
-    double begin = now_seconds(), cost = j->save_seconds;
+    double begin = machine_seconds(), cost = j->save_seconds;
     if (cost <= 0)
         cost = 0.005 + (double)bytes / FIRST_SAVE_RATE;
     if (!now && begin - j->saved < SAVE_SHARE * cost)
@@ -194,7 +188,7 @@ static bool offer(void *user, const struct engine_state *state, bool now, struct
     struct error why = { 0 };
     if (!save(j, state, &why))
         opened_warn(&j->options->progress, "the state is not saved: %s", why.message);
-    j->saved = now_seconds();
+    j->saved = machine_seconds();
     j->save_seconds = j->saved - begin;
     return true;
 }
@@ -219,7 +213,7 @@ static bool score(struct job *j, struct error *err)
         .sink = { scoring_take, &j->scoring }, .hash = resumed ? NULL : j->hash,
         .saver = { saves ? offer : NULL, j }, .resume = resumed ? &j->state.engine : NULL,
     };
-    j->started = j->saved = now_seconds();
+    j->started = j->saved = machine_seconds();
     if (!engine_score_windows(e, &job, &s->work, err))
         return false;
     s->seconds = seconds_so_far(j);

@@ -25,14 +25,6 @@ static void remove_file(const char *folder, const char *name)
     free(path);
 }
 
-static bool no_memory(char **out, int printed, struct error *err)
-{
-    if (printed >= 0)
-        return true;
-    *out = NULL;
-    return error_set(err, "out of memory: a path");
-}
-
 /* Creates PATH.partial, or takes the one that is there, and locks it. */
 static bool take_partial(struct run_folder *r, struct error *err)
 {
@@ -64,9 +56,10 @@ bool run_folder_begin(struct run_folder *r, const char *path, bool resume, struc
         return false;
     for (size_t n = strlen(r->path); n > 1 && r->path[n - 1] == '/'; n--)
         r->path[n - 1] = '\0';
-    if (no_memory(&r->temporary, asprintf(&r->temporary, "%s.partial", r->path), err)
-        && no_memory(&r->state, asprintf(&r->state, "%s/%s", r->temporary, state_name), err)
-        && take_partial(r, err)) {
+    if (asprintf(&r->temporary, "%s.partial", r->path) < 0) {
+        r->temporary = NULL;
+        error_set(err, "out of memory: a path");
+    } else if ((r->state = file_join(r->temporary, state_name, err)) && take_partial(r, err)) {
         if (resume || !run_folder_has_state(r)) {
             if (!run_folder_has_state(r))
                 remove_file(r->temporary, tokens_name);

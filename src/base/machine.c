@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 int machine_processors(void)
@@ -122,4 +123,11 @@ double machine_waited_seconds(void)
     if (tasks)
         closedir(tasks);
     return seconds;
+}
+
+double machine_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }

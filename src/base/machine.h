@@ -7,6 +7,9 @@
 /* Processors this process may run on (its affinity mask). */
 int machine_processors(void);
 
+/* Seconds of a clock that only goes forward. */
+double machine_seconds(void);
+
 /* Bytes of memory that can be taken without pushing others out: MemAvailable of /proc/meminfo,
  * less what a cgroup (v1 or v2) leaves.  0 when nothing is known. */
 size_t machine_free_memory(void);

@@ -139,11 +139,11 @@ bool bench_run(struct bench_result *result, const struct bench_options *options,
     result->isa = b.kernels->isa;
     result->has_dot = limits_has_dot(b.kernels);
     tell_plan(&b);
-    double start = stopwatch_now(), waited = machine_waited_seconds();
+    double start = machine_seconds(), waited = machine_waited_seconds();
     bool ok = measure_peaks(&b, err) && measure_transfers(&b, err) && bench_products(&b, err)
            && bench_mixers(&b, err) && bench_rows(&b, err) && measure_peaks(&b, err);
     result->waited_share = (machine_waited_seconds() - waited)
-                         / (stopwatch_now() - start) / result->n_threads;
+                         / (machine_seconds() - start) / result->n_threads;
     if (ok && result->waited_share > MUCH_WAITING)
         warn(&options->progress, result->waited_share);
     return ok;

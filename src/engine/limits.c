@@ -79,7 +79,7 @@ static void calibration_take(struct calibration *c)
 /* FLOP/s with the first `rows` rows of the weight. */
 static double calibrate(struct calibration *c, size_t rows)
 {
-    double start = stopwatch_now();
+    double start = machine_seconds();
     c->w.rows = rows;
 #pragma omp parallel num_threads(c->cm.n_threads)
     {
@@ -89,7 +89,7 @@ static double calibrate(struct calibration *c, size_t rows)
                         c->packed, rows, CALIBRATION_COLS, c->scratch);
     }
     return 2.0 * c->cm.n_threads * (double)(KERNEL_ROWS * rows) * CALIBRATION_COLS
-         / (stopwatch_now() - start);
+         / (machine_seconds() - start);
 }
 
 double limits_flops(const struct kernels *kn, enum compute_type type, int n_threads)
@@ -219,12 +219,12 @@ bool limits_disk(struct limits_rate *rate, const char *path, size_t max_bytes, d
     bool direct = fd >= 0;
     if (!direct)
         fd = open(path, O_RDONLY | O_CLOEXEC);
-    double start = stopwatch_now(), took = 0;
+    double start = machine_seconds(), took = 0;
     ssize_t n = fd >= 0 ? (ssize_t)DISK_BLOCK : -1;
     while (n == (ssize_t)DISK_BLOCK && rate->bytes < max_bytes && took < max_seconds) {
         n = read_block(fd, block, rate->bytes, &direct);
         rate->bytes += n > 0 ? (size_t)n : 0;
-        took = stopwatch_now() - start;
+        took = machine_seconds() - start;
     }
     if (n < 0)
         error_set(err, "%s: %s", path, strerror(errno));

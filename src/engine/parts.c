@@ -12,21 +12,10 @@ struct maker {
     struct error *err;
 };
 
-/* The file in whose mapping data stands. */
-static const struct mapped_file *file_of(const struct checkpoint *ck, const uint8_t *data)
-{
-    for (size_t i = 0; i < ck->n_files; i++) {
-        const struct mapped_file *f = &ck->files[i].map;
-        if (data >= f->data && data < f->data + f->size)
-            return f;
-    }
-    return NULL;
-}
-
 /* Adds bytes to the part in work; what continues the last range makes it longer. */
 static bool add(struct maker *m, const uint8_t *data, size_t n)
 {
-    const struct mapped_file *f = n ? file_of(m->ck, data) : NULL;
+    const struct mapped_file *f = n ? checkpoint_file_of(m->ck, data) : NULL;
     if (!f)                                     /* no bytes, or (in tests) not from a file */
         return true;
     size_t offset = (size_t)(data - f->data), first = m->p->list.begin[m->p->list.n_parts];

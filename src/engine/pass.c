@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/machine.h"
 #include "engine/cost.h"
 #include "model/head.h"
 #include "model/layer.h"
@@ -14,13 +14,6 @@ struct compute engine_compute(const struct engine *e, struct arena *arena)
 {
     return (struct compute){ .config = &e->ck->config, .kernels = e->kernels, .type = e->compute,
                              .n_threads = e->n_threads, .arena = arena };
-}
-
-static double now_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 void pass_close(struct pass *p)
@@ -133,10 +126,11 @@ static void embed_tile(struct pass *p, size_t first, size_t n_rows)
 {
     const struct row_kernels *rows = compute_rows(&p->cm);
     size_t D = p->e->ck->config.hidden_size;
+#pragma omp parallel num_threads(p->e->n_threads)
     for (size_t w = 0; w < p->batch.n_windows; w++) {
         const int32_t *ids = p->job->ids + p->job->windows[p->at.first_window + w].begin;
         size_t begin = p->start[w], end = p->start[w + 1];
-#pragma omp parallel for num_threads(p->e->n_threads) schedule(static)
+#pragma omp for schedule(static) nowait
         for (size_t row = begin; row < end; row++) {
             size_t id = (size_t)ids[row - begin];
             if (id - first < n_rows) {
@@ -212,7 +206,7 @@ bool pass_open(struct pass *p, const struct engine *e, const struct plan *plan,
 {
     const struct config *c = &e->ck->config;
     *p = (struct pass){ .e = e, .job = job, .at = *at, .tile_tokens = plan->tile_tokens,
-                        .started = now_seconds(), .keep_all = plan->keep_all,
+                        .started = machine_seconds(), .keep_all = plan->keep_all,
                         .bytes_before = at->statistics.bytes_read,
                         .done_before = (double)at->statistics.model_tokens,
                         .all_tokens = (double)plan_tokens(job->windows, job->n_windows) };
@@ -223,6 +217,7 @@ bool pass_open(struct pass *p, const struct engine *e, const struct plan *plan,
         set_batch(p, false);
         set_cost(p);
         size_t n = p->batch.n_tokens, k = c->num_experts_per_tok;
+        p->tokens = (double)n;
         p->arena.peak = plan_scratch(&p->cm, e->w, plan, n);
         p->x = mem_array(n, c->hidden_size * sizeof *p->x, "the residual stream", err);
         p->routing.expert = mem_array(n, k * sizeof(int32_t), "routing", err);
@@ -245,15 +240,14 @@ bool pass_report(void *pass, double share)
     char stage[64];
     if (!progress->report)
         return true;
-    double seconds = now_seconds() - p->started;
+    double seconds = machine_seconds() - p->started;
     int n = p->at.layer < L ? snprintf(stage, sizeof stage, "layer %zu of %zu", p->at.layer + 1, L)
                             : snprintf(stage, sizeof stage, "head");
     if (seconds > 0.5)
         snprintf(stage + n, sizeof stage - (size_t)n, ", %.0f MB/s",
                  (double)stream_bytes(p->stream) / seconds / 1e6);
     double of_pass = (p->flop_done + share * p->step_flop) / p->flop;
-    size_t tokens = plan_tokens(p->job->windows + p->at.first_window, p->at.n_windows);
-    double done = p->done_before + of_pass * (double)tokens;
+    double done = p->done_before + of_pass * p->tokens;
     return progress->report(progress->user, stage, done, p->all_tokens, "tokens");
 }
 

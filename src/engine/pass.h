@@ -36,7 +36,7 @@ struct pass {
     struct engine_state at;         /* x and what has been done to it */
     bool torn;                      /* x stands within a step, and could not go on from there */
     /* For progress: */
-    double done_before, all_tokens; /* model tokens: of earlier passes; of the job */
+    double done_before, tokens, all_tokens; /* model tokens: of earlier passes; of this one; of all */
     size_t bytes_before;            /* read by earlier passes */
     double flop, flop_done, step_flop;
     double started;                 /* seconds */

@@ -2,8 +2,6 @@
 #ifndef SURPRISAL_ENGINE_STOPWATCH_H
 #define SURPRISAL_ENGINE_STOPWATCH_H
 
-double stopwatch_now(void);         /* seconds of a clock that only goes forward */
-
 /* Seconds of one call of work(user): it is called at least once and for `seconds`, three times
  * over, and the best of the three averages counts, since what else the machine does only adds. */
 double stopwatch_best(void (*work)(void *user), void *user, double seconds);

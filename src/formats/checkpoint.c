@@ -276,3 +276,13 @@ const struct tensor *checkpoint_find(const struct checkpoint *ck, const char *na
         ? bsearch(&wanted, ck->tensors, ck->n_tensors, sizeof *ck->tensors, compare_tensors) : NULL;
     return found ? *found : NULL;
 }
+
+const struct mapped_file *checkpoint_file_of(const struct checkpoint *ck, const uint8_t *data)
+{
+    for (size_t i = 0; i < ck->n_files; i++) {
+        const struct mapped_file *f = &ck->files[i].map;
+        if (data >= f->data && data < f->data + f->size)
+            return f;
+    }
+    return NULL;
+}

@@ -27,6 +27,8 @@ struct checkpoint {
 
 bool checkpoint_open(struct checkpoint *ck, const char *path, struct error *err);
 void checkpoint_close(struct checkpoint *ck);
+/* The file in whose mapping data stands; NULL when it stands in none. */
+const struct mapped_file *checkpoint_file_of(const struct checkpoint *ck, const uint8_t *data);
 /* By its full name; NULL when there is none. */
 const struct tensor *checkpoint_find(const struct checkpoint *ck, const char *name);
 

@@ -3,8 +3,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "base/memory.h"
 
@@ -145,13 +143,11 @@ static void fail(struct job *job, const struct error *why)
 
 /* A mapped page that was read counts as this process's memory until it is given back; it stays
  * in the system's cache. */
-static void release_pages(const uint8_t *data, size_t n)
+static void release(const struct checkpoint *ck, const uint8_t *data, size_t n)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t first = ((uintptr_t)data + page - 1) / page * page;
-    uintptr_t end = (uintptr_t)(data + n) / page * page;
-    if (first < end)
-        madvise((void *)first, end - first, MADV_DONTNEED);
+    const struct mapped_file *f = checkpoint_file_of(ck, data);
+    if (f)
+        file_release(f, (size_t)(data - f->data), n, false);
 }
 
 static bool report(struct job *job, size_t n)
@@ -175,7 +171,7 @@ static bool take_rest(struct part *p, struct job *job, struct error *err)
         size_t n = left < PIECE_BYTES ? left : PIECE_BYTES;
         if (has_failed(job) || !take(job->hash, p, n, err))
             return false;
-        release_pages(p->tensor->data + at, n);
+        release(job->hash->ck, p->tensor->data + at, n);
         if (!report(job, n)) {
             error_set(err, "interrupted");
             err->interrupted = true;

@@ -5,6 +5,11 @@
 
 #include "kernels/cpu.h"
 
+const char *compute_name(enum compute_type type)
+{
+    return type == COMPUTE_BF16 ? "bf16" : "f32";
+}
+
 static const struct {
     const struct kernels *set;
     unsigned needs;                 /* cpu_feature bits, all required */

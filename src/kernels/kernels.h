@@ -24,6 +24,9 @@ enum compute_type {
 };
 #define COMPUTE_TYPES 2
 
+/* As --compute names it. */
+const char *compute_name(enum compute_type type);
+
 /* C [m, n] = A [m, k] B [k, n], or C += A B with `accumulate`.  B is packed beforehand, in the
  * order that suits the kernel, and shared by many products.  Element (i, p) of A is
  * a[i * step_m + p * step_k], so A may stand transposed. */
