@@ -18,7 +18,7 @@ PACKAGES := libcjson libpcre2-8 libutf8proc libcrypto openblas
 # The Debian packages that bring the compiler and the libraries; see README, "Dependencies".
 LIBRARY_PACKAGES := libc6-dev libcjson-dev libpcre2-dev libutf8proc-dev libssl-dev libopenblas-dev
 DEBIAN_PACKAGES  := gcc binutils make pkg-config python3 python3-numpy \
-                    $(if $(CROSS),gcc-$(CROSS) qemu-user-static,$(LIBRARY_PACKAGES)) \
+                    $(if $(CROSS),gcc-$(CROSS) qemu-user-static,gnuplot-nox $(LIBRARY_PACKAGES)) \
                     $(if $(EMULATE),libsimde-dev)
 
 PKG_CONFIG = $(if $(CROSS),PKG_CONFIG_SYSROOT_DIR=$(SYSROOT) \
@@ -27,7 +27,7 @@ PACKAGE_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
 PACKAGE_LIBS   = $(shell $(PKG_CONFIG) --libs $(PACKAGES))
 
 CFLAGS   ?= -O2 -g
-CPPFLAGS += -D_GNU_SOURCE -DSURPRISAL_VERSION='"$(VERSION)"' -Isrc -Iinclude -I. -MMD -MP
+CPPFLAGS += -D_GNU_SOURCE -DSURPRISAL_VERSION='"$(VERSION)"' -Isrc -Iinclude -I. -I$(BUILD) -MMD -MP
 # Hidden by default: only what surprisal.h marks leaves the library.  No contraction: a sum is
 # rounded where the source says so, on every CPU.
 ALL_CFLAGS = -std=c11 -Wall -Wextra -Wshadow -Wconversion -fopenmp -fvisibility=hidden \
@@ -38,13 +38,14 @@ comma := ,
 SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 
 LIBRARY_SOURCES := $(wildcard src/base/*.c src/formats/*.c src/tokenizer/*.c src/kernels/*.c \
-                     src/model/*.c src/engine/*.c eval/*.c)
+                     src/model/*.c src/engine/*.c src/quantize/*.c eval/*.c)
 # Instruction sets of other processors stay out.  The row kernels are compiled twice for each.
 TARGET   := $(or $(CROSS),$(shell $(CC) -dumpmachine 2>/dev/null || uname -m))
 X86_64   := $(findstring x86_64,$(TARGET))
 ROW_SETS := scalar baseline $(if $(X86_64),avx2 avx512)
 ROW_SETS := $(ROW_SETS) $(ROW_SETS:%=%_bf16)
-OTHERS   := src/kernels/rows.c src/kernels/scalar_rows.c $(if $(X86_64),,src/kernels/avx%.c) \
+BLOCK_SETS := baseline $(if $(X86_64),avx2 avx512)
+OTHERS   := src/kernels/rows.c src/kernels/scalar_rows.c src/kernels/mxfp4_blocks.c $(if $(X86_64),,src/kernels/avx%.c) \
             $(if $(findstring aarch64,$(TARGET)),,src/kernels/neon.c)
 LIBRARY_SOURCES := $(filter-out $(OTHERS),$(LIBRARY_SOURCES))
 ifdef EMULATE
@@ -54,7 +55,8 @@ CLI_SOURCES     := $(wildcard src/cli/*.c)
 TEST_SOURCES    := $(wildcard tests/unit/*/test_*.c)
 
 object = $(patsubst %.c,$(BUILD)/%.o,$(1))
-LIBRARY_OBJECTS := $(call object,$(LIBRARY_SOURCES)) $(ROW_SETS:%=$(BUILD)/src/kernels/rows_%.o)
+LIBRARY_OBJECTS := $(call object,$(LIBRARY_SOURCES)) $(ROW_SETS:%=$(BUILD)/src/kernels/rows_%.o) \
+                   $(BLOCK_SETS:%=$(BUILD)/src/kernels/mxfp4_blocks_%.o)
 CLI_OBJECTS     := $(call object,$(CLI_SOURCES))
 TEST_PROGRAMS   := $(patsubst %.c,$(BUILD)/%,$(TEST_SOURCES))
 
@@ -77,17 +79,23 @@ $(BUILD)/%.o: %.c Makefile | packages
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_CFLAGS) -c -o $@ $<
 
+# A text file that the program carries: FILE becomes FILE.h, a string literal, a line for a line.
+$(BUILD)/%.css.h: %.css
+	@mkdir -p $(@D)
+	sed -e 's/[\\"]/\\&/g' -e 's/.*/"&\\n"/' $< > $@
+$(BUILD)/eval/html.o: $(BUILD)/eval/html.css.h
+
 # Kernels: vectorised by the compiler where that cannot change a result; files of an instruction
 # set get its flags, and run only where kernels.c found it.
 $(BUILD)/src/kernels/%.o: KERNEL_CFLAGS = -O3 -fno-math-errno -fno-trapping-math $(ISA_CFLAGS)
 ifdef EMULATE
 $(BUILD)/src/kernels/avx%.o: ISA_CFLAGS = -Itests/emulated -Wno-psabi
 else
-$(BUILD)/src/kernels/avx2.o $(BUILD)/src/kernels/rows_avx2.o $(BUILD)/src/kernels/rows_avx2_bf16.o: \
-    ISA_CFLAGS = -mavx2 -mfma
+$(BUILD)/src/kernels/avx2.o $(BUILD)/src/kernels/rows_avx2.o $(BUILD)/src/kernels/rows_avx2_bf16.o \
+    $(BUILD)/src/kernels/mxfp4_blocks_avx2.o: ISA_CFLAGS = -mavx2 -mfma
 $(BUILD)/src/kernels/avx512bf16.o: ISA_CFLAGS = -mavx512f -mavx512dq -mavx512bf16 -mfma
-$(BUILD)/src/kernels/avx512.o $(BUILD)/src/kernels/rows_avx512.o $(BUILD)/src/kernels/rows_avx512_bf16.o: \
-    ISA_CFLAGS = -mavx512f -mavx512dq -mfma -mprefer-vector-width=512
+$(BUILD)/src/kernels/avx512.o $(BUILD)/src/kernels/rows_avx512.o $(BUILD)/src/kernels/rows_avx512_bf16.o \
+    $(BUILD)/src/kernels/mxfp4_blocks_avx512.o: ISA_CFLAGS = -mavx512f -mavx512dq -mfma -mprefer-vector-width=512
 endif
 row_flags = -DROW_KERNELS=row_kernels_$(1) $(if $(findstring bf16,$(1)),-DROUND_BF16)
 $(BUILD)/src/kernels/rows_scalar.o $(BUILD)/src/kernels/rows_scalar_bf16.o: \
@@ -97,6 +105,9 @@ $(BUILD)/src/kernels/rows_scalar.o $(BUILD)/src/kernels/rows_scalar_bf16.o: \
 $(BUILD)/src/kernels/rows_%.o: src/kernels/rows.c Makefile | packages
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_CFLAGS) $(call row_flags,$*) -c -o $@ $<
+$(BUILD)/src/kernels/mxfp4_blocks_%.o: src/kernels/mxfp4_blocks.c Makefile | packages
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_CFLAGS) -DMXFP4_BLOCKS=mxfp4_blocks_$* -c -o $@ $<
 
 # Unit tests see the internals: they link the objects, not the library.
 # GCC 12 for ARM breaks off (an internal error) where it vectorises a loop of test_moe.c.
@@ -117,7 +128,7 @@ packages:
 	@$(if $(CROSS),tools/cross-sysroot $(SYSROOT) $(CROSS) $(LIBRARY_PACKAGES) libgomp1)
 
 demo: all
-	@tools/demo $(BUILD)/surprisal
+	@tools/demo $(BUILD)/surprisal $(BUILD)/demo-report.html
 
 # On an emulated CPU, a hundred times slower, what depends on the kernels or the architecture.
 ifneq ($(CROSS)$(EMULATE),)

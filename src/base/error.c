@@ -15,7 +15,7 @@ static size_t utf8_length(const unsigned char *s)
     return n;
 }
 
-static void make_printable(char *text)
+void error_printable(char *text)
 {
     unsigned char *s = (unsigned char *)text;
     while (*s) {
@@ -37,7 +37,7 @@ bool error_set(struct error *err, const char *format, ...)
     va_start(args, format);
     vsnprintf(err->message, sizeof err->message, format, args);
     va_end(args);
-    make_printable(err->message);
+    error_printable(err->message);
     return false;
 }
 
@@ -53,6 +53,6 @@ bool error_prefix(struct error *err, const char *format, ...)
     va_end(args);
     if (n >= 0 && (size_t)n < sizeof err->message)
         snprintf(err->message + n, sizeof err->message - (size_t)n, "%s", rest);
-    make_printable(err->message);
+    error_printable(err->message);
     return false;
 }

@@ -26,6 +26,9 @@ struct error {
 bool error_set(struct error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* What every message goes through: replaces control characters and broken UTF-8, in place. */
+void error_printable(char *text);
+
 /* Puts text in front of the message that is there ("layer 3: " ...); always false. */
 bool error_prefix(struct error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

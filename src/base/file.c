@@ -1,5 +1,6 @@
 #include "file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -171,6 +172,47 @@ char *file_join(const char *folder, const char *name, struct error *err)
     return path;
 }
 
+static int compare_strings(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static bool is_listed(const char *name, const char *suffix)
+{
+    size_t n = strlen(name), n_suffix = strlen(suffix);
+    return name[0] != '.' && n > n_suffix && strcmp(name + n - n_suffix, suffix) == 0;
+}
+
+bool file_list(char ***names, size_t *n_names, const char *folder, const char *suffix,
+               struct error *err)
+{
+    *names = NULL;
+    *n_names = 0;
+    DIR *dir = opendir(folder);
+    if (!dir)
+        return error_set(err, "%s: %s", folder, strerror(errno));
+    size_t capacity = 0;
+    bool ok = true;
+    for (const struct dirent *entry; ok && (entry = readdir(dir));) {
+        if (!is_listed(entry->d_name, suffix))
+            continue;
+        ok = mem_grow(names, &capacity, *n_names + 1, sizeof **names, "file names", err)
+          && ((*names)[*n_names] = mem_string(entry->d_name, err));
+        *n_names += ok;
+    }
+    closedir(dir);
+    if (ok && *n_names)
+        qsort(*names, *n_names, sizeof **names, compare_strings);
+    return ok;
+}
+
+void file_list_free(char **names, size_t n_names)
+{
+    for (size_t i = 0; i < n_names; i++)
+        free(names[i]);
+    free(names);
+}
+
 /* ---- writing ---------------------------------------------------------- */
 
 bool file_create(struct output_file *f, const char *path, struct error *err)
@@ -227,6 +269,11 @@ bool file_read_at(const struct output_file *f, size_t offset, void *bytes, size_
         n -= (size_t)got;
     }
     return true;
+}
+
+void file_start_sync(struct output_file *f)
+{
+    sync_file_range(f->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 }
 
 bool file_sync(struct output_file *f, struct error *err)

@@ -42,6 +42,12 @@ bool file_is_directory(const char *path);
 /* Gives "folder/name". */
 char *file_join(const char *folder, const char *name, struct error *err);
 
+/* Gives the names of a folder's entries that end in suffix ("" for all) and do not begin with a dot,
+ * sorted by byte; file_list_free also after a failure. */
+bool file_list(char ***names, size_t *n_names, const char *folder, const char *suffix,
+               struct error *err);
+void file_list_free(char **names, size_t n_names);
+
 /* ---- writing ---------------------------------------------------------- */
 
 /* A file under construction: bytes go to a temporary name in the same folder; file_commit makes
@@ -59,6 +65,8 @@ bool file_open_in_place(struct output_file *f, const char *path, struct error *e
 /* Reads exactly n bytes at an offset. */
 bool file_read_at(const struct output_file *f, size_t offset, void *bytes, size_t n,
                   struct error *err);
+/* Starts writing to disk what has been written so far, without waiting: so the commit has less to. */
+void file_start_sync(struct output_file *f);
 /* Makes durable what has been written so far. */
 bool file_sync(struct output_file *f, struct error *err);
 /* Writes n bytes at an offset; a short write (disk full) is an error that names the file. */

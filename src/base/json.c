@@ -154,6 +154,44 @@ cJSON *json_add_double(cJSON *object, const char *key, double value)
                            : cJSON_AddNullToObject(object, key);
 }
 
+/* NULL when memory is out. */
+static cJSON *exact(cJSON *item)
+{
+    char digits[40];
+    if (cJSON_IsNumber(item)) {
+        snprintf(digits, sizeof digits, "%.17g", item->valuedouble);
+        item->valuestring = cJSON_malloc(strlen(digits) + 1);
+        if (!item->valuestring)
+            return NULL;
+        strcpy(item->valuestring, digits);
+        item->type = (item->type & ~0xFF) | cJSON_Raw;
+    }
+    cJSON *child;
+    cJSON_ArrayForEach(child, item)
+        if (!exact(child))
+            return NULL;
+    return item;
+}
+
+cJSON *json_exact_copy(const cJSON *item)
+{
+    cJSON *copy = cJSON_Duplicate(item, true);
+    if (copy && exact(copy))
+        return copy;
+    cJSON_Delete(copy);
+    return NULL;
+}
+
+cJSON *json_add_bytes(cJSON *object, const char *key, const char *bytes)
+{
+    bool valid = utf8_valid(bytes, strlen(bytes), NULL);
+    cJSON *item = cJSON_AddStringToObject(object, key, bytes);
+    for (char *c = item ? item->valuestring : NULL; !valid && c && *c; c++)
+        if ((unsigned char)*c >= 0x80)
+            *c = '?';
+    return item;
+}
+
 bool json_append_string(struct buffer *b, const char *s, size_t n, struct error *err)
 {
     bool ok = buffer_append(b, "\"", 1, err);

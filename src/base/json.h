@@ -39,6 +39,13 @@ cJSON *json_add_size(cJSON *object, const char *key, size_t value);
 /* Adds a number printed with 17 significant digits; null when it is not finite. */
 cJSON *json_add_double(cJSON *object, const char *key, double value);
 
+/* Gives a copy whose numbers print with 17 significant digits: cJSON itself may drop the last two. */
+cJSON *json_exact_copy(const cJSON *item);
+
+/* Adds bytes from outside (a file name, an argument) as a string: where they are no valid UTF-8, what
+ * is not ASCII becomes '?'. */
+cJSON *json_add_bytes(cJSON *object, const char *key, const char *bytes);
+
 /* Appends s as a JSON string with quotes; s holds n bytes of valid UTF-8, NUL included. */
 bool json_append_string(struct buffer *b, const char *s, size_t n, struct error *err);
 

@@ -43,4 +43,10 @@ struct matrix {
 
 #define MXFP4_BLOCK ((size_t)32)    /* columns that share a scale byte */
 
+/* Of a row in data. */
+static inline size_t matrix_row_bytes(const struct matrix *m)
+{
+    return m->dtype == DTYPE_MXFP4 ? m->cols / 2 : m->dtype == DTYPE_F32 ? m->cols * 4 : m->cols * 2;
+}
+
 #endif

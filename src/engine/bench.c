@@ -106,8 +106,8 @@ static bool measure_transfers(struct bench *b, struct error *err)
 static void tell_plan(struct bench *b)
 {
     const struct bench_options *o = b->options;
-    size_t kernels = bench_products_count(b->config) + bench_mixers_count(b->config)
-                   + bench_rows_count();
+    size_t kernels = bench_products_count(b->config) + COMPUTE_TYPES
+                   + bench_mixers_count(b->config) + bench_rows_count();
     size_t limits = 2 * 2 * (size_t)n_peaks(b->result) + 1 + (o->file ? 1 : 0);
     b->planned = kernels + limits;
     if (o->plan)
@@ -141,7 +141,8 @@ bool bench_run(struct bench_result *result, const struct bench_options *options,
     tell_plan(&b);
     double start = machine_seconds(), waited = machine_waited_seconds();
     bool ok = measure_peaks(&b, err) && measure_transfers(&b, err) && bench_products(&b, err)
-           && bench_mixers(&b, err) && bench_rows(&b, err) && measure_peaks(&b, err);
+           && bench_divergence(&b, err) && bench_mixers(&b, err) && bench_rows(&b, err)
+           && measure_peaks(&b, err);
     result->waited_share = (machine_waited_seconds() - waited)
                          / (machine_seconds() - start) / result->n_threads;
     if (ok && result->waited_share > MUCH_WAITING)

@@ -63,6 +63,8 @@ struct bench_result {
                                        it all figures are too low */
     bool linear_attention;          /* what kind of layer it is */
     struct bench_layer layer;
+    /* FLOP/s of KL divergence, both heads' products counted, by those of the head with BF16 weights. */
+    double divergence_share[COMPUTE_TYPES];
 };
 
 /* bench_free also after a failure. */

@@ -9,10 +9,10 @@
 #include "model/linear.h"
 
 /* Weights come from memory as in a run: calls walk through more of them than a cache holds (in a
- * smaller model through as many as it has), a piece of the size that linear() packs at once (4 MB
- * of f32) at a time. */
+ * smaller model through as many as it has), a piece of the size that linear() packs at once (16
+ * MB of f32) at a time. */
 #define POOL_BYTES ((size_t)64 << 20)
-#define PIECE_VALUES ((size_t)1 << 20)
+#define PIECE_VALUES ((size_t)1 << 22)
 
 /* ---- the shapes of a model ------------------------------------------------------ */
 
@@ -174,35 +174,49 @@ static bool allocate(struct product_work *p, const struct bench_shape *shapes, s
     return true;
 }
 
+static void pack(struct product_work *p)
+{
+    pack_weight(&p->cm, p->packed, &(struct weight_operand){ &p->w, 0, p->w.rows, 0, p->w.rows },
+                p->scratch);
+}
+
+/* By the threads of a parallel region; meanwhile `next` comes in. */
+static void multiply(struct product_work *p, const struct matrix *next)
+{
+    size_t k = p->shape->k;
+    const struct row_blocks blocks = row_blocks_of(&p->cm, p->shape->rows);
+#pragma omp for schedule(dynamic)
+    for (size_t i = 0; i < blocks.count; i++) {
+        size_t t = block_begin(&blocks, i), rows = block_begin(&blocks, i + 1) - t;
+        struct soon soon = { 0 };
+        soon_add(&soon, next, 0, next->rows, i, blocks.count);
+        multiply_packed(&p->cm, p->out + t * p->ldo, p->ldo, p->x + t * k, k, rows, p->packed,
+                        p->w.rows, k, &soon, p->scratch);
+    }
+}
+
+/* As linear() and moe_experts() do: while a piece is used, the next one comes in. */
 static void with_packing(void *user)
 {
     struct product_work *p = user;
     size_t bytes = bytes_of(&p->w);
-    if (p->at + bytes > p->pool_bytes)
-        p->at = 0;
+    struct matrix next = p->w;
     p->w.data = p->pool + p->at;
-    p->at += bytes;
-    linear(&p->cm, p->out, p->ldo, p->x, p->shape->k, p->shape->rows, &p->w);
+    p->at = p->at + 2 * bytes <= p->pool_bytes ? p->at + bytes : 0;
+    next.data = p->pool + p->at;
+#pragma omp parallel num_threads(p->cm.n_threads)
+    {
+        pack(p);
+        multiply(p, &next);
+    }
 }
 
 static void packed_before(void *user)
 {
     struct product_work *p = user;
-    size_t k = p->shape->k;
-    const struct row_blocks blocks = row_blocks_of(&p->cm, p->shape->rows);
-#pragma omp parallel for num_threads(p->cm.n_threads) schedule(dynamic)
-    for (size_t i = 0; i < blocks.count; i++) {
-        size_t t = block_begin(&blocks, i), rows = block_begin(&blocks, i + 1) - t;
-        multiply_packed(&p->cm, p->out + t * p->ldo, p->ldo, p->x + t * k, k, rows, p->packed,
-                        p->w.rows, k, p->scratch);
-    }
-}
-
-static void pack(struct product_work *p)
-{
-    p->w.data = p->pool;
+    const struct matrix none = { .dtype = p->w.dtype, .cols = p->w.cols };
 #pragma omp parallel num_threads(p->cm.n_threads)
-    pack_weight_rows(&p->cm, p->packed, &p->w, 0, p->w.rows, p->scratch);
+    multiply(p, &none);
 }
 
 static bool is_narrow(const struct bench_shape *s)
@@ -226,8 +240,11 @@ static bool measure(struct bench *b, struct product_work *p, const char *weights
         .k = s->k, .flop = 2 * (double)(s->rows * p->w.rows) * (double)s->k,
     };
     memcpy(f.name, s->name, sizeof f.name);
-    if (packed)
+    if (packed) {
+        p->w.data = p->pool;
+#pragma omp parallel num_threads(p->cm.n_threads)
         pack(p);
+    }
     if (!bench_add(b, &f, packed ? packed_before : with_packing, p, err))
         return false;
     *seconds_per_flop = b->result->figures[b->result->n_figures - 1].seconds / f.flop;

@@ -49,6 +49,8 @@ bool bench_products(struct bench *b, struct error *err);
 /* Delta rule and attention. */
 bool bench_mixers(struct bench *b, struct error *err);
 bool bench_rows(struct bench *b, struct error *err);
+/* After the products, with whose head it compares itself: a figure for each type. */
+bool bench_divergence(struct bench *b, struct error *err);
 
 /* How many figures each adds. */
 size_t bench_products_count(const struct config *c);

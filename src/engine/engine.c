@@ -121,7 +121,7 @@ static bool score_pass(struct pass *p, struct error *err)
     return true;
 }
 
-static bool check_input(const struct engine *e, const int32_t *ids, size_t n_ids,
+bool engine_check_input(const struct engine *e, const int32_t *ids, size_t n_ids,
                         const struct engine_window *windows, size_t n_windows, struct error *err)
 {
     size_t V = e->ck->config.vocab_size;
@@ -190,7 +190,7 @@ bool engine_score_windows(struct engine *e, const struct engine_job *job,
     struct plan plan;
     struct engine_state at = { 0 };
     *statistics = at.statistics;
-    if (!check_input(e, job->ids, job->n_ids, job->windows, job->n_windows, err)
+    if (!engine_check_input(e, job->ids, job->n_ids, job->windows, job->n_windows, err)
         || (job->resume && !check_state(e, job, err))
         || !plan_make(&plan, &cm, e->w, &e->parts, job->windows, job->n_windows, e->memory_bytes,
                       err))
@@ -275,7 +275,7 @@ bool engine_trace(struct engine *e, const int32_t *ids, size_t n_ids,
     struct arena none = { 0 };
     struct compute cm = engine_compute(e, &none);
     struct plan plan;
-    if (!check_input(e, ids, n_ids, NULL, 0, err)
+    if (!engine_check_input(e, ids, n_ids, NULL, 0, err)
         || !plan_make(&plan, &cm, e->w, &e->parts, &window, 1, e->memory_bytes, err))
         return false;
     plan.keep_all = true;

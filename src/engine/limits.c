@@ -84,9 +84,10 @@ static double calibrate(struct calibration *c, size_t rows)
 #pragma omp parallel num_threads(c->cm.n_threads)
     {
         float *out = c->out + (size_t)omp_get_thread_num() * KERNEL_ROWS * CALIBRATION_ROWS;
-        pack_weight_rows(&c->cm, c->packed, &c->w, 0, rows, c->scratch);
+        pack_weight(&c->cm, c->packed, &(struct weight_operand){ &c->w, 0, rows, 0, rows },
+                    c->scratch);
         multiply_packed(&c->cm, out, CALIBRATION_ROWS, c->x, CALIBRATION_COLS, KERNEL_ROWS,
-                        c->packed, rows, CALIBRATION_COLS, c->scratch);
+                        c->packed, rows, CALIBRATION_COLS, NULL, c->scratch);
     }
     return 2.0 * c->cm.n_threads * (double)(KERNEL_ROWS * rows) * CALIBRATION_COLS
          / (machine_seconds() - start);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "model/head.h"
+#include "model/vocabulary.h"
 
 struct maker {
     struct parts *p;
@@ -32,15 +32,10 @@ static bool add(struct maker *m, const uint8_t *data, size_t n)
     return true;
 }
 
-static size_t row_bytes(const struct matrix *w)
-{
-    return w->dtype == DTYPE_MXFP4 ? w->cols / 2 : w->cols * dtype_bytes(w->dtype);
-}
-
 /* Rows [first, first + rows) of a stored matrix. */
 static bool add_rows(struct maker *m, const struct matrix *w, size_t first, size_t rows)
 {
-    size_t bytes = row_bytes(w), blocks = w->cols / MXFP4_BLOCK;
+    size_t bytes = matrix_row_bytes(w), blocks = w->cols / MXFP4_BLOCK;
     return add(m, w->data + first * bytes, rows * bytes)
         && (!w->scale || add(m, w->scale + first * blocks, rows * blocks));
 }

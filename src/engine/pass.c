@@ -6,9 +6,9 @@
 
 #include "base/machine.h"
 #include "engine/cost.h"
-#include "model/head.h"
 #include "model/layer.h"
 #include "model/norm.h"
+#include "model/vocabulary.h"
 
 struct compute engine_compute(const struct engine *e, struct arena *arena)
 {
@@ -71,6 +71,17 @@ static bool open_stream(struct pass *p, const struct plan *plan, struct error *e
 static size_t scored_in(const struct engine_window *w)
 {
     return w->end - w->first;
+}
+
+struct engine_window *pass_unscored(const struct engine_window *windows, size_t n, size_t times,
+                                    struct error *err)
+{
+    struct engine_window *list = mem_array(n, times * sizeof *list, "the windows of a pass", err);
+    for (size_t i = 0; list && i < times * n; i++) {
+        list[i] = windows[i / times];
+        list[i].first = list[i].end;
+    }
+    return list;
 }
 
 /* The rows of each window: all, or those that predict a scored target, its last ones. */

@@ -45,6 +45,14 @@ struct pass {
 /* How an engine computes, with the given scratch. */
 struct compute engine_compute(const struct engine *e, struct arena *arena);
 
+/* Ids in the vocabulary, windows in the ids; an error names index and id. */
+bool engine_check_input(const struct engine *e, const int32_t *ids, size_t n_ids,
+                        const struct engine_window *windows, size_t n_windows, struct error *err);
+/* Gives [times * n]: each window `times` in a row, and no target of it scored, for passes that end
+ * before the head. */
+struct engine_window *pass_unscored(const struct engine_window *windows, size_t n, size_t times,
+                                    struct error *err);
+
 /* Takes the memory for the windows of at->first_window and n_windows and brings the stream to where
  * `at` stands: at the beginning that is the windows' embeddings. */
 bool pass_open(struct pass *p, const struct engine *e, const struct plan *plan,

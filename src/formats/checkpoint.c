@@ -1,14 +1,9 @@
 #include "checkpoint.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-#define INDEX_NAME "model.safetensors.index.json"
-#define SINGLE_NAME "model.safetensors"
-#define SUFFIX ".safetensors"
 
 /* One row of the index: which tensor is read from which file.  Borrows from the JSON. */
 struct index_row {
@@ -25,11 +20,6 @@ static bool has_entry(const char *folder, const char *name)
     bool found = path && lstat(path, &st) == 0;
     free(path);
     return found;
-}
-
-static int compare_strings(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 /* By file, then by tensor. */
@@ -111,7 +101,7 @@ static bool open_indexed_file(struct checkpoint *ck, const struct index_row *row
         const struct tensor *t = safetensors_find(f, rows[i].tensor);
         if (!t)
             return error_set(err, "%s: no tensor '%s', which %s places there", f->map.path,
-                             rows[i].tensor, INDEX_NAME);
+                             rows[i].tensor, CHECKPOINT_INDEX);
         ck->tensors[ck->n_tensors++] = t;
     }
     ck->n_stale += f->n_tensors - n;
@@ -120,7 +110,7 @@ static bool open_indexed_file(struct checkpoint *ck, const struct index_row *row
 
 static bool open_by_index(struct checkpoint *ck, struct error *err)
 {
-    char *path = file_join(ck->path, INDEX_NAME, err);
+    char *path = file_join(ck->path, CHECKPOINT_INDEX, err);
     cJSON *index = path ? json_read(path, err) : NULL;
     struct index_row *rows = NULL;
     size_t n_rows = 0, n_files = 0;
@@ -140,36 +130,6 @@ static bool open_by_index(struct checkpoint *ck, struct error *err)
 }
 
 /* ---- without an index ----------------------------------------------------- */
-
-static bool is_shard(const char *name)
-{
-    size_t n = strlen(name), n_suffix = strlen(SUFFIX);
-    return name[0] != '.' && n > n_suffix && strcmp(name + n - n_suffix, SUFFIX) == 0;
-}
-
-/* Gives the names of every *.safetensors in the folder, sorted; to be freed also on failure. */
-static bool list_shards(char ***names, size_t *n_names, const char *folder, struct error *err)
-{
-    DIR *dir = opendir(folder);
-    if (!dir)
-        return error_set(err, "%s: %s", folder, strerror(errno));
-    size_t capacity = 0;
-    bool ok = true;
-    for (const struct dirent *entry; ok && (entry = readdir(dir));) {
-        if (!is_shard(entry->d_name))
-            continue;
-        ok = mem_grow(names, &capacity, *n_names + 1, sizeof **names, "file names", err)
-          && ((*names)[*n_names] = mem_string(entry->d_name, err));
-        *n_names += ok;
-    }
-    closedir(dir);
-    if (ok && *n_names == 0)
-        ok = error_set(err, "%s: has neither %s nor any other *.safetensors file", folder,
-                       INDEX_NAME);
-    if (ok)
-        qsort(*names, *n_names, sizeof **names, compare_strings);
-    return ok;
-}
 
 static bool open_all(struct checkpoint *ck, char *const *names, size_t n_names, struct error *err)
 {
@@ -192,15 +152,17 @@ static bool open_all(struct checkpoint *ck, char *const *names, size_t n_names, 
 
 static bool open_by_headers(struct checkpoint *ck, struct error *err)
 {
-    char single[] = SINGLE_NAME, *one = single;
-    if (has_entry(ck->path, SINGLE_NAME))
+    char single[] = CHECKPOINT_SINGLE, *one = single;
+    if (has_entry(ck->path, CHECKPOINT_SINGLE))
         return open_all(ck, &one, 1, err);
     char **names = NULL;
     size_t n_names = 0;
-    bool ok = list_shards(&names, &n_names, ck->path, err) && open_all(ck, names, n_names, err);
-    for (size_t i = 0; i < n_names; i++)
-        free(names[i]);
-    free(names);
+    bool ok = file_list(&names, &n_names, ck->path, CHECKPOINT_SUFFIX, err);
+    if (ok && n_names == 0)
+        ok = error_set(err, "%s: has neither %s nor any other *%s file", ck->path, CHECKPOINT_INDEX,
+                       CHECKPOINT_SUFFIX);
+    ok = ok && open_all(ck, names, n_names, err);
+    file_list_free(names, n_names);
     return ok;
 }
 
@@ -213,7 +175,7 @@ static bool sort_tensors(struct checkpoint *ck, struct error *err)
         if (strcmp(ck->tensors[i - 1]->name, ck->tensors[i]->name) == 0)
             return error_set(err, "%s: '%s' stands in %s too, and there is no %s to decide",
                              ck->tensors[i]->file, ck->tensors[i]->name, ck->tensors[i - 1]->file,
-                             INDEX_NAME);
+                             CHECKPOINT_INDEX);
     return true;
 }
 
@@ -234,7 +196,7 @@ static bool read_folder(struct checkpoint *ck, struct error *err)
 {
     char *path = file_join(ck->path, "config.json", err);
     bool ok = path && read_config(ck, path, err)
-           && (has_entry(ck->path, INDEX_NAME) ? open_by_index(ck, err) : open_by_headers(ck, err))
+           && (has_entry(ck->path, CHECKPOINT_INDEX) ? open_by_index(ck, err) : open_by_headers(ck, err))
            && sort_tensors(ck, err)
            && config_read(&ck->config, ck->config_json, ck->n_tensors, path, err);
     free(path);

@@ -13,6 +13,10 @@
 #include "formats/config.h"
 #include "formats/safetensors.h"
 
+#define CHECKPOINT_INDEX "model.safetensors.index.json"
+#define CHECKPOINT_SINGLE "model.safetensors"
+#define CHECKPOINT_SUFFIX ".safetensors"
+
 struct checkpoint {
     char *path;                         /* owned: the folder as given */
     struct config config;               /* owned */

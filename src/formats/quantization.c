@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/module_list.h"
-
 #define FORMAT "mxfp4-pack-quantized"
 
 /* quantization_config, and where it was read, for messages. */
@@ -58,9 +56,23 @@ static const struct setting weights_settings[] = {
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
+/* Where settings are checked, and who takes the faults: NULL where the first one ends the check. */
+struct checking {
+    const char *path;
+    bool (*fault)(void *user, const struct error *why);
+    void *user;
+    struct error *err;
+};
+
+/* err holds the fault; true: go on. */
+static bool report(const struct checking *c)
+{
+    return c->fault && c->fault(c->user, c->err);
+}
+
 /* where: "quantization_config", "quantization_config.config_groups.group_0", ... */
-static bool check_setting(const cJSON *object, const struct setting *setting, const char *where,
-                          const char *path, struct error *err)
+static bool check_setting(const struct checking *c, const cJSON *object,
+                          const struct setting *setting, const char *where)
 {
     const cJSON *item = json_get_value(object, setting->key);
     if (!item && setting->may_be_absent)
@@ -71,58 +83,57 @@ static bool check_setting(const cJSON *object, const struct setting *setting, co
     for (size_t i = 0; i < COUNT(setting->values) && setting->values[i]; i++)
         ok |= strcmp(found, setting->values[i]) == 0;
     if (!ok)
-        error_set(err, "%s: %s.%s is %.80s, expected %s%s%s", path, where, setting->key, found,
+        error_set(c->err, "%s: %s.%s is %.80s, expected %s%s%s", c->path, where, setting->key, found,
                   setting->values[0], setting->values[1] ? " or " : "",
                   setting->values[1] ? setting->values[1] : "");
     cJSON_free(printed);
-    return ok;
+    return ok || report(c);
 }
 
-static bool check_settings(const cJSON *object, const struct setting *settings, size_t n,
-                           const char *where, const char *path, struct error *err)
+static bool check_object(const struct checking *c, const cJSON *object, const char *where)
 {
     if (!cJSON_IsObject(object))
-        return error_set(err, "%s: %s is not an object", path, where);
-    bool ok = json_unique_keys(object, path, err);
-    for (size_t i = 0; ok && i < n; i++)
-        ok = check_setting(object, &settings[i], where, path, err);
+        error_set(c->err, "%s: %s is not an object", c->path, where);
+    else if (json_unique_keys(object, c->path, c->err))
+        return true;
+    return report(c);
+}
+
+static bool check_settings(const struct checking *c, const cJSON *object,
+                           const struct setting *settings, size_t n, const char *where)
+{
+    bool ok = check_object(c, object, where);
+    for (size_t i = 0; ok && cJSON_IsObject(object) && i < n; i++)
+        ok = check_setting(c, object, &settings[i], where);
     return ok;
 }
 
-static bool check_group(const cJSON *group, const char *path, struct error *err)
+static bool check_group(const struct checking *c, const cJSON *group)
 {
     struct buffer where = { 0 };
-    bool ok = buffer_printf(&where, err, "quantization_config.config_groups.%s", group->string)
-           && check_settings(group, group_settings, COUNT(group_settings), where.data, path, err)
-           && buffer_printf(&where, err, ".weights")
-           && check_settings(json_get(group, "weights"), weights_settings, COUNT(weights_settings),
-                             where.data, path, err);
+    bool ok = buffer_printf(&where, c->err, "quantization_config.config_groups.%s", group->string)
+           && check_settings(c, group, group_settings, COUNT(group_settings), where.data)
+           && buffer_printf(&where, c->err, ".weights")
+           && check_settings(c, json_get(group, "weights"), weights_settings,
+                             COUNT(weights_settings), where.data);
     buffer_free(&where);
     return ok;
 }
 
-static bool check_config(const struct source *s, struct error *err)
+static bool check_config(const struct checking *c, const cJSON *config)
 {
-    const cJSON *groups = json_get_value(s->config, "config_groups"), *group;
-    if (!check_settings(s->config, top_settings, COUNT(top_settings), "quantization_config",
-                        s->path, err))
-        return false;
-    if (!cJSON_IsObject(groups))
-        return error_set(err, "%s: quantization_config.config_groups is not an object", s->path);
-    bool ok = json_unique_keys(groups, s->path, err);
-    cJSON_ArrayForEach(group, groups)
-        ok = ok && check_group(group, s->path, err);
+    const cJSON *groups = json_get_value(config, "config_groups"), *group;
+    bool ok = check_settings(c, config, top_settings, COUNT(top_settings), "quantization_config")
+           && check_object(c, groups, "quantization_config.config_groups");
+    if (cJSON_IsObject(groups))
+        cJSON_ArrayForEach(group, groups)
+            ok = ok && check_group(c, group);
     return ok;
 }
 
 /* ---- what the config says of a module ------------------------------------------ */
 
-struct rules {
-    bool is_there;              /* a quantization_config */
-    struct module_list targets, ignore;
-};
-
-static bool read_rules(struct rules *r, const struct source *s, struct error *err)
+static bool read_rules(struct quantization_rules *r, const struct source *s, struct error *err)
 {
     const cJSON *group;
     r->is_there = s->config != NULL;
@@ -134,79 +145,107 @@ static bool read_rules(struct rules *r, const struct source *s, struct error *er
     return ok;
 }
 
-static void free_rules(struct rules *r)
+bool quantization_rules_read(struct quantization_rules *r, const struct checkpoint *ck,
+                             struct error *err)
+{
+    struct source s = { 0 };
+    *r = (struct quantization_rules){ 0 };
+    bool ok = open_source(&s, ck, err) && read_rules(r, &s, err);
+    free(s.path);
+    return ok;
+}
+
+void quantization_rules_free(struct quantization_rules *r)
 {
     module_list_free(&r->targets);
     module_list_free(&r->ignore);
 }
 
-bool quantization_check(const struct checkpoint *ck, struct error *err)
+bool quantization_says(struct module_said *out, const struct quantization_rules *r,
+                       const char *module, struct error *err)
+{
+    *out = (struct module_said){ 0 };
+    if (!r->is_there)
+        return true;
+    if (!module_list_names(&out->ignored, &r->ignore, module, err)
+        || !module_list_names(&out->named, &r->targets, module, err))
+        return false;
+    out->ignored |= r->ignore.has_linear;
+    out->by_class = r->targets.has_linear;
+    return true;
+}
+
+bool quantization_check_each(const struct checkpoint *ck,
+                             bool (*fault)(void *user, const struct error *why), void *user,
+                             struct error *err)
 {
     struct source s = { 0 };
-    struct rules rules = { 0 };
-    bool ok = open_source(&s, ck, err)
-           && (!s.config || (check_config(&s, err) && read_rules(&rules, &s, err)));
-    free_rules(&rules);
+    struct quantization_rules rules = { 0 };
+    bool ok = open_source(&s, ck, err);
+    const struct checking c = { s.path, fault, user, err };
+    if (ok && s.config)
+        ok = check_config(&c, s.config) && (read_rules(&rules, &s, err) || report(&c));
+    quantization_rules_free(&rules);
     free(s.path);
     return ok;
 }
 
+bool quantization_check(const struct checkpoint *ck, struct error *err)
+{
+    return quantization_check_each(ck, NULL, NULL, err);
+}
+
 /* ---- contradictions --------------------------------------------------------------- */
 
-static const char *const verdicts[] = {
-    "packed in the files, but config.json has no quantization_config",
-    "packed in the files, ignored by the config",
-    "packed in the files, not targeted by the config",
-    "targeted by the config, not packed in the files",
-};
-
-enum { NO_CONFIG, PACKED_IGNORED, PACKED_UNTARGETED, TARGETED_PLAIN, NO_CONTRADICTION };
+const char *quantization_verdict_text(enum quantization_verdict verdict)
+{
+    static const char *const texts[] = {
+        [PACKED_NO_CONFIG] = "packed in the files, but config.json has no quantization_config",
+        [PACKED_IGNORED] = "packed in the files, ignored by the config",
+        [PACKED_UNTARGETED] = "packed in the files, not targeted by the config",
+        [TARGETED_PLAIN] = "targeted by the config, not packed in the files",
+        [NO_CONTRADICTION] = "as the config says",
+    };
+    return texts[verdict];
+}
 
 /* Modules of one name, but for layer and expert, with one verdict: one line. */
 struct group {
     char *every, *in_layer;     /* owned: the name with "*" for each number, for the expert */
     char *module;               /* owned: the first one's name */
-    int verdict;
+    enum quantization_verdict verdict;
     size_t n_modules, n_layers, last_layer;
 };
 
 struct collector {
-    struct rules rules;
+    struct quantization_rules rules;
     struct group *groups;       /* owned */
     size_t n_groups, capacity;
     size_t layer;
     struct error *err;
 };
 
-/* Does the class "Linear" promise that the module is packed?  Upstream the router is a linear
- * to one loader and none to another, quantizers always keep head and shared_expert_gate, and
- * fused experts are no linears.  So these may be packed or not. */
-static bool is_promised_by_class(const struct weight_place *p)
+/* Upstream the router is a linear to one loader and none to another, quantizers always keep head and
+ * shared_expert_gate, and fused experts are no linears.  So these may be packed or not. */
+bool quantization_promises(enum weight_kind kind, bool is_fused)
 {
-    return p->kind == WEIGHT_ATTENTION || p->kind == WEIGHT_DELTA_NET
-        || p->kind == WEIGHT_SHARED_EXPERT || p->kind == WEIGHT_DENSE_MLP
-        || (p->kind == WEIGHT_EXPERTS && !p->is_fused);
+    return kind == WEIGHT_ATTENTION || kind == WEIGHT_DELTA_NET || kind == WEIGHT_SHARED_EXPERT
+        || kind == WEIGHT_DENSE_MLP || (kind == WEIGHT_EXPERTS && !is_fused);
 }
 
-static bool judge(int *verdict, const struct rules *r, const struct weight_place *p,
-                  struct error *err)
+enum quantization_verdict quantization_judge(const struct quantization_rules *r,
+                                             const struct module_said *said, bool is_packed,
+                                             bool is_promised)
 {
-    bool is_packed = p->matrix->scale != NULL, ignored, named;
-    *verdict = is_packed && !r->is_there ? NO_CONFIG : NO_CONTRADICTION;
     if (!r->is_there)
-        return true;
-    if (!module_list_names(&ignored, &r->ignore, p->module, err)
-        || !module_list_names(&named, &r->targets, p->module, err))
-        return false;
-    ignored |= r->ignore.has_linear;
-    bool by_class = r->targets.has_linear;
-    if (is_packed && ignored)
-        *verdict = PACKED_IGNORED;
-    else if (is_packed && !named && !by_class)
-        *verdict = PACKED_UNTARGETED;
-    else if (!is_packed && !ignored && (named || (by_class && is_promised_by_class(p))))
-        *verdict = TARGETED_PLAIN;
-    return true;
+        return is_packed ? PACKED_NO_CONFIG : NO_CONTRADICTION;
+    if (is_packed && said->ignored)
+        return PACKED_IGNORED;
+    if (is_packed && !said->named && !said->by_class)
+        return PACKED_UNTARGETED;
+    if (!is_packed && !said->ignored && (said->named || (said->by_class && is_promised)))
+        return TARGETED_PLAIN;
+    return NO_CONTRADICTION;
 }
 
 /* Gives the name with "*" in place of its numbers, from the first or the second one on. */
@@ -240,7 +279,7 @@ static void free_group(struct group *g)
     free(g->module);
 }
 
-static bool count(struct collector *c, const char *module, int verdict)
+static bool count(struct collector *c, const char *module, enum quantization_verdict verdict)
 {
     struct group g = { .verdict = verdict, .n_layers = 1, .last_layer = c->layer };
     g.every = star(module, false, c->err);
@@ -269,11 +308,15 @@ static bool count(struct collector *c, const char *module, int verdict)
 static bool collect(void *user, const struct weight_place *place)
 {
     struct collector *c = user;
-    int verdict;
+    struct module_said said;
     if (!place->is_linear)
         return true;
-    return judge(&verdict, &c->rules, place, c->err)
-        && (verdict == NO_CONTRADICTION || count(c, place->module, verdict));
+    if (!quantization_says(&said, &c->rules, place->module, c->err))
+        return false;
+    enum quantization_verdict verdict =
+        quantization_judge(&c->rules, &said, place->matrix->scale != NULL,
+                           quantization_promises(place->kind, place->is_fused));
+    return verdict == NO_CONTRADICTION || count(c, place->module, verdict);
 }
 
 static bool write_group(struct contradictions *out, const struct group *g, struct error *err)
@@ -288,7 +331,7 @@ static bool write_group(struct contradictions *out, const struct group *g, struc
         ok = buffer_printf(b, err, "%s (%zu modules in %zu layers)", g->every, g->n_modules,
                            g->n_layers);
     out->count++;
-    return ok && buffer_printf(b, err, ": %s\n", verdicts[g->verdict]);
+    return ok && buffer_printf(b, err, ": %s\n", quantization_verdict_text(g->verdict));
 }
 
 bool quantization_contradictions(struct contradictions *out, const struct checkpoint *ck,
@@ -306,7 +349,7 @@ bool quantization_contradictions(struct contradictions *out, const struct checkp
         free_group(&c.groups[i]);
     }
     free(c.groups);
-    free_rules(&c.rules);
+    quantization_rules_free(&c.rules);
     free(s.path);
     if (!ok)
         contradictions_free(out);

@@ -10,10 +10,48 @@
 
 #include "base/memory.h"
 #include "formats/checkpoint.h"
+#include "formats/module_list.h"
 #include "formats/weights.h"
 
 /* Refuses settings this program does not implement.  Absent quantization_config: true. */
 bool quantization_check(const struct checkpoint *ck, struct error *err);
+/* The same, but hands each fault to fault(), and goes on while that returns true. */
+bool quantization_check_each(const struct checkpoint *ck,
+                             bool (*fault)(void *user, const struct error *why), void *user,
+                             struct error *err);
+
+/* What the config says of modules; the strings borrow from its JSON. */
+struct quantization_rules {
+    bool is_there;              /* a quantization_config */
+    struct module_list targets, ignore;
+};
+
+/* quantization_rules_free also after a failure. */
+bool quantization_rules_read(struct quantization_rules *r, const struct checkpoint *ck,
+                             struct error *err);
+void quantization_rules_free(struct quantization_rules *r);
+
+struct module_said {
+    bool ignored, named;        /* by name or pattern; ignored also by class */
+    bool by_class;              /* "Linear" is a target */
+};
+
+bool quantization_says(struct module_said *out, const struct quantization_rules *r,
+                       const char *module, struct error *err);
+
+/* Config against files for one module. */
+enum quantization_verdict {
+    PACKED_NO_CONFIG, PACKED_IGNORED, PACKED_UNTARGETED, TARGETED_PLAIN, NO_CONTRADICTION
+};
+
+/* is_promised: the class "Linear" among the targets promises that the module is packed. */
+enum quantization_verdict quantization_judge(const struct quantization_rules *r,
+                                             const struct module_said *said, bool is_packed,
+                                             bool is_promised);
+/* As part of a line: "packed in the files, ignored by the config". */
+const char *quantization_verdict_text(enum quantization_verdict verdict);
+/* Does the class "Linear" promise that a weight of this kind is packed? */
+bool quantization_promises(enum weight_kind kind, bool is_fused);
 
 struct contradictions {
     struct buffer text;         /* owned: one line each, NUL-terminated */

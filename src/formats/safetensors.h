@@ -72,9 +72,18 @@ struct safetensors_entry {      /* what to write */
     size_t shape[TENSOR_MAX_DIMS];
 };
 
+struct safetensors_note {       /* of `__metadata__` */
+    const char *key, *value;
+};
+
 bool safetensors_create(struct safetensors_writer *w, const char *path,
                         const struct safetensors_entry *entries, size_t n_entries,
                         struct error *err);
+/* The same with metadata; keys and values are UTF-8. */
+bool safetensors_create_noted(struct safetensors_writer *w, const char *path,
+                              const struct safetensors_note *notes, size_t n_notes,
+                              const struct safetensors_entry *entries, size_t n_entries,
+                              struct error *err);
 /* The same at `path` itself (file_open_in_place): with equal entries, what an earlier process wrote
  * into the tensors stays. */
 bool safetensors_open_in_place(struct safetensors_writer *w, const char *path,

@@ -39,16 +39,29 @@ static bool append_entry(struct buffer *header, const struct safetensors_entry *
                                begin + n_bytes);
 }
 
-/* Length, JSON, and spaces up to the alignment of the data. */
-static bool write_header(struct safetensors_writer *w, const struct safetensors_entry *entries,
+/* transformers refuses weights whose file does not say which program's tensors they are. */
+static bool append_notes(struct buffer *header, const struct safetensors_note *notes, size_t n,
                          struct error *err)
+{
+    bool ok = buffer_printf(header, err, "\"__metadata__\":{\"format\":\"pt\"");
+    for (size_t i = 0; ok && i < n; i++)
+        ok = buffer_append(header, ",", 1, err)
+          && json_append_string(header, notes[i].key, strlen(notes[i].key), err)
+          && buffer_append(header, ":", 1, err)
+          && json_append_string(header, notes[i].value, strlen(notes[i].value), err);
+    return ok && buffer_append(header, "}", 1, err);
+}
+
+/* Length, JSON, and spaces up to the alignment of the data. */
+static bool write_header(struct safetensors_writer *w, const struct safetensors_note *notes,
+                         size_t n_notes, const struct safetensors_entry *entries, struct error *err)
 {
     struct buffer header = { 0 };
     char length[LENGTH_BYTES] = { 0 };
     bool ok = buffer_append(&header, length, LENGTH_BYTES, err)
-           && buffer_append(&header, "{", 1, err);
+           && buffer_append(&header, "{", 1, err) && append_notes(&header, notes, n_notes, err);
     for (size_t i = 0; ok && i < w->n_tensors; i++)
-        ok = (i == 0 || buffer_append(&header, ",", 1, err))
+        ok = buffer_append(&header, ",", 1, err)
           && append_entry(&header, &entries[i], w->begin[i], w->n_bytes[i], err);
     ok = ok && buffer_append(&header, "}", 1, err);
     while (ok && header.size % DATA_ALIGN)
@@ -66,13 +79,14 @@ static bool write_header(struct safetensors_writer *w, const struct safetensors_
 
 /* w->out is open. */
 static bool begin(struct safetensors_writer *w, const char *path,
+                  const struct safetensors_note *notes, size_t n_notes,
                   const struct safetensors_entry *entries, size_t n_entries, struct error *err)
 {
     w->n_tensors = n_entries;
     w->begin = mem_array(n_entries, sizeof *w->begin, "tensors", err);
     w->n_bytes = mem_array(n_entries, sizeof *w->n_bytes, "tensors", err);
     if (w->begin && w->n_bytes && place_tensors(w, path, entries, err)
-        && write_header(w, entries, err))
+        && write_header(w, notes, n_notes, entries, err))
         return true;
     safetensors_abandon(w);
     return false;
@@ -82,8 +96,17 @@ bool safetensors_create(struct safetensors_writer *w, const char *path,
                         const struct safetensors_entry *entries, size_t n_entries,
                         struct error *err)
 {
+    return safetensors_create_noted(w, path, NULL, 0, entries, n_entries, err);
+}
+
+bool safetensors_create_noted(struct safetensors_writer *w, const char *path,
+                              const struct safetensors_note *notes, size_t n_notes,
+                              const struct safetensors_entry *entries, size_t n_entries,
+                              struct error *err)
+{
     *w = (struct safetensors_writer){ 0 };
-    return file_create(&w->out, path, err) && begin(w, path, entries, n_entries, err);
+    return file_create(&w->out, path, err)
+        && begin(w, path, notes, n_notes, entries, n_entries, err);
 }
 
 bool safetensors_open_in_place(struct safetensors_writer *w, const char *path,
@@ -91,7 +114,8 @@ bool safetensors_open_in_place(struct safetensors_writer *w, const char *path,
                                struct error *err)
 {
     *w = (struct safetensors_writer){ 0 };
-    return file_open_in_place(&w->out, path, err) && begin(w, path, entries, n_entries, err);
+    return file_open_in_place(&w->out, path, err)
+        && begin(w, path, NULL, 0, entries, n_entries, err);
 }
 
 bool safetensors_read_back(const struct safetensors_writer *w, size_t i, size_t offset, void *bytes,

@@ -170,7 +170,8 @@ static bool walk_experts(const struct config *c, const struct weights *w, size_t
                 continue;
             site.row = row;
             site.expert = e;
-            site.matrix = (struct matrix *)((char *)&w->layers[layer].experts[e] + row->offset);
+            site.matrix = w->layers
+                ? (struct matrix *)((char *)&w->layers[layer].experts[e] + row->offset) : NULL;
             snprintf(site.module, NAME_BYTES, "%slayers.%zu.mlp.experts.%zu.%s", w->prefix, layer,
                      e, row->name);
             snprintf(site.fused, NAME_BYTES, "%slayers.%zu.mlp.experts.%s", w->prefix, layer,
@@ -189,9 +190,10 @@ static bool walk_layer(const struct config *c, const struct weights *w, size_t l
     for (const struct row *row = table; row < table + N_ROWS; row++) {
         if (!row_applies(row, c, layer))
             continue;
-        const char *base = row->scope == MODEL ? (const char *)w : (const char *)&w->layers[layer];
+        const char *base = row->scope == MODEL ? (const char *)w
+                         : w->layers ? (const char *)&w->layers[layer] : NULL;
         site.row = row;
-        site.matrix = (struct matrix *)(uintptr_t)(base + row->offset);
+        site.matrix = base ? (struct matrix *)(uintptr_t)(base + row->offset) : NULL;
         if (row->kind == WEIGHT_LM_HEAD)
             snprintf(site.module, NAME_BYTES, "%s", row->name);
         else if (row->scope == MODEL)
@@ -515,6 +517,46 @@ bool weights_visit_layer(const struct checkpoint *ck, const struct weights *w, s
     return walk_layer(&ck->config, w, layer, visit_site, &v)
         && (layer == ck->config.num_hidden_layers
             || walk_experts(&ck->config, w, layer, visit_site, &v));
+}
+
+struct expecting {
+    const struct config *config;
+    size_t dims[DIMS];
+    bool (*visit)(void *user, const struct weight_expected *expected);
+    void *user;
+};
+
+static bool visit_expected(void *user, const struct site *site)
+{
+    const struct expecting *x = user;
+    const struct row *row = site->row;
+    enum storage storage = row->storage;
+    size_t rows = x->dims[row->rows], cols = x->dims[row->cols];
+    struct weight_expected expected = {
+        .module = site->module,
+        .suffix = storage == BARE_VECTOR ? "" : ".weight",
+        .kind = row->kind,
+        .is_linear = storage == LINEAR,
+        .may_be_absent = row->kind == WEIGHT_LM_HEAD && x->config->tie_word_embeddings,
+        .ndim = storage == CONVOLUTION ? 3 : storage == VECTOR || storage == BARE_VECTOR ? 1 : 2,
+    };
+    const size_t convolution[] = { rows, 1, cols }, matrix[] = { rows, cols };
+    memcpy(expected.shape, expected.ndim == 3 ? convolution : expected.ndim == 2 ? matrix : &cols,
+           expected.ndim * sizeof cols);
+    return x->visit(x->user, &expected);
+}
+
+bool weights_expect(const struct config *c, const char *prefix,
+                    bool (*visit)(void *user, const struct weight_expected *expected), void *user)
+{
+    struct expecting x = { .config = c, .visit = visit, .user = user };
+    const struct weights names = { .prefix = prefix };
+    fill_dims(x.dims, c);
+    bool ok = walk_layer(c, &names, c->num_hidden_layers, visit_expected, &x);
+    for (size_t i = 0; ok && i < c->num_hidden_layers; i++)
+        ok = walk_layer(c, &names, i, visit_expected, &x)
+          && walk_experts(c, &names, i, visit_expected, &x);
+    return ok;
 }
 
 struct scale_check {

@@ -65,8 +65,17 @@ enum weight_kind {
     WEIGHT_SHARED_EXPERT_GATE,
     WEIGHT_EXPERTS,
     WEIGHT_DENSE_MLP,
-    WEIGHT_KINDS
+    WEIGHT_KINDS,
+    /* Not of the text model. */
+    WEIGHT_VISUAL = WEIGHT_KINDS,
+    WEIGHT_MTP,                 /* multi-token prediction */
+    WEIGHT_OTHER,
+    TENSOR_KINDS
 };
+
+const char *weight_kind_name(enum weight_kind kind);
+/* VISUAL, MTP or OTHER, by the name of a tensor that is none of the text model's. */
+enum weight_kind weight_kind_outside(const char *name);
 
 /* A stored tensor that the weights are made of. */
 struct bound_tensor {
@@ -113,6 +122,21 @@ bool weights_visit_layer(const struct checkpoint *ck, const struct weights *w, s
 bool weights_visit_tensors(const struct checkpoint *ck, const struct weights *w,
                            bool (*visit)(void *user, const struct tensor *t), void *user);
 
+/* A weight that a config asks for, whatever the files hold. */
+struct weight_expected {
+    const char *module;         /* full name without ".weight"; valid during the call */
+    const char *suffix;         /* ".weight", or "" */
+    enum weight_kind kind;
+    bool is_linear;             /* may be packed as MXFP4 */
+    bool may_be_absent;         /* a tied head */
+    size_t ndim, shape[3];      /* of the plain tensor, experts split */
+};
+
+/* Calls visit for every weight of the model, experts one by one, until one call returns false; the
+ * last result.  A config may ask for more experts than any file holds: visit must stop in time. */
+bool weights_expect(const struct config *c, const char *prefix,
+                    bool (*visit)(void *user, const struct weight_expected *expected), void *user);
+
 /* ---- the digest: SHA-256 that names what is evaluated -----------------------
  *
  * Over config.json's digest and, for each tensor in name order, its name, dtype, shape and the
@@ -148,6 +172,14 @@ bool weights_hash_end(struct digest *out, const struct weights_hash *h, struct e
 /* The whole at once: open, rest, end. */
 bool weights_digest(struct digest *out, const struct checkpoint *ck, const struct weights *w,
                     int n_threads, const struct progress *progress, struct error *err);
+
+/* The head's own digest, once its bytes have been taken: the SHA-256 of the tensor's bytes; of a
+ * packed head, that of the 32 bytes of the codes' and the 32 of the scales'.  A tied head is the
+ * embedding. */
+bool weights_hash_head(struct digest *out, const struct weights_hash *h, struct error *err);
+/* The same, reading no more than the head; progress as above. */
+bool weights_head_digest(struct digest *out, const struct checkpoint *ck, const struct weights *w,
+                         const struct progress *progress, struct error *err);
 
 /* ---- checks ------------------------------------------------------------------ */
 

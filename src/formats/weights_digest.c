@@ -116,6 +116,7 @@ bool weights_hash_add(struct weights_hash *h, const uint8_t *data, size_t n, str
 struct job {
     struct weights_hash *hash;
     const struct progress *progress;
+    size_t total_bytes;
     size_t done_bytes;                  /* guarded by the critical section below */
     bool failed;                        /* read and written atomically */
     struct error *err;                  /* written by the first thread that fails */
@@ -158,7 +159,7 @@ static bool report(struct job *job, size_t n)
     {
         job->done_bytes += n;
         if (p && p->report)
-            go_on = p->report(p->user, "digest", (double)job->done_bytes, (double)job->hash->w->bytes,
+            go_on = p->report(p->user, "digest", (double)job->done_bytes, (double)job->total_bytes,
                               "bytes");
     }
     return go_on;
@@ -184,7 +185,7 @@ static bool take_rest(struct part *p, struct job *job, struct error *err)
 bool weights_hash_rest(struct weights_hash *h, int n_threads, const struct progress *progress,
                        struct error *err)
 {
-    struct job job = { .hash = h, .progress = progress, .err = err };
+    struct job job = { .hash = h, .progress = progress, .total_bytes = h->w->bytes, .err = err };
     #pragma omp parallel for schedule(dynamic) num_threads(n_threads > 0 ? n_threads : 1)
     for (size_t i = 0; i < h->w->n_tensors; i++) {
         struct error why = { .interrupted = false };
@@ -238,15 +239,19 @@ bool weights_hash_check(const struct weights_hash *h, const uint8_t *known, stru
     return true;
 }
 
+static bool check_done(const struct part *p, struct error *err)
+{
+    return p->done || error_set(err, "%s: '%s' was not read to its end", p->tensor->file,
+                                p->tensor->name);
+}
+
 bool weights_hash_end(struct digest *out, const struct weights_hash *h, struct error *err)
 {
     struct digest_stream *s = digest_begin(err);
     bool ok = s && digest_update(s, h->ck->config_digest.bytes, DIGEST_BYTES, err);
     for (size_t i = 0; ok && i < h->w->n_tensors; i++) {
         const struct part *p = &h->parts[i];
-        ok = (p->done || error_set(err, "%s: '%s' was not read to its end", p->tensor->file,
-                                   p->tensor->name))
-          && update_tensor(s, p->tensor, &p->digest, err);
+        ok = check_done(p, err) && update_tensor(s, p->tensor, &p->digest, err);
     }
     return digest_end(s, ok ? out : NULL, ok ? err : NULL) && ok;
 }
@@ -256,6 +261,53 @@ bool weights_digest(struct digest *out, const struct checkpoint *ck, const struc
 {
     struct weights_hash *h = weights_hash_open(ck, w, err);
     bool ok = h && weights_hash_rest(h, n_threads, progress, err) && weights_hash_end(out, h, err);
+    weights_hash_close(h);
+    return ok;
+}
+
+/* ---- the head's ------------------------------------------------------------------- */
+
+/* The parts that hold the head, one or two; their number. */
+static size_t head_parts(struct part *parts[2], const struct weights_hash *h)
+{
+    size_t n = 0;
+    enum weight_kind kind = WEIGHT_EMBED_TOKENS;
+    for (size_t i = 0; i < h->w->n_tensors; i++)
+        if (h->w->tensors[i].kind == WEIGHT_LM_HEAD)
+            kind = WEIGHT_LM_HEAD;
+    for (size_t i = 0; n < 2 && i < h->w->n_tensors; i++)
+        if (h->w->tensors[i].kind == kind)
+            parts[n++] = &h->parts[i];
+    return n;
+}
+
+bool weights_hash_head(struct digest *out, const struct weights_hash *h, struct error *err)
+{
+    struct part *parts[2];
+    size_t n = head_parts(parts, h);
+    uint8_t both[2 * DIGEST_BYTES];
+    for (size_t i = 0; i < n; i++) {
+        if (!check_done(parts[i], err))
+            return false;
+        *out = parts[i]->digest;
+        memcpy(both + i * DIGEST_BYTES, out->bytes, DIGEST_BYTES);
+    }
+    return n < 2 || digest_of(out, both, sizeof both, err);
+}
+
+bool weights_head_digest(struct digest *out, const struct checkpoint *ck, const struct weights *w,
+                         const struct progress *progress, struct error *err)
+{
+    struct weights_hash *h = weights_hash_open(ck, w, err);
+    struct part *parts[2];
+    size_t n = h ? head_parts(parts, h) : 0;
+    struct job job = { .hash = h, .progress = progress };
+    bool ok = h != NULL;
+    for (size_t i = 0; i < n; i++)
+        job.total_bytes += parts[i]->tensor->n_bytes;
+    for (size_t i = 0; ok && i < n; i++)
+        ok = take_rest(parts[i], &job, err);
+    ok = ok && weights_hash_head(out, h, err);
     weights_hash_close(h);
     return ok;
 }

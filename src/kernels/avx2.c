@@ -11,29 +11,34 @@
 enum { ROWS = 6, LANES = 8 };
 
 static void chain(float *out, size_t ldo, const float *in, size_t ldi, const void *a, const void *b,
-                  size_t words)
+                  size_t words, size_t m)
 {
     const float *x = a, *y = b;
     __m256 sum[ROWS][2];
-    for (int i = 0; i < ROWS; i++)
+#pragma GCC unroll 6
+    for (size_t i = 0; i < ROWS; i++)
         sum[i][0] = sum[i][1] = _mm256_setzero_ps();
 #pragma GCC unroll 8
     for (size_t p = 0; p < words; p++, x += ROWS, y += 2 * LANES) {
         __m256 y0 = _mm256_loadu_ps(y), y1 = _mm256_loadu_ps(y + LANES);
 #pragma GCC unroll 6
-        for (int i = 0; i < ROWS; i++) {
+        for (size_t i = 0; i < ROWS; i++) {
             __m256 xi = _mm256_broadcast_ss(x + i);
             sum[i][0] = _mm256_fmadd_ps(xi, y0, sum[i][0]);
             sum[i][1] = _mm256_fmadd_ps(xi, y1, sum[i][1]);
         }
     }
 #pragma GCC unroll 6
-    for (size_t i = 0; i < ROWS; i++)
-        for (size_t j = 0; j < 2; j++) {
-            if (in)
-                sum[i][j] = _mm256_add_ps(_mm256_loadu_ps(in + i * ldi + j * LANES), sum[i][j]);
-            _mm256_storeu_ps(out + i * ldo + j * LANES, sum[i][j]);
+    for (size_t i = 0; i < ROWS; i++) {
+        if (in && i < m) {
+            sum[i][0] = _mm256_add_ps(_mm256_loadu_ps(in + i * ldi), sum[i][0]);
+            sum[i][1] = _mm256_add_ps(_mm256_loadu_ps(in + i * ldi + LANES), sum[i][1]);
         }
+        if (i < m) {
+            _mm256_storeu_ps(out + i * ldo, sum[i][0]);
+            _mm256_storeu_ps(out + i * ldo + LANES, sum[i][1]);
+        }
+    }
 }
 
 /* The first 8 lanes of a row, or the first ROWS. */
@@ -112,11 +117,12 @@ static size_t peak(size_t steps)
     return _mm256_cvtss_f32(sum[0]) > 0 ? steps * CHAINS * LANES * 2 : 0;
 }
 
-static const struct gemm_tile tile = { ROWS, 2 * LANES, 1, chain, transpose, peak };
+static const struct gemm_tile tile = { ROWS, 2 * LANES, 1, 256, chain, transpose, peak };
 
 const struct kernels kernels_avx2 = {
     .isa = "avx2",
     .products = { GEMM_F32(&tile, &row_kernels_avx2), GEMM_BF16(&tile, &row_kernels_avx2) },
     ROWS_OF(avx2),
     .delta_rule = delta_rule_chunked,
+    .mxfp4_blocks = mxfp4_blocks_avx2,
 };

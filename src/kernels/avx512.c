@@ -7,23 +7,15 @@
 #include "kernels/gemm.h"
 #include "kernels/rows.h"
 
-static void chain(float *out, size_t ldo, const float *in, size_t ldi, const void *a, const void *b,
-                  size_t words)
+static inline __m512 step(__m512 sum, __m512 x, __m512 y)
 {
-    const float *x = a, *y = b;
-    __m512 sum[ROWS][2];
-    for (int i = 0; i < ROWS; i++)
-        sum[i][0] = sum[i][1] = _mm512_setzero_ps();
-    for (size_t p = 0; p < words; p++, x += ROWS, y += 2 * LANES) {
-        __m512 y0 = _mm512_loadu_ps(y), y1 = _mm512_loadu_ps(y + LANES);
-#pragma GCC unroll 14
-        for (int i = 0; i < ROWS; i++) {
-            __m512 xi = _mm512_set1_ps(x[i]);
-            sum[i][0] = _mm512_fmadd_ps(xi, y0, sum[i][0]);
-            sum[i][1] = _mm512_fmadd_ps(xi, y1, sum[i][1]);
-        }
-    }
-    put_sums(out, ldo, in, ldi, sum);
+    return _mm512_fmadd_ps(x, y, sum);
+}
+
+static void chain(float *out, size_t ldo, const float *in, size_t ldi, const void *a, const void *b,
+                  size_t words, size_t m)
+{
+    chain_of_tile(step, out, ldo, in, ldi, a, b, words, m);
 }
 
 static void transpose(void *panel, size_t width, const void *x, size_t step, size_t count,
@@ -48,7 +40,7 @@ static size_t peak(size_t steps)
     return _mm512_cvtss_f32(sum[0]) > 0 ? steps * CHAINS * LANES * 2 : 0;
 }
 
-const struct gemm_tile gemm_tile_avx512 = { ROWS, 2 * LANES, 1, chain, transpose, peak };
+const struct gemm_tile gemm_tile_avx512 = { ROWS, 2 * LANES, 1, 512, chain, transpose, peak };
 
 const struct kernels kernels_avx512 = {
     .isa = "avx512",
@@ -56,4 +48,5 @@ const struct kernels kernels_avx512 = {
                   GEMM_BF16(&gemm_tile_avx512, &row_kernels_avx512) },
     ROWS_OF(avx512),
     .delta_rule = delta_rule_chunked,
+    .mxfp4_blocks = mxfp4_blocks_avx512,
 };

@@ -1,5 +1,4 @@
-/* avx512_tile.h - what the tiles of 14 x 32 sums share: their sums in and out of memory, and lines of
- * 32-bit words to panels. */
+/* avx512_tile.h - what the tiles of 14 x 32 sums share: all but the multiplication itself. */
 #ifndef SURPRISAL_KERNELS_AVX512_TILE_H
 #define SURPRISAL_KERNELS_AVX512_TILE_H
 
@@ -9,17 +8,59 @@
 
 enum { ROWS = 14, LANES = 16 };
 
-/* The end of a chain: out = in + sum, or sum when in is NULL. */
+/* sum + x y for each lane, or for both BF16 values of each. */
+typedef __m512 multiply_add(__m512 sum, __m512 x, __m512 y);
+
+/* As struct gemm_tile says, with sums of n rows in registers: n >= m is even and constant. */
 static inline __attribute__((always_inline))
-void put_sums(float *out, size_t ldo, const float *in, size_t ldi, __m512 sum[ROWS][2])
+void chain_of_rows(multiply_add *step, size_t n, float *out, size_t ldo, const float *in, size_t ldi,
+                   const float *x, const float *y, size_t words, size_t m)
 {
+    __m512 sum[ROWS][2];
 #pragma GCC unroll 14
-    for (size_t i = 0; i < ROWS; i++)
-        for (size_t j = 0; j < 2; j++) {
-            if (in)
-                sum[i][j] = _mm512_add_ps(_mm512_loadu_ps(in + i * ldi + j * LANES), sum[i][j]);
-            _mm512_storeu_ps(out + i * ldo + j * LANES, sum[i][j]);
+    for (size_t i = 0; i < n; i++)
+        sum[i][0] = sum[i][1] = _mm512_setzero_ps();
+    for (size_t p = 0; p < words; p++, x += ROWS, y += 2 * LANES) {
+        __m512 y0 = _mm512_loadu_ps(y), y1 = _mm512_loadu_ps(y + LANES);
+#pragma GCC unroll 14
+        for (size_t i = 0; i < n; i++) {
+            __m512 xi = _mm512_set1_ps(x[i]);
+            sum[i][0] = step(sum[i][0], xi, y0);
+            sum[i][1] = step(sum[i][1], xi, y1);
         }
+    }
+#pragma GCC unroll 14
+    for (size_t i = 0; i < n; i++)
+#pragma GCC unroll 2
+        for (size_t j = 0; j < 2; j++) {
+            if (in && i < m)
+                sum[i][j] = _mm512_add_ps(_mm512_loadu_ps(in + i * ldi + j * LANES), sum[i][j]);
+            if (i < m)
+                _mm512_storeu_ps(out + i * ldo + j * LANES, sum[i][j]);
+        }
+}
+
+/* A chain of the compiled number of rows that is next to m: what is left of an expert's tokens costs
+ * what it holds. */
+static inline __attribute__((always_inline))
+void chain_of_tile(multiply_add *step, float *out, size_t ldo, const float *in, size_t ldi,
+                   const float *x, const float *y, size_t words, size_t m)
+{
+    switch ((m + 1) / 2) {
+    case 1: chain_of_rows(step, 2, out, ldo, in, ldi, x, y, words, m); break;
+    case 2: chain_of_rows(step, 4, out, ldo, in, ldi, x, y, words, m); break;
+    case 3: chain_of_rows(step, 6, out, ldo, in, ldi, x, y, words, m); break;
+    case 4: chain_of_rows(step, 8, out, ldo, in, ldi, x, y, words, m); break;
+    case 5: chain_of_rows(step, 10, out, ldo, in, ldi, x, y, words, m); break;
+    case 6: chain_of_rows(step, 12, out, ldo, in, ldi, x, y, words, m); break;
+    case 7:
+        if (m == ROWS)
+            chain_of_rows(step, ROWS, out, ldo, in, ldi, x, y, words, ROWS);
+        else
+            chain_of_rows(step, ROWS, out, ldo, in, ldi, x, y, words, m);
+        break;
+    default: break;
+    }
 }
 
 /* The first n lanes, at most all. */

@@ -12,24 +12,15 @@
 #include "kernels/gemm.h"
 #include "kernels/rows.h"
 
-static void chain(float *out, size_t ldo, const float *in, size_t ldi, const void *a, const void *b,
-                  size_t words)
+static inline __m512 step(__m512 sum, __m512 x, __m512 y)
 {
-    const int *x = a, *y = b;
-    __m512 sum[ROWS][2];
-    for (int i = 0; i < ROWS; i++)
-        sum[i][0] = sum[i][1] = _mm512_setzero_ps();
-    for (size_t p = 0; p < words; p++, x += ROWS, y += 2 * LANES) {
-        __m512bh y0 = (__m512bh)_mm512_loadu_si512(y);
-        __m512bh y1 = (__m512bh)_mm512_loadu_si512(y + LANES);
-#pragma GCC unroll 14
-        for (int i = 0; i < ROWS; i++) {
-            __m512bh xi = (__m512bh)_mm512_set1_epi32(x[i]);
-            sum[i][0] = _mm512_dpbf16_ps(sum[i][0], xi, y0);
-            sum[i][1] = _mm512_dpbf16_ps(sum[i][1], xi, y1);
-        }
-    }
-    put_sums(out, ldo, in, ldi, sum);
+    return _mm512_dpbf16_ps(sum, (__m512bh)x, (__m512bh)y);
+}
+
+static void chain(float *out, size_t ldo, const float *in, size_t ldi, const void *a, const void *b,
+                  size_t words, size_t m)
+{
+    chain_of_tile(step, out, ldo, in, ldi, a, b, words, m);
 }
 
 static void transpose(void *panel, size_t width, const void *x, size_t step, size_t count,
@@ -55,7 +46,7 @@ static size_t peak(size_t steps)
     return _mm512_cvtss_f32(sum[0]) > 0 ? steps * CHAINS * LANES * 4 : 0;
 }
 
-static const struct gemm_tile tile = { ROWS, 2 * LANES, 2, chain, transpose, peak };
+static const struct gemm_tile tile = { ROWS, 2 * LANES, 2, 512, chain, transpose, peak };
 
 const struct kernels kernels_avx512bf16 = {
     .isa = "avx512bf16",
@@ -63,4 +54,5 @@ const struct kernels kernels_avx512bf16 = {
                   GEMM_BF16(&tile, &row_kernels_avx512) },
     ROWS_OF(avx512),
     .delta_rule = delta_rule_chunked,
+    .mxfp4_blocks = mxfp4_blocks_avx512,
 };

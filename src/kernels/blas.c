@@ -17,6 +17,12 @@ size_t blas_row_step(const struct products *pr)
     return 1;
 }
 
+size_t blas_col_step(const struct products *pr)
+{
+    (void)pr;
+    return 1;
+}
+
 size_t blas_packed_bytes(const struct products *pr, size_t n, size_t k)
 {
     (void)pr;
@@ -46,7 +52,7 @@ void blas_pack_weight(const struct products *pr, void *packed, const struct weig
 {
     (void)scratch;
     size_t k = b->w->cols;
-    float *out = (float *)packed + first * k;
+    float *out = (float *)packed + (b->column + first) * k;
     for (size_t j = 0; j < count; j++)
         pr->rows->expand(out + j * k, b->w, b->row + first + j, 0, k);
     if (pr->rounds)

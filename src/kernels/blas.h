@@ -14,6 +14,7 @@ void blas_prepare(void);
 
 /* The functions of struct products; packed is B transposed, [n, k]. */
 size_t blas_row_step(const struct products *pr);
+size_t blas_col_step(const struct products *pr);
 size_t blas_packed_bytes(const struct products *pr, size_t n, size_t k);
 size_t blas_scratch_bytes(const struct products *pr);
 void blas_pack(const struct products *pr, void *packed, const struct operand *b, size_t first,

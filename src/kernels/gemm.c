@@ -18,6 +18,11 @@ size_t gemm_row_step(const struct products *pr)
     return pr->tile->rows;
 }
 
+size_t gemm_col_step(const struct products *pr)
+{
+    return pr->tile->cols;
+}
+
 static size_t words_of(const struct products *pr, size_t k)
 {
     return padded(k, pr->tile->values) / pr->tile->values;
@@ -28,11 +33,17 @@ size_t gemm_packed_bytes(const struct products *pr, size_t n, size_t k)
     return padded(n, pr->tile->cols) * words_of(pr, k) * WORD;
 }
 
+/* Values of k in a block. */
+static size_t k_block(const struct products *pr)
+{
+    return pr->tile->block_words * pr->tile->values;
+}
+
 /* Scratch: a block of A's rows, packed, which stays in the second-level cache while all panels go
  * by; behind it the lines of one panel as f32 and as halves, which stay in the first-level one. */
 static size_t block_bytes(const struct products *pr)
 {
-    return KERNEL_ROWS * words_of(pr, GEMM_K_BLOCK) * WORD;
+    return KERNEL_ROWS * pr->tile->block_words * WORD;
 }
 
 static size_t lines_of_panel(const struct products *pr)
@@ -47,12 +58,12 @@ static float *values_of(const struct products *pr, void *scratch)
 
 static uint16_t *halves_of(const struct products *pr, void *scratch)
 {
-    return (uint16_t *)(values_of(pr, scratch) + lines_of_panel(pr) * GEMM_K_BLOCK);
+    return (uint16_t *)(values_of(pr, scratch) + lines_of_panel(pr) * k_block(pr));
 }
 
 size_t gemm_scratch_bytes(const struct products *pr)
 {
-    return block_bytes(pr) + lines_of_panel(pr) * GEMM_K_BLOCK * (sizeof(float) + sizeof(uint16_t));
+    return block_bytes(pr) + lines_of_panel(pr) * k_block(pr) * (sizeof(float) + sizeof(uint16_t));
 }
 
 /* ---- packing ------------------------------------------------------------------ */
@@ -105,8 +116,8 @@ void gemm_pack(const struct products *pr, void *packed, const struct operand *b,
                size_t count, void *scratch)
 {
     size_t cols = pr->tile->cols;
-    for (size_t k0 = 0; k0 < b->k; k0 += GEMM_K_BLOCK) {
-        size_t kc = size_min(GEMM_K_BLOCK, b->k - k0);
+    for (size_t k0 = 0; k0 < b->k; k0 += k_block(pr)) {
+        size_t kc = size_min(k_block(pr), b->k - k0);
         for (size_t j = first; j < first + count; j += cols) {
             void *panel = panel_at(pr, packed, b->n, k0, kc, j);
             size_t lines = size_min(cols, first + count - j);
@@ -127,10 +138,10 @@ void gemm_pack_weight(const struct products *pr, void *packed, const struct weig
     float *values = values_of(pr, scratch);
     /* Pairs of BF16 values are words as they stand. */
     bool as_stored = t->values == 2 && w->dtype == DTYPE_BF16 && w->cols % 2 == 0;
-    for (size_t k0 = 0; k0 < w->cols; k0 += GEMM_K_BLOCK) {
-        size_t kc = size_min(GEMM_K_BLOCK, w->cols - k0);
+    for (size_t k0 = 0; k0 < w->cols; k0 += k_block(pr)) {
+        size_t kc = size_min(k_block(pr), w->cols - k0);
         for (size_t j = first; j < first + count; j += t->cols) {
-            void *panel = panel_at(pr, packed, b->n, k0, kc, j);
+            void *panel = panel_at(pr, packed, b->n, k0, kc, b->column + j);
             size_t lines = size_min(t->cols, first + count - j), row = b->row + j;
             if (as_stored) {
                 t->transpose(panel, t->cols, w->data + 2 * (row * w->cols + k0), w->cols / 2,
@@ -148,10 +159,10 @@ void gemm_pack_weight(const struct products *pr, void *packed, const struct weig
 
 /* ---- multiplying ---------------------------------------------------------------- */
 
-/* The chains of one whole tile.  Between them the sums rest in the first-level cache: rows of C
+/* The chains of m rows of a tile.  Between them the sums rest in the first-level cache: rows of C
  * may all fall into one of its sets. */
-static void whole_tile(const struct products *pr, float *c, size_t ldc, const char *a,
-                       const char *b, size_t words, bool accumulate)
+static void rows_of_tile(const struct products *pr, float *c, size_t ldc, const char *a,
+                         const char *b, size_t words, size_t m, bool accumulate)
 {
     const struct gemm_tile *t = pr->tile;
     alignas(64) float rest[GEMM_TILE_LARGEST];
@@ -160,11 +171,11 @@ static void whole_tile(const struct products *pr, float *c, size_t ldc, const ch
         bool first = w == 0, last = w + chain >= words;
         t->chain(last ? c : rest, last ? ldc : t->cols,
                  !first ? rest : accumulate ? c : NULL, !first ? t->cols : ldc,
-                 a + w * t->rows * WORD, b + w * t->cols * WORD, size_min(chain, words - w));
+                 a + w * t->rows * WORD, b + w * t->cols * WORD, size_min(chain, words - w), m);
     }
 }
 
-/* m x n of a tile; the rest of it is computed beside C and forgotten. */
+/* m x n of a tile; the other columns are computed beside C and forgotten. */
 static void part_of_tile(const struct products *pr, float *c, size_t ldc, const char *a,
                          const char *b, size_t words, size_t m, size_t n, bool accumulate)
 {
@@ -172,37 +183,85 @@ static void part_of_tile(const struct products *pr, float *c, size_t ldc, const 
     alignas(64) float whole[GEMM_TILE_LARGEST] = { 0 };
     for (size_t i = 0; accumulate && i < m; i++)
         memcpy(whole + i * cols, c + i * ldc, n * sizeof *c);
-    whole_tile(pr, whole, cols, a, b, words, accumulate);
+    rows_of_tile(pr, whole, cols, a, b, words, m, accumulate);
     for (size_t i = 0; i < m; i++)
         memcpy(c + i * ldc, whole + i * cols, n * sizeof *c);
 }
 
-static void prefetch(const char *from, size_t bytes)
+/* Lines of 64 bytes that hold [from, from + bytes); past the end of an array it does no harm. */
+static void prefetch(const void *from, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i += 64)
-        __builtin_prefetch(from + i, 0, 2);
+        __builtin_prefetch((const char *)from + i, 0, 2);
 }
 
-/* One block of A's rows, packed, and of k against all panels.  While a panel is used, the next one
- * comes in: the processor does not see that coming, since A lies between the two. */
+/* Memory that is needed after this block of k, or after the product: rows of `bytes`, `step` apart.  A
+ * share of them comes in with each panel. */
+struct ahead {
+    const char *next;
+    size_t bytes, step, left, share;    /* rows that are left, rows at a time */
+};
+
+enum { N_AHEAD = SOON_SPANS + 1 };      /* the last: rows of A */
+
+static void ahead_share(struct ahead *a)
+{
+    for (size_t i = size_min(a->share, a->left); i > 0; i--, a->left--, a->next += a->step)
+        prefetch(a->next, a->bytes);
+}
+
+static size_t panels_of(const struct products *pr, size_t n)
+{
+    return (n + pr->tile->cols - 1) / pr->tile->cols;
+}
+
+/* The rows of A that are packed after [row, row + KERNEL_ROWS) of [k0, k0 + k_block). */
+static struct ahead rows_after(const struct products *pr, const struct product *p, size_t row,
+                               size_t k0)
+{
+    k0 += k_block(pr);
+    if (k0 >= p->k) {
+        k0 = 0;
+        row += KERNEL_ROWS;
+    }
+    if (row >= p->m || p->step_k != 1)
+        return (struct ahead){ 0 };
+    size_t rows = size_min(KERNEL_ROWS, p->m - row);
+    return (struct ahead){ .next = (const char *)(p->a + row * p->step_m + k0),
+                           .bytes = size_min(k_block(pr), p->k - k0) * sizeof *p->a,
+                           .step = p->step_m * sizeof *p->a, .left = rows,
+                           .share = rows / panels_of(pr, p->n) + 1 };
+}
+
+/* A span as rows of which one comes in with each panel of the product. */
+static struct ahead span_of_product(const struct products *pr, const struct product *p, size_t span)
+{
+    size_t blocks = (p->m + KERNEL_ROWS - 1) / KERNEL_ROWS * ((p->k + k_block(pr) - 1) / k_block(pr));
+    size_t rows = size_max(blocks * panels_of(pr, p->n), 1);
+    size_t bytes = padded(p->soon->span[span].bytes / rows + 1, 64);
+    return (struct ahead){ .next = p->soon->span[span].at, .bytes = bytes, .step = bytes,
+                           .left = p->soon->span[span].bytes / bytes, .share = 1 };
+}
+
+/* One block of A's rows, packed, and of k against all panels. */
 static void multiply_block(const struct products *pr, const struct product *p, size_t row,
-                           size_t rows, const char *panels, size_t words, bool accumulate)
+                           size_t rows, const char *panels, size_t words, bool accumulate,
+                           struct ahead ahead[N_AHEAD])
 {
     const struct gemm_tile *t = pr->tile;
-    size_t panel_bytes = words * t->cols * WORD, tiles = (rows + t->rows - 1) / t->rows;
-    size_t share = padded(panel_bytes / tiles, 64);
     for (size_t j = 0; j < p->n; j += t->cols) {
-        const char *b = panels + j * words * WORD, *next = b + panel_bytes;
-        size_t n = size_min(t->cols, p->n - j), left = j + t->cols < p->n ? panel_bytes : 0;
+        const char *b = panels + j * words * WORD;
+        size_t n = size_min(t->cols, p->n - j);
+        for (size_t s = 0; s < N_AHEAD; s++)
+            ahead_share(&ahead[s]);
         for (size_t i = 0; i < rows; i += t->rows) {
             const char *a = (const char *)p->scratch + i * words * WORD;
             float *c = p->c + (row + i) * p->ldc + j;
-            size_t m = size_min(t->rows, rows - i), now = size_min(share, left);
-            prefetch(next, now);
-            next += now;
-            left -= now;
-            if (m == t->rows && n == t->cols)
-                whole_tile(pr, c, p->ldc, a, b, words, accumulate);
+            size_t m = size_min(t->rows, rows - i);
+            for (size_t r = 0; r < m; r++)
+                prefetch(c + r * p->ldc, n * sizeof *c);
+            if (n == t->cols)
+                rows_of_tile(pr, c, p->ldc, a, b, words, m, accumulate);
             else
                 part_of_tile(pr, c, p->ldc, a, b, words, m, n, accumulate);
         }
@@ -213,17 +272,21 @@ void gemm_multiply(const struct products *pr, const struct product *p)
 {
     const struct gemm_tile *t = pr->tile;
     size_t width = padded(p->n, t->cols);
+    struct ahead ahead[N_AHEAD] = { 0 };
+    for (size_t s = 0; p->soon && s < SOON_SPANS; s++)
+        ahead[s] = span_of_product(pr, p, s);
     for (size_t row = 0; row < p->m; row += KERNEL_ROWS) {
         size_t rows = size_min(KERNEL_ROWS, p->m - row);
-        for (size_t k0 = 0; k0 < p->k; k0 += GEMM_K_BLOCK) {
-            size_t kc = size_min(GEMM_K_BLOCK, p->k - k0), words = words_of(pr, kc);
+        for (size_t k0 = 0; k0 < p->k; k0 += k_block(pr)) {
+            size_t kc = size_min(k_block(pr), p->k - k0), words = words_of(pr, kc);
             for (size_t i = 0; i < rows; i += t->rows)
                 pack_panel(pr, (char *)p->scratch + i * words * WORD, t->rows,
                            p->a + (row + i) * p->step_m + k0 * p->step_k, p->step_m, p->step_k,
                            size_min(t->rows, rows - i), kc, halves_of(pr, p->scratch));
+            ahead[SOON_SPANS] = rows_after(pr, p, row, k0);
             multiply_block(pr, p, row, rows,
                            (const char *)p->packed + words_of(pr, k0) * width * WORD, words,
-                           p->accumulate || k0 > 0);
+                           p->accumulate || k0 > 0, ahead);
         }
     }
 }

@@ -4,7 +4,8 @@
  * Functionality"): B is packed once into panels of `cols` columns, in the order the inner loop
  * reads them; blocks of A are packed into panels of `rows` rows; a tile kernel holds rows x cols
  * sums in registers.  Weights are decoded while they are packed, a piece at a time that stays in
- * the first-level cache.
+ * the first-level cache.  What comes next from memory is prefetched during the arithmetic: the
+ * processor does not see it coming, since panels, rows of A and rows of C take turns.
  *
  * One order of summation for every instruction set and every shape: chains of fused multiply-adds,
  * each from zero, added up in ascending order of k.  So an element's bits depend on its row of A
@@ -21,20 +22,20 @@
 
 #include "kernels/kernels.h"
 
-#define GEMM_K_BLOCK ((size_t)256)
-#define GEMM_CHAIN ((size_t)64)             /* in f32; divides GEMM_K_BLOCK */
-#define GEMM_CHAIN_BF16 GEMM_K_BLOCK
+#define GEMM_CHAIN ((size_t)64)             /* values; in f32; divides what a block of k holds */
+#define GEMM_CHAIN_BF16 ((size_t)256)
 #define GEMM_TILE_LARGEST ((size_t)512)     /* rows x cols */
 
 /* The only part that an instruction set writes. */
 struct gemm_tile {
     size_t rows, cols;              /* cols divides KERNEL_PANEL, rows KERNEL_ROWS */
     size_t values;                  /* in a word: 1 or 2 */
-    /* One chain of a whole tile: out [rows, cols] = (in, or zeros when NULL) + sum over `words` of
-     * a[w][i] * b[w][j] from zero, ascending in k.  a: [words, rows], b: [words, cols]; out and in
-     * may be the same, rows ldo and ldi floats apart. */
+    size_t block_words;             /* of k in a block: KERNEL_ROWS of them stay in the second-level cache */
+    /* One chain of the first m rows of a tile: out [m, cols] = (in, or zeros when NULL) + sum over
+     * `words` of a[w][i] * b[w][j] from zero, ascending in k.  a: [words, rows], b: [words, cols];
+     * out and in may be the same, rows ldo and ldi floats apart. */
     void (*chain)(float *out, size_t ldo, const float *in, size_t ldi, const void *a,
-                  const void *b, size_t words);
+                  const void *b, size_t words, size_t m);
     /* Writes `count` lines of words, `step` words apart and not necessarily aligned, as panel
      * [words, width]; lines from count to width are zeros.  With two values in a word x has the
      * first of them in the lower half, as files do. */
@@ -55,6 +56,7 @@ void gemm_transpose(void *panel, size_t width, const void *x, size_t step, size_
 
 /* The functions of struct products. */
 size_t gemm_row_step(const struct products *pr);
+size_t gemm_col_step(const struct products *pr);
 size_t gemm_packed_bytes(const struct products *pr, size_t n, size_t k);
 size_t gemm_scratch_bytes(const struct products *pr);
 void gemm_pack(const struct products *pr, void *packed, const struct operand *b, size_t first,
@@ -68,7 +70,7 @@ size_t gemm_peak(const struct products *pr, size_t steps);
 #define GEMM_PRODUCTS(tile_, rows_, chain_, rounds_)                                              \
     &(const struct products){ .tile = (tile_), .chain = (chain_), .rounds = (rounds_),            \
                               .rows = (rows_), .row_step = gemm_row_step,                         \
-                              .packed_bytes = gemm_packed_bytes,                                  \
+                              .col_step = gemm_col_step, .packed_bytes = gemm_packed_bytes,       \
                               .scratch_bytes = gemm_scratch_bytes, .pack = gemm_pack,             \
                               .pack_weight = gemm_pack_weight, .multiply = gemm_multiply,         \
                               .peak = gemm_peak }

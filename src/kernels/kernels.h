@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/matrix.h"
+#include "kernels/mxfp4_blocks.h"
 
 /* ---- matrix products ------------------------------------------------------ */
 
@@ -27,6 +28,15 @@ enum compute_type {
 /* As --compute names it. */
 const char *compute_name(enum compute_type type);
 
+/* What is read after a product, and brought into the cache meanwhile. */
+#define SOON_SPANS 2
+struct soon {
+    struct {
+        const void *at;
+        size_t bytes;
+    } span[SOON_SPANS];
+};
+
 /* C [m, n] = A [m, k] B [k, n], or C += A B with `accumulate`.  B is packed beforehand, in the
  * order that suits the kernel, and shared by many products.  Element (i, p) of A is
  * a[i * step_m + p * step_k], so A may stand transposed. */
@@ -39,6 +49,7 @@ struct product {
     size_t m, n, k;
     bool accumulate;
     void *scratch;                  /* scratch_bytes() */
+    const struct soon *soon;        /* may be NULL */
 };
 
 /* What is to be packed: B [k, n], of which b is column `first` of the call: element (p, j) is
@@ -49,11 +60,11 @@ struct operand {
     size_t n, k;
 };
 
-/* The same for a stored weight: B is the transpose of rows [row, row + n) of w, k = w->cols, so
- * that A B is x W^T. */
+/* The same for a stored weight, so that A B is x W^T: column `column` + j of B [w->cols, n] is row
+ * `row` + j of w, for `rows` of them.  column is a multiple of col_step(). */
 struct weight_operand {
     const struct matrix *w;
-    size_t row, n;
+    size_t row, rows, column, n;
 };
 
 struct gemm_tile;
@@ -66,10 +77,12 @@ struct products {
     bool rounds;                    /* operands and weights are rounded to BF16 while packing */
     const struct row_kernels *rows;
     size_t (*row_step)(const struct products *pr);      /* rows of A that fill its tiles */
+    size_t (*col_step)(const struct products *pr);      /* columns of B */
     size_t (*packed_bytes)(const struct products *pr, size_t n, size_t k);
     size_t (*scratch_bytes)(const struct products *pr);
-    /* Pack columns [first, first + count) of B; for threads that share the work, first is a
-     * multiple of KERNEL_PANEL, and count too unless it reaches n.  scratch: scratch_bytes(). */
+    /* Pack columns [first, first + count) of B, counted from weight_operand's `column`; for threads
+     * that share the work, first is a multiple of KERNEL_PANEL, and count too unless it is the rest.
+     * scratch: scratch_bytes(). */
     void (*pack)(const struct products *pr, void *packed, const struct operand *b, size_t first,
                  size_t count, void *scratch);
     void (*pack_weight)(const struct products *pr, void *packed, const struct weight_operand *b,
@@ -110,6 +123,13 @@ struct delta_rule {
  * cuts a sequence cuts it at multiples of this. */
 #define DELTA_CHUNK ((size_t)64)
 
+/* Logits of two models over ids seen so far; zero sums to begin with. */
+struct exp_sums {
+    float max[2];                   /* what the logits are shifted by */
+    double sum[2];                  /* of exp(x - max) */
+    double difference[2];           /* of exp(x - max) times x less the other model's logit */
+};
+
 /* Element-wise work and sums over one row.  Each set has two tables: in that of BF16 compute, r(x)
  * below is x rounded to BF16, as transformers in bfloat16 rounds it there; in that of f32 it is x.
  *
@@ -145,6 +165,10 @@ struct row_kernels {
     /* x = r(exp(x - shift)); returns the sum of what is not rounded, in double.  x = -infinity
      * gives 0. */
     double (*exp_sum)(float *x, float shift, size_t n);
+    /* Adds logits a and b of n ids to s; no value is above its max.  All in double: two models may
+     * be nearer to each other than the exponential's last digits in f32.  The exponential is within
+     * 1e-14 relative down to -708, below it stays at some 1e-308. */
+    void (*add_exp_sums)(struct exp_sums *s, const float *a, const float *b, size_t n);
     /* False when x holds a NaN or an infinity. */
     bool (*all_finite)(const float *x, size_t n);
 
@@ -161,6 +185,7 @@ struct kernels {
     const struct products *products[COMPUTE_TYPES];
     const struct row_kernels *rows, *rows_bf16;     /* of f32 and of BF16 compute */
     void (*delta_rule)(const struct kernels *kn, const struct delta_rule *d);
+    mxfp4_blocks_fn *mxfp4_blocks;  /* NULL: the definition in quantize/mxfp4.c */
 };
 
 /* Floats of scratch for struct delta_rule. */

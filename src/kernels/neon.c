@@ -9,12 +9,14 @@
 enum { ROWS = 6, LANES = 4, VECTORS = 4 };
 
 static void chain(float *out, size_t ldo, const float *in, size_t ldi, const void *a, const void *b,
-                  size_t words)
+                  size_t words, size_t m)
 {
     const float *x = a, *y = b;
     float32x4_t sum[ROWS][VECTORS];
-    for (int i = 0; i < ROWS; i++)
-        for (int j = 0; j < VECTORS; j++)
+#pragma GCC unroll 6
+    for (size_t i = 0; i < ROWS; i++)
+#pragma GCC unroll 4
+        for (size_t j = 0; j < VECTORS; j++)
             sum[i][j] = vdupq_n_f32(0);
     for (size_t p = 0; p < words; p++, x += ROWS, y += VECTORS * LANES) {
         float32x4_t row[VECTORS];
@@ -33,9 +35,10 @@ static void chain(float *out, size_t ldo, const float *in, size_t ldi, const voi
     for (size_t i = 0; i < ROWS; i++)
 #pragma GCC unroll 4
         for (size_t j = 0; j < VECTORS; j++) {
-            if (in)
+            if (in && i < m)
                 sum[i][j] = vaddq_f32(vld1q_f32(in + i * ldi + j * LANES), sum[i][j]);
-            vst1q_f32(out + i * ldo + j * LANES, sum[i][j]);
+            if (i < m)
+                vst1q_f32(out + i * ldo + j * LANES, sum[i][j]);
         }
 }
 
@@ -86,11 +89,12 @@ static size_t peak(size_t steps)
     return vgetq_lane_f32(sum[0], 0) > 0 ? steps * CHAINS * LANES * 2 : 0;
 }
 
-static const struct gemm_tile tile = { ROWS, VECTORS * LANES, 1, chain, transpose, peak };
+static const struct gemm_tile tile = { ROWS, VECTORS * LANES, 1, 256, chain, transpose, peak };
 
 const struct kernels kernels_neon = {
     .isa = "neon",
     .products = { GEMM_F32(&tile, &row_kernels_baseline), GEMM_BF16(&tile, &row_kernels_baseline) },
     ROWS_OF(baseline),
     .delta_rule = delta_rule_chunked,
+    .mxfp4_blocks = mxfp4_blocks_baseline,
 };

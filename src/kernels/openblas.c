@@ -6,7 +6,8 @@
 
 #define BLAS_PRODUCTS(rounds_)                                                                    \
     &(const struct products){ .rounds = (rounds_), .rows = &row_kernels_baseline,                 \
-                              .row_step = blas_row_step, .packed_bytes = blas_packed_bytes,       \
+                              .row_step = blas_row_step, .col_step = blas_col_step,               \
+                              .packed_bytes = blas_packed_bytes,                                  \
                               .scratch_bytes = blas_scratch_bytes, .pack = blas_pack,             \
                               .pack_weight = blas_pack_weight, .multiply = blas_multiply }
 
@@ -16,4 +17,5 @@ const struct kernels kernels_openblas = {
     .products = { BLAS_PRODUCTS(false), BLAS_PRODUCTS(true) },
     ROWS_OF(baseline),
     .delta_rule = delta_rule_chunked,
+    .mxfp4_blocks = mxfp4_blocks_baseline,
 };

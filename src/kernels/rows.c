@@ -261,6 +261,63 @@ static double exp_sum(float *x, float shift, size_t n)
     return sum;
 }
 
+/* exp(x) for x <= 0 to 1e-14; below -708 that of -708; NaN for NaN.  As exp_f32, with Taylor's
+ * polynomial. */
+static inline double exp_f64(double x)
+{
+    x = x < -708.0 ? -708.0 : x;
+    const double round_to_integer = 0x1.8p52;
+    double shifted = x * 0x1.71547652b82fep0 + round_to_integer;
+    double n = shifted - round_to_integer;
+    double r = x - n * 0x1.62e42feep-1;
+    r -= n * 0x1.a39ef35793c76p-33;
+    double p = 1 / 39916800.0;
+    p = p * r + 1 / 3628800.0;
+    p = p * r + 1 / 362880.0;
+    p = p * r + 1 / 40320.0;
+    p = p * r + 1 / 5040.0;
+    p = p * r + 1 / 720.0;
+    p = p * r + 1 / 120.0;
+    p = p * r + 1 / 24.0;
+    p = p * r + 1 / 6.0;
+    p = p * r + 0.5;
+    double y = p * (r * r) + r + 1.0;
+    uint64_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits + 1023) << 52;                 /* what is above n's low bits falls out */
+    double power;
+    memcpy(&power, &bits, sizeof power);
+    return y * power;
+}
+
+/* Into lane j of each of the four sums. */
+static inline void add_exps(double lane[4][LANES], size_t j, double a, double b, double max_a,
+                            double max_b)
+{
+    double exp_a = exp_f64(a - max_a), exp_b = exp_f64(b - max_b);
+    lane[0][j] += exp_a;
+    lane[1][j] += exp_b;
+    lane[2][j] += exp_a * (a - b);
+    lane[3][j] -= exp_b * (a - b);
+}
+
+static void add_exp_sums(struct exp_sums *s, const float *a, const float *b, size_t n)
+{
+    double lane[4][LANES] = { 0 }, max_a = (double)s->max[0], max_b = (double)s->max[1];
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t j = 0; j < LANES; j++)
+            add_exps(lane, j, (double)a[i + j], (double)b[i + j], max_a, max_b);
+    for (size_t j = 0; i < n; i++, j++)
+        add_exps(lane, j, (double)a[i], (double)b[i], max_a, max_b);
+    for (size_t j = 0; j < LANES; j++) {
+        s->sum[0] += lane[0][j];
+        s->sum[1] += lane[1][j];
+        s->difference[0] += lane[2][j];
+        s->difference[1] += lane[3][j];
+    }
+}
+
 static bool all_finite(const float *x, size_t n)
 {
     uint32_t found = 0;                     /* bit 0: some exponent is all ones */
@@ -309,6 +366,7 @@ const struct row_kernels ROW_KERNELS = {
     .add_scaled = add_scaled,
     .max = max,
     .exp_sum = exp_sum,
+    .add_exp_sums = add_exp_sums,
     .all_finite = all_finite,
     .conv_silu = conv_silu,
 };

@@ -155,6 +155,18 @@ static double exp_sum(float *x, float shift, size_t n)
     return sum;
 }
 
+static void add_exp_sums(struct exp_sums *s, const float *a, const float *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        double ea = exp((double)a[i] - (double)s->max[0]), eb = exp((double)b[i] - (double)s->max[1]);
+        double difference = (double)a[i] - (double)b[i];
+        s->sum[0] += ea;
+        s->sum[1] += eb;
+        s->difference[0] += ea * difference;
+        s->difference[1] -= eb * difference;
+    }
+}
+
 static bool all_finite(const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -191,6 +203,7 @@ const struct row_kernels ROW_KERNELS = {
     .add_scaled = add_scaled,
     .max = max,
     .exp_sum = exp_sum,
+    .add_exp_sums = add_exp_sums,
     .all_finite = all_finite,
     .conv_silu = conv_silu,
 };

@@ -116,13 +116,13 @@ static void attend(const struct compute *cm, const struct block *b, const float 
         pr->pack(pr, b->packed, &(struct operand){ k + key * ldkv, 1, ldkv, keys, d }, 0, keys,
                  b->scratch);
         pr->multiply(pr, &(struct product){ b->score, KEY_BLOCK, b->query, d, 1, b->packed, rows,
-                                            keys, d, false, b->scratch });
+                                            keys, d, false, b->scratch, NULL });
         for (size_t i = 0; i < rows; i++)
             softmax_row(cm, b, i, first + i / group, key, keys);
         pr->pack(pr, b->packed, &(struct operand){ v + key * ldkv, ldkv, 1, d, keys }, 0, d,
                  b->scratch);
         pr->multiply(pr, &(struct product){ b->value, d, b->score, KEY_BLOCK, 1, b->packed, rows,
-                                            d, keys, true, b->scratch });
+                                            d, keys, true, b->scratch, NULL });
     }
     for (size_t i = 0; i < rows; i++) {
         compute_rows(cm)->scale(b->value + i * d, (float)(1 / b->sum[i]), d);

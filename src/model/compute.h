@@ -34,6 +34,15 @@
 #include "formats/config.h"
 #include "kernels/kernels.h"
 
+/* Sees what goes into linear layers: x [n, w->cols], rows ldx apart, as w is multiplied with it; not
+ * that of a routed expert's up, which is gate's.  The rows of a weight come in the tokens' order, one
+ * call at a time, and see() may use n_threads. */
+struct input_watch {
+    void (*see)(void *user, const struct matrix *w, const float *x, size_t ldx, size_t n,
+                int n_threads);
+    void *user;
+};
+
 /* Borrows everything. */
 struct compute {
     const struct config *config;
@@ -41,6 +50,7 @@ struct compute {
     enum compute_type type;
     int n_threads;
     struct arena *arena;            /* scratch; only measures when it has no block */
+    const struct input_watch *inputs;   /* of the layers' linears; NULL: nobody looks */
 };
 
 /* Row kernels that round as the table says, or do not in f32 compute. */

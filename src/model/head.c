@@ -3,9 +3,7 @@
 #include <math.h>
 #include <omp.h>
 
-#include "model/linear.h"
-
-#define TOKEN_BLOCK KERNEL_ROWS
+#include "model/vocabulary.h"
 
 struct running {                    /* over the vocabulary seen so far, the target left out */
     double sum;                     /* of exp(logit - max) */
@@ -68,85 +66,48 @@ static void finish(struct head_score *s, const struct running *r)
     s->top1 = r->top1;
 }
 
-struct head_scratch {
+struct head_pass {
+    const struct compute *cm;
+    const struct head_task *task;
     struct running *running;        /* [n] */
-    void *packed;                   /* VOCABULARY_TILE rows of the head */
-    float *logits;                  /* [threads, TOKEN_BLOCK, VOCABULARY_TILE] */
     float *target_row;              /* [threads, D] */
-    char *products;
 };
 
-/* Ids [first, first + ids) for tokens [t, t + rows), by one thread. */
-static void block_of_tokens(const struct compute *cm, const struct head_task *task,
-                            const struct head_scratch *s, size_t first, size_t ids, size_t t,
-                            size_t rows)
+static void take(void *user, size_t token, size_t first, size_t ids,
+                 float *const logits[VOCABULARY_SIDES])
 {
-    size_t D = cm->config->hidden_size, me = (size_t)omp_get_thread_num();
-    float *logits = s->logits + me * TOKEN_BLOCK * VOCABULARY_TILE;
-    multiply_packed(cm, logits, VOCABULARY_TILE, task->hidden + t * D, D, rows, s->packed, ids, D,
-                    s->products);
-    for (size_t i = 0; i < rows; i++)
-        running_add(&s->running[t + i], cm, logits + i * VOCABULARY_TILE, first, ids,
-                    (size_t)task->targets[t + i], task->hidden + (t + i) * D, task->lm_head,
-                    s->target_row + me * D);
-}
-
-static void tile_of_vocabulary(const struct compute *cm, const struct head_task *task,
-                               const struct head_scratch *s, size_t first, size_t ids)
-{
-    const struct row_blocks blocks = row_blocks_of(cm, task->n);
-#pragma omp parallel num_threads(cm->n_threads)
-    {
-        pack_weight_rows(cm, s->packed, task->lm_head, first, ids, s->products);
-#pragma omp for schedule(dynamic)
-        for (size_t i = 0; i < blocks.count; i++) {
-            size_t t = block_begin(&blocks, i);
-            block_of_tokens(cm, task, s, first, ids, t, block_begin(&blocks, i + 1) - t);
-        }
-    }
-}
-
-static bool all_tiles(const struct compute *cm, const struct head_task *task,
-                      const struct head_scratch *s, struct error *err)
-{
-    size_t V = task->lm_head->rows, part = task->first_part;
-    for (size_t first = 0; first < V; first += VOCABULARY_TILE, part++) {
-        if (!task->feed->need(task->feed->user, part, err))
-            return false;
-        size_t ids = size_min(V - first, VOCABULARY_TILE);
-        tile_of_vocabulary(cm, task, s, first, ids);
-        task->feed->done(task->feed->user, part);
-        double share = (double)(first + ids) / (double)V;
-        if (task->watch.report && !task->watch.report(task->watch.user, share)) {
-            err->interrupted = true;
-            return error_set(err, "interrupted in the head");
-        }
-    }
-    return true;
+    const struct head_pass *p = user;
+    const struct head_task *task = p->task;
+    size_t D = p->cm->config->hidden_size;
+    running_add(&p->running[token], p->cm, logits[0], first, ids, (size_t)task->targets[token],
+                task->hidden + token * D, task->lm_head,
+                p->target_row + (size_t)omp_get_thread_num() * D);
 }
 
 bool head_forward(const struct compute *cm, const struct head_task *task, size_t *bad,
                   struct error *err)
 {
-    const struct products *pr = linear_products(cm);
-    size_t D = cm->config->hidden_size, threads = (size_t)cm->n_threads, mark = cm->arena->used;
-    struct head_scratch s = {
-        .running = arena_take(cm->arena, task->n, sizeof *s.running),
-        .packed = arena_take(cm->arena, 1, pr->packed_bytes(pr, VOCABULARY_TILE, D)),
-        .logits = arena_take(cm->arena, threads * TOKEN_BLOCK, VOCABULARY_TILE * sizeof(float)),
-        .target_row = arena_take(cm->arena, threads, D * sizeof(float)),
-        .products = product_scratch_take(cm),
+    size_t D = cm->config->hidden_size, mark = cm->arena->used;
+    struct head_pass p = {
+        .cm = cm, .task = task,
+        .running = arena_take(cm->arena, task->n, sizeof *p.running),
+        .target_row = arena_take(cm->arena, (size_t)cm->n_threads, D * sizeof(float)),
     };
+    const struct vocabulary_task logits = {
+        .sides = { { cm, task->hidden, task->lm_head, task->feed, task->first_part } },
+        .n_sides = 1, .n = task->n, .take = take, .user = &p, .watch = task->watch,
+    };
+    if (cm->arena->block) {
+        *bad = task->n;
+        for (size_t t = 0; t < task->n; t++)
+            p.running[t] = (struct running){ .max = -INFINITY, .top_logit = -INFINITY };
+    }
+    bool ok = vocabulary_pass(&logits, err);
     cm->arena->used = mark;
-    if (!cm->arena->block)
-        return true;
-    *bad = task->n;
-    for (size_t t = 0; t < task->n; t++)
-        s.running[t] = (struct running){ .max = -INFINITY, .top_logit = -INFINITY };
-    if (!all_tiles(cm, task, &s, err))
-        return false;
+    if (!ok || !cm->arena->block)
+        return ok;
     for (size_t t = 0; t < task->n && *bad == task->n; t++) {
-        finish(&task->scores[t], &s.running[t]);
+        finish(&task->scores[t], &p.running[t]);
         if (!isfinite(task->scores[t].nll) || !isfinite(task->scores[t].logsumexp))
             *bad = t;
     }

@@ -1,8 +1,6 @@
-/* head.h - from final hidden states to NLL: logits, log-sum-exp.
+/* head.h - from final hidden states to NLL: logits (vocabulary.h), log-sum-exp.
  *
- * The vocabulary goes by in tiles, the outer loop, so that the head's weights are read and packed
- * once and [tokens, vocabulary] never exists.  A target's own logit is taken out of the sum and, in f32
- * compute, computed in double:
+ * A target's own logit is taken out of the sum and, in f32 compute, computed in double:
  *
  *     nll = log(1 + exp(lse_of_the_others - target_logit))
  *
@@ -12,8 +10,6 @@
 
 #include "formats/weights.h"
 #include "model/compute.h"
-
-#define VOCABULARY_TILE ((size_t)1024)
 
 struct head_score {
     double nll;                     /* nats */
@@ -28,7 +24,7 @@ struct head_task {
     size_t n;
     const struct matrix *lm_head;
     const struct weight_feed *feed;
-    size_t first_part;              /* part first_part + i is tile i of the vocabulary */
+    size_t first_part;              /* vocabulary.h */
     struct watch watch;             /* told the share of the head */
 };
 

@@ -2,8 +2,9 @@
 
 #include <omp.h>
 
-/* Packed weights: 4 MB at a time stay in the cache that the threads share. */
-#define WEIGHT_TILE_FLOATS ((size_t)1 << 20)
+/* Packed weights: 16 MB at a time.  With fewer rows of x are packed more often; the weights need no
+ * cache, since a panel meets many rows before the next. */
+#define WEIGHT_TILE_FLOATS ((size_t)1 << 22)
 
 const struct products *linear_products(const struct compute *cm)
 {
@@ -35,24 +36,35 @@ static char *of_this_thread(const struct products *pr, char *scratch)
     return scratch + (size_t)omp_get_thread_num() * pr->scratch_bytes(pr);
 }
 
-void pack_weight_rows(const struct compute *cm, void *packed, const struct matrix *w, size_t first,
-                      size_t rows, char *scratch)
+void pack_weight(const struct compute *cm, void *packed, const struct weight_operand *b,
+                 char *scratch)
 {
     const struct products *pr = linear_products(cm);
-    const struct weight_operand b = { w, first, rows };
 #pragma omp for schedule(static)
-    for (size_t j = 0; j < rows; j += KERNEL_PANEL)
-        pr->pack_weight(pr, packed, &b, j, size_min(KERNEL_PANEL, rows - j),
+    for (size_t j = 0; j < b->rows; j += KERNEL_PANEL)
+        pr->pack_weight(pr, packed, b, j, size_min(KERNEL_PANEL, b->rows - j),
                         of_this_thread(pr, scratch));
 }
 
+void soon_add(struct soon *soon, const struct matrix *w, size_t first, size_t rows, size_t i,
+              size_t count)
+{
+    size_t s = soon->span[0].bytes > 0, row_bytes = matrix_row_bytes(w);
+    first = size_min(first, w->rows);
+    size_t bytes = size_min(rows, w->rows - first) * row_bytes;
+    size_t begin = bytes * i / count, end = bytes * (i + 1) / count;
+    soon->span[s].at = w->data + first * row_bytes + begin;
+    soon->span[s].bytes = end - begin;
+}
+
 void multiply_packed(const struct compute *cm, float *out, size_t ldo, const float *x, size_t ldx,
-                     size_t n, const void *packed, size_t rows, size_t k, char *scratch)
+                     size_t n, const void *packed, size_t rows, size_t k, const struct soon *soon,
+                     char *scratch)
 {
     const struct products *pr = linear_products(cm);
     pr->multiply(pr, &(struct product){
         .c = out, .ldc = ldo, .a = x, .step_m = ldx, .step_k = 1, .packed = packed, .m = n,
-        .n = rows, .k = k, .scratch = of_this_thread(pr, scratch) });
+        .n = rows, .k = k, .scratch = of_this_thread(pr, scratch), .soon = soon });
     for (size_t i = 0; cm->type == COMPUTE_BF16 && i < n; i++)
         cm->kernels->rows_bf16->round(out + i * ldo, rows);
 }
@@ -72,16 +84,21 @@ void linear(const struct compute *cm, float *out, size_t ldo, const float *x, si
     size_t step = rows_at_once(w), mark = cm->arena->used;
     char *scratch = product_scratch_take(cm);
     void *packed = arena_take(cm->arena, 1, pr->packed_bytes(pr, step, w->cols));
+    if (packed && cm->inputs)
+        cm->inputs->see(cm->inputs->user, w, x, ldx, n, cm->n_threads);
     for (size_t first = 0; packed && first < w->rows; first += step) {
         size_t rows = size_min(step, w->rows - first);
+        const struct weight_operand b = { w, first, rows, 0, rows };
 #pragma omp parallel num_threads(cm->n_threads)
         {
-            pack_weight_rows(cm, packed, w, first, rows, scratch);
+            pack_weight(cm, packed, &b, scratch);
 #pragma omp for schedule(dynamic)
             for (size_t i = 0; i < blocks.count; i++) {
                 size_t t = block_begin(&blocks, i), rows_here = block_begin(&blocks, i + 1) - t;
+                struct soon soon = { 0 };
+                soon_add(&soon, w, first + step, step, i, blocks.count);
                 multiply_packed(cm, out + t * ldo + first, ldo, x + t * ldx, ldx, rows_here, packed,
-                                rows, w->cols, scratch);
+                                rows, w->cols, &soon, scratch);
             }
         }
     }

@@ -85,27 +85,41 @@ static void group_by_expert(struct group *g, const struct routing *r, size_t n_p
     g->begin[0] = 0;
 }
 
+/* gate and up are one operand, so that rows of x are packed once for both. */
 struct packed_expert {
-    void *gate, *up;                /* [D, I] each, packed */
+    void *gate_up;                  /* [D, gate_up_columns], packed */
     void *down;                     /* [I, D], packed */
 };
+
+/* Where up begins: columns of gate, whole tiles of them. */
+static size_t up_column(const struct compute *cm)
+{
+    const struct products *pr = linear_products(cm);
+    size_t I = cm->config->moe_intermediate_size, step = pr->col_step(pr);
+    return (I + step - 1) / step * step;
+}
+
+static size_t gate_up_columns(const struct compute *cm)
+{
+    return up_column(cm) + cm->config->moe_intermediate_size;
+}
 
 /* One block of an expert's tokens; buffers are the thread's own. */
 struct expert_block {
     float *x, *y;                   /* [EXPERT_BLOCK, D] */
-    float *gate, *up;               /* [EXPERT_BLOCK, I] */
+    float *gate_up;                 /* [EXPERT_BLOCK, gate_up_columns] */
 };
 
 static struct expert_block *blocks_take(const struct compute *cm)
 {
-    size_t D = cm->config->hidden_size, I = cm->config->moe_intermediate_size;
+    size_t D = cm->config->hidden_size, columns = gate_up_columns(cm);
     size_t threads = (size_t)cm->n_threads;
     struct expert_block *blocks = arena_take(cm->arena, threads, sizeof *blocks);
     for (size_t i = 0; i < threads; i++) {
         struct expert_block b = { .x = arena_take(cm->arena, EXPERT_BLOCK, D * sizeof(float)),
                                   .y = arena_take(cm->arena, EXPERT_BLOCK, D * sizeof(float)),
-                                  .gate = arena_take(cm->arena, EXPERT_BLOCK, I * sizeof(float)),
-                                  .up = arena_take(cm->arena, EXPERT_BLOCK, I * sizeof(float)) };
+                                  .gate_up = arena_take(cm->arena, EXPERT_BLOCK,
+                                                        columns * sizeof(float)) };
         if (blocks)
             blocks[i] = b;
     }
@@ -116,7 +130,7 @@ struct experts_task {
     float *out;
     const float *x, *norm;
     const struct routing *routing;
-    struct packed_expert weights;
+    struct packed_expert packed;
     char *scratch;
     struct expert_block *blocks;    /* [threads] */
 };
@@ -124,39 +138,88 @@ struct experts_task {
 /* n of an expert's (token, slot) pairs; a token has an expert once, so threads that share an
  * expert never meet in `out`. */
 static void expert_on_block(const struct compute *cm, const struct experts_task *task,
-                            const size_t *pair, size_t n)
+                            const size_t *pair, size_t n,
+                            const struct soon soon[2])
 {
     const struct config *c = cm->config;
     const struct row_kernels *rows = compute_rows(cm);
     const struct expert_block *b = &task->blocks[omp_get_thread_num()];
-    const struct packed_expert *w = &task->weights;
+    size_t up = up_column(cm), columns = gate_up_columns(cm);
     size_t D = c->hidden_size, I = c->moe_intermediate_size, k = c->num_experts_per_tok;
     for (size_t i = 0; i < n; i++)
         rows->rms_norm(b->x + i * D, task->x + pair[i] / k * D, task->norm, D, c->rms_norm_eps);
-    multiply_packed(cm, b->gate, I, b->x, D, n, w->gate, I, D, task->scratch);
-    multiply_packed(cm, b->up, I, b->x, D, n, w->up, I, D, task->scratch);
-    rows->mul_silu(b->up, b->gate, n * I);
-    multiply_packed(cm, b->y, D, b->up, I, n, w->down, D, I, task->scratch);
+    multiply_packed(cm, b->gate_up, columns, b->x, D, n, task->packed.gate_up, columns, D,
+                    &soon[0], task->scratch);
+    for (size_t i = 0; i < n; i++)
+        rows->mul_silu(b->gate_up + i * columns + up, b->gate_up + i * columns, I);
+    multiply_packed(cm, b->y, D, b->gate_up + up, columns, n, task->packed.down, D, I, &soon[1],
+                    task->scratch);
     for (size_t i = 0; i < n; i++)
         rows->add_scaled(task->out + pair[i] / k * D, b->y + i * D, task->routing->weight[pair[i]], D);
 }
 
-/* One expert on all its tokens. */
-static void expert_forward(const struct compute *cm, const struct experts_task *task,
-                           const struct mlp_weights *w, const size_t *pair, size_t n)
+/* Block i of an expert's tokens, while a share of the next expert's weights comes in. */
+static void expert_on_part(const struct compute *cm, const struct experts_task *task,
+                           const struct mlp_weights *next, const size_t *pair,
+                           const struct row_blocks *blocks, size_t i)
 {
     size_t D = cm->config->hidden_size, I = cm->config->moe_intermediate_size;
+    size_t first = block_begin(blocks, i);
+    struct soon soon[2] = { 0 };
+    soon_add(&soon[0], &next->gate, 0, I, i, blocks->count);
+    soon_add(&soon[0], &next->up, 0, I, i, blocks->count);
+    soon_add(&soon[1], &next->down, 0, D, i, blocks->count);
+    expert_on_block(cm, task, pair + first, block_begin(blocks, i + 1) - first, soon);
+}
+
+/* What gate and up share, and what goes into down: n rows that expert_on_block left in this thread's
+ * buffers. */
+static void show_inputs(const struct compute *cm, const struct experts_task *task,
+                        const struct mlp_weights *w, size_t n)
+{
+    const struct expert_block *b = &task->blocks[omp_get_thread_num()];
+    const struct input_watch *inputs = cm->inputs;
+    inputs->see(inputs->user, &w->gate, b->x, w->gate.cols, n, 1);
+    inputs->see(inputs->user, &w->down, b->gate_up + up_column(cm), gate_up_columns(cm), n, 1);
+}
+
+/* All blocks, by every thread of a parallel region; inputs are shown in the tokens' order, for which
+ * threads wait. */
+static void expert_on_tokens(const struct compute *cm, const struct experts_task *task,
+                             const struct mlp_weights *w, const struct mlp_weights *next,
+                             const size_t *pair, const struct row_blocks *blocks)
+{
+    if (!cm->inputs) {
+#pragma omp for schedule(dynamic)
+        for (size_t i = 0; i < blocks->count; i++)
+            expert_on_part(cm, task, next, pair, blocks, i);
+        return;
+    }
+#pragma omp for schedule(dynamic) ordered
+    for (size_t i = 0; i < blocks->count; i++) {
+        expert_on_part(cm, task, next, pair, blocks, i);
+#pragma omp ordered
+        show_inputs(cm, task, w, block_begin(blocks, i + 1) - block_begin(blocks, i));
+    }
+}
+
+/* One expert on all its tokens.  next: the one whose weights come in meanwhile. */
+static void expert_forward(const struct compute *cm, const struct experts_task *task,
+                           const struct mlp_weights *w, const struct mlp_weights *next,
+                           const size_t *pair, size_t n)
+{
+    size_t D = cm->config->hidden_size, I = cm->config->moe_intermediate_size;
+    size_t up = up_column(cm), columns = gate_up_columns(cm);
+    const struct weight_operand operands[] = {
+        { &w->gate, 0, I, 0, columns }, { &w->up, 0, I, up, columns }, { &w->down, 0, D, 0, D },
+    };
     const struct row_blocks blocks = row_blocks_of(cm, n);
 #pragma omp parallel num_threads(cm->n_threads)
     {
-        pack_weight_rows(cm, task->weights.gate, &w->gate, 0, I, task->scratch);
-        pack_weight_rows(cm, task->weights.up, &w->up, 0, I, task->scratch);
-        pack_weight_rows(cm, task->weights.down, &w->down, 0, D, task->scratch);
-#pragma omp for schedule(dynamic)
-        for (size_t i = 0; i < blocks.count; i++) {
-            size_t first = block_begin(&blocks, i);
-            expert_on_block(cm, task, pair + first, block_begin(&blocks, i + 1) - first);
-        }
+        pack_weight(cm, task->packed.gate_up, &operands[0], task->scratch);
+        pack_weight(cm, task->packed.gate_up, &operands[1], task->scratch);
+        pack_weight(cm, task->packed.down, &operands[2], task->scratch);
+        expert_on_tokens(cm, task, w, next, pair, &blocks);
     }
 }
 
@@ -168,13 +231,13 @@ bool moe_experts(const struct compute *cm, float *out, const float *x, const flo
     const struct products *pr = linear_products(cm);
     size_t D = c->hidden_size, I = c->moe_intermediate_size, E = c->num_experts;
     size_t n_pairs = n_tokens * c->num_experts_per_tok, mark = cm->arena->used;
-    size_t packed_up = pr->packed_bytes(pr, I, D), packed_down = pr->packed_bytes(pr, D, I);
+    size_t packed_up = pr->packed_bytes(pr, gate_up_columns(cm), D);
+    size_t packed_down = pr->packed_bytes(pr, D, I);
     struct group g = { arena_take(cm->arena, E + 1, sizeof *g.begin),
                        arena_take(cm->arena, n_pairs, sizeof *g.pair) };
     struct experts_task task = {
         .out = out, .x = x, .norm = norm, .routing = routing,
-        .weights = { arena_take(cm->arena, 1, packed_up), arena_take(cm->arena, 1, packed_up),
-                     arena_take(cm->arena, 1, packed_down) },
+        .packed = { arena_take(cm->arena, 1, packed_up), arena_take(cm->arena, 1, packed_down) },
         .scratch = product_scratch_take(cm),
         .blocks = blocks_take(cm),
     };
@@ -185,7 +248,8 @@ bool moe_experts(const struct compute *cm, float *out, const float *x, const flo
         size_t n = g.begin[e + 1] - g.begin[e];
         going = watch->begin(watch->user, e, err);
         if (going && n > 0)
-            expert_forward(cm, &task, &w->experts[e], g.pair + g.begin[e], n);
+            expert_forward(cm, &task, &w->experts[e], &w->experts[size_min(e + 1, E - 1)],
+                           g.pair + g.begin[e], n);
         going = going && watch->end(watch->user, e, E, err);
     }
     cm->arena->used = mark;

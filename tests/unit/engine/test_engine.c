@@ -95,10 +95,15 @@ static void test_invariance(void)
     for (size_t i = 0; i < MANY; i++)
         many[i] = (struct engine_window){ i * EACH, (i + 1) * EACH, i * EACH + 1 };
     static struct scores whole;
-    size_t passes[4] = { 0 };
+    size_t passes[4] = { 0 }, enough = (size_t)1 << 20, step = (size_t)200 << 10;
     bool ok = score(&whole, &plain, many, MANY, &st, &err);
-    for (size_t i = 0; ok && i < 4; i++) {      /* budgets from one that is just enough */
-        struct engine_options small = { .n_threads = 1, .memory_bytes = (3200 + 200 * i) << 10 };
+    struct error too_small = { 0 };
+    while (ok && enough < (size_t)64 << 20
+           && !score(&other, &(struct engine_options){ .n_threads = 1, .memory_bytes = enough }, many,
+                     MANY, &st, &too_small))
+        enough += step;
+    for (size_t i = 0; ok && i < 4; i++) {
+        struct engine_options small = { .n_threads = 1, .memory_bytes = enough + i * step };
         ok = score(&other, &small, many, MANY, &st, &err) && same(&whole, &other);
         passes[i] = st.passes;
     }

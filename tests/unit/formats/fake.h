@@ -151,7 +151,7 @@ static struct fake fake_moe(void)
     for (size_t e = 0; e < 3; e++) {
         static const char *const names[] = { "gate_proj", "up_proj", "down_proj" };
         for (size_t i = 0; i < 3; i++) {
-            char name[64];
+            char name[48];
             snprintf(name, sizeof name, "experts.%zu.%s", e, names[i]);
             fake_linear(&f, 1, name, i == 2 ? 64 : 32, i == 2 ? 32 : 64);
         }

@@ -208,6 +208,18 @@ static void test_writer(void)
     if (ok)
         safetensors_close(&file);
 
+    const struct safetensors_note notes[] = { { "k\"", "line\n" }, { "empty", "" } };
+    static const char header[] = "{\"__metadata__\":{\"format\":\"pt\",\"k\\\"\":\"line\\n\",\"empty\":\"\"},\"scalar\":";
+    unlink(folder_path(&f, FILE_NAME));
+    ok = safetensors_create_noted(&w, folder_path(&f, FILE_NAME), notes, 2, entries + 1, 1, &err)
+      && safetensors_write(&w, 0, 0, bytes, 8, &err) && safetensors_commit(&w, &err)
+      && safetensors_open(&file, folder_path(&f, FILE_NAME), &err);
+    check(ok && memcmp(file.map.data + 8, header, strlen(header)) == 0 && file.n_tensors == 1
+          && memcmp(file.tensors[0].data, bytes, 8) == 0, "metadata stands before the tensors", "%s",
+          err.message);
+    if (ok)
+        safetensors_close(&file);
+
     ok = safetensors_create(&w, folder_path(&f, "abandoned"), entries, 4, &err);
     safetensors_abandon(&w);
     unlink(folder_path(&f, FILE_NAME));

@@ -379,6 +379,52 @@ static void test_digest(void)
     close_fake(o);
 }
 
+static struct digest of_tensor(const struct opened *o, const char *name)
+{
+    const struct tensor *t = checkpoint_find(&o->ck, name);
+    struct digest d = { { 0 } };
+    if (t)
+        digest_of(&d, t->data, t->n_bytes, NULL);
+    return d;
+}
+
+static void test_head_digest(void)
+{
+    struct digest head, whole;
+    struct fake f = fake_moe();
+    struct opened *o = open_fake(&f);
+    struct reports r = { 0 };
+    struct progress p = { .report = report, .user = &r };
+    bool ok = weights_head_digest(&head, &o->ck, &o->w, &p, &o->err);
+    check(ok && same(head, of_tensor(o, "lm_head.weight")) && r.n == 1 && r.done == 10 * 64 * 2
+          && r.total == r.done, "the head's digest is that of its bytes, and no more is read", "%g of %g",
+          r.done, r.total);
+    struct weights_hash *h = weights_hash_open(&o->ck, &o->w, &o->err);
+    check(h && !weights_hash_head(&head, h, &o->err) && strstr(o->err.message, "lm_head.weight"),
+          "it needs all of the head", "%s", o->err.message);
+    ok = h && weights_hash_rest(h, 2, NULL, &o->err) && weights_hash_head(&whole, h, &o->err);
+    check(ok && same(whole, of_tensor(o, "lm_head.weight")), "it comes with the checkpoint's", "%s",
+          o->err.message);
+    weights_hash_close(h);
+    close_fake(o);
+
+    f = fake_dense();
+    o = open_fake(&f);
+    ok = weights_head_digest(&head, &o->ck, &o->w, NULL, &o->err);
+    check(ok && same(head, of_tensor(o, "model.embed_tokens.weight")), "a tied head's is the embedding's",
+          "%s", o->err.message);
+    close_fake(o);
+
+    f = fake_moe();
+    fake_pack(&f, "lm_head");
+    o = open_fake(&f);
+    const struct digest both[] = { of_tensor(o, "lm_head.weight_packed"), of_tensor(o, "lm_head.weight_scale") };
+    ok = digest_of(&whole, both, sizeof both, NULL)
+      && weights_head_digest(&head, &o->ck, &o->w, NULL, &o->err);
+    check(ok && same(head, whole), "a packed head's is of codes and scales", "%s", o->err.message);
+    close_fake(o);
+}
+
 static void test_scales(void)
 {
     struct fake f = fake_moe();
@@ -436,6 +482,7 @@ int main(void)
     test_dense_views();
     test_visits();
     test_digest();
+    test_head_digest();
     test_scales();
     test_real("data/demo/bf16", "../shared/checkpoints/tiny-bf16", "the demo in BF16", 11001248, 0);
     test_real("data/demo/mxfp4", "../shared/checkpoints/tiny-mxfp4", "the demo in MXFP4", 6380960,

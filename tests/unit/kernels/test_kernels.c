@@ -81,7 +81,7 @@ static bool run_product(const struct products *pr, const struct product_case *s,
     enum dtype dtype = source == WEIGHT_F32 ? DTYPE_F32 : DTYPE_BF16;
     void *data = source == OPERAND ? NULL : stored(dtype, b, step_k, step_n, s->n, s->k);
     const struct matrix w = { dtype, data, NULL, s->n, s->k };
-    const struct weight_operand weight = { &w, 0, s->n };
+    const struct weight_operand weight = { &w, 0, s->n, 0, s->n };
     for (size_t first = 0; first < s->n; first += half) {
         size_t count = first ? s->n - first : half;
         if (source == OPERAND)
@@ -94,7 +94,7 @@ static bool run_product(const struct products *pr, const struct product_case *s,
     }
     pr->multiply(pr, &(struct product){ c, ldc, a, s->a_transposed ? 1 : lda,
                                         s->a_transposed ? lda : 1, packed, s->m, s->n, s->k,
-                                        s->accumulate, scratch });
+                                        s->accumulate, scratch, NULL });
     bool ok = guards_hold(packed, n_packed / 4) && guards_hold(scratch, n_scratch / 4);
     free(data);
     guarded_free(packed);
@@ -348,6 +348,52 @@ static void test_max_and_finite(const struct kernels *kn)
     check(finite_ok, name, "missed or invented a NaN or infinity");
 }
 
+/* Sums of a and b against long double, b near a and far, in one call and in two. */
+static void test_exp_sums(const struct kernels *kn)
+{
+    struct random r = { 5 };
+    double worst = 0;
+    bool guarded_ok = true;
+    for (int i = 0; i < 60; i++) {
+        size_t n = 1 + random_below(&r, 200), cut = random_below(&r, n + 1);
+        float *a = guarded_random(&r, n, 9), *b = guarded_random(&r, n, i % 2 ? 9 : 1e-4f);
+        for (size_t j = 0; i % 2 == 0 && j < n; j++)
+            b[j] += a[j];
+        struct exp_sums s = { .max = { kernels_scalar.rows->max(a, n), kernels_scalar.rows->max(b, n) } };
+        kn->rows->add_exp_sums(&s, a, b, cut);
+        kn->rows->add_exp_sums(&s, a + cut, b + cut, n - cut);
+        long double truth[4] = { 0 }, size[4] = { 0 };
+        for (size_t j = 0; j < n; j++) {
+            long double x = (long double)a[j], y = (long double)b[j];
+            long double ea = expl(x - (long double)s.max[0]), eb = expl(y - (long double)s.max[1]);
+            const long double terms[4] = { ea, eb, ea * (x - y), eb * (y - x) };
+            for (size_t k = 0; k < 4; k++) {
+                truth[k] += terms[k];
+                size[k] += fabsl(terms[k]);
+            }
+        }
+        const double sums[4] = { s.sum[0], s.sum[1], s.difference[0], s.difference[1] };
+        for (size_t k = 0; k < 4; k++)
+            worst = fmax(worst, (double)(fabsl((long double)sums[k] - truth[k]) / size[k]));
+        guarded_ok = guarded_ok && guards_hold(a, n) && guards_hold(b, n);
+        guarded_free(a);
+        guarded_free(b);
+    }
+    char name[64];
+    snprintf(name, sizeof name, "%s add_exp_sums", kn->isa);
+    check(guarded_ok && worst < 2e-14, name, "off by %.1e of the terms, guards %d", worst, guarded_ok);
+
+    const float far[2] = { 0, -1e30f }, nan[2] = { 0, NAN }, infinite[2] = { 0, INFINITY };
+    struct exp_sums s = { 0 }, with_nan = { 0 }, with_infinity = { .max = { 0, INFINITY } };
+    kn->rows->add_exp_sums(&s, far, far, 2);
+    kn->rows->add_exp_sums(&with_nan, far, nan, 2);
+    kn->rows->add_exp_sums(&with_infinity, far, infinite, 2);
+    snprintf(name, sizeof name, "%s add_exp_sums: far and broken logits", kn->isa);
+    check(s.sum[0] == 1 && s.sum[1] == 1 && s.difference[0] == 0 && isnan(with_nan.sum[1])
+          && isnan(with_infinity.sum[1]), name, "sums %g, %g, %g", s.sum[1], with_nan.sum[1],
+          with_infinity.sum[1]);
+}
+
 static void test_conv_silu(const struct kernels *kn)
 {
     struct random r = { 4 };
@@ -395,6 +441,7 @@ int main(void)
         test_elementwise(kn, COMPUTE_BF16);
         test_exp_range(kn);
         test_max_and_finite(kn);
+        test_exp_sums(kn);
         test_conv_silu(kn);
     }
     check(!kernels_find("sse9", &err) && strstr(err.message, "sse9") && strstr(err.message, "scalar"),

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "model/vocabulary.h"
 #include "tests/check.h"
 #include "tests/unit/model/model_fixture.h"
 

@@ -1,0 +1,43 @@
+/* calibration.h - mean square by input channel of each linear layer, over the tokens of some windows.
+ *
+ * With x_t the input of a linear layer at token t, channel c gets sum over t of x_tc^2, in double, and
+ * the linear the number of tokens: all that go through the layers, and for a routed expert those that
+ * are routed to it.  An expert's gate and up have the token's normed state as their input, its down
+ * has silu(gate) * up.  Squares are summed in the order of the tokens, so that sums depend neither on
+ * threads nor on passes.  The head is not run. */
+#ifndef SURPRISAL_ENGINE_CALIBRATION_H
+#define SURPRISAL_ENGINE_CALIBRATION_H
+
+#include "engine/engine.h"
+
+struct calibrated {
+    const struct matrix *weight;        /* borrowed */
+    const struct matrix *shown;         /* the weight whose inputs it has: itself, or an expert's gate */
+    double *squares;                    /* [weight->cols]: sums; NULL when they are those of `shown` */
+    size_t tokens;
+};
+
+/* Zero-initialise; release with calibration_free. */
+struct calibration {
+    struct calibrated *linears;         /* owned [n], by address of the weight */
+    size_t n;
+    double *squares;                    /* owned: all sums */
+    size_t bytes;                       /* of memory that it holds */
+};
+
+/* Takes the memory for all linear layers but the head.  ck and w stay borrowed. */
+bool calibration_begin(struct calibration *c, const struct checkpoint *ck, const struct weights *w,
+                       struct error *err);
+/* Adds what an engine of the same weights sees of a job's windows; its sink and saver are not used, and
+ * what the windows score does not matter. */
+bool calibration_run(struct calibration *c, const struct engine *e, const struct engine_job *job,
+                     struct engine_statistics *statistics, struct error *err);
+/* What was seen of a weight. */
+const struct calibrated *calibration_of(const struct calibration *c, const struct matrix *weight);
+void calibration_free(struct calibration *c);
+
+/* What calibration_run will cost; no state is saved. */
+bool calibration_cost(struct engine_cost *cost, const struct engine *e,
+                      const struct engine_window *windows, size_t n_windows, struct error *err);
+
+#endif

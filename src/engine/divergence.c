@@ -1,0 +1,224 @@
+#include "engine/divergence.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "engine/pass.h"
+
+#define SIDES VOCABULARY_SIDES
+#define PARTS_AHEAD 4                   /* tiles of a head in memory: one in use, others coming in */
+#define PIECE_ROWS ((size_t)256)        /* of hidden states, between two releases of their pages */
+
+struct side {
+    const struct engine *e;
+    const struct engine_hidden *hidden;
+    const struct matrix *head;
+    struct compute cm;
+    size_t first_part, ahead_bytes;
+    float *x;                           /* owned [group, D] */
+    struct stream *stream;              /* owned, during a group; NULL: the other side's head serves */
+    struct weight_feed feed;
+};
+
+struct work {
+    const struct engine_divergence *d;
+    struct side sides[SIDES];
+    struct arena arena;                 /* owned */
+    size_t n, group;                    /* tokens in all; at most, in a group */
+    size_t first;                       /* of the group in work */
+    size_t group_size;
+};
+
+static bool shares_head(const struct work *w)
+{
+    return w->sides[0].head == w->sides[1].head;
+}
+
+/* ---- what fits ------------------------------------------------------------------- */
+
+static bool check_hidden(const struct side *s, const char *name, size_t n, struct error *err)
+{
+    const struct matrix *h = &s->hidden->states;
+    size_t D = s->e->w->lm_head.cols;
+    if (h->dtype != DTYPE_F32 && h->dtype != DTYPE_BF16)
+        return error_set(err, "%s: hidden states of %s have dtype %s, expected F32 or BF16",
+                         s->e->ck->path, name, dtype_name(h->dtype));
+    if (h->cols != D || h->rows != n)
+        return error_set(err, "%s: hidden states of %s are [%zu, %zu], expected [%zu, %zu]",
+                         s->e->ck->path, name, h->rows, h->cols, n, D);
+    return true;
+}
+
+static bool check(const struct work *w, struct error *err)
+{
+    const struct engine *a = w->sides[0].e, *b = w->sides[1].e;
+    if (a->w->lm_head.rows != b->w->lm_head.rows)
+        return error_set(err, "%s: the vocabulary has %zu ids, that of %s %zu", b->ck->path,
+                         b->w->lm_head.rows, a->ck->path, a->w->lm_head.rows);
+    return check_hidden(&w->sides[0], "A", w->n, err) && check_hidden(&w->sides[1], "B", w->n, err);
+}
+
+static struct divergence_task task_of(const struct work *w, size_t n)
+{
+    struct divergence_task task = { .n = n, .first_row = w->first };
+    for (size_t i = 0; i < SIDES; i++) {
+        const struct side *s = &w->sides[i];
+        task.sides[i] = (struct vocabulary_side){
+            &s->cm, s->x, s->head, s->stream ? &s->feed : NULL, s->first_part };
+    }
+    return task;
+}
+
+/* All that a group of n tokens takes. */
+static size_t group_bytes(const struct work *w, size_t n)
+{
+    struct work dry = *w;
+    struct arena measure = { 0 };
+    size_t bytes = 0;
+    for (size_t i = 0; i < SIDES; i++) {
+        dry.sides[i].cm.arena = &measure;
+        bytes += dry.sides[i].ahead_bytes + n * dry.sides[i].head->cols * sizeof(float);
+    }
+    const struct divergence_task task = task_of(&dry, n);
+    divergence_forward(&task, NULL);
+    return bytes + measure.peak;
+}
+
+/* Groups of one size, as few as the budget allows beside the rows, which fill up meanwhile. */
+static bool plan(struct work *w, struct error *err)
+{
+    size_t budget = w->sides[0].e->memory_bytes, some = PIECE_ROWS, none = group_bytes(w, 0);
+    size_t per_token = (group_bytes(w, some) - none) / some;
+    size_t fixed = none + w->n * sizeof(struct divergence_row);
+    size_t most = budget > fixed ? (budget - fixed) / per_token : 0;
+    if (most == 0)
+        return error_set(err, "memory budget of %zu MB is too small: KL divergence needs %zu MB",
+                         budget >> 20, ((fixed + per_token) >> 20) + 1);
+    size_t groups = w->n / most + (w->n % most != 0);
+    w->group = groups ? w->n / groups + (w->n % groups != 0) : 0;
+    return true;
+}
+
+static bool work_make(struct work *w, const struct engine_divergence *d, struct error *err)
+{
+    *w = (struct work){ .d = d, .n = d->hidden_a.states.rows };
+    for (size_t i = 0; i < SIDES; i++) {
+        struct side *s = &w->sides[i];
+        s->e = i ? d->b : d->a;
+        s->hidden = i ? &d->hidden_b : &d->hidden_a;
+        s->head = &s->e->w->lm_head;
+        s->cm = engine_compute(s->e, &w->arena);
+        s->cm.n_threads = d->a->n_threads;
+        s->first_part = s->e->parts.layer[s->e->w->n_layers];
+        s->ahead_bytes = PARTS_AHEAD * stream_part_bytes(&s->e->parts.list, s->first_part);
+    }
+    if (!check(w, err))
+        return false;
+    if (d->same_head || w->sides[0].head->data == w->sides[1].head->data) {
+        assert(w->sides[0].head->cols == w->sides[1].head->cols);
+        w->sides[1].head = w->sides[0].head;
+        w->sides[1].ahead_bytes = 0;
+    }
+    return plan(w, err);
+}
+
+/* ---- a group ---------------------------------------------------------------------- */
+
+static bool need_part(void *user, size_t part, struct error *err)
+{
+    struct side *s = user;
+    return stream_need(s->stream, part, err)
+        && (part > s->first_part || weights_check_scales(s->e->ck, s->e->w, s->e->w->n_layers, err));
+}
+
+static void part_done(void *user, size_t part)
+{
+    struct side *s = user;
+    stream_done(s->stream, part);
+}
+
+/* Rows [first, first + n) as f32. */
+static bool load_hidden(struct side *s, size_t first, size_t n, struct error *err)
+{
+    const struct matrix *h = &s->hidden->states;
+    const struct mapped_file *f = s->hidden->file;
+    size_t row_bytes = h->cols * dtype_bytes(h->dtype);
+    for (size_t at = 0; at < n; at += PIECE_ROWS) {
+        size_t rows = size_min(PIECE_ROWS, n - at);
+        size_t offset = f ? (size_t)(h->data - f->data) + (first + at) * row_bytes : 0;
+        if (f && !file_populate(f, offset, rows * row_bytes, err))
+            return false;
+#pragma omp parallel for num_threads(s->cm.n_threads)
+        for (size_t i = at; i < at + rows; i++)
+            compute_rows(&s->cm)->expand(s->x + i * h->cols, h, first + i, 0, h->cols);
+        if (f)
+            file_release(f, offset, rows * row_bytes, false);
+    }
+    return true;
+}
+
+static bool open_stream(struct side *s, struct error *err)
+{
+    const struct stream_options options = { .ahead_bytes = s->ahead_bytes, .evict = s->e->evict };
+    s->feed = (struct weight_feed){ need_part, part_done, s };
+    s->stream = stream_open(&s->e->parts.list, s->first_part, &options, err);
+    return s->stream != NULL;
+}
+
+static bool report(void *user, double share)
+{
+    const struct work *w = user;
+    const struct progress *p = &w->d->a->progress;
+    double done = (double)w->first + share * (double)w->group_size;
+    return !p->report || p->report(p->user, "KL divergence", done, (double)w->n, "tokens");
+}
+
+static bool run_group(struct work *w, struct divergence_row *rows, struct error *err)
+{
+    bool ok = true;
+    w->group_size = size_min(w->group, w->n - w->first);
+    for (size_t i = 0; ok && i < SIDES; i++)
+        ok = load_hidden(&w->sides[i], w->first, w->group_size, err)
+          && ((i > 0 && shares_head(w)) || open_stream(&w->sides[i], err));
+    if (ok) {
+        struct divergence_task task = task_of(w, w->group_size);
+        task.rows = rows + w->first;
+        task.watch = (struct watch){ report, w };
+        ok = divergence_forward(&task, err);
+    }
+    for (size_t i = 0; i < SIDES; i++) {
+        stream_close(w->sides[i].stream);
+        w->sides[i].stream = NULL;
+    }
+    return ok;
+}
+
+/* ---- the whole ---------------------------------------------------------------------- */
+
+static bool allocate(struct work *w, struct error *err)
+{
+    struct divergence_task task = task_of(w, w->group);
+    divergence_forward(&task, NULL);            /* measures */
+    bool ok = arena_allocate(&w->arena, err);
+    for (size_t i = 0; ok && i < SIDES; i++) {
+        w->sides[i].x = mem_array(w->group, w->sides[i].head->cols * sizeof(float), "hidden states",
+                                  err);
+        ok = w->sides[i].x != NULL;
+    }
+    return ok;
+}
+
+bool engine_divergence(const struct engine_divergence *d, struct divergence_row *rows,
+                       struct error *err)
+{
+    struct work w;
+    if (!work_make(&w, d, err))
+        return false;
+    bool ok = allocate(&w, err);
+    for (; ok && w.first < w.n; w.first += w.group)
+        ok = run_group(&w, rows, err);
+    for (size_t i = 0; i < SIDES; i++)
+        free(w.sides[i].x);
+    arena_free(&w.arena);
+    return ok;
+}

@@ -1,0 +1,118 @@
+#include "model/divergence.h"
+
+#include <math.h>
+
+/* The first choices of one model, best first. */
+struct top {
+    float logit[DIVERGENCE_TOP];
+    int32_t id[DIVERGENCE_TOP];
+};
+
+struct running {                    /* over the vocabulary seen so far, A and B */
+    struct exp_sums sums;
+    struct top top[2];
+};
+
+struct divergence_pass {
+    const struct divergence_task *task;
+    struct running *running;        /* [n] */
+};
+
+/* Places that no id takes are alike in both models. */
+static void begin(struct running *r)
+{
+    *r = (struct running){ .sums.max = { -INFINITY, -INFINITY } };
+    for (int side = 0; side < 2; side++)
+        for (int i = 0; i < DIVERGENCE_TOP; i++) {
+            r->top[side].logit[i] = -INFINITY;
+            r->top[side].id[i] = -1 - i;
+        }
+}
+
+static void top_insert(struct top *top, float logit, int32_t id)
+{
+    int i = DIVERGENCE_TOP - 1;
+    for (; i > 0 && logit > top->logit[i - 1]; i--) {
+        top->logit[i] = top->logit[i - 1];
+        top->id[i] = top->id[i - 1];
+    }
+    top->logit[i] = logit;
+    top->id[i] = id;
+}
+
+/* Ids come in ascending order, so that an equal logit comes too late. */
+static void top_add(struct top *top, const float *logits, size_t first, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (logits[i] > top->logit[DIVERGENCE_TOP - 1])
+            top_insert(top, logits[i], (int32_t)(first + i));
+}
+
+static void raise_max(struct exp_sums *s, int side, float max)
+{
+    double factor = exp((double)s->max[side] - (double)max);
+    s->sum[side] *= factor;
+    s->difference[side] *= factor;
+    s->max[side] = max;
+}
+
+static void take(void *user, size_t token, size_t first, size_t ids,
+                 float *const logits[VOCABULARY_SIDES])
+{
+    const struct divergence_pass *p = user;
+    struct running *r = &p->running[token];
+    const struct row_kernels *rows = compute_rows(p->task->sides[0].cm);
+    for (int side = 0; side < 2; side++) {
+        float max = rows->max(logits[side], ids);
+        if (max > r->top[side].logit[DIVERGENCE_TOP - 1])
+            top_add(&r->top[side], logits[side], first, ids);
+        if (max > r->sums.max[side])
+            raise_max(&r->sums, side, max);
+    }
+    rows->add_exp_sums(&r->sums, logits[0], logits[1], ids);
+}
+
+static int overlap(const struct top *a, const struct top *b)
+{
+    int n = 0;
+    for (int i = 0; i < DIVERGENCE_TOP; i++)
+        for (int j = 0; j < DIVERGENCE_TOP; j++)
+            n += a->id[i] == b->id[j];
+    return n;
+}
+
+static void finish(struct divergence_row *row, const struct running *r)
+{
+    const struct exp_sums *s = &r->sums;
+    double lse_difference = (double)s->max[1] - (double)s->max[0] + log(s->sum[1] / s->sum[0]);
+    double kld = s->difference[0] / s->sum[0] + lse_difference;
+    double kld_reverse = s->difference[1] / s->sum[1] - lse_difference;
+    *row = (struct divergence_row){
+        .kld = kld < 0 ? 0 : kld, .kld_reverse = kld_reverse < 0 ? 0 : kld_reverse,
+        .top_a = (float)(1 / s->sum[0]), .overlap5 = (int8_t)overlap(&r->top[0], &r->top[1]),
+        .same_top1 = r->top[0].id[0] == r->top[1].id[0],
+    };
+}
+
+bool divergence_forward(const struct divergence_task *task, struct error *err)
+{
+    struct arena *arena = task->sides[0].cm->arena;
+    size_t mark = arena->used;
+    struct divergence_pass p = { task, arena_take(arena, task->n, sizeof *p.running) };
+    for (size_t t = 0; p.running && t < task->n; t++)
+        begin(&p.running[t]);
+    const struct vocabulary_task logits = {
+        .sides = { task->sides[0], task->sides[1] }, .n_sides = 2, .n = task->n, .take = take,
+        .user = &p, .watch = task->watch,
+    };
+    bool ok = vocabulary_pass(&logits, err);
+    for (size_t t = 0; ok && p.running && t < task->n; t++) {
+        const struct divergence_row *row = &task->rows[t];
+        finish(&task->rows[t], &p.running[t]);
+        if (!isfinite(row->kld) || !isfinite(row->kld_reverse))
+            ok = error_set(err, "KL divergence: NaN or infinity in the logits of scored token %zu",
+                           task->first_row + t);
+    }
+    arena->used = mark;
+    return ok;
+}

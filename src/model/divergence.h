@@ -1,0 +1,41 @@
+/* divergence.h - how far the next-token distributions of two models are apart, over the whole
+ * vocabulary.
+ *
+ * With logits a and b of one token, all sums over the vocabulary and lse = log sum exp:
+ *
+ *     KL(A || B) = sum p_a (log p_a - log p_b) = sum p_a (a - b) + lse_b - lse_a
+ *
+ * in one pass over tiles (vocabulary.h): each sum is kept relative to the largest logit so far and
+ * rescaled as that grows.  Logits are as each model's compute type has them (f32, or rounded to
+ * BF16); from there on everything is double, so the error is that of f32 logits: with logits off by
+ * e, KL is off by some e sqrt(2 KL) + e^2.  Equal logits give exactly 0; what rounding takes below
+ * 0 is set to 0. */
+#ifndef SURPRISAL_MODEL_DIVERGENCE_H
+#define SURPRISAL_MODEL_DIVERGENCE_H
+
+#include "model/vocabulary.h"
+
+#define DIVERGENCE_TOP 5
+
+/* Of one token. */
+struct divergence_row {
+    double kld, kld_reverse;        /* nats: KL(A || B), KL(B || A) */
+    float top_a;                    /* probability that A gives its first choice */
+    int8_t overlap5;                /* ids among the five first choices of both, 0 to 5; where the
+                                       vocabulary has fewer, the missing ones count as shared */
+    bool same_top1;                 /* first choices agree; of equal logits the lowest id is first */
+};
+
+struct divergence_task {
+    struct vocabulary_side sides[VOCABULARY_SIDES];     /* A, B: vocabularies of one size */
+    size_t n;
+    struct divergence_row *rows;    /* [n] */
+    size_t first_row;               /* number of the first in the whole job, for messages */
+    struct watch watch;
+};
+
+/* A token whose divergence is not finite is an error that names it.  Scratch comes from A's arena;
+ * while it measures, nothing is done. */
+bool divergence_forward(const struct divergence_task *task, struct error *err);
+
+#endif

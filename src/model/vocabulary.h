@@ -1,0 +1,38 @@
+/* vocabulary.h - logits of many tokens, a tile of the vocabulary at a time.
+ *
+ * Tiles are the outer loop and blocks of tokens the inner one, so that a head is read and packed
+ * once and [tokens, vocabulary] never exists.  One model, or two side by side that share a
+ * vocabulary: of the same text, each with its own hidden states and head. */
+#ifndef SURPRISAL_MODEL_VOCABULARY_H
+#define SURPRISAL_MODEL_VOCABULARY_H
+
+#include "base/matrix.h"
+#include "model/compute.h"
+
+#define VOCABULARY_TILE ((size_t)1024)
+#define VOCABULARY_SIDES 2
+
+struct vocabulary_side {
+    const struct compute *cm;       /* products and roundings of its logits */
+    const float *hidden;            /* [n, D], after the final norm */
+    const struct matrix *head;      /* [V, D]; one that both sides point at is packed once */
+    const struct weight_feed *feed; /* NULL: the other side's feed covers this head */
+    size_t first_part;              /* part first_part + i is tile i of the head */
+};
+
+/* Every token meets the tiles in their order, one token in one thread at a time, so that whoever sums
+ * gets the same bits with any number of threads. */
+struct vocabulary_task {
+    struct vocabulary_side sides[VOCABULARY_SIDES];     /* the first gives threads and arena */
+    size_t n_sides, n;
+    /* The logits of ids [first, first + ids), of each side; they may be overwritten. */
+    void (*take)(void *user, size_t token, size_t first, size_t ids,
+                 float *const logits[VOCABULARY_SIDES]);
+    void *user;
+    struct watch watch;             /* told the share of the vocabulary */
+};
+
+/* Scratch comes from the arena and is given back; while it measures, nothing is done. */
+bool vocabulary_pass(const struct vocabulary_task *task, struct error *err);
+
+#endif
