@@ -4,24 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/public.h"
 #include "eval/bench_report.h"
+#include "eval/calibrate.h"
+#include "eval/compare.h"
+#include "eval/compare_plans.h"
+#include "eval/comparison_report.h"
 #include "eval/evaluate.h"
 #include "eval/input.h"
+#include "eval/layers.h"
 #include "eval/inspect.h"
 #include "eval/text.h"
 #include "eval/trace.h"
 #include "tokenizer/tokenizer.h"
-
-/* The public error is the inner one under a name of its own; false either way for `return`. */
-static bool tell(struct surprisal_error *out, bool ok, const struct error *err)
-{
-    _Static_assert(sizeof out->message == ERROR_MESSAGE_BYTES, "messages pass whole");
-    if (!ok && out) {
-        memcpy(out->message, err->message, sizeof out->message);
-        out->interrupted = err->interrupted;
-    }
-    return ok;
-}
 
 const char *surprisal_version(void)
 {
@@ -36,7 +31,7 @@ struct surprisal_tokenizer *surprisal_tokenizer_open(const char *path, struct su
 {
     struct error inner = { 0 };
     struct tokenizer *t = tokenizer_open(path, &inner);
-    tell(err, t != NULL, &inner);
+    public_tell(err, t != NULL, &inner);
     return (struct surprisal_tokenizer *)t;
 }
 
@@ -50,22 +45,8 @@ bool surprisal_tokenize(const struct surprisal_tokenizer *t, const char *text, s
                         int32_t **ids, size_t *n_ids, struct surprisal_error *err)
 {
     struct error inner = { 0 };
-    return tell(err, tokenizer_encode((const struct tokenizer *)t, text, n_bytes, ids, n_ids, &inner),
-                &inner);
-}
-
-/* Gives the buffer's bytes; an empty one has none yet. */
-static bool give(struct buffer *b, bool ok, char **text, size_t *n_bytes, struct error *err)
-{
-    ok = ok && buffer_append(b, "", 0, err);
-    if (!ok) {
-        buffer_free(b);
-        return false;
-    }
-    *text = b->data;
-    if (n_bytes)
-        *n_bytes = b->size;
-    return true;
+    bool ok = tokenizer_encode((const struct tokenizer *)t, text, n_bytes, ids, n_ids, &inner);
+    return public_tell(err, ok, &inner);
 }
 
 bool surprisal_detokenize(const struct surprisal_tokenizer *t, const int32_t *ids, size_t n_ids,
@@ -74,7 +55,7 @@ bool surprisal_detokenize(const struct surprisal_tokenizer *t, const int32_t *id
     struct error inner = { 0 };
     struct buffer b = { 0 };
     bool ok = tokenizer_decode((const struct tokenizer *)t, ids, n_ids, &b, &inner);
-    return tell(err, give(&b, ok, text, n_bytes, &inner), &inner);
+    return public_tell(err, public_give_text(&b, ok, text, n_bytes, &inner), &inner);
 }
 
 /* ---- inputs --------------------------------------------------------------- */
@@ -85,13 +66,13 @@ bool surprisal_read_text(const char *path, enum surprisal_join join, char **text
     struct error inner = { 0 };
     struct buffer b = { 0 };
     bool ok = text_read(&b, path, join, &inner);
-    return tell(err, give(&b, ok, text, n_bytes, &inner), &inner);
+    return public_tell(err, public_give_text(&b, ok, text, n_bytes, &inner), &inner);
 }
 
 bool surprisal_read_ids(const char *path, int32_t **ids, size_t *n_ids, struct surprisal_error *err)
 {
     struct error inner = { 0 };
-    return tell(err, input_read_ids(path, ids, n_ids, NULL, &inner), &inner);
+    return public_tell(err, input_read_ids(path, ids, n_ids, NULL, &inner), &inner);
 }
 
 /* ---- evaluation ----------------------------------------------------------- */
@@ -99,22 +80,22 @@ bool surprisal_read_ids(const char *path, int32_t **ids, size_t *n_ids, struct s
 struct surprisal_eval_options surprisal_eval_defaults(void)
 {
     return (struct surprisal_eval_options){
-        .protocol = SURPRISAL_DISJOINT, .context = 2048, .prefix_id = -1,
+        .prefix_id = -1,
     };
 }
 
 bool surprisal_eval_check(const struct surprisal_eval_options *options, struct surprisal_error *err)
 {
     struct error inner = { 0 };
-    return tell(err, evaluate_check(options, &inner), &inner);
+    return public_tell(err, evaluate_check(options, &inner), &inner);
 }
 
-bool surprisal_eval(const struct surprisal_eval_options *options, struct surprisal_result *result,
+bool surprisal_eval(const struct surprisal_eval_options *options, struct surprisal_result *results,
                     struct surprisal_error *err)
 {
     struct error inner = { 0 };
-    *result = (struct surprisal_result){ 0 };
-    return tell(err, evaluate(options, result, &inner), &inner);
+    memset(results, 0, (options->n_plans ? options->n_plans : 1) * sizeof *results);
+    return public_tell(err, evaluate(options, results, &inner), &inner);
 }
 
 void surprisal_result_free(struct surprisal_result *result)
@@ -123,24 +104,82 @@ void surprisal_result_free(struct surprisal_result *result)
     *result = (struct surprisal_result){ 0 };
 }
 
-/* ---- looking inside ------------------------------------------------------- */
+/* ---- comparison ----------------------------------------------------------- */
 
-/* Gives the result as JSON and as text, where they are wanted; `found` is gone afterwards. */
-static bool give_both(cJSON *found, struct buffer *b, bool ok, char **json, char **text,
-                      struct error *err)
+struct surprisal_compare_options surprisal_compare_defaults(void)
 {
-    char *print = ok && json ? cJSON_Print(found) : NULL;
-    cJSON_Delete(found);
-    if (ok && json && !print)
-        ok = error_set(err, "out of memory: the result as JSON");
-    if (text)
-        ok = give(b, ok, text, NULL, err);
-    if (ok && json)
-        *json = print;
-    else
-        cJSON_free(print);
-    return ok;
+    return (struct surprisal_compare_options){
+        .eval = surprisal_eval_defaults(), .layer_windows = LAYERS_WINDOWS, .bootstrap = 2000,
+        .seed = 1, .temporary = "/tmp",
+    };
 }
+
+bool surprisal_compare_check(const struct surprisal_compare_options *options,
+                             struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    return public_tell(err, compare_check(options, &inner), &inner);
+}
+
+bool surprisal_compare_takes_plans(const struct surprisal_compare_options *options)
+{
+    return compare_takes_plans(options);
+}
+
+bool surprisal_compare(const struct surprisal_compare_options *options,
+                       struct surprisal_comparison *result, struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    struct buffer text = { 0 };
+    cJSON *document = compare_takes_plans(options) ? compare_plans(options, &text, &inner)
+                                                   : compare(options, NULL, &text, &inner);
+    char *json = document ? cJSON_Print(document) : NULL;
+    bool ok = json || (document ? error_set(&inner, "out of memory: the comparison as JSON") : false);
+    cJSON_Delete(document);
+    *result = (struct surprisal_comparison){ .json = json, .text = text.data };
+    if (!ok)
+        surprisal_comparison_free(result);
+    return public_tell(err, ok, &inner);
+}
+
+void surprisal_comparison_free(struct surprisal_comparison *result)
+{
+    free(result->json);
+    free(result->text);
+    *result = (struct surprisal_comparison){ 0 };
+}
+
+/* ---- reports of a comparison ------------------------------------------------ */
+
+bool surprisal_report_check(const struct surprisal_report_options *options,
+                            struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    return public_tell(err, comparison_report_check(options, &inner), &inner);
+}
+
+bool surprisal_report_prepare(const struct surprisal_report_options *options,
+                              struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    return public_tell(err, comparison_report_prepare(options, &inner), &inner);
+}
+
+bool surprisal_report(const char *comparison_json, const struct surprisal_report_options *options,
+                      struct surprisal_report *report, struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    return public_tell(err, comparison_report(comparison_json, options, report, &inner), &inner);
+}
+
+void surprisal_report_free(struct surprisal_report *report)
+{
+    free(report->failed);
+    free(report->baseline);
+    *report = (struct surprisal_report){ 0 };
+}
+
+/* ---- looking inside ------------------------------------------------------- */
 
 static bool inspect(const char *checkpoint, char **json, char **text, struct error *err)
 {
@@ -148,13 +187,13 @@ static bool inspect(const char *checkpoint, char **json, char **text, struct err
     struct buffer b = { 0 };
     bool ok = inspect_checkpoint(&found, checkpoint, err)
            && (!text || inspect_text(&b, found, err));
-    return give_both(found, &b, ok, json, text, err);
+    return public_give(found, &b, ok, json, text, err);
 }
 
 bool surprisal_inspect(const char *checkpoint, char **json, char **text, struct surprisal_error *err)
 {
     struct error inner = { 0 };
-    return tell(err, inspect(checkpoint, json, text, &inner), &inner);
+    return public_tell(err, inspect(checkpoint, json, text, &inner), &inner);
 }
 
 bool surprisal_bench(const struct surprisal_bench_options *options, char **json, char **text,
@@ -164,11 +203,34 @@ bool surprisal_bench(const struct surprisal_bench_options *options, char **json,
     cJSON *found = NULL;
     struct buffer b = { 0 };
     bool ok = bench_report(json ? &found : NULL, text ? &b : NULL, options, &inner);
-    return tell(err, give_both(found, &b, ok, json, text, &inner), &inner);
+    return public_tell(err, public_give(found, &b, ok, json, text, &inner), &inner);
+}
+
+struct surprisal_calibrate_options surprisal_calibrate_defaults(void)
+{
+    return (struct surprisal_calibrate_options){ .eval = surprisal_eval_defaults(),
+                                                 .min_tokens = 32 };
+}
+
+bool surprisal_calibrate_check(const struct surprisal_calibrate_options *options,
+                               struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    return public_tell(err, calibrate_check(options, &inner), &inner);
+}
+
+bool surprisal_calibrate(const struct surprisal_calibrate_options *options, char **json, char **text,
+                         struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    cJSON *found = NULL;
+    struct buffer b = { 0 };
+    bool ok = calibrate(json ? &found : NULL, text ? &b : NULL, options, &inner);
+    return public_tell(err, public_give(found, &b, ok, json, text, &inner), &inner);
 }
 
 bool surprisal_trace(const struct surprisal_trace_options *options, struct surprisal_error *err)
 {
     struct error inner = { 0 };
-    return tell(err, trace(options, &inner), &inner);
+    return public_tell(err, trace(options, &inner), &inner);
 }

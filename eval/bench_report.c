@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-#include "eval/opened.h"
+#include "base/public.h"
 #include "formats/checkpoint.h"
 
 #define SECONDS 0.15
@@ -68,7 +68,7 @@ static bool add_figure(cJSON *list, const struct bench_result *r, const struct b
         && (f->kind == BENCH_ROWS ? add_rows(to, r, f) : add_product(to, r, f));
 }
 
-static bool add_layer(cJSON *root, const struct bench_result *r)
+static bool add_sums(cJSON *root, const struct bench_result *r)
 {
     const struct bench_layer *l = &r->layer;
     const char *layer_type = r->linear_attention ? "linear_attention" : "full_attention";
@@ -79,13 +79,15 @@ static bool add_layer(cJSON *root, const struct bench_result *r)
     cJSON *seconds = cJSON_AddObjectToObject(root, "layer_products_seconds");
     cJSON *share = cJSON_AddObjectToObject(root, "layer_products_share");
     cJSON *ratio = cJSON_AddObjectToObject(root, "layer_mxfp4_time_ratio");
-    bool ok = seconds && share && ratio;
+    cJSON *divergence = cJSON_AddObjectToObject(root, "kld_share_of_head");
+    bool ok = seconds && share && ratio && divergence;
     for (int i = 0; ok && i < COMPUTE_TYPES; i++) {
         enum compute_type type = (enum compute_type)i;
         const char *name = compute_name(type);
         ok = add_measured(seconds, name, l->seconds[i])
           && add_measured(share, name, l->flop / l->seconds[i] / bench_limit(r, type))
-          && add_measured(ratio, name, l->seconds_mxfp4[i] / l->seconds[i]);
+          && add_measured(ratio, name, l->seconds_mxfp4[i] / l->seconds[i])
+          && add_measured(divergence, name, r->divergence_share[i]);
     }
     return ok;
 }
@@ -104,7 +106,7 @@ static bool add_all(cJSON *root, const struct bench_result *r, const char *check
     ok = list != NULL;
     for (size_t i = 0; ok && i < r->n_figures; i++)
         ok = add_figure(list, r, &r->figures[i]);
-    return ok && add_layer(root, r);
+    return ok && add_sums(root, r);
 }
 
 /* ---- running -------------------------------------------------------------------- */
@@ -126,7 +128,7 @@ bool bench_report(cJSON **json, struct buffer *text, const struct surprisal_benc
     struct bench_options o = {
         .isa = options->isa, .n_threads = options->threads,
         .seconds = options->seconds > 0 ? options->seconds : SECONDS,
-        .progress = opened_progress(&options->progress), .plan = options->plan,
+        .progress = public_progress(&options->progress), .plan = options->plan,
     };
     if (options->checkpoint) {
         if (!checkpoint_open(&ck, options->checkpoint, err))

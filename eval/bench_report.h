@@ -17,7 +17,9 @@
  *     layer_type, layer_tokens, layer_gflop                the linear layers of one layer
  *     layer_products_seconds {f32, bf16}                   the sum of their measured times
  *     layer_products_share {f32, bf16}
- *     layer_mxfp4_time_ratio {f32, bf16}                   with experts (MLP) in MXFP4 to BF16 */
+ *     layer_mxfp4_time_ratio {f32, bf16}                   with experts (MLP) in MXFP4 to BF16
+ *     kld_share_of_head {f32, bf16}                        speed of KL divergence over the vocabulary, the
+ *                                                          FLOP of both products counted, by the head's */
 #ifndef SURPRISAL_EVAL_BENCH_REPORT_H
 #define SURPRISAL_EVAL_BENCH_REPORT_H
 

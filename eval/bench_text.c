@@ -85,6 +85,14 @@ static bool add_layer(struct buffer *out, const struct bench_result *r, struct e
     return ok;
 }
 
+static bool add_divergence(struct buffer *out, const struct bench_result *r, struct error *err)
+{
+    return buffer_printf(out, err, "\nKL divergence over the vocabulary, both heads' products counted, "
+                         "to the speed of the head's product: f32 %.1f %%, bf16 %.1f %%\n",
+                         100 * r->divergence_share[COMPUTE_F32],
+                         100 * r->divergence_share[COMPUTE_BF16]);
+}
+
 bool bench_text(struct buffer *out, const struct bench_result *result, const char *checkpoint,
                 struct error *err)
 {
@@ -92,5 +100,5 @@ bool bench_text(struct buffer *out, const struct bench_result *result, const cha
                          result->n_threads, result->n_threads == 1 ? "" : "s",
                          checkpoint ? checkpoint : "Qwen3.5-35B-A3B")
         && add_limits(out, result, err) && add_kernels(out, result, err)
-        && add_layer(out, result, err);
+        && add_layer(out, result, err) && add_divergence(out, result, err);
 }

@@ -6,12 +6,30 @@
 #ifndef SURPRISAL_EVAL_EVALUATE_H
 #define SURPRISAL_EVAL_EVALUATE_H
 
+#include "base/digest.h"
 #include "base/error.h"
+#include "eval/protocol.h"
 #include "surprisal.h"
 
 /* Both as surprisal.h documents them. */
 bool evaluate_check(const struct surprisal_eval_options *o, struct error *err);
-bool evaluate(const struct surprisal_eval_options *o, struct surprisal_result *result,
+bool evaluate(const struct surprisal_eval_options *o, struct surprisal_result *results,
               struct error *err);
+
+/* What is known of an evaluation before its long work. */
+struct evaluate_prepared {
+    struct surprisal_plan plan;             /* without an estimated time */
+    char tokenizer[2 * DIGEST_BYTES + 1];   /* sha256; empty: none is read */
+    int32_t prefix_id;                      /* -1: none */
+    int32_t *ids;                           /* given [n_ids]: what the model sees, */
+    size_t n_ids;
+    struct windows windows;                 /* given: and the windows over it */
+};
+
+/* Does all of evaluate that comes before the scoring, and so finds the mistakes that it would find.
+ * *out is released with evaluate_prepared_free, also after a failure. */
+bool evaluate_prepare(const struct surprisal_eval_options *o, struct evaluate_prepared *out,
+                      struct error *err);
+void evaluate_prepared_free(struct evaluate_prepared *p);
 
 #endif

@@ -78,7 +78,7 @@ static bool append_articles(struct input *in, const struct tokenizer *t, const c
 }
 
 static bool read_text(struct input *in, const struct surprisal_eval_options *o,
-                      const struct tokenizer *t, struct error *err)
+                      enum surprisal_task task, const struct tokenizer *t, struct error *err)
 {
     struct buffer text;
     if (!text_read(&text, in->path, o->join, err))
@@ -88,7 +88,7 @@ static bool read_text(struct input *in, const struct surprisal_eval_options *o,
     in->has_crlf = text.size && memmem(text.data, text.size, "\r\n", 2);
     bool ok = (text.size || error_set(err, "%s: is empty", in->path))
            && digest_of(&in->digest, text.data, text.size, err);
-    if (ok && o->documents == SURPRISAL_DOCUMENTS_WIKITEXT)
+    if (ok && task == SURPRISAL_TASK_WIKITEXT)
         ok = append_articles(in, t, text.data, text.size, o->max_documents, err);
     else if (ok) {
         in->words = text_words(text.data, text.size);
@@ -109,11 +109,11 @@ static bool read_ids(struct input *in, struct error *err)
     return ok;
 }
 
-bool input_read(struct input *in, const struct surprisal_eval_options *o, const struct tokenizer *t,
-                const struct checkpoint *ck, struct error *err)
+bool input_read(struct input *in, const struct surprisal_eval_options *o, enum surprisal_task task,
+                const struct tokenizer *t, const struct checkpoint *ck, struct error *err)
 {
     *in = (struct input){ .path = o->text ? o->text : o->ids };
-    bool ok = (o->text ? read_text(in, o, t, err) : read_ids(in, err))
+    bool ok = (o->text ? read_text(in, o, task, t, err) : read_ids(in, err))
            && (in->n_ids || error_set(err, "%s: holds no tokens", in->path))
            && input_check_ids(in->ids, in->n_ids, in->path, ck, err);
     if (!ok)

@@ -22,10 +22,10 @@ struct input {
     bool has_crlf;                      /* text only: lines end in CR LF, which changes the result */
 };
 
-/* Reads the text or ids that the options name.  t is NULL for ids.  Every id is checked against the
- * checkpoint's vocabulary; empty input is an error. */
-bool input_read(struct input *in, const struct surprisal_eval_options *o, const struct tokenizer *t,
-                const struct checkpoint *ck, struct error *err);
+/* Reads the text or ids that the options name, as the task has them.  t is NULL for ids.  Every id is
+ * checked against the checkpoint's vocabulary; empty input is an error. */
+bool input_read(struct input *in, const struct surprisal_eval_options *o, enum surprisal_task task,
+                const struct tokenizer *t, const struct checkpoint *ck, struct error *err);
 void input_free(struct input *in);
 
 /* Reads a file of ids; bytes (may be NULL): what stands in it, owned by the caller.

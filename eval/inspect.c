@@ -4,27 +4,10 @@
 
 #include "engine/cost.h"
 #include "formats/quantization.h"
+#include "formats/stored.h"
 
-/* Kinds of unused tensors, after the weights' own. */
-enum { VISUAL = WEIGHT_KINDS, MTP, OTHER, STALE, KINDS };
-
-static const char *const kind_names[KINDS] = {
-    [WEIGHT_EMBED_TOKENS] = "embed_tokens",
-    [WEIGHT_LM_HEAD] = "lm_head",
-    [WEIGHT_ATTENTION] = "self_attn projections",
-    [WEIGHT_DELTA_NET] = "linear_attn projections",
-    [WEIGHT_DELTA_NET_STATE] = "conv1d, A_log, dt_bias",
-    [WEIGHT_NORM] = "norms",
-    [WEIGHT_ROUTER] = "router (mlp.gate)",
-    [WEIGHT_SHARED_EXPERT] = "shared expert",
-    [WEIGHT_SHARED_EXPERT_GATE] = "shared_expert_gate",
-    [WEIGHT_EXPERTS] = "routed experts",
-    [WEIGHT_DENSE_MLP] = "mlp projections",
-    [VISUAL] = "visual",
-    [MTP] = "mtp",
-    [OTHER] = "other",
-    [STALE] = "stale",
-};
+/* What the index does not name is a kind of its own. */
+enum { STALE = TENSOR_KINDS, KINDS };
 
 struct sum {
     size_t tensors, parameters, bytes;
@@ -54,19 +37,13 @@ static bool starts_with(const char *s, const char *start)
     return strncmp(s, start, strlen(start)) == 0;
 }
 
-static bool ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), n_end = strlen(end);
-    return n >= n_end && strcmp(s + n - n_end, end) == 0;
-}
-
 /* Tensors that no weight is made of.  weight_shape and its like only describe. */
 static void add_unused(struct inspection *in, const struct tensor *t)
 {
-    int kind = starts_with(t->name, "model.visual.") || starts_with(t->name, "visual.") ? VISUAL
-             : starts_with(t->name, "mtp.") ? MTP : OTHER;
-    add_tensor(in, kind, t->dtype, tensor_elements(t), t->n_bytes);
-    if (kind != OTHER || !starts_with(t->name, in->w->prefix) || ends_with(t->name, "_shape"))
+    enum weight_kind kind = weight_kind_outside(t->name);
+    add_tensor(in, (int)kind, t->dtype, tensor_elements(t), t->n_bytes);
+    if (kind != WEIGHT_OTHER || !starts_with(t->name, in->w->prefix)
+        || name_ends_with(t->name, "_shape"))
         return;
     in->n_unused++;
     if (!in->first_unused)
@@ -141,6 +118,11 @@ static bool write_architecture(cJSON *root, const struct config *c, struct error
     return ok || out_of_memory(err);
 }
 
+static const char *kind_name(int kind)
+{
+    return kind == STALE ? "stale" : weight_kind_name((enum weight_kind)kind);
+}
+
 static bool write_kind(cJSON *list, int kind, const struct sum sums[DTYPE_COUNT])
 {
     cJSON *to = NULL, *dtypes = NULL;
@@ -150,7 +132,7 @@ static bool write_kind(cJSON *list, int kind, const struct sum sums[DTYPE_COUNT]
         if (!to) {
             to = cJSON_CreateObject();
             if (!cJSON_AddItemToArray(list, to)
-                || !cJSON_AddStringToObject(to, "module", kind_names[kind])
+                || !cJSON_AddStringToObject(to, "module", kind_name(kind))
                 || !cJSON_AddBoolToObject(to, "used", kind < WEIGHT_KINDS)
                 || !(dtypes = cJSON_AddArrayToObject(to, "dtypes")))
                 return false;

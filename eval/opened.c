@@ -10,11 +10,6 @@
 #define CONTRADICTIONS_SHOWN 4
 #define RESERVE_BYTES ((size_t)8 << 20)     /* for what grows beside the engine: stacks, results */
 
-struct progress opened_progress(const struct surprisal_progress *p)
-{
-    return (struct progress){ .report = p->report, .warn = p->warn, .user = p->user };
-}
-
 void opened_warn(const struct surprisal_progress *p, const char *format, ...)
 {
     char message[1024];

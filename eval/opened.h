@@ -13,8 +13,6 @@ struct opened {
     size_t held_bytes;                  /* of memory, before the engine takes any */
 };
 
-/* What surprisal.h calls progress, for the layers below. */
-struct progress opened_progress(const struct surprisal_progress *p);
 /* printf to progress->warn. */
 __attribute__((format(printf, 2, 3)))
 void opened_warn(const struct surprisal_progress *p, const char *format, ...);

@@ -6,6 +6,7 @@
 const char *protocol_name(enum surprisal_protocol protocol)
 {
     static const char *const names[] = {
+        [SURPRISAL_PROTOCOL_DEFAULT] = "default",
         [SURPRISAL_STRIDED] = "strided",
         [SURPRISAL_DISJOINT] = "disjoint",
         [SURPRISAL_LLAMA] = "llama",
@@ -17,7 +18,7 @@ const char *protocol_name(enum surprisal_protocol protocol)
 bool protocol_check(enum surprisal_protocol protocol, size_t context, size_t stride,
                     struct error *err)
 {
-    if ((unsigned)protocol > SURPRISAL_ROLLING)
+    if (protocol == SURPRISAL_PROTOCOL_DEFAULT || (unsigned)protocol > SURPRISAL_ROLLING)
         return error_set(err, "unknown protocol %d", (int)protocol);
     if (context < 2)
         return error_set(err, "context is %zu, expected at least 2", context);
@@ -90,6 +91,8 @@ bool protocol_windows(struct windows *out, enum surprisal_protocol protocol, siz
     if (n < 2)
         return error_set(err, "%zu token%s, nothing to score", n, n == 1 ? "" : "s");
     switch (protocol) {
+    case SURPRISAL_PROTOCOL_DEFAULT:
+        break;
     case SURPRISAL_STRIDED:
         return append_strided(out, base, n, context, stride, err);
     case SURPRISAL_DISJOINT:

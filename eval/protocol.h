@@ -23,7 +23,8 @@ struct windows {
 
 const char *protocol_name(enum surprisal_protocol protocol);
 
-/* Refuses a context below 2, a stride of 0 or above the context (tokens would be left out). */
+/* Refuses a context below 2, a stride of 0 or above the context (tokens would be left out), and the
+ * default, in whose place plans_make (plans.h) puts a protocol. */
 bool protocol_check(enum surprisal_protocol protocol, size_t context, size_t stride,
                     struct error *err);
 

@@ -2,80 +2,24 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/bf16.h"
 #include "base/memory.h"
 
 enum column { POSITION, WINDOW, ID, NLL, TOP1, LOGSUMEXP, HIDDEN, N_COLUMNS };
+_Static_assert(HIDDEN == RUN_FOLDER_COLUMNS, "hidden comes after the columns that are always there");
 
-static const char tokens_name[] = "tokens.safetensors", summary_name[] = "summary.json";
-static const char state_name[] = "state.safetensors";
-
-static void remove_file(const char *folder, const char *name)
-{
-    char *path = file_join(folder, name, NULL);
-    if (path)
-        unlink(path);
-    free(path);
-}
-
-/* Creates PATH.partial, or takes the one that is there, and locks it. */
-static bool take_partial(struct run_folder *r, struct error *err)
-{
-    bool created = mkdir(r->temporary, 0777) == 0;
-    if (!created && errno != EEXIST)
-        return error_set(err, "%s: cannot create: %s", r->temporary, strerror(errno));
-    r->lock = open(r->temporary, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (r->lock < 0) {
-        r->lock = 0;
-        return error_set(err, "%s: cannot open: %s", r->temporary, strerror(errno));
-    }
-    if (flock(r->lock, LOCK_EX | LOCK_NB) == 0)
-        return true;
-    close(r->lock);
-    r->lock = 0;
-    return error_set(err, "%s: another run is writing it", r->temporary);
-}
-
-bool run_folder_begin(struct run_folder *r, const char *path, bool resume, struct error *err)
-{
-    *r = (struct run_folder){ 0 };
-    struct stat st;
-    if (!*path)
-        return error_set(err, "the name of the folder to write is empty");
-    if (lstat(path, &st) == 0)
-        return error_set(err, "%s: exists already, expected a new folder", path);
-    r->path = mem_string(path, err);
-    if (!r->path)
-        return false;
-    for (size_t n = strlen(r->path); n > 1 && r->path[n - 1] == '/'; n--)
-        r->path[n - 1] = '\0';
-    if (asprintf(&r->temporary, "%s.partial", r->path) < 0) {
-        r->temporary = NULL;
-        error_set(err, "out of memory: a path");
-    } else if ((r->state = file_join(r->temporary, state_name, err)) && take_partial(r, err)) {
-        if (resume || !run_folder_has_state(r)) {
-            if (!run_folder_has_state(r))
-                remove_file(r->temporary, tokens_name);
-            return true;
-        }
-        error_set(err, "%s: holds an interrupted run; --resume goes on with it, or remove it",
-                  r->temporary);
-    }
-    run_folder_abandon(r);
-    return false;
-}
-
-bool run_folder_has_state(const struct run_folder *r)
-{
-    return r->state && file_exists(r->state);
-}
+const struct run_folder_column run_folder_columns[RUN_FOLDER_COLUMNS] = {
+    [POSITION] = { "position", DTYPE_I32 },
+    [WINDOW] = { "window", DTYPE_I32 },
+    [ID] = { "id", DTYPE_I32 },
+    [NLL] = { "nll", DTYPE_F64 },
+    [TOP1] = { "top1", DTYPE_I32 },
+    [LOGSUMEXP] = { "logsumexp", DTYPE_F32 },
+};
 
 /* A file system without fallocate says EOPNOTSUPP: then a full disk shows while writing. */
 static bool reserve(const struct safetensors_writer *w, struct error *err)
@@ -86,25 +30,26 @@ static bool reserve(const struct safetensors_writer *w, struct error *err)
     return error_set(err, "%s: cannot reserve %zu bytes: %s", w->out.path, bytes, strerror(errno));
 }
 
-bool run_folder_tokens(struct run_folder *r, size_t scored, enum surprisal_hidden hidden,
-                       size_t hidden_size, struct error *err)
+bool run_folder_begin(struct run_folder *r, const char *path, size_t scored,
+                      enum surprisal_hidden hidden, size_t hidden_size, struct error *err)
 {
-    const struct safetensors_entry entries[N_COLUMNS] = {
-        [POSITION] = { "position", DTYPE_I32, 1, { scored } },
-        [WINDOW] = { "window", DTYPE_I32, 1, { scored } },
-        [ID] = { "id", DTYPE_I32, 1, { scored } },
-        [NLL] = { "nll", DTYPE_F64, 1, { scored } },
-        [TOP1] = { "top1", DTYPE_I32, 1, { scored } },
-        [LOGSUMEXP] = { "logsumexp", DTYPE_F32, 1, { scored } },
-        [HIDDEN] = { "hidden", hidden == SURPRISAL_HIDDEN_BF16 ? DTYPE_BF16 : DTYPE_F32, 2,
-                     { scored, hidden_size } },
+    struct safetensors_entry entries[N_COLUMNS];
+    for (int i = 0; i < HIDDEN; i++)
+        entries[i] = (struct safetensors_entry){ run_folder_columns[i].name,
+                                                 run_folder_columns[i].dtype, 1, { scored } };
+    entries[HIDDEN] = (struct safetensors_entry){
+        "hidden", hidden == SURPRISAL_HIDDEN_BF16 ? DTYPE_BF16 : DTYPE_F32, 2, { scored, hidden_size },
     };
     size_t n = hidden == SURPRISAL_HIDDEN_NONE ? HIDDEN : N_COLUMNS;
-    r->hidden = hidden;
-    r->hidden_size = hidden_size;
-    char *path = file_join(r->temporary, tokens_name, err);
-    r->writing = path && safetensors_open_in_place(&r->tokens, path, entries, n, err);
-    free(path);
+    *r = (struct run_folder){ .path = mem_string(path, err), .hidden = hidden,
+                              .hidden_size = hidden_size };
+    if (!r->path)
+        return false;
+    if (mkdir(path, 0777) != 0 && errno != EEXIST)
+        return error_set(err, "%s: cannot create: %s", path, strerror(errno));
+    char *tokens = file_join(path, RUN_TOKENS, err);
+    r->writing = tokens && safetensors_open_in_place(&r->tokens, tokens, entries, n, err);
+    free(tokens);
     return r->writing && reserve(&r->tokens, err);
 }
 
@@ -174,35 +119,50 @@ bool run_folder_add(struct run_folder *r, size_t row, size_t n, const struct tok
     return r->hidden == SURPRISAL_HIDDEN_NONE || write_hidden(r, row, n, hidden, err);
 }
 
-/* rename would replace an empty folder that came into being meanwhile; where the file system
- * cannot promise not to, look first. */
-static bool rename_to_place(const struct run_folder *r, struct error *err)
+#define DIGEST_PIECE ((size_t)1 << 20)
+
+static bool digest_column(const struct run_folder *r, size_t column, struct digest_stream *s,
+                          void *piece, struct error *err)
 {
-    int failed = renameat2(AT_FDCWD, r->temporary, AT_FDCWD, r->path, RENAME_NOREPLACE);
-    if (failed && (errno == EINVAL || errno == ENOSYS)) {
-        struct stat st;
-        failed = lstat(r->path, &st) == 0 ? (errno = EEXIST, -1) : rename(r->temporary, r->path);
+    size_t n_bytes = r->tokens.n_bytes[column];
+    for (size_t at = 0, n; at < n_bytes; at += n) {
+        n = size_min(DIGEST_PIECE, n_bytes - at);
+        if (!safetensors_read_back(&r->tokens, column, at, piece, n, err)
+            || !digest_update(s, piece, n, err))
+            return false;
     }
-    return !failed || error_set(err, "%s: cannot rename to it: %s", r->path, strerror(errno));
+    return true;
+}
+
+/* The digest of the columns [first, last). */
+static bool digest_columns(const struct run_folder *r, size_t first, size_t last, struct digest *out,
+                           struct error *err)
+{
+    struct digest_stream *s = digest_begin(err);
+    void *piece = s ? mem_array(DIGEST_PIECE, 1, "a column", err) : NULL;
+    bool ok = piece != NULL;
+    for (size_t i = first; ok && i < last; i++)
+        ok = digest_column(r, i, s, piece, err);
+    free(piece);
+    return digest_end(s, ok ? out : NULL, err) && ok;
+}
+
+bool run_folder_digests(const struct run_folder *r, struct run_digests *out, struct error *err)
+{
+    *out = (struct run_digests){
+        .has_tokens = true, .has_hidden = r->hidden != SURPRISAL_HIDDEN_NONE,
+    };
+    return digest_columns(r, 0, HIDDEN, &out->tokens, err)
+        && (!out->has_hidden || digest_columns(r, HIDDEN, N_COLUMNS, &out->hidden, err));
 }
 
 bool run_folder_commit(struct run_folder *r, const char *summary, struct error *err)
 {
-    bool ok = true;
-    if (r->writing) {
-        ok = safetensors_commit(&r->tokens, err);
-        r->writing = false;
-    }
-    char *path = ok ? file_join(r->temporary, summary_name, err) : NULL;
+    bool ok = safetensors_commit(&r->tokens, err);
+    r->writing = false;
+    char *path = ok ? file_join(r->path, RUN_SUMMARY, err) : NULL;
     ok = path && file_write(path, summary, strlen(summary), err);
     free(path);
-    if (ok && unlink(r->state) != 0 && errno != ENOENT)
-        ok = error_set(err, "%s: cannot remove: %s", r->state, strerror(errno));
-    ok = ok && rename_to_place(r, err);
-    if (ok) {
-        free(r->temporary);
-        r->temporary = NULL;
-    }
     run_folder_abandon(r);
     return ok;
 }
@@ -211,16 +171,7 @@ void run_folder_abandon(struct run_folder *r)
 {
     if (r->writing)
         safetensors_abandon(&r->tokens);
-    if (r->temporary && r->lock && !run_folder_has_state(r)) {
-        remove_file(r->temporary, tokens_name);
-        remove_file(r->temporary, summary_name);
-        rmdir(r->temporary);
-    }
-    if (r->lock)
-        close(r->lock);
     free(r->staging);
-    free(r->temporary);
-    free(r->state);
     free(r->path);
     *r = (struct run_folder){ 0 };
 }

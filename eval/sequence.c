@@ -4,20 +4,20 @@
 #include <string.h>
 
 static bool append_document(struct sequence *s, const struct input *in, size_t document,
-                            const struct surprisal_eval_options *o, int32_t prefix_id,
+                            const struct surprisal_protocol_plan *plan, int32_t prefix_id,
                             struct error *err)
 {
     size_t begin = document ? in->document_ends[document - 1] : 0;
     size_t n = in->document_ends[document] - begin, base = s->n_ids, windows_before = s->windows.n;
-    bool rolling = o->protocol == SURPRISAL_ROLLING;
+    bool rolling = plan->protocol == SURPRISAL_ROLLING;
     if (rolling && n == 0)
         return true;
     if (rolling)
         s->ids[s->n_ids++] = prefix_id;
     memcpy(s->ids + s->n_ids, in->ids + begin, n * sizeof *s->ids);
     s->n_ids += n;
-    size_t stride = o->stride ? o->stride : o->context;
-    if (!protocol_windows(&s->windows, o->protocol, base, s->n_ids - base, o->context, stride, err))
+    if (!protocol_windows(&s->windows, plan->protocol, base, s->n_ids - base, plan->context,
+                          plan->stride, err))
         return false;
     size_t *grown = realloc(s->prefixes, s->windows.n * sizeof *grown);
     if (!grown)
@@ -28,8 +28,14 @@ static bool append_document(struct sequence *s, const struct input *in, size_t d
     return true;
 }
 
+size_t sequence_document(const struct sequence *s, size_t window)
+{
+    return s->prefixes[window] - 1;
+}
+
 bool sequence_make(struct sequence *s, const struct input *in,
-                   const struct surprisal_eval_options *o, int32_t prefix_id, struct error *err)
+                   const struct surprisal_protocol_plan *plan, int32_t prefix_id,
+                   size_t max_windows, struct error *err)
 {
     *s = (struct sequence){ 0 };
     size_t most;
@@ -39,9 +45,9 @@ bool sequence_make(struct sequence *s, const struct input *in,
         s->ids = mem_array(most, sizeof *s->ids, "token ids", err);
     ok = s->ids != NULL;
     for (size_t i = 0; ok && i < in->n_documents; i++)
-        ok = append_document(s, in, i, o, prefix_id, err);
-    if (ok && o->max_windows && o->max_windows < s->windows.n)
-        s->windows.n = o->max_windows;
+        ok = append_document(s, in, i, plan, prefix_id, err);
+    if (ok && max_windows && max_windows < s->windows.n)
+        s->windows.n = max_windows;
     if (ok && windows_scored(&s->windows) == 0)
         ok = error_set(err, "the windows hold no token to score");
     if (ok)

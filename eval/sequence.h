@@ -17,9 +17,13 @@ struct sequence {
     size_t *prefixes;                   /* owned [windows.n]: prefix tokens up to a window's end */
 };
 
-/* prefix_id is used by rolling alone. */
+/* The document, from 0, that a window of rolling belongs to; one without tokens does not count. */
+size_t sequence_document(const struct sequence *s, size_t window);
+
+/* plan: complete (plans.h); prefix_id is used by rolling alone; max_windows 0: all. */
 bool sequence_make(struct sequence *s, const struct input *in,
-                   const struct surprisal_eval_options *o, int32_t prefix_id, struct error *err);
+                   const struct surprisal_protocol_plan *plan, int32_t prefix_id,
+                   size_t max_windows, struct error *err);
 void sequence_free(struct sequence *s);
 
 #endif

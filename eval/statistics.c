@@ -1,6 +1,7 @@
 #include "eval/statistics.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 void compensated_add(struct compensated *sum, double x)
 {
@@ -13,6 +14,27 @@ void compensated_add(struct compensated *sum, double x)
 double compensated_value(const struct compensated *sum)
 {
     return sum->total + sum->correction;
+}
+
+double statistics_quantile(const double *ascending, size_t n, double q)
+{
+    double at = q * (double)(n - 1);
+    size_t below = (size_t)at;
+    if (below + 1 >= n)
+        return ascending[n - 1];
+    double share = at - (double)below, low = ascending[below], high = ascending[below + 1];
+    return share < 0.5 ? low + share * (high - low) : high - (1 - share) * (high - low);
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+void statistics_sort(double *values, size_t n)
+{
+    qsort(values, n, sizeof *values, compare_doubles);
 }
 
 struct figures statistics_figures(const struct window_score *windows, size_t n_windows)

@@ -34,6 +34,10 @@ struct figures {
     double word_perplexity, byte_perplexity, bits_per_byte; /* NaN without text */
 };
 
+/* Of n > 0 ascending values, 0 <= q <= 1: linear between the two nearest, numpy's default. */
+double statistics_quantile(const double *ascending, size_t n, double q);
+void statistics_sort(double *values, size_t n);
+
 /* At least one token must be scored. */
 struct figures statistics_figures(const struct window_score *windows, size_t n_windows);
 /* Fills in the word and byte figures of a text of so many tokens, words, bytes (none of them 0). */

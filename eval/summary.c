@@ -28,21 +28,12 @@ static void add_digest(cJSON *object, const char *key, const struct digest *d)
     cJSON_AddStringToObject(object, key, hex);
 }
 
-/* A file name is any bytes, JSON is UTF-8: what is not ASCII in a broken name becomes '?'. */
-static void add_path(cJSON *object, const char *path)
-{
-    bool valid = utf8_valid(path, strlen(path), NULL);
-    cJSON *item = cJSON_AddStringToObject(object, "path", path);
-    for (char *c = item ? item->valuestring : NULL; !valid && c && *c; c++)
-        if ((unsigned char)*c >= 0x80)
-            *c = '?';
-}
-
 static void add_checkpoint(cJSON *root, const struct summary *s)
 {
     cJSON *o = cJSON_AddObjectToObject(root, "checkpoint");
-    add_path(o, s->checkpoint->path);
+    json_add_bytes(o, "path", s->checkpoint->path);
     add_digest(o, "digest", &s->checkpoint_digest);
+    add_digest(o, "head_sha256", &s->head_digest);
     cJSON_AddStringToObject(o, "model_type", s->checkpoint->config.model_type);
     json_add_size(o, "parameters", s->weights->parameters);
     json_add_size(o, "bytes", s->weights->bytes);
@@ -53,7 +44,7 @@ static void add_input(cJSON *root, const struct summary *s)
 {
     const struct input *in = s->input;
     cJSON *o = cJSON_AddObjectToObject(root, "text");
-    add_path(o, in->path);
+    json_add_bytes(o, "path", in->path);
     add_digest(o, "sha256", &in->digest);
     json_add_size(o, "bytes", in->bytes);
     add_size_or_null(o, "words", in->words);
@@ -67,22 +58,20 @@ static void add_input(cJSON *root, const struct summary *s)
         return;
     }
     o = cJSON_AddObjectToObject(root, "tokenizer");
-    add_path(o, tokenizer_path(s->tokenizer));
+    json_add_bytes(o, "path", tokenizer_path(s->tokenizer));
     cJSON_AddStringToObject(o, "sha256", tokenizer_sha256(s->tokenizer));
 }
 
 static void add_protocol(cJSON *root, const struct summary *s)
 {
-    const struct surprisal_eval_options *o = s->options;
-    bool strided = o->protocol == SURPRISAL_STRIDED;
-    cJSON_AddStringToObject(root, "protocol", protocol_name(o->protocol));
-    json_add_size(root, "context", o->context);
-    json_add_size(root, "stride", strided && o->stride ? o->stride : o->context);
+    cJSON_AddStringToObject(root, "protocol", protocol_name(s->plan->protocol));
+    json_add_size(root, "context", s->plan->context);
+    json_add_size(root, "stride", s->plan->stride);
     json_add_size(root, "windows", s->windows);
     json_add_size(root, "tokens", s->input->n_ids);
     json_add_size(root, "scored", s->scored);
     cJSON_AddStringToObject(root, "compute",
-                            o->compute == SURPRISAL_COMPUTE_BF16 ? "bf16" : "f32");
+                            s->options->compute == SURPRISAL_COMPUTE_BF16 ? "bf16" : "f32");
     cJSON_AddStringToObject(root, "isa", s->isa);
     json_add_size(root, "threads", (size_t)s->threads);
 }
@@ -104,6 +93,17 @@ static void add_figures(cJSON *root, const struct summary *s)
     json_add_size(root, "passes", s->work.passes);
 }
 
+static void add_document_windows(cJSON *documents, const struct sequence *q)
+{
+    cJSON *list = cJSON_AddArrayToObject(documents, "windows");
+    for (size_t begin = 0, end; begin < q->windows.n; begin = end) {
+        size_t document = sequence_document(q, begin);
+        for (end = begin; end < q->windows.n && sequence_document(q, end) == document; end++)
+            ;
+        cJSON_AddItemToArray(list, cJSON_CreateNumber((double)(end - begin)));
+    }
+}
+
 static void add_extras(cJSON *root, const struct summary *s)
 {
     if (s->prefix_id >= 0)
@@ -111,12 +111,34 @@ static void add_extras(cJSON *root, const struct summary *s)
     else
         cJSON_AddNullToObject(root, "prefix_id");
     add_size_or_null(root, "max_windows", s->options->max_windows);
-    if (s->options->documents == SURPRISAL_DOCUMENTS_WIKITEXT) {
+    if (s->plan->task == SURPRISAL_TASK_WIKITEXT) {
         cJSON *o = cJSON_AddObjectToObject(root, "documents");
         cJSON_AddStringToObject(o, "split", "wikitext");
         json_add_size(o, "count", s->input->n_documents);
+        add_document_windows(o, s->sequence);
     } else
         cJSON_AddNullToObject(root, "documents");
+    json_add_size(root, "plans", size_max(s->options->n_plans, 1));
+}
+
+static void add_digest_or_null(cJSON *root, const char *key, const struct digest *d, bool there)
+{
+    if (there)
+        add_digest(root, key, d);
+    else
+        cJSON_AddNullToObject(root, key);
+}
+
+static void add_record(cJSON *root, const struct summary *s)
+{
+    const struct run_digests *d = &s->digests;
+    add_digest_or_null(root, "tokens_sha256", &d->tokens, d->has_tokens);
+    if (d->has_hidden)
+        cJSON_AddStringToObject(root, "hidden",
+                                s->options->hidden == SURPRISAL_HIDDEN_BF16 ? "bf16" : "f32");
+    else
+        cJSON_AddNullToObject(root, "hidden");
+    add_digest_or_null(root, "hidden_sha256", &d->hidden, d->has_hidden);
 }
 
 bool summary_settings(const struct summary *s, struct buffer *out, struct error *err)
@@ -128,12 +150,61 @@ bool summary_settings(const struct summary *s, struct buffer *out, struct error 
     return buffer_printf(out, err, "version: %s\nconfig.json: %s\ntext: %s\ntokenizer: %s\n",
                          SURPRISAL_VERSION, config, text,
                          s->tokenizer ? tokenizer_sha256(s->tokenizer) : "none")
-        && buffer_printf(out, err, "protocol: %s\ncontext: %zu\nstride: %zu\njoin: %d\n"
-                         "documents: %d\nmax-documents: %zu\nmax-windows: %zu\nprefix-id: %d\n",
-                         protocol_name(o->protocol), o->context, o->stride, (int)o->join,
-                         (int)o->documents, o->max_documents, o->max_windows, (int)s->prefix_id)
-        && buffer_printf(out, err, "scored: %zu\nhidden: %d\ncompute: %d\nisa: %s\n", s->scored,
-                         (int)o->hidden, (int)o->compute, s->isa);
+        && buffer_printf(out, err, "join: %d\nmax-documents: %zu\nmax-windows: %zu\nhidden: %d\n"
+                         "compute: %d\nisa: %s\nplans: %zu\n", (int)o->join, o->max_documents,
+                         o->max_windows, (int)o->hidden, (int)o->compute, s->isa, o->n_plans);
+}
+
+bool summary_plan_settings(const struct summary *s, struct buffer *out, struct error *err)
+{
+    const struct surprisal_protocol_plan *p = s->plan;
+    return buffer_printf(out, err, "protocol: %s\ncontext: %zu\nstride: %zu\ntask: %d\n"
+                         "prefix-id: %d\nscored: %zu\n", protocol_name(p->protocol), p->context,
+                         p->stride, (int)p->task, (int)s->prefix_id, s->scored);
+}
+
+/* ---- the summary's own digest ------------------------------------------------- */
+
+static const char own_digest[] = ",\n\t\"sha256\":\t\"", after_digest[] = "\"\n}", closing[] = "\n}";
+
+/* text: as cJSON_Print gave it.  Gives it with the digest as its last member. */
+static char *with_own_digest(const char *text, struct error *err)
+{
+    struct digest d;
+    struct buffer b = { 0 };
+    char hex[2 * DIGEST_BYTES + 1];
+    size_t n = strlen(text);
+    if (!digest_of(&d, text, n, err))
+        return NULL;
+    digest_hex(hex, &d);
+    if (buffer_append(&b, text, n - strlen(closing), err)
+        && buffer_printf(&b, err, "%s%s%s", own_digest, hex, after_digest))
+        return b.data;
+    buffer_free(&b);
+    return NULL;
+}
+
+bool summary_check_digest(const char *text, size_t n, const char *path, struct error *err)
+{
+    const size_t before = strlen(own_digest), hex_bytes = 2 * DIGEST_BYTES, after = strlen(after_digest);
+    const size_t tail = before + hex_bytes + after;
+    const char *own = text + n - size_min(n, tail), *stated = own + size_min(n, before);
+    if (n < tail || memcmp(own, own_digest, before) != 0
+        || memcmp(stated + hex_bytes, after_digest, after) != 0)
+        return error_set(err, "%s: does not end with its own sha256: it was cut short or edited, or "
+                         "written by a version that kept no digests (evaluate again)", path);
+    struct buffer rest = { 0 };
+    struct digest d;
+    char hex[2 * DIGEST_BYTES + 1];
+    bool ok = buffer_append(&rest, text, n - tail, err)
+           && buffer_append(&rest, closing, strlen(closing), err)
+           && digest_of(&d, rest.data, rest.size, err);
+    buffer_free(&rest);
+    if (!ok)
+        return false;
+    digest_hex(hex, &d);
+    return memcmp(hex, stated, hex_bytes) == 0
+        || error_set(err, "%s: was edited: its text has sha256 %s, expected %.64s", path, hex, stated);
 }
 
 char *summary_json(const struct summary *s, struct error *err)
@@ -145,9 +216,12 @@ char *summary_json(const struct summary *s, struct error *err)
     add_protocol(root, s);
     add_figures(root, s);
     add_extras(root, s);
-    char *text = cJSON_Print(root);
+    add_record(root, s);
+    char *plain = cJSON_Print(root);
     cJSON_Delete(root);
-    if (!text)
+    if (!plain)
         error_set(err, "out of memory: the summary");
+    char *text = plain ? with_own_digest(plain, err) : NULL;
+    cJSON_free(plain);
     return text;
 }

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/public.h"
 #include "eval/input.h"
 #include "eval/opened.h"
 
@@ -67,7 +68,7 @@ bool trace(const struct surprisal_trace_options *o, struct error *err)
     if (!o->checkpoint || !o->ids || !o->out)
         return error_set(err, "a trace needs a checkpoint, ids and a file to write");
     const struct engine_options engine = { .n_threads = o->threads, .isa = o->isa,
-                                           .progress = opened_progress(&o->progress) };
+                                           .progress = public_progress(&o->progress) };
     struct opened opened = { 0 };
     int32_t *ids = NULL;
     size_t n_ids = 0;

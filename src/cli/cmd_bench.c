@@ -26,16 +26,10 @@ static int run(const struct command *c, int argc, char **argv)
         return status;
     struct surprisal_error err = { 0 };
     char *json = NULL, *text = NULL;
-    progress_begin(&s.progress);
-    s.bench.progress = progress_callbacks(&s.progress);
+    s.bench.progress = progress_begin(&s.progress);
     bool ok = surprisal_bench(&s.bench, s.json ? &json : NULL, s.json ? NULL : &text, &err);
     progress_end(&s.progress);
-    if (!ok) {
-        run_error(err.message);
-        return err.interrupted ? INTERRUPTED : FAILED;
-    }
-    report_either(json, text);
-    return DONE;
+    return report_either(ok, json, text, &err);
 }
 
 #define FIELD(name) .field = offsetof(struct settings, name)
@@ -45,19 +39,16 @@ static const struct option options[] = {
       .help = "measure the shapes of this checkpoint, and the disk with its largest file\n"
               "(default: the shapes of Qwen3.5-35B-A3B, and no disk)",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(bench.checkpoint) },
-    { .name = "threads", .value = "N", .help = "threads to compute with (default: all)",
-      .parse = parse_threads, .expected = EXPECTED_THREADS, FIELD(bench.threads) },
-    { .name = "isa", .value = "NAME", .help = "kernels to use (default: the best of this machine)",
-      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(bench.isa) },
+    OPTION_THREADS(FIELD(bench.threads)),
+    OPTION_ISA(FIELD(bench.isa)),
     { .name = "seconds", .value = "S",
       .help = "of each round (0.15); a figure is the best of three rounds",
       .parse = parse_seconds, .expected = EXPECTED_SECONDS, FIELD(bench.seconds) },
     { .name = "json", .help = "print the machine-readable result alone: limits, each kernel's\n"
                               "GFLOP/s or GB/s and its share of the limit",
       .parse = parse_switch, FIELD(json) },
-    { .name = "quiet", .help = "no progress", .parse = parse_switch, FIELD(progress.quiet) },
-    { .name = "progress", .help = "progress even when stderr is no terminal",
-      .parse = parse_switch, FIELD(progress.wanted) },
+    OPTION_QUIET(FIELD(progress.quiet)),
+    OPTION_PROGRESS(FIELD(progress.wanted)),
 };
 
 const struct command command_bench = {

@@ -16,15 +16,12 @@ static int run(const struct command *c, int argc, char **argv)
         return status;
     struct surprisal_error err = { 0 };
     char *json = NULL, *text = NULL;
-    if (!surprisal_inspect(s.checkpoint, s.json ? &json : NULL, s.json ? NULL : &text, &err))
-        return run_error(err.message);
-    report_either(json, text);
-    return DONE;
+    bool ok = surprisal_inspect(s.checkpoint, s.json ? &json : NULL, s.json ? NULL : &text, &err);
+    return report_either(ok, json, text, &err);
 }
 
 static const struct option options[] = {
-    { .name = "json", .help = "print the machine-readable result alone",
-      .parse = parse_switch, .field = offsetof(struct settings, json) },
+    OPTION_JSON(.field = offsetof(struct settings, json)),
 };
 
 const struct command command_inspect = {
@@ -33,5 +30,5 @@ const struct command command_inspect = {
     .summary = "Show what a checkpoint holds, what is quantized, and what an evaluation costs.",
     .options = options, .n_options = sizeof options / sizeof *options,
     .operand = "CHECKPOINT", .operand_field = offsetof(struct settings, checkpoint),
-    .operand_required = true, .run = run,
+    .operands_required = 1, .run = run,
 };

@@ -2,6 +2,7 @@
 
 #include "commands.h"
 #include "progress.h"
+#include "report.h"
 
 struct settings {
     struct surprisal_trace_options trace;
@@ -19,14 +20,10 @@ static int run(const struct command *c, int argc, char **argv)
     if (!s.trace.out)
         return usage_error(c, "--out is missing");
     struct surprisal_error err = { 0 };
-    progress_begin(&s.progress);
-    s.trace.progress = progress_callbacks(&s.progress);
+    s.trace.progress = progress_begin(&s.progress);
     bool ok = surprisal_trace(&s.trace, &err);
     progress_end(&s.progress);
-    if (ok)
-        return DONE;
-    run_error(err.message);
-    return err.interrupted ? INTERRUPTED : FAILED;
+    return ok ? DONE : report_failure(&err);
 }
 
 #define FIELD(name) .field = offsetof(struct settings, name)
@@ -38,13 +35,10 @@ static const struct option options[] = {
       .help = "safetensors file to write: ids [T], residual [L, T, D] after each layer,\n"
               "routing [L, T, k] (mixture of experts), logits [T, V]",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(trace.out) },
-    { .name = "threads", .value = "N", .help = "threads to compute with (default: all)",
-      .parse = parse_threads, .expected = EXPECTED_THREADS, FIELD(trace.threads) },
-    { .name = "isa", .value = "NAME", .help = "kernels to use (default: the best of this machine)",
-      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(trace.isa) },
-    { .name = "quiet", .help = "no progress", .parse = parse_switch, FIELD(progress.quiet) },
-    { .name = "progress", .help = "progress even when stderr is no terminal",
-      .parse = parse_switch, FIELD(progress.wanted) },
+    OPTION_THREADS(FIELD(trace.threads)),
+    OPTION_ISA(FIELD(trace.isa)),
+    OPTION_QUIET(FIELD(progress.quiet)),
+    OPTION_PROGRESS(FIELD(progress.wanted)),
 };
 
 const struct command command_trace = {
@@ -53,5 +47,5 @@ const struct command command_trace = {
     .summary = "Write what each layer makes of a sequence of token ids.",
     .options = options, .n_options = sizeof options / sizeof *options,
     .operand = "CHECKPOINT", .operand_field = offsetof(struct settings, trace.checkpoint),
-    .operand_required = true, .run = run,
+    .operands_required = 1, .run = run,
 };

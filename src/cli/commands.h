@@ -5,6 +5,7 @@
 #include "options.h"
 
 extern const struct command command_eval, command_inspect, command_tokenize, command_detokenize,
-    command_trace, command_bench;
+    command_compare, command_trace, command_calibrate, command_quantize, command_dequantize,
+    command_verify, command_bench;
 
 #endif

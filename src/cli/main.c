@@ -10,7 +10,8 @@
 #include "commands.h"
 
 static const struct command *const commands[] = {
-    &command_eval, &command_inspect, &command_tokenize, &command_detokenize, &command_trace,
+    &command_eval, &command_compare, &command_inspect, &command_verify, &command_quantize,
+    &command_dequantize, &command_calibrate, &command_tokenize, &command_detokenize, &command_trace,
     &command_bench,
 };
 
@@ -21,7 +22,7 @@ static int help(void)
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         printf("  %-12s %s\n", commands[i]->name, commands[i]->summary);
     printf("\n  surprisal COMMAND --help lists a command's options; surprisal --version.\n\n"
-           "Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.\n");
+           "Exit status: 0 done, 1 failed, 2 wrong usage, 3 a gate failed, 130 interrupted.\n");
     return DONE;
 }
 

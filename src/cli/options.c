@@ -49,13 +49,17 @@ static void print_option(const char *name, const char *value, bool value_optiona
     }
 }
 
+static void print_options(const struct option *options, size_t n)
+{
+    for (const struct option *o = options; o < options + n; o++)
+        print_option(o->name, o->value, o->alone != NULL, o->help);
+}
+
 static void print_help(const struct command *c)
 {
     printf("Usage: surprisal %s %s\n\n%s\n\n", c->name, c->arguments, c->summary);
-    for (size_t i = 0; i < c->n_options; i++) {
-        const struct option *o = &c->options[i];
-        print_option(o->name, o->value, o->alone != NULL, o->help);
-    }
+    print_options(c->options, c->n_options);
+    print_options(c->more_options, c->n_more_options);
     print_option("help", NULL, false, "this text");
 }
 
@@ -66,6 +70,16 @@ bool parse_text(void *field, const char *value, const struct option *o)
     (void)o;
     *(const char **)field = value;
     return *value != '\0';
+}
+
+bool parse_list(void *field, const char *value, const struct option *o)
+{
+    (void)o;
+    struct text_list *list = field;
+    if (!*value || list->n == sizeof list->texts / sizeof *list->texts)
+        return false;
+    list->texts[list->n++] = value;
+    return true;
 }
 
 bool parse_switch(void *field, const char *value, const struct option *o)
@@ -115,6 +129,16 @@ bool parse_count(void *field, const char *value, const struct option *o)
     return parse_range(field, value, 1, SIZE_MAX);
 }
 
+bool parse_seed(void *field, const char *value, const struct option *o)
+{
+    (void)o;
+    size_t x;
+    if (!parse_range(&x, value, 0, (size_t)1 << 53))
+        return false;
+    *(uint64_t *)field = x;
+    return true;
+}
+
 bool parse_context(void *field, const char *value, const struct option *o)
 {
     (void)o;
@@ -149,15 +173,27 @@ bool parse_threads(void *field, const char *value, const struct option *o)
     return true;
 }
 
-bool parse_seconds(void *field, const char *value, const struct option *o)
+/* Above 0, at most `most`; digits and a point alone. */
+static bool parse_fraction(void *field, const char *value, double most)
 {
-    (void)o;
     char *end;
     double x = strtod(value, &end);
-    if (value[strspn(value, "0123456789.")] || end == value || *end || !(x > 0 && x <= 60))
+    if (value[strspn(value, "0123456789.")] || end == value || *end || !(x > 0 && x <= most))
         return false;
     *(double *)field = x;
     return true;
+}
+
+bool parse_seconds(void *field, const char *value, const struct option *o)
+{
+    (void)o;
+    return parse_fraction(field, value, 60);
+}
+
+bool parse_percentile(void *field, const char *value, const struct option *o)
+{
+    (void)o;
+    return parse_fraction(field, value, 100);
 }
 
 bool parse_id(void *field, const char *value, const struct option *o)
@@ -172,18 +208,25 @@ bool parse_id(void *field, const char *value, const struct option *o)
 
 /* ---- the command line ------------------------------------------------------- */
 
+static const struct option *find_in(const struct option *options, size_t n_options, const char *name,
+                                    size_t n)
+{
+    for (size_t i = 0; i < n_options; i++)
+        if (strlen(options[i].name) == n && memcmp(options[i].name, name, n) == 0)
+            return &options[i];
+    return NULL;
+}
+
 static const struct option *find_option(const struct command *c, const char *name, size_t n)
 {
-    for (size_t i = 0; i < c->n_options; i++)
-        if (strlen(c->options[i].name) == n && memcmp(c->options[i].name, name, n) == 0)
-            return &c->options[i];
-    return NULL;
+    const struct option *o = find_in(c->options, c->n_options, name, n);
+    return o ? o : find_in(c->more_options, c->n_more_options, name, n);
 }
 
 static bool is_choice(const struct option *o, const char *value)
 {
     unsigned ignored;
-    return parse_choice(&ignored, value, o);
+    return o->choices && parse_choice(&ignored, value, o);
 }
 
 /* Parses the option at argv[0], which starts with "--"; *used: arguments taken. */
@@ -212,20 +255,24 @@ static int parse_option(const struct command *c, void *settings, int argc, char 
     return usage_error(c, "--%s: '%s' is not %s", o->name, value, o->expected);
 }
 
-static int parse_operand(const struct command *c, void *settings, const char *value, bool *seen)
+/* seen: operands so far. */
+static int parse_operand(const struct command *c, void *settings, const char *value, size_t *seen)
 {
-    if (!c->operand || *seen)
+    const char *name = *seen == 0 ? c->operand : *seen == 1 ? c->second_operand : NULL;
+    if (!name)
         return usage_error(c, "unexpected argument '%s'", value);
     if (!*value)
-        return usage_error(c, "%s is empty", c->operand);
-    *(const char **)((char *)settings + c->operand_field) = value;
-    *seen = true;
+        return usage_error(c, "%s is empty", name);
+    size_t field = *seen == 0 ? c->operand_field : c->second_field;
+    *(const char **)((char *)settings + field) = value;
+    (*seen)++;
     return GO_ON;
 }
 
 int options_parse(const struct command *c, void *settings, int argc, char **argv)
 {
-    bool operand_seen = false, options_over = false;
+    size_t operands = 0;
+    bool options_over = false;
     for (int i = 0; i < argc;) {
         int used = 1, status = GO_ON;
         const char *arg = argv[i];
@@ -239,12 +286,12 @@ int options_parse(const struct command *c, void *settings, int argc, char **argv
         else if (!options_over && arg[0] == '-' && arg[1])
             status = usage_error(c, "unknown option '%s'", arg);
         else
-            status = parse_operand(c, settings, arg, &operand_seen);
+            status = parse_operand(c, settings, arg, &operands);
         if (status != GO_ON)
             return status;
         i += used;
     }
-    if (c->operand_required && !operand_seen)
-        return usage_error(c, "%s is missing", c->operand);
+    if (operands < c->operands_required)
+        return usage_error(c, "%s is missing", operands == 0 ? c->operand : c->second_operand);
     return GO_ON;
 }

@@ -95,13 +95,13 @@ static void clear_line(struct progress_line *p)
     p->drawn = false;
 }
 
-void progress_warn(void *user, const char *message)
+static void warn(void *user, const char *message)
 {
     clear_line(user);
     fprintf(stderr, "surprisal: warning: %s\n", message);
 }
 
-void progress_begin(struct progress_line *p)
+struct surprisal_progress progress_begin(struct progress_line *p)
 {
     /* The handler is gone after the first signal: the second does what it does by default. */
     struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
@@ -110,11 +110,7 @@ void progress_begin(struct progress_line *p)
     sigaction(SIGTERM, &action, NULL);
     p->on_terminal = isatty(STDERR_FILENO) == 1;
     p->shown = !p->quiet && (p->wanted || p->on_terminal);
-}
-
-struct surprisal_progress progress_callbacks(struct progress_line *p)
-{
-    return (struct surprisal_progress){ .report = report, .warn = progress_warn, .user = p };
+    return (struct surprisal_progress){ .report = report, .warn = warn, .user = p };
 }
 
 void progress_end(struct progress_line *p)

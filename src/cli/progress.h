@@ -18,11 +18,8 @@ struct progress_line {
     double first_done, total;           /* of this kind of work */
 };
 
-/* Installs the signal handlers and decides whether to draw. */
-void progress_begin(struct progress_line *p);
-/* What the library calls; user is p. */
-struct surprisal_progress progress_callbacks(struct progress_line *p);
-void progress_warn(void *user, const char *message);
+/* Installs the signal handlers and decides whether to draw.  Gives what the library calls; user is p. */
+struct surprisal_progress progress_begin(struct progress_line *p);
 #define PROGRESS_TIME_BYTES 32
 /* "1:02:03" or "2:03". */
 void progress_time(char out[PROGRESS_TIME_BYTES], double seconds);

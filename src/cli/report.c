@@ -1,8 +1,12 @@
 #include "report.h"
 
 #include <cjson/cJSON.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "options.h"
 
 #define DIGEST_SHOWN 12                 /* hexadecimal digits */
 
@@ -62,39 +66,113 @@ static void print_figure(const cJSON *root, const char *name, const char *key, c
     printf("%s\n", unit);
 }
 
-bool report_print(const char *summary_json)
+static void print_checkpoint(const cJSON *root)
 {
-    cJSON *root = cJSON_Parse(summary_json);
-    if (!root)
-        return false;
     const cJSON *checkpoint = cJSON_GetObjectItemCaseSensitive(root, "checkpoint");
     printf("%-16s %s, digest %.*s, %s, %.4g M parameters, %.4g MB (%.4g MB quantized)\n",
            "checkpoint", word(checkpoint, "path"), DIGEST_SHOWN, word(checkpoint, "digest"),
            word(checkpoint, "model_type"), number(checkpoint, "parameters") / 1e6,
            number(checkpoint, "bytes") / 1e6, number(checkpoint, "quantized_bytes") / 1e6);
-    print_input(root);
-    print_protocol(root);
+}
+
+static void print_computed(const cJSON *root)
+{
     printf("%-16s %s, %s, %.0f thread%s, surprisal %s\n", "computed", word(root, "compute"),
            word(root, "isa"), number(root, "threads"), number(root, "threads") > 1 ? "s" : "",
            word(root, "surprisal"));
     printf("%-16s %.0f tokens/s, %.1f s, %.0f pass%s, %.2f GB peak memory\n\n", "speed",
            number(root, "tokens_per_second"), number(root, "seconds"), number(root, "passes"),
            number(root, "passes") > 1 ? "es" : "", number(root, "peak_rss_bytes") / 1e9);
+}
+
+static void print_by_token(const cJSON *root)
+{
     print_figure(root, "mean NLL", "mean_nll", "nll_stderr", 6, " nats/token");
     print_figure(root, "perplexity", "perplexity", "perplexity_stderr", 4, "");
+}
+
+static void print_by_text(const cJSON *root)
+{
     print_figure(root, "word perplexity", "word_perplexity", NULL, 4, "");
     print_figure(root, "byte perplexity", "byte_perplexity", NULL, 6, "");
     print_figure(root, "bits per byte", "bits_per_byte", NULL, 6, "");
+}
+
+bool report_print(const char *summary_json)
+{
+    cJSON *root = cJSON_Parse(summary_json);
+    if (!root)
+        return false;
+    print_checkpoint(root);
+    print_input(root);
+    print_protocol(root);
+    print_computed(root);
+    /* A task's own figures come first. */
+    bool task = cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(root, "documents"));
+    if (task)
+        print_by_text(root);
+    print_by_token(root);
+    if (!task)
+        print_by_text(root);
     cJSON_Delete(root);
     return true;
 }
 
-void report_either(char *json, char *text)
+/* "x ± e" in a column; bytes are no measure of its width. */
+static void print_with_error(int width, int digits, double x, double error)
 {
+    printf("  %*.*f", width, digits, x);
+    if (isnan(error))
+        printf("   %*s", width, "");
+    else
+        printf(" ± %-*.*f", width, digits, error);
+}
+
+static void print_plan(const struct surprisal_result *r, int width)
+{
+    printf("%-*s  %7zu  %8zu", width, r->plan, r->windows, r->scored);
+    print_with_error(9, 6, r->mean_nll, r->nll_stderr);
+    print_with_error(10, 4, r->perplexity, r->perplexity_stderr);
+    if (!isnan(r->bits_per_byte))
+        printf("  %15.4f  %13.6f", r->word_perplexity, r->bits_per_byte);
+    printf("\n");
+}
+
+bool report_print_plans(const struct surprisal_result *results, size_t n)
+{
+    cJSON *root = cJSON_Parse(results->summary_json);
+    if (!root)
+        return false;
+    print_checkpoint(root);
+    print_input(root);
+    print_computed(root);
+    cJSON_Delete(root);
+    size_t width = strlen("plan");
+    for (size_t i = 0; i < n; i++)
+        width = strlen(results[i].plan) > width ? strlen(results[i].plan) : width;
+    printf("%-*s  %7s  %8s  %-21s  %-23s%s\n", (int)width, "plan", "windows", "scored",
+           "mean NLL, nats/token", "perplexity",
+           isnan(results->bits_per_byte) ? "" : "  word perplexity  bits per byte");
+    for (size_t i = 0; i < n; i++)
+        print_plan(&results[i], (int)width);
+    return true;
+}
+
+int report_failure(const struct surprisal_error *err)
+{
+    run_error(err->message);
+    return err->interrupted ? INTERRUPTED : FAILED;
+}
+
+int report_either(bool ok, char *json, char *text, const struct surprisal_error *err)
+{
+    if (!ok)
+        return report_failure(err);
     if (json)
         puts(json);
     else
         fputs(text, stdout);
     free(json);
     free(text);
+    return DONE;
 }

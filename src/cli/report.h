@@ -1,13 +1,20 @@
-/* report.h - a run's summary for people: what decides the number, then the number. */
+/* report.h - how a command ends: its result on stdout, or why there is none.  And a run's summary for
+ * people: what decides the number, then the number. */
 #ifndef SURPRISAL_CLI_REPORT_H
 #define SURPRISAL_CLI_REPORT_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <surprisal.h>
 
-/* Prints and frees the one of the two that there is. */
-void report_either(char *json, char *text);
+/* One line on stderr; returns INTERRUPTED or FAILED. */
+int report_failure(const struct surprisal_error *err);
+/* Prints and frees the one of json and text that there is, unless the work failed; an exit status. */
+int report_either(bool ok, char *json, char *text, const struct surprisal_error *err);
 
 /* Prints to stdout; false when memory is out. */
 bool report_print(const char *summary_json);
+/* The same for the plans of one run: what they have in common, then a line each. */
+bool report_print_plans(const struct surprisal_result *results, size_t n);
 
 #endif

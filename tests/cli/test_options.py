@@ -109,9 +109,12 @@ USAGE = [                                   # name, what the line says, argument
     ("hidden states without a folder", "hidden states are kept in a run folder",
      ["eval", MINI, "--ids", IDS, "--hidden"]),
     ("unknown kind of hidden states", "--hidden: 'f16' is not bf16 or f32", ["eval", MINI, "--ids", IDS, "--hidden=f16"]),
-    ("documents of another protocol", "documents belong to the protocol rolling",
-     ["eval", MINI, "--text", TEXT, "--documents", "wikitext"]),
-    ("documents counted but not asked for", "a number of documents needs documents",
+    ("a task with another protocol", "scored by the protocol rolling, not llama",
+     ["eval", MINI, "--text", TEXT, "--task", "wikitext", "--protocol", "llama"]),
+    ("an unknown task", "--task: 'x' is not wikitext", ["eval", MINI, "--text", TEXT, "--task", "x"]),
+    ("a task of ids", "the task wikitext needs a text", ["eval", MINI, "--ids", IDS, "--task", "wikitext"]),
+    ("a task of joined rows", "not in joined rows", ["eval", MINI, "--text", TEXT, "--task", "wikitext", "--join", "hf"]),
+    ("documents counted but not asked for", "a number of documents needs the task wikitext",
      ["eval", MINI, "--text", TEXT, "--max-documents", "3"]),
     ("threads 0", "--threads: '0' is not", ["eval", MINI, "--ids", IDS, "--threads", "0"]),
     ("threads beyond reason", "--threads: '100000' is not", ["eval", MINI, "--ids", IDS, "--threads", "100000"]),
@@ -125,6 +128,9 @@ USAGE = [                                   # name, what the line says, argument
     ("rows of JSON lines", "--join hf is for a text file", ["tokenize", "--tokenizer", DEMO, "--jsonl", "--join", "hf"]),
     ("trace without ids", "--ids is missing", ["trace", MINI, "--out", path("t")]),
     ("trace without out", "--out is missing", ["trace", MINI, "--ids", IDS]),
+    ("calibrate without out", "--out is missing", ["calibrate", MINI, "--ids", IDS]),
+    ("calibrate without a text", "neither text nor ids", ["calibrate", MINI, "--out", path("t")]),
+    ("calibrate for no token", "--min-tokens: '0' is not", ["calibrate", MINI, "--ids", IDS, "--out", path("t"), "--min-tokens", "0"]),
     ("inspect without a checkpoint", "CHECKPOINT is missing", ["inspect"]),
     ("an argument for bench", "unexpected argument", ["bench", MINI]),
     ("bench in no time", "--seconds: '0' is not", ["bench", "--seconds", "0"]),
@@ -141,7 +147,7 @@ def test_usage():
 
 
 def test_help():
-    for args in (["--help"], ["--version"], *([c, "--help"] for c in ("eval", "inspect", "tokenize", "detokenize", "trace", "bench"))):
+    for args in (["--help"], ["--version"], *([c, "--help"] for c in ("eval", "inspect", "tokenize", "detokenize", "trace", "calibrate", "bench"))):
         r = run(*args)
         check(r.returncode == 0 and r.stdout and not r.stderr, f"{' '.join(args)} on stdout", r)
     listed = run("eval", "--help").stdout
@@ -248,7 +254,7 @@ def test_summary():
     with open(os.path.join(out, "summary.json")) as f:
         check(json.load(f) == s, "summary.json is what --json prints", "it differs")
     check(sorted(os.listdir(out)) == ["summary.json", "tokens.safetensors"], "a run folder holds two files", os.listdir(out))
-    check(list(s["checkpoint"]) == ["path", "digest", "model_type", "parameters", "bytes", "quantized_bytes"]
+    check(list(s["checkpoint"]) == ["path", "digest", "head_sha256", "model_type", "parameters", "bytes", "quantized_bytes"]
           and list(s["text"]) == ["path", "sha256", "bytes", "words", "join"], "inner fields of the summary", s)
     check(s["tokenizer"] is None and s["text"]["words"] is None and s["text"]["join"] is None
           and s["word_perplexity"] is None and s["bits_per_byte"] is None, "ids have no words and no tokenizer", s)
@@ -316,21 +322,24 @@ def test_text():
     check(crlf.returncode == 0 and crlf.stderr.count(b"warning: ") == 1 and b"CR LF" in crlf.stderr, "CR LF is warned about", crlf)
 
 
-def test_documents():
+def test_task():
     if not os.path.exists(DEMO):
-        return skip("documents", "no demo checkpoint")
+        return skip("task", "no demo checkpoint")
     one, two = " = One = \n \n It is ( so ) , 1 @,@ 000 . \n ", " = Two = \n \n = = Part = = \n words \n"
     both = path("wiki", " \n" + one + "\n" + two)
-    args = ["--protocol", "rolling", "--context", 16]
-    s = summary(DEMO, "--text", both, *args, "--documents", "wikitext")
+    s = summary(DEMO, "--text", both, "--context", 16, "--task", "wikitext")
     words = sum(len(" ".join(d.replace("\n", " ").split()).split(" ")) + 2 for d in (one, two))
-    check(s["documents"] == {"split": "wikitext", "count": 2} and s["text"]["bytes"] == len(one + two)
+    check(s["documents"] == {"split": "wikitext", "count": 2, "windows": [2, 1]} and s["text"]["bytes"] == len(one + two)
           and s["text"]["words"] == words, "two articles, counted as they are", (s["text"], words))
-    first = summary(DEMO, "--text", both, *args, "--documents", "wikitext", "--max-documents", 1)
+    check(s["protocol"] == "rolling" and s["prefix_id"] == 4063, "the task's protocol and prefix", s)
+    first = summary(DEMO, "--text", both, "--context", 16, "--task", "wikitext", "--protocol", "rolling", "--max-documents", 1)
     # what lm_eval's preprocess_wikitext makes of the first article
-    plain = summary(DEMO, "--text", path("plain", " = One =\n\nIt is (so), 1,000.\n"), *args)
+    plain = summary(DEMO, "--text", path("plain", " = One =\n\nIt is (so), 1,000.\n"), "--context", 16, "--protocol", "rolling")
     check(abs(first["mean_nll"] - plain["mean_nll"]) < 1e-12 and first["scored"] == plain["scored"],
           "an article is undone of its tokenization", (first["mean_nll"], plain["mean_nll"]))
+    lines = run("eval", DEMO, "--text", both, "--context", 16, "--task", "wikitext").stdout.decode().split("\n\n")[1].splitlines()
+    check([line[:16].strip() for line in lines] == ["word perplexity", "byte perplexity", "bits per byte", "mean NLL", "perplexity"],
+          "the task's figures come first", lines)
 
 
 def test_report():
@@ -492,11 +501,13 @@ def test_bench():
     check({k["kind"] for k in kernels} == set(rates) and b["layer_type"] == "linear_attention" and positive(b["layer_gflop"])
           and all(positive(b["layer_" + k][c]) for k in ("products_share", "products_seconds", "mxfp4_time_ratio") for c in ("f32", "bf16")),
           "bench: the layer's sum", b["layer_products_share"])
+    check({k["compute"] for k in kernels if k["name"] == "KL divergence, two heads"} == set(b["kld_share_of_head"]) == {"f32", "bf16"}
+          and all(map(positive, b["kld_share_of_head"].values())), "bench: KL divergence beside the head", b["kld_share_of_head"])
 
 
 def main():
     try:
-        for test in (test_usage, test_help, test_bad_input, test_out, test_summary, test_protocols, test_text, test_documents,
+        for test in (test_usage, test_help, test_bad_input, test_out, test_summary, test_protocols, test_text, test_task,
                      test_report, test_progress, test_interrupt, test_jsonl, test_trace, test_bench):
             try:
                 test()

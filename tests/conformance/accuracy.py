@@ -1,4 +1,4 @@
-"""Prints the table of README, "Accuracy": error of the NLL by token against float64, ours and transformers'.
+"""Prints the tables of docs/accuracy.md: error of the NLL by token against float64, ours and transformers'.
 
 The truth and transformers' figures are those of tests/fixtures/goldens (24 windows of 512 of WikiText-2's test split).
 """

@@ -45,15 +45,20 @@ def first_windows(x, n):
     return few
 
 
-def test_windows(name, checkpoint, x):
-    _, got = evaluate(checkpoint, x["ids"], "--protocol", "disjoint", "--context", 512)
-    nll = got["nll"].reshape(x["nll_truth"].shape)
-    agrees = np.ones(nll.shape, bool)
-    for w in np.unique(x["near_ties"][:, 0]):           # where truth nearly chose another expert: did the program?
+def routing_agrees(checkpoint, x):
+    """Tokens of the windows up to the first that got other experts than in truth, where truth nearly chose them."""
+    agrees = np.ones(x["nll_truth"].shape, bool)
+    for w in np.unique(x["near_ties"][:, 0]):
         routing = trace(checkpoint, x["ids"][w])["routing"]
         for _, layer, t, *experts in x["near_ties"][x["near_ties"][:, 0] == w]:
             if set(routing[layer, t]) != set(experts):
                 agrees[w, t:] = False
+    return agrees
+
+
+def test_windows(name, checkpoint, x):
+    _, got = evaluate(checkpoint, x["ids"], "--protocol", "disjoint", "--context", 512)
+    nll, agrees = got["nll"].reshape(x["nll_truth"].shape), routing_agrees(checkpoint, x)
     print(f"{name}: routing agrees for {agrees.mean():.2%} of the tokens")
     check(agrees.mean() > 0.9, f"{name}: routing is the truth's but for near-ties", f"{agrees.mean():.2%}")
     compare_nll(f"{name} windows", nll[agrees], x["nll_truth"][agrees], x["nll_f32"][agrees])

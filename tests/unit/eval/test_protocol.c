@@ -112,6 +112,7 @@ static void test_refusals(void)
         size_t n, context, stride;
         const char *says;
     } refused[] = {
+        { "a default that was not replaced", SURPRISAL_PROTOCOL_DEFAULT, 10, 4, 4, "unknown protocol 0" },
         { "context 1", D, 10, 1, 1, "context is 1" },
         { "stride 0", S, 10, 4, 0, "stride is 0" },
         { "stride above context", S, 10, 4, 5, "stride 5 is larger than context 4" },

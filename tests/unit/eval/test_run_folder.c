@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "eval/partial.h"
 #include "tests/check.h"
 
 static char folder[] = "/tmp/surprisal-run-folder-XXXXXX";
@@ -49,17 +50,20 @@ static const uint16_t hidden_bf16[6] = { 0x3F80, 0x3F80, 0x3F82, 0xBF80, 0xBF80,
 
 static bool write_run(const char *path, enum surprisal_hidden kind, struct error *err)
 {
-    struct run_folder r;
-    bool ok = run_folder_begin(&r, path, false, err)
-           && run_folder_tokens(&r, ROWS, kind, WIDTH, err)
+    struct partial p;
+    struct run_folder r = { 0 };
+    bool ok = partial_begin(&p, path, false, err)
+           && run_folder_begin(&r, p.folder, ROWS, kind, WIDTH, err)
            && run_folder_add(&r, 0, 2, places, scores, hidden, err)
            && run_folder_add(&r, 2, 0, NULL, NULL, NULL, err)
            && run_folder_add(&r, 2, 3, places + 2, scores + 2, hidden + 2 * WIDTH, err)
            && !file_exists(path)
            && run_folder_commit(&r, "{}", err);
-    if (!ok)
-        run_folder_abandon(&r);
-    return ok;
+    run_folder_abandon(&r);
+    if (ok)
+        return partial_commit(&p, err);
+    partial_abandon(&p);
+    return false;
 }
 
 static bool column_is(const struct safetensors_file *f, const char *name, enum dtype dtype,
@@ -128,27 +132,66 @@ static void test_refusals(void)
               && entries(folder) == before && entries(in_folder("run")) == 2,
               cases[i].name, "%d '%s'", ok, err.message);
     }
-    struct run_folder r;
-    check(!run_folder_begin(&r, "", false, NULL), "an empty name", "accepted");
+    struct partial p;
+    check(!partial_begin(&p, "", false, NULL), "an empty name", "accepted");
 }
 
 static void test_abandon(void)
 {
     struct error err = { 0 };
-    struct run_folder r;
+    struct partial p;
+    struct run_folder r = { 0 };
     size_t before = entries(folder);
-    bool ok = run_folder_begin(&r, in_folder("left"), false, &err)
-           && run_folder_tokens(&r, ROWS, SURPRISAL_HIDDEN_NONE, 0, &err);
+    bool ok = partial_begin(&p, in_folder("left"), false, &err)
+           && run_folder_begin(&r, p.folder, ROWS, SURPRISAL_HIDDEN_NONE, 0, &err);
     size_t during = entries(folder);
     run_folder_abandon(&r);
+    partial_abandon(&p);
     check(ok && during == before + 1 && entries(folder) == before, "what is abandoned leaves nothing",
           "%s", err.message);
 
-    ok = run_folder_begin(&r, in_folder("raced"), false, &err)
-      && run_folder_tokens(&r, ROWS, SURPRISAL_HIDDEN_NONE, 0, &err)
-      && mkdir(in_folder("raced"), 0777) == 0 && !run_folder_commit(&r, "{}", &err);
+    ok = partial_begin(&p, in_folder("raced"), false, &err)
+      && run_folder_begin(&r, p.folder, ROWS, SURPRISAL_HIDDEN_NONE, 0, &err)
+      && run_folder_commit(&r, "{}", &err)
+      && mkdir(in_folder("raced"), 0777) == 0 && !partial_commit(&p, &err);
     check(ok && strstr(err.message, "File exists") && entries(in_folder("raced")) == 0,
           "a folder that appears meanwhile is not replaced", "'%s'", err.message);
+}
+
+static bool make_file(const char *name)
+{
+    return file_write(in_folder(name), "x", 1, NULL);
+}
+
+/* What a killed process left. */
+static void test_leftovers(void)
+{
+    struct error err = { 0 };
+    struct partial p;
+    bool ok = mkdir(in_folder("old.partial"), 0777) == 0
+           && mkdir(in_folder("old.partial/llama-8"), 0777) == 0
+           && mkdir(in_folder("old.partial/mine"), 0777) == 0
+           && make_file("old.partial/tokens.safetensors")
+           && make_file("old.partial/state.safetensors.17.tmp")
+           && make_file("old.partial/llama-8/tokens.safetensors")
+           && make_file("old.partial/llama-8/summary.json.17.tmp")
+           && make_file("old.partial/mine/notes.tmp")
+           && symlink("../old.partial/mine", in_folder("old.partial/link")) == 0
+           && partial_begin(&p, in_folder("old"), false, &err);
+    check(ok && entries(in_folder("old.partial")) == 2 && entries(in_folder("old.partial/mine")) == 1,
+          "runs without a state are begun anew, what is no run's stays", "%s, %zu entries",
+          err.message, entries(in_folder("old.partial")));
+    ok = ok && make_file("old.partial/state.safetensors") && make_file("old.partial/tokens.safetensors");
+    partial_abandon(&p);
+    check(ok && entries(in_folder("old.partial")) == 4, "a state keeps what stands with it",
+          "%zu entries", entries(in_folder("old.partial")));
+    check(!partial_begin(&p, in_folder("old"), false, &err) && strstr(err.message, "--resume"),
+          "it is not overwritten", "'%s'", err.message);
+    ok = make_file("old.partial/state.safetensors.18.tmp")
+      && partial_begin(&p, in_folder("old"), true, &err);
+    check(ok && entries(in_folder("old.partial")) == 4 && partial_commit(&p, &err)
+          && entries(in_folder("old")) == 3 && !file_exists(in_folder("old.partial")),
+          "resumed and complete: no state, nothing unfinished", "'%s'", err.message);
 }
 
 /* A limit on file sizes stands in for a full disk: the same code meets EFBIG instead of ENOSPC. */
@@ -175,6 +218,7 @@ int main(void)
     test_content();
     test_refusals();
     test_abandon();
+    test_leftovers();
     test_full_disk();
     char command[4096];
     snprintf(command, sizeof command, "rm -r '%s'", folder);

@@ -1,0 +1,381 @@
+#include "eval/compare.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "eval/comparable.h"
+#include "eval/comparison_json.h"
+#include "eval/evaluate.h"
+#include "eval/excerpt.h"
+#include "eval/layers.h"
+#include "eval/opened.h"
+#include "eval/plan_folders.h"
+#include "eval/record_divergence.h"
+#include "eval/scratch_folder.h"
+
+enum side { A, B, FLOOR, N_SIDES };
+static const char *const side_names[N_SIDES] = { "a", "b", "floor" };
+
+#define MOST_SAMPLES 1000000
+#define LARGEST_SEED ((uint64_t)1 << 53)        /* that JSON's readers keep exactly */
+
+/* ---- options ----------------------------------------------------------------------- */
+
+static bool is_checkpoint(const char *folder)
+{
+    char *config = file_join(folder, "config.json", NULL);
+    bool there = config && file_exists(config);
+    free(config);
+    return there;
+}
+
+enum operand_kind { NOTHING, RUN, CHECKPOINT, PLANS };
+
+static enum operand_kind operand_of(const char *path)
+{
+    return record_is_folder(path) ? RUN : is_checkpoint(path) ? CHECKPOINT
+         : plan_folders_in(path) ? PLANS : NOTHING;
+}
+
+bool compare_takes_plans(const struct surprisal_compare_options *o)
+{
+    return o->a && o->b && operand_of(o->a) == PLANS && operand_of(o->b) == PLANS;
+}
+
+static bool check_operand(const char *name, const char *path, struct error *err)
+{
+    if (!path || !*path)
+        return error_set(err, "%s is missing: a run folder or a checkpoint", name);
+    return operand_of(path) != NOTHING
+        || error_set(err, "%s: neither a run folder (summary.json, tokens.safetensors) nor a "
+                     "checkpoint (config.json), nor a folder of run folders", path);
+}
+
+static bool check_same_kind(const struct surprisal_compare_options *o, enum operand_kind a,
+                            enum operand_kind b, struct error *err)
+{
+    static const char *const names[] = { [RUN] = "a run folder", [CHECKPOINT] = "a checkpoint",
+                                         [PLANS] = "a folder of plans" };
+    if (a == b)
+        return true;
+    if (a == PLANS || b == PLANS)
+        return error_set(err, "%s is %s and %s is %s: name two of the same kind", o->a, names[a], o->b,
+                         names[b]);
+    return error_set(err, "%s is a run folder and %s a checkpoint: evaluate the checkpoint as the "
+                     "run was, or name two checkpoints", a == RUN ? o->a : o->b,
+                     a == RUN ? o->b : o->a);
+}
+
+static bool check_floor_run(const char *path, enum operand_kind kind, struct error *err)
+{
+    if (operand_of(path) == kind)
+        return true;
+    if (kind == PLANS)
+        return error_set(err, "%s: is no folder of plans, expected one with a noise floor for each "
+                         "plan", path);
+    return error_set(err, "%s: is no run folder (summary.json, tokens.safetensors)", path);
+}
+
+/* What is in a run folder cannot be chosen again. */
+static bool check_runs(const struct surprisal_compare_options *o, enum operand_kind kind,
+                       struct error *err)
+{
+    const struct surprisal_eval_options *e = &o->eval, d = surprisal_eval_defaults();
+    const struct {
+        bool given;
+        const char *what;
+    } options[] = {
+        { e->text, "a text" }, { e->ids, "ids" }, { e->protocol != d.protocol, "a protocol" },
+        { e->context != d.context, "a context" }, { e->stride, "a stride" },
+        { e->join != d.join, "a join" }, { e->task != d.task, "a task" },
+        { e->n_plans, "plans" },
+        { e->max_documents, "a number of documents" }, { e->max_windows, "a number of windows" },
+        { e->prefix_id != d.prefix_id, "a prefix id" }, { e->compute != d.compute, "a compute type" },
+        { o->layer_windows != LAYERS_WINDOWS, "layers" },
+        { e->out, "a folder for the runs" }, { e->hidden, "hidden states" },
+    };
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        if (options[i].given)
+            return error_set(err, "%s and %s are %s: %s can be chosen for checkpoints only", o->a,
+                             o->b, kind == PLANS ? "folders of plans" : "run folders",
+                             options[i].what);
+    if (o->floor && !o->floor_run)
+        return error_set(err, "with run folders the noise floor is a run too: name its folder");
+    return !o->floor_run || check_floor_run(o->floor_run, kind, err);
+}
+
+static struct surprisal_eval_options side_options(const struct surprisal_compare_options *o,
+                                                  enum side side)
+{
+    struct surprisal_eval_options e = o->eval;
+    e.checkpoint = side == B ? o->b : o->a;
+    if (side == FLOOR)
+        e.compute = SURPRISAL_COMPUTE_BF16;
+    return e;
+}
+
+static bool check_checkpoints(const struct surprisal_compare_options *o, struct error *err)
+{
+    struct surprisal_eval_options e = side_options(o, A);
+    const char *source = e.text ? e.text : e.ids;
+    e.hidden = SURPRISAL_HIDDEN_NONE;
+    if (e.resume)
+        return error_set(err, "a comparison is not resumed");
+    if (e.n_plans)
+        return error_set(err, "two checkpoints are compared by one protocol, not by plans");
+    if (o->floor_run)
+        return error_set(err, "%s: with checkpoints the noise floor is evaluated, not given",
+                         o->floor_run);
+    if (o->floor && e.compute == SURPRISAL_COMPUTE_BF16)
+        return error_set(err, "the noise floor is A in bf16 compute, which is asked for anyway");
+    if (source && strcmp(source, "-") == 0)
+        return error_set(err, "what is evaluated is read more than once: it cannot be the standard "
+                         "input");
+    return evaluate_check(&e, err);
+}
+
+bool compare_check(const struct surprisal_compare_options *o, struct error *err)
+{
+    if (o->bootstrap < 2 || o->bootstrap > MOST_SAMPLES)
+        return error_set(err, "%zu bootstrap samples, expected 2 to %d", o->bootstrap, MOST_SAMPLES);
+    if (o->seed > LARGEST_SEED)
+        return error_set(err, "the seed is above 2^53");
+    if (!check_operand("A", o->a, err) || !check_operand("B", o->b, err))
+        return false;
+    enum operand_kind a = operand_of(o->a);
+    return check_same_kind(o, a, operand_of(o->b), err)
+        && (a == CHECKPOINT ? check_checkpoints(o, err) : check_runs(o, a, err));
+}
+
+/* ---- checkpoints become run folders --------------------------------------------------- */
+
+struct job {
+    const struct surprisal_compare_options *options;
+    char *folder;                       /* owned; of the runs, NULL: they were given */
+    char *paths[N_SIDES];               /* owned; run folders, NULL: none */
+    struct record records[N_SIDES];
+    struct comparison comparison, floor;
+    struct divergence_row *rows, *floor_rows;   /* owned */
+    struct evaluate_prepared prepared;  /* A's; of checkpoints */
+    struct tokenizer *tokenizer;
+};
+
+static size_t run_bytes(const struct surprisal_plan *plan, enum surprisal_hidden hidden)
+{
+    size_t state = plan->hidden_size * (hidden == SURPRISAL_HIDDEN_BF16 ? 2 : 4);
+    return plan->scored * (5 * sizeof(int32_t) + sizeof(double) + state);
+}
+
+/* Every side without its scoring: mistakes, and what cannot be compared, show here. */
+static bool prepare_side(struct job *j, enum side side, struct evaluate_prepared *p, struct error *err)
+{
+    const struct surprisal_compare_options *o = j->options;
+    const struct evaluate_prepared *first = &j->prepared;
+    struct surprisal_eval_options e = side_options(o, side);
+    e.hidden = SURPRISAL_HIDDEN_NONE;
+    e.out = NULL;
+    e.plan = NULL;
+    e.progress.warn = NULL;             /* the evaluation warns */
+    if (!evaluate_prepare(&e, p, err))
+        return false;
+    if (strcmp(p->tokenizer, first->tokenizer) != 0)
+        return error_set(err, "%s and %s have different tokenizers: sha256 %.12s against %.12s "
+                         "(one for both can be named)", o->a, o->b, first->tokenizer, p->tokenizer);
+    return p->prefix_id == first->prefix_id
+        || error_set(err, "%s and %s have different prefix tokens: %d against %d", o->a, o->b,
+                     (int)first->prefix_id, (int)p->prefix_id);
+}
+
+static bool prepare(struct job *j, size_t *disk_bytes, struct error *err)
+{
+    const struct surprisal_compare_options *o = j->options;
+    bool ok = prepare_side(j, A, &j->prepared, err);
+    *disk_bytes = ok ? run_bytes(&j->prepared.plan, o->eval.hidden) : 0;
+    for (int side = B; ok && side < (o->floor ? N_SIDES : FLOOR); side++) {
+        struct evaluate_prepared p;
+        ok = prepare_side(j, (enum side)side, &p, err);
+        *disk_bytes += ok ? run_bytes(&p.plan, o->eval.hidden) : 0;
+        evaluate_prepared_free(&p);
+    }
+    return ok;
+}
+
+static bool make_folder(struct job *j, struct error *err)
+{
+    const struct surprisal_compare_options *o = j->options;
+    if (!o->eval.out) {
+        j->folder = scratch_folder_make(o->temporary, err);
+        return j->folder != NULL;
+    }
+    if (mkdir(o->eval.out, 0777) != 0)
+        return error_set(err, "%s: cannot create: %s", o->eval.out, strerror(errno));
+    j->folder = mem_string(o->eval.out, err);
+    return j->folder != NULL;
+}
+
+static bool tell_plan(const struct job *j, size_t disk_bytes, struct error *err)
+{
+    const struct surprisal_compare_options *o = j->options;
+    struct surprisal_comparison_plan plan = {
+        .runs = o->floor ? N_SIDES : FLOOR, .disk_bytes = disk_bytes, .folder = j->folder,
+    };
+    if (!scratch_folder_space(&plan.free_bytes, j->folder, err))
+        return false;
+    if (o->plan)
+        o->plan(o->eval.progress.user, &plan);
+    return plan.disk_bytes <= plan.free_bytes
+        || error_set(err, "%s: the runs take %.3g GB with their final hidden states, but %.3g GB are "
+                     "free", j->folder, (double)plan.disk_bytes / 1e9, (double)plan.free_bytes / 1e9);
+}
+
+static bool evaluate_side(struct job *j, enum side side, struct error *err)
+{
+    struct surprisal_eval_options e = side_options(j->options, side);
+    struct surprisal_result result = { 0 };
+    j->paths[side] = file_join(j->folder, side_names[side], err);
+    if (!j->paths[side])
+        return false;
+    e.out = j->paths[side];
+    if (e.hidden == SURPRISAL_HIDDEN_NONE)
+        e.hidden = SURPRISAL_HIDDEN_F32;
+    bool ok = evaluate(&e, &result, err);
+    surprisal_result_free(&result);
+    return ok;
+}
+
+static bool evaluate_all(struct job *j, struct error *err)
+{
+    size_t disk_bytes;
+    return prepare(j, &disk_bytes, err) && make_folder(j, err) && tell_plan(j, disk_bytes, err)
+        && evaluate_side(j, A, err) && evaluate_side(j, B, err)
+        && (!j->options->floor || evaluate_side(j, FLOOR, err));
+}
+
+/* ---- run folders are compared ---------------------------------------------------------- */
+
+static bool take_run_folders(struct job *j, struct error *err)
+{
+    const char *const given[N_SIDES] = { j->options->a, j->options->b, j->options->floor_run };
+    for (int side = A; side < N_SIDES; side++)
+        if (given[side] && !(j->paths[side] = mem_string(given[side], err)))
+            return false;
+    return true;
+}
+
+/* The floor is the same checkpoint, computed otherwise. */
+static bool check_floor(const struct record *a, const struct record *floor, struct error *err)
+{
+    const cJSON *x = json_get(json_get(a->summary, "checkpoint"), "digest");
+    const cJSON *y = json_get(json_get(floor->summary, "checkpoint"), "digest");
+    if (!cJSON_Compare(x, y, true))
+        return error_set(err, "%s: is a run of another checkpoint than %s, expected the same as a "
+                         "noise floor", floor->folder, a->folder);
+    return !cJSON_Compare(json_get(a->summary, "compute"), json_get(floor->summary, "compute"), true)
+        || error_set(err, "%s: was computed in the same type as %s, expected another as a noise floor",
+                     floor->folder, a->folder);
+}
+
+/* Against A.  What cannot be compared is refused before the divergence is measured. */
+static bool compare_side(struct job *j, enum side side, struct comparison *c,
+                         struct divergence_row **rows, struct error *err)
+{
+    const struct surprisal_compare_options *o = j->options;
+    const struct bootstrap bootstrap = { .samples = o->bootstrap, .seed = o->seed };
+    const struct divergence_options options = {
+        .threads = o->eval.threads, .memory_bytes = o->eval.memory_bytes, .isa = o->eval.isa,
+        .progress = o->eval.progress,
+    };
+    struct record *a = &j->records[A], *b = &j->records[side];
+    return comparable_check(a, b, err) && record_divergence(rows, a, b, &options, err)
+        && comparison_make(c, a, b, *rows, &bootstrap, err);
+}
+
+static bool compare_records(struct job *j, struct error *err)
+{
+    const struct record *r = j->records;
+    for (int side = A; side < N_SIDES; side++)
+        if (j->paths[side] && !record_open(&j->records[side], j->paths[side], err))
+            return false;
+    return compare_side(j, B, &j->comparison, &j->rows, err)
+        && (!j->paths[FLOOR]
+            || (check_floor(&r[A], &r[FLOOR], err)
+                && compare_side(j, FLOOR, &j->floor, &j->floor_rows, err)));
+}
+
+/* Figures by layer; whoever waited for the others does not lose them when these cannot be had. */
+static bool add_layers(cJSON *document, const struct job *j, struct error *err)
+{
+    const struct surprisal_compare_options *o = j->options;
+    const struct surprisal_eval_options *e = &o->eval;
+    if (!j->prepared.ids || !o->layer_windows)
+        return true;
+    const struct layers_options layers = {
+        .a = o->a, .b = o->b, .ids = j->prepared.ids, .n_ids = j->prepared.n_ids,
+        .windows = j->prepared.windows.list, .n_windows = j->prepared.windows.n,
+        .max_windows = o->layer_windows, .compute = e->compute, .threads = e->threads,
+        .memory_bytes = e->memory_bytes, .isa = e->isa, .progress = e->progress, .plan = e->plan,
+    };
+    struct error why = { 0 };
+    if (layers_compare(document, &layers, &why))
+        return true;
+    if (why.interrupted) {
+        *err = why;
+        return false;
+    }
+    opened_warn(&e->progress, "no figures by layer: %s", why.message);
+    return true;
+}
+
+static cJSON *tell(struct job *j, const char *plan, struct buffer *text, struct error *err)
+{
+    const struct surprisal_compare_options *o = j->options;
+    j->tokenizer = excerpt_tokenizer(&j->records[A], o->eval.tokenizer, &o->eval.progress);
+    const struct comparison_view view = {
+        .comparison = &j->comparison, .floor = j->paths[FLOOR] ? &j->floor : NULL,
+        .tokenizer = j->tokenizer, .command = o->command, .plan = plan,
+    };
+    cJSON *document = comparison_json(&view, err);
+    if (document && add_layers(document, j, err) && (!text || comparison_text(text, &view, err)))
+        return document;
+    cJSON_Delete(document);
+    return NULL;
+}
+
+static void job_close(struct job *j)
+{
+    if (j->tokenizer)
+        tokenizer_close(j->tokenizer);
+    evaluate_prepared_free(&j->prepared);
+    comparison_free(&j->comparison);
+    comparison_free(&j->floor);
+    free(j->rows);
+    free(j->floor_rows);
+    for (int side = A; side < N_SIDES; side++) {
+        record_close(&j->records[side]);
+        free(j->paths[side]);
+    }
+    if (!j->options->eval.out) {
+        scratch_folder_remove(j->folder);
+        return;
+    }
+    if (j->folder)
+        rmdir(j->folder);               /* when nothing came to stand in it */
+    free(j->folder);
+}
+
+cJSON *compare(const struct surprisal_compare_options *o, const char *plan, struct buffer *text,
+               struct error *err)
+{
+    struct job j = { .options = o };
+    cJSON *document = NULL;
+    if (compare_check(o, err)
+        && (record_is_folder(o->a) ? take_run_folders(&j, err) : evaluate_all(&j, err))
+        && compare_records(&j, err))
+        document = tell(&j, plan, text, err);
+    job_close(&j);
+    return document;
+}

@@ -1,0 +1,54 @@
+#include "eval/record_divergence.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "eval/opened.h"
+
+static const cJSON *checkpoint_of(const struct record *r)
+{
+    return json_get(r->summary, "checkpoint");
+}
+
+/* "hidden states are left aside" is worth a line only where somebody kept them. */
+static bool is_measurable(const struct record *r, const struct surprisal_progress *progress)
+{
+    const char *path = cJSON_GetStringValue(json_get(checkpoint_of(r), "path"));
+    if (!r->keeps_hidden)
+        return false;
+    if (path && file_is_directory(path))
+        return true;
+    opened_warn(progress, "no KL divergence: the checkpoint of %s is not at %s", r->folder,
+                path ? path : "any path");
+    return false;
+}
+
+static struct divergence_source source_of(const struct record *r)
+{
+    const char *compute = cJSON_GetStringValue(json_get(r->summary, "compute"));
+    return (struct divergence_source){
+        .checkpoint = cJSON_GetStringValue(json_get(checkpoint_of(r), "path")),
+        .head_sha256 = cJSON_GetStringValue(json_get(checkpoint_of(r), "head_sha256")),
+        .compute = compute && strcmp(compute, "bf16") == 0 ? COMPUTE_BF16 : COMPUTE_F32,
+        .hidden = { .states = r->hidden, .file = &r->file.map },
+    };
+}
+
+bool record_divergence(struct divergence_row **rows, struct record *a, struct record *b,
+                       const struct divergence_options *options, struct error *err)
+{
+    *rows = NULL;
+    if (!is_measurable(a, &options->progress) || !is_measurable(b, &options->progress))
+        return true;
+    if (!record_view_hidden(a, err) || !record_view_hidden(b, err))
+        return false;
+    const struct divergence_source x = source_of(a), y = source_of(b);
+    if (!x.head_sha256 || !y.head_sha256)
+        return error_set(err, "%s: its summary has no head_sha256", x.head_sha256 ? b->folder : a->folder);
+    *rows = mem_array(a->scored, sizeof **rows, "KL divergence", err);
+    if (*rows && divergence_measure(*rows, &x, &y, options, err))
+        return true;
+    free(*rows);
+    *rows = NULL;
+    return false;
+}

@@ -1,0 +1,15 @@
+/* record_divergence.h - KL divergence of two records, where both kept their final hidden states. */
+#ifndef SURPRISAL_EVAL_RECORD_DIVERGENCE_H
+#define SURPRISAL_EVAL_RECORD_DIVERGENCE_H
+
+#include "eval/divergence.h"
+#include "eval/record.h"
+
+/* Gives *rows [a->scored] (free), or NULL: a record keeps no hidden states, or its checkpoint is not
+ * where its summary says, which is warned about.  The records' rows must be of the same tokens; their
+ * hidden states are checked and viewed here.  A checkpoint that is there but has another head than the
+ * run is refused. */
+bool record_divergence(struct divergence_row **rows, struct record *a, struct record *b,
+                       const struct divergence_options *options, struct error *err);
+
+#endif

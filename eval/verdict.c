@@ -1,0 +1,84 @@
+#include "eval/verdict.h"
+
+#include <math.h>
+#include <stdio.h>
+
+void verdict_p(char out[VERDICT_P_BYTES], double p)
+{
+    if (p < 1e-4)
+        snprintf(out, VERDICT_P_BYTES, "p < 0.0001");
+    else
+        snprintf(out, VERDICT_P_BYTES, "p = %.2g", p);
+}
+
+static const char *unit_name(const struct comparison *c, bool one)
+{
+    return c->by_document ? one ? "document" : "documents" : one ? "window" : "windows";
+}
+
+static double percent(double ratio)
+{
+    return 100 * (ratio - 1);
+}
+
+/* "perplexity 131.56 against 130.92, higher by 0.49 % (95 % interval -0.1 to +1.1 %)" */
+static bool append_size(struct buffer *out, const struct paired *p, struct error *err)
+{
+    const struct estimate *r = &p->ratio;
+    return buffer_printf(out, err, "perplexity %.6g against %.6g, %s by %.2g %%", p->perplexity_b,
+                         p->perplexity_a, p->delta.value < 0 ? "lower" : "higher",
+                         fabs(percent(r->value)))
+        && (!isfinite(r->error)
+            || buffer_printf(out, err, " (95 %% interval %+.2g to %+.2g %%)", percent(r->ci95[0]),
+                             percent(r->ci95[1])));
+}
+
+static bool append_significance(struct buffer *out, const struct comparison *c, struct error *err)
+{
+    const struct paired *p = &c->paired;
+    char chance[VERDICT_P_BYTES];
+    verdict_p(chance, p->delta.p);
+    if (p->delta.p < 0.05)
+        return buffer_printf(out, err, "; the difference is real at the 5 %% level (%s, paired over "
+                             "%zu %s)", chance, p->units, unit_name(c, false));
+    if (!buffer_printf(out, err, "; that may be chance: it is not significant at the 5 %% level (%s, "
+                       "paired over %zu %s", chance, p->units, unit_name(c, false)))
+        return false;
+    if (isfinite(p->units_needed) && p->units_needed > (double)p->units)
+        return buffer_printf(out, err, "; about %.0f would show an effect of this size)",
+                             p->units_needed);
+    return buffer_printf(out, err, ")");
+}
+
+static bool append_divergence(struct buffer *out, const struct comparison *c, struct error *err)
+{
+    double kld = comparison_mean_kld(c, 0, c->a->scored);
+    if (isnan(kld))
+        return true;
+    return buffer_printf(out, err, "; its predictions are %.3g nats a token away from A's (mean KL "
+                         "divergence)%s", kld,
+                         c->paired.delta.value < 0 && kld > 0
+                             ? ", so closer to the text is not closer to the original" : "");
+}
+
+bool verdict_append(struct buffer *out, const struct comparison *c, struct error *err)
+{
+    const struct paired *p = &c->paired;
+    bool ok;
+    if (c->n_worst_rows == 0)
+        ok = buffer_printf(out, err, "B gives every scored token the same NLL as A: there is no "
+                           "difference in perplexity");
+    else if (p->units < 2)
+        ok = buffer_printf(out, err, "B has ") && append_size(out, p, err)
+          && buffer_printf(out, err, "; from one %s no standard error follows, so whether the "
+                           "difference is real cannot be said", unit_name(c, true));
+    else if (!isfinite(p->delta.p))
+        ok = buffer_printf(out, err, "The difference is beyond the range of floating-point numbers, "
+                           "so nothing can be said about it");
+    else
+        ok = buffer_printf(out, err, "B predicts this text %s than A: ",
+                           p->delta.p >= 0.05 ? "no reliably better or worse"
+                           : p->delta.value < 0 ? "better" : "worse")
+          && append_size(out, p, err) && append_significance(out, c, err);
+    return ok && append_divergence(out, c, err) && buffer_printf(out, err, ".");
+}

@@ -1,0 +1,198 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <surprisal.h>
+
+#include "commands.h"
+#include "eval_options.h"
+#include "report.h"
+
+struct settings {
+    struct eval_settings base;
+    struct surprisal_compare_options compare;
+    struct surprisal_report_options report;     /* owns the list of gates */
+    bool json;
+};
+
+static void show_plan(void *user, const struct surprisal_comparison_plan *plan)
+{
+    const struct progress_line *p = user;
+    if (p->shown)
+        fprintf(stderr, "%zu evaluations; their runs take %.3g GB of disk in %s (%.3g GB free)\n",
+                plan->runs, (double)plan->disk_bytes / 1e9, plan->folder,
+                (double)plan->free_bytes / 1e9);
+}
+
+static bool is_plain(const char *word)
+{
+    return *word && strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                           "_-+./:,=@%") == strlen(word);
+}
+
+/* The arguments as a shell takes them: quoted where they need it, ' as '\''.  Gives the line. */
+static char *command_line(const struct command *c, int argc, char **argv)
+{
+    char *line = NULL;
+    size_t n = 0;
+    FILE *f = open_memstream(&line, &n);
+    if (!f)
+        return NULL;
+    fprintf(f, "surprisal %s", c->name);
+    for (int i = 0; i < argc; i++) {
+        if (is_plain(argv[i])) {
+            fprintf(f, " %s", argv[i]);
+            continue;
+        }
+        fputs(" '", f);
+        for (const char *s = argv[i]; *s; s++)
+            fputs(*s == '\'' ? "'\\''" : (char[]){ *s, '\0' }, f);
+        fputc('\'', f);
+    }
+    if (fclose(f) == 0)
+        return line;
+    free(line);
+    return NULL;
+}
+
+/* Gates and files; what was found is printed by now, and not lost when a file cannot be written. */
+static int report(const struct settings *s, const char *comparison_json)
+{
+    struct surprisal_error err = { 0 };
+    struct surprisal_report report;
+    if (!surprisal_report(comparison_json, &s->report, &report, &err))
+        return run_error(err.message);
+    if (report.baseline && !s->json)
+        printf("\n%s", report.baseline);
+    fflush(stdout);
+    fputs(report.failed, stderr);
+    int status = report.n_failed ? GATE_FAILED : DONE;
+    surprisal_report_free(&report);
+    return status;
+}
+
+static int compare(struct settings *s, const struct command *c)
+{
+    struct surprisal_error err = { 0 };
+    struct surprisal_comparison result;
+    struct progress_line *line = &s->base.progress;
+    s->compare.eval = s->base.eval;
+    s->compare.plan = show_plan;
+    s->compare.eval.plan = eval_show_plan;
+    s->report.plans = surprisal_compare_takes_plans(&s->compare);
+    if (!surprisal_report_check(&s->report, &err) || !surprisal_compare_check(&s->compare, &err))
+        return usage_error(c, "%s", err.message);
+    if (!surprisal_report_prepare(&s->report, &err))
+        return run_error(err.message);
+    s->report.progress = s->compare.eval.progress = progress_begin(line);
+    bool ok = surprisal_compare(&s->compare, &result, &err);
+    progress_end(line);
+    if (!ok)
+        return report_failure(&err);
+    if (s->json)
+        puts(result.json);
+    else
+        fputs(result.text, stdout);
+    int status = report(s, result.json);
+    surprisal_comparison_free(&result);
+    return status;
+}
+
+static int run(const struct command *c, int argc, char **argv)
+{
+    struct settings s = { .base.eval = surprisal_eval_defaults(),
+                          .compare = surprisal_compare_defaults() };
+    int status = options_parse(c, &s, argc, argv);
+    if (status == GO_ON) {
+        const char *temporary = getenv("TMPDIR");
+        if (temporary && *temporary)
+            s.compare.temporary = temporary;
+        char *line = command_line(c, argc, argv);
+        s.compare.command = line;
+        status = compare(&s, c);
+        free(line);
+    }
+    free((void *)s.report.gates);
+    return status;
+}
+
+/* One more gate; the settings own the list as long as the command runs. */
+static bool parse_gate(void *field, const char *value, const struct option *o)
+{
+    (void)o;
+    struct surprisal_report_options *report = field;
+    const char **gates = realloc((void *)report->gates, (report->n_gates + 1) * sizeof *gates);
+    if (!gates)
+        return false;
+    gates[report->n_gates++] = value;
+    report->gates = gates;
+    return true;
+}
+
+static bool parse_layers(void *field, const char *value, const struct option *o)
+{
+    if (strcmp(value, "none") != 0)
+        return parse_count(field, value, o);
+    *(size_t *)field = 0;
+    return true;
+}
+
+static bool parse_floor(void *field, const char *value, const struct option *o)
+{
+    struct surprisal_compare_options *compare = field;
+    compare->floor = true;
+    compare->floor_run = value == o->alone ? NULL : value;
+    return value == o->alone || *value != '\0';
+}
+
+#define FIELD(name) .field = offsetof(struct settings, name)
+
+static const struct option options[] = {
+    OPTION_JSON(FIELD(json)),
+    { .name = "gate", .value = "EXPR",
+      .help = "exit with status 3 unless the figures meet it (as often as need be):\n"
+              "'mean_kld<=0.02', 'abs(delta_nll) < 0.005', 'kld.p99/floor.kld.p99<=20',\n"
+              "'mean_kld<=baseline.mean_kld*1.05'; the names are those of --json",
+      .parse = parse_gate, .expected = "a gate", FIELD(report) },
+    { .name = "baseline", .value = "FILE",
+      .help = "what --json printed for an earlier comparison with the same original and\n"
+              "text: its figures beside today's, and for gates",
+      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(report.baseline) },
+    { .name = "html", .value = "FILE", .help = "write a page with plots, which needs no network",
+      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(report.html) },
+    { .name = "markdown", .value = "FILE", .help = "write the quality section of a model card",
+      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(report.markdown) },
+    { .name = "junit", .value = "FILE", .help = "write the gates as JUnit XML",
+      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(report.junit) },
+    { .name = "bootstrap", .value = "N", .help = "samples of the bootstrap over windows (2000)",
+      .parse = parse_count, .expected = EXPECTED_COUNT, FIELD(compare.bootstrap) },
+    { .name = "seed", .value = "N", .help = "of the bootstrap (1)", .parse = parse_seed,
+      .expected = EXPECTED_SEED, FIELD(compare.seed) },
+    { .name = "floor", .value = "=DIR", .alone = "",
+      .help = "a noise floor, A against itself in bf16 compute; checkpoints: alone,\n"
+              "A is evaluated once more; run folders: --floor=DIR names such a run",
+      .parse = parse_floor, .expected = EXPECTED_TEXT, FIELD(compare) },
+    { .name = "layers", .value = "N|none",
+      .help = "of checkpoints: windows whose figures by layer are compared, from the\n"
+              "first (16)",
+      .parse = parse_layers, .expected = EXPECTED_COUNT ", or none", FIELD(compare.layer_windows) },
+    { .name = "out", .value = "DIR",
+      .help = "of checkpoints: new folder in which their runs stay, as a, b and floor\n"
+              "(default: a temporary one, in $TMPDIR or /tmp)",
+      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(base.eval.out) },
+    { .name = "hidden", .value = "bf16|f32", .alone = "f32",
+      .help = "of checkpoints: how final hidden states are kept (f32); bf16 takes half\n"
+              "the disk",
+      .parse = parse_choice, .expected = "bf16 or f32", .choices = hidden_kinds,
+      FIELD(base.eval.hidden) },
+};
+
+const struct command command_compare = {
+    .name = "compare",
+    .arguments = "A B [options]      A, B: run folders, folders of plans, or checkpoints with eval's options",
+    .summary = "Compare two checkpoints: is the difference real, and where do they differ?",
+    .options = options, .n_options = sizeof options / sizeof *options,
+    .more_options = eval_options, .n_more_options = EVAL_OPTIONS,
+    .operand = "A", .operand_field = offsetof(struct settings, compare.a),
+    .second_operand = "B", .second_field = offsetof(struct settings, compare.b),
+    .operands_required = 2, .run = run,
+};

@@ -1,0 +1,52 @@
+#include <surprisal.h>
+
+#include "commands.h"
+#include "progress.h"
+#include "report.h"
+
+struct settings {
+    struct surprisal_dequantize_options dequantize;
+    struct progress_line progress;
+    bool json;
+};
+
+static int run(const struct command *c, int argc, char **argv)
+{
+    struct settings s = { 0 };
+    int status = options_parse(c, &s, argc, argv);
+    if (status != GO_ON)
+        return status;
+    if (!s.dequantize.out)
+        return usage_error(c, "OUT is missing");
+    struct surprisal_error err = { 0 };
+    s.dequantize.progress = progress_begin(&s.progress);
+    char *json = NULL, *text = NULL;
+    bool ok = surprisal_dequantize(&s.dequantize, s.json ? &json : NULL, s.json ? NULL : &text, &err);
+    progress_end(&s.progress);
+    return report_either(ok, json, text, &err);
+}
+
+#define FIELD(name) .field = offsetof(struct settings, name)
+
+static const struct option options[] = {
+    { .name = "shard-size", .value = "SIZE", .help = "of a file, at most (default 5000000000)",
+      .parse = parse_size, .expected = EXPECTED_SIZE, FIELD(dequantize.shard_bytes) },
+    { .name = "resume", .help = "go on with what an interrupted run left in OUT.partial",
+      .parse = parse_switch, FIELD(dequantize.resume) },
+    OPTION_JSON(FIELD(json)),
+    OPTION_THREADS(FIELD(dequantize.threads)),
+    OPTION_ISA(FIELD(dequantize.isa)),
+    OPTION_QUIET(FIELD(progress.quiet)),
+    OPTION_PROGRESS(FIELD(progress.wanted)),
+};
+
+const struct command command_dequantize = {
+    .name = "dequantize",
+    .arguments = "CHECKPOINT OUT [options]",
+    .summary = "Write an MXFP4 checkpoint in BF16, experts fused as originals are published.",
+    .options = options, .n_options = sizeof options / sizeof *options,
+    .operand = "CHECKPOINT", .operand_field = offsetof(struct settings, dequantize.checkpoint),
+    .operands_required = 2,
+    .second_operand = "OUT", .second_field = offsetof(struct settings, dequantize.out),
+    .run = run,
+};

@@ -1,0 +1,26 @@
+/* eval_options.h - the options that say how a checkpoint is evaluated, and what eval's plan looks like:
+ * shared by the commands that evaluate. */
+#ifndef SURPRISAL_CLI_EVAL_OPTIONS_H
+#define SURPRISAL_CLI_EVAL_OPTIONS_H
+
+#include <surprisal.h>
+
+#include "options.h"
+#include "progress.h"
+
+/* The first member of the settings of a command that has these options. */
+struct eval_settings {
+    struct surprisal_eval_options eval;
+    struct progress_line progress;
+};
+
+#define EVAL_OPTIONS 17
+extern const struct option eval_options[EVAL_OPTIONS];
+
+/* For parse_choice: kinds of hidden states, protocols, tasks. */
+extern const struct choice hidden_kinds[], protocol_names[], task_names[];
+
+/* surprisal_eval_options.plan; user: the struct progress_line. */
+void eval_show_plan(void *user, const struct surprisal_plan *plan);
+
+#endif

@@ -1,0 +1,33 @@
+/* new_folder.h - writes a checkpoint folder, shard by shard, so that a kill costs at most one.
+ *
+ * The folder is built as OUT.partial (partial_folder.h).  Shards that an earlier process completed
+ * there are taken over (shard_state.h).  What else it left is removed; a name that is none of ours is
+ * refused. */
+#ifndef SURPRISAL_QUANTIZE_NEW_FOLDER_H
+#define SURPRISAL_QUANTIZE_NEW_FOLDER_H
+
+#include "base/partial_folder.h"
+#include "quantize/shard_state.h"
+#include "quantize/stream.h"
+
+struct new_folder {
+    /* Set by the caller; borrowed. */
+    const char *path;
+    struct work work;                   /* the other files of its checkpoint are copied */
+    bool resume;
+    const struct progress *progress;
+
+    struct partial_folder partial;      /* owned */
+    struct shard_state state;           /* owned */
+    size_t bytes;                       /* of all files */
+    size_t kept;                        /* shards of an earlier process */
+};
+
+/* Everything: opens the folder, writes shards by `s`, then index, config and the other files, and
+ * gives the folder its name.  What was interrupted stays for `resume`, when a shard is complete. */
+bool new_folder_write(struct new_folder *f, struct stream *s, struct error *err);
+
+/* Refuses an OUT that exists, or lies in the checkpoint's folder. */
+bool new_folder_check(const char *path, const struct checkpoint *ck, struct error *err);
+
+#endif

@@ -1,0 +1,106 @@
+#include "quantize/other_files.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "quantize/modules.h"
+
+#define PIECE_BYTES ((size_t)8 << 20)
+
+static void warn(const struct progress *p, const char *folder, const char *name, const char *why)
+{
+    char line[512];
+    snprintf(line, sizeof line, "%s/%s: not copied: %s", folder, name, why);
+    if (p && p->warn)
+        p->warn(p->user, line);
+}
+
+/* *wanted: it is to be copied; else it is one of the weights' files, or a folder. */
+static bool judge(bool *wanted, size_t *bytes, const struct checkpoint *ck, const char *name,
+                  const struct progress *progress, struct error *err)
+{
+    *wanted = false;
+    if (strcmp(name, "config.json") == 0 || strcmp(name, CHECKPOINT_INDEX) == 0
+        || strcmp(name, STATE_NAME) == 0)
+        return true;
+    char *path = file_join(ck->path, name, err);
+    struct stat st = { 0 };
+    bool ok = path && (stat(path, &st) == 0 || error_set(err, "%s: %s", path, strerror(errno)));
+    if (ok && S_ISDIR(st.st_mode))
+        warn(progress, ck->path, name, "a folder");
+    else if (ok && name_ends_with(name, CHECKPOINT_SUFFIX)) {
+        bool is_read = false;
+        for (size_t i = 0; i < ck->n_files; i++)
+            is_read = is_read || strcmp(ck->files[i].map.path, path) == 0;
+        if (!is_read)
+            warn(progress, ck->path, name, "weights that the checkpoint does not use");
+    } else if (ok && !S_ISREG(st.st_mode))
+        ok = error_set(err, "%s: is not a regular file", path);
+    else if (ok) {
+        *wanted = true;
+        *bytes += (size_t)st.st_size;
+    }
+    free(path);
+    return ok;
+}
+
+bool other_files_list(struct other_files *o, const struct checkpoint *ck,
+                      const struct progress *progress, struct error *err)
+{
+    *o = (struct other_files){ 0 };
+    size_t n = 0;
+    bool ok = file_list(&o->names, &n, ck->path, "", err), wanted;
+    for (size_t i = 0; i < n; i++) {
+        char *name = o->names[i];
+        wanted = false;
+        ok = ok && judge(&wanted, &o->bytes, ck, name, progress, err);
+        if (wanted)
+            o->names[o->n++] = name;
+        else
+            free(name);
+    }
+    if (!ok)
+        other_files_free(o);
+    return ok;
+}
+
+static bool copy(const char *from, const char *to, struct error *err)
+{
+    struct mapped_file f;
+    struct output_file out;
+    if (!file_map(&f, from, err))
+        return false;
+    bool ok = file_create(&out, to, err);
+    for (size_t at = 0, n; ok && at < f.size; at += n) {
+        n = size_min(PIECE_BYTES, f.size - at);
+        ok = file_populate(&f, at, n, err) && file_write_at(&out, at, f.data + at, n, err);
+        file_release(&f, at, n, false);
+        if (!ok)
+            file_abandon(&out);
+    }
+    ok = ok && file_commit(&out, err);
+    file_unmap(&f);
+    return ok;
+}
+
+bool other_files_copy(const struct other_files *o, const char *from, const char *to,
+                      struct error *err)
+{
+    bool ok = true;
+    for (size_t i = 0; ok && i < o->n; i++) {
+        char *source = file_join(from, o->names[i], err), *target = file_join(to, o->names[i], err);
+        ok = source && target && copy(source, target, err);
+        free(source);
+        free(target);
+    }
+    return ok;
+}
+
+void other_files_free(struct other_files *o)
+{
+    file_list_free(o->names, o->n);
+    *o = (struct other_files){ 0 };
+}

@@ -1,0 +1,27 @@
+/* other_files.h - the files of a checkpoint folder that hold no weights. */
+#ifndef SURPRISAL_QUANTIZE_OTHER_FILES_H
+#define SURPRISAL_QUANTIZE_OTHER_FILES_H
+
+#include "base/progress.h"
+#include "formats/checkpoint.h"
+
+/* What is under construction keeps its state under this name, which is never copied. */
+#define STATE_NAME "surprisal-state.json"
+
+struct other_files {
+    char **names;               /* owned [n], sorted */
+    size_t n;
+    size_t bytes;               /* of all of them */
+};
+
+/* All that do not begin with a dot, links followed, but config.json, the index, STATE_NAME and
+ * *.safetensors; folders are left out with a warning (progress may be NULL), anything else is
+ * refused. */
+bool other_files_list(struct other_files *o, const struct checkpoint *ck,
+                      const struct progress *progress, struct error *err);
+/* Copies them into a folder. */
+bool other_files_copy(const struct other_files *o, const char *from, const char *to,
+                      struct error *err);
+void other_files_free(struct other_files *o);
+
+#endif

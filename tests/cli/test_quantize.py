@@ -1,0 +1,313 @@
+"""quantize and dequantize: what is refused, what patterns select, and runs that are killed and resumed."""
+import glob
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "conformance"))
+import numpy as np
+import safetensors_io as st
+from program import FIXTURES, ROOT, SURPRISAL, fresh
+
+from check import check, done
+
+DEMO = os.path.join(ROOT, "data", "demo", "bf16")
+PACKED = os.path.join(ROOT, "data", "demo", "mxfp4")
+QUICK = os.environ.get("SURPRISAL_TEST_QUICK", "0") != "0"
+EXPERTS = 384
+
+
+def run(*args, command="quantize"):
+    return subprocess.run([SURPRISAL, command, *map(str, args)], capture_output=True, text=True, timeout=300)
+
+
+def quantize(*args, command="quantize"):
+    return run(*args, "--threads", 1, "--quiet", command=command)
+
+
+def content(folder):
+    """-> {file: bytes}"""
+    files = {}
+    for path in glob.glob(os.path.join(folder, "*")):
+        with open(path, "rb") as f:
+            files[os.path.basename(path)] = f.read()
+    return files
+
+
+def copy_of(folder):
+    to = fresh("checkpoint")
+    shutil.copytree(folder, to)
+    return to
+
+
+def refused(name, words, *args, status=1, command="quantize", out=None):
+    p = quantize(*args, command=command)
+    check(p.returncode == status and p.stderr.count("\n") == 1 and all(w in p.stderr for w in words), f"refused: {name}",
+          (p.returncode, p.stderr, p.stdout[-300:]))
+    if out:
+        check(not os.path.exists(out) and not os.path.exists(out + ".partial"), f"refused: {name}: nothing is left",
+              (os.path.exists(out), os.path.exists(out + ".partial")))
+
+
+# ---- refusals ------------------------------------------------------------------------
+
+def with_tensor(name, array):
+    folder = copy_of(os.path.join(FIXTURES, "mini"))
+    os.remove(os.path.join(folder, "expected.safetensors"))
+    path = os.path.join(folder, "model.safetensors")
+    st.write(path, {**st.read(path), name: array})
+    return folder
+
+
+def test_usage():
+    out = fresh("out")
+    for name, args in (("no checkpoint", ()), ("no folder to write", (DEMO,)), ("three folders", (DEMO, out, out)),
+                       ("an unknown rule", (DEMO, out, "--scale", "best")), ("an unknown recipe", (DEMO, out, "--recipe", "all")),
+                       ("percentile 0", (DEMO, out, "--scale-percentile", 0)), ("percentile 101", (DEMO, out, "--scale-percentile", 101)),
+                       ("a percentile for another rule", (DEMO, out, "--scale", "ocp", "--scale-percentile", 99)),
+                       ("recipe and include", (DEMO, out, "--recipe", "experts", "--include", "mlp")),
+                       ("two files of weights", (DEMO, out, "--gamma", "a", "--activations", "b")),
+                       ("weights for ocp", (DEMO, out, "--scale", "ocp", "--gamma", "a")),
+                       ("an empty pattern", (DEMO, out, "--include", ""))):
+        refused(name, ("--help",), *args, status=2, out=out)
+
+
+def test_refusals():
+    out = fresh("out")
+    refused("no such checkpoint", ("none",), fresh("none"), out, out=out)
+    refused("quantized already", ("quantization_config", "not quantized"), PACKED, out, out=out)
+    unsaid = copy_of(PACKED)
+    with open(os.path.join(unsaid, "config.json")) as f:
+        config = json.load(f)
+    del config["quantization_config"]
+    with open(os.path.join(unsaid, "config.json"), "w") as f:
+        json.dump(config, f)
+    refused("quantized, and the config does not say so", ("weight_packed", "already"), unsaid, out, out=out)
+    odd = with_tensor("extra.odd.weight", np.zeros((4, 48), np.float32))
+    refused("48 input features", ("extra.odd.weight", "48", "multiple of 32"), odd, out, "--include", "extra.", out=out)
+    for value in (np.nan, np.inf, -np.inf):
+        bad = np.zeros((70, 64), np.float32)
+        bad[65, 7] = value
+        refused(f"a weight that is {value}", ("extra.bad.weight", "row 65", "column 7"), with_tensor("extra.bad.weight", bad), out,
+                "--include", "extra.", out=out)
+    inside = copy_of(DEMO)
+    refused("an output in the input", ("from which it is made",), inside, os.path.join(inside, "out"))
+    here = fresh("here")
+    os.mkdir(here)
+    refused("an output that exists", ("exists already",), DEMO, here)
+    refused("a parent that does not exist", ("none",), DEMO, os.path.join(fresh("none"), "out"))
+    cut = copy_of(DEMO)
+    os.truncate(os.path.join(cut, "model.safetensors-00002-of-00002.safetensors"), 3000000)
+    refused("a file cut short", ("model.safetensors-00002-of-00002.safetensors",), cut, out, out=out)
+    refused("dequantize: not quantized", ("no MXFP4",), DEMO, out, command="dequantize", out=out)
+    refused("dequantize: an output that exists", ("exists already",), PACKED, here, command="dequantize")
+
+
+def test_weight_files():
+    folder, out = with_tensor("extra.m.weight", np.ones((4, 64), np.float32)), fresh("out")
+    for name, words, tensors in (
+            ("names no module", ("none of the modules",), {"other": np.ones(64, np.float32)}),
+            ("another length", ("extra.m", "64 channels"), {"extra.m": np.ones(32, np.float32)}),
+            ("another dtype", ("extra.m", "F32"), {"extra.m": np.ones(64, np.float64)}),
+            ("not finite", ("extra.m", "finite"), {"extra.m": np.full(64, np.nan, np.float32)}),
+            ("a Hessian of another shape", ("extra.m.hessian",), {"extra.m.hessian": np.ones((1, 32, 32), np.float32)}),
+            ("gamma and Hessian", ("both",), {"extra.m": np.ones(64, np.float32), "extra.m.hessian": np.ones((2, 32, 32), np.float32)})):
+        path = fresh("weights")
+        st.write(path, tensors)
+        refused(f"gamma: {name}", words, folder, out, "--include", "extra.", "--gamma", path, out=out)
+    path = fresh("weights")
+    st.write(path, {"extra.m.input_mean_square": np.full(64, -1, np.float32)})
+    refused("activations: negative", ("input_mean_square", "from 0"), folder, out, "--include", "extra.", "--activations", path, out=out)
+
+
+def test_space():
+    """A file system too small for the output, checked before anything is written."""
+    folder = fresh("small")
+    os.mkdir(folder)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4M", "tmpfs", folder], capture_output=True).returncode:
+        print("skip no space: cannot mount a small file system")
+        return
+    try:
+        out = os.path.join(folder, "out")
+        refused("no space", ("only", "free"), DEMO, out, out=out)
+    finally:
+        subprocess.run(["umount", folder])
+
+
+# ---- patterns ----------------------------------------------------------------------------
+
+def packed_by(*options):
+    """-> number of packed modules, {kind: packed}, {pattern: matched}; None when refused"""
+    p = run(DEMO, "--dry-run", "--json", *options)
+    if p.returncode:
+        return p.stderr
+    plan = json.loads(p.stdout)["plan"]
+    return plan["packed"], {m["module"]: m["packed"] for m in plan["modules"] if m["packed"]}, {x["pattern"]: x["matched"] for x in plan["patterns"]}
+
+
+def test_patterns():
+    everything = packed_by("--recipe", "linears")[0]
+    for name, options, packed, kinds, matched in (
+            ("the default is the routed experts", (), EXPERTS, {"routed experts": EXPERTS}, {}),
+            ("a part of a name", ("--include", "shared_expert.",), 24 + 3, {"shared expert": 24, "mtp": 3}, {"shared_expert.": 27}),
+            ("a glob is of the whole name", ("--include", "*.self_attn.?_proj.weight"), 8 + 4, {"self_attn projections": 8, "mtp": 4}, None),
+            ("a fused tensor's name selects its parts", ("--include", "model.language_model.layers.0.mlp.experts.gate_up_proj"), 32, None, None),
+            ("an expert by its own name", ("--include", "*layers.0.mlp.experts.3.*"), 6, None, None),
+            ("include without exclude", ("--include", ".mlp.experts.", "--exclude", "mtp."), EXPERTS, {"routed experts": EXPERTS}, None),
+            ("exclude alone starts from all linears", ("--exclude", "mtp."), None, None, None),
+            ("recipe and exclude", ("--recipe", "experts", "--exclude", "layers.0."), EXPERTS - 48, None, None)):
+        got = packed_by(*options)
+        ok = not isinstance(got, str) and got[0] == (packed or got[0]) and got[1] == (kinds or got[1]) and got[2] == (got[2] if matched is None else matched)
+        check(ok, f"patterns: {name}", got)
+    got = packed_by("--exclude", "mtp.")
+    check(EXPERTS < got[0] < everything, "patterns: exclude alone packs more than experts, less than all", (got[0], everything))
+    for option in ("--include", "--exclude"):           # the model card's pattern for the router: names end in .weight
+        got = packed_by(option, "*.mlp.gate.")
+        check(isinstance(got, str) and "'*.mlp.gate.'" in got and got.count("\n") == 1, f"patterns: {option} of nothing stops", got)
+    got = packed_by("--exclude", "*.mlp.gate.", "--exclude", "visual", "--allow-unmatched")
+    check(got[1].get("router (mlp.gate)") == 8 and got[2]["*.mlp.gate."] == 0, "patterns: let pass, it leaves the router to be packed", got)
+    for options, expected in ((("--include", "q_proj"), 3), (("--include", "self_attn"), None), (("--include", "layers.0.mlp.experts.3."), 2),
+                              (("--include", "in_proj_z"), 6), (("--include", "in_proj_"), None), (("--include", "shared_expert.up_proj"), 9),
+                              ((), None)):
+        plan = json.loads(run(DEMO, "--dry-run", "--json", *options).stdout)["plan"]
+        check(plan.get("merged_in_part") == expected, f"patterns: {' '.join(options) or 'none'}: merged modules that are packed in part",
+              (plan.get("merged_in_part"), plan.get("merged_example")))
+    got = packed_by("--include", "nothing*", "--allow-unmatched")
+    check(isinstance(got, str) and "nothing to quantize" in got, "patterns: nothing at all is never right", got)
+
+
+def test_plan():
+    out = fresh("out")
+    p = quantize(DEMO, out, "--dry-run")
+    check(p.returncode == 0 and "routed experts" in p.stdout and not os.path.exists(out), "dry run: the plan, and nothing written", p.stderr)
+    plan = json.loads(run(DEMO, out, "--dry-run", "--json").stdout)["plan"]
+    p = quantize(DEMO, out, "--json")
+    result = json.loads(p.stdout)
+    check(result["plan"] == plan, "the plan that was shown is the one that was done", result["plan"])
+    after = sum(os.path.getsize(f) for f in glob.glob(os.path.join(out, "*.safetensors")))
+    check(0 <= after - plan["bytes_after"] < 200000, "the plan's bytes are the files' but for headers", (after, plan["bytes_after"]))
+    check(result["bytes_written"] == sum(map(os.path.getsize, glob.glob(os.path.join(out, "*")))) - sum(
+        os.path.getsize(os.path.join(out, f)) for f in ("config.json", "model.safetensors.index.json")), "bytes written are counted", result)
+
+
+def test_other_files():
+    """Links are followed, stale weights and folders left out, with a line each."""
+    folder, elsewhere, out = copy_of(DEMO), fresh("elsewhere"), fresh("out")
+    shutil.move(os.path.join(folder, "model.safetensors-00001-of-00002.safetensors"), elsewhere)
+    os.symlink(elsewhere, os.path.join(folder, "model.safetensors-00001-of-00002.safetensors"))
+    shutil.move(os.path.join(folder, "tokenizer.json"), elsewhere + ".json")
+    os.symlink(elsewhere + ".json", os.path.join(folder, "tokenizer.json"))
+    st.write(os.path.join(folder, "stale.safetensors"), {"x": np.zeros(3, np.float32)})
+    os.mkdir(os.path.join(folder, "assets"))
+    p = quantize(folder, out)
+    check(p.returncode == 0 and p.stderr.count("not copied") == 2 and "stale.safetensors" in p.stderr and "assets" in p.stderr, "what is not copied is said", p.stderr)
+    plain = fresh("out")
+    quantize(DEMO, plain)
+    check(content(out) == content(plain) and not os.path.islink(os.path.join(out, "tokenizer.json")), "links are followed: the same files", sorted(content(out)))
+
+
+# ---- kills ----------------------------------------------------------------------------------
+
+def start(out, *options):
+    return subprocess.Popen([SURPRISAL, "quantize", DEMO, out, "--threads", "1", "--quiet", "--shard-size", "200K", *options],
+                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def stop(out, number, after, *options):
+    """-> exit status, stderr"""
+    p = start(out, *options)
+    try:
+        p.wait(after)
+    except subprocess.TimeoutExpired:
+        p.send_signal(number)
+    return p.wait(300), p.stderr.read()
+
+
+def test_kills():
+    whole, out, rng = fresh("whole"), fresh("killed"), random.Random(1)
+    begin = time.monotonic()
+    p = start(whole)
+    err = p.communicate()[1]
+    seconds = time.monotonic() - begin
+    if not check(p.returncode == 0, "shards: a run in one piece", err):
+        return
+    expected, taken = content(whole), 0
+    shards = [f for f in expected if f.endswith(".safetensors")]
+    check(len(shards) > 30 and all(len(expected[f]) <= 200 << 10 or expected[f].count(b'"dtype"') == 1 for f in shards),
+          "shards: none is larger than asked for, but for one tensor", len(shards))
+    for i in range(4 if QUICK else 12):
+        status, err = stop(out, signal.SIGKILL, rng.uniform(0.05, 0.6) * seconds, "--resume")
+        taken += os.path.exists(out + ".partial/surprisal-state.json")
+        if not check(status in (0, -signal.SIGKILL), "killed or done", (status, err)):
+            return
+        if status == 0:
+            check(content(out) == expected, f"kill {i}: resumed until the end, the same bytes")
+            shutil.rmtree(out)
+        else:
+            check(not os.path.exists(out), f"kill {i}: nothing at the folder's name")
+    last = start(out, "--resume")
+    err = last.communicate()[1]
+    check(last.returncode == 0 and content(out) == expected, "resumed after kills: the same bytes", err)
+    check(not os.path.exists(out + ".partial") and sorted(os.listdir(out)) == sorted(expected), "resumed after kills: nothing else is left")
+    check(taken > 0, "some kills left a state", taken)
+    shutil.rmtree(out)
+    test_leftovers(out, expected, seconds)
+
+
+def test_leftovers(out, expected, seconds):
+    status, err = stop(out, signal.SIGINT, 0.5 * seconds)
+    if not check(status == 130 and "interrupted" in err and os.path.exists(out + ".partial/surprisal-state.json"), "Ctrl-C: 130, and a state", (status, err)):
+        return
+    plain = start(out)
+    err = plain.communicate()[1]
+    check(plain.returncode == 1 and "--resume" in err, "without --resume it is not overwritten", err)
+    other = quantize(DEMO, out, "--shard-size", "200K", "--resume", "--scale", "exact")
+    check(other.returncode == 1 and "other settings" in other.stderr, "a state of other settings is refused", other.stderr)
+    partial = out + ".partial"
+    done_shards = sorted(f for f in os.listdir(partial) if f.endswith(".safetensors"))
+    with open(os.path.join(partial, done_shards[0]), "r+b") as f:       # a bit of a shard that is done
+        f.seek(-1, os.SEEK_END)
+        byte = f.read(1)[0]
+        f.seek(-1, os.SEEK_END)
+        f.write(bytes([byte ^ 1]))
+    outside = fresh("outside")
+    with open(outside, "wb") as f:
+        f.write(expected[done_shards[1]])
+    os.remove(os.path.join(partial, done_shards[1]))                    # a link in place of a shard
+    os.symlink(outside, os.path.join(partial, done_shards[1]))
+    with open(os.path.join(partial, "tokenizer.json.123.tmp"), "w") as f:
+        f.write("half")
+    with open(os.path.join(partial, "mine.txt"), "w") as f:
+        f.write("not surprisal's")
+    p = start(out, "--resume")
+    err = p.communicate()[1]
+    check(p.returncode == 1 and "mine.txt" in err and os.path.exists(os.path.join(partial, "mine.txt")), "a foreign file is never removed", err)
+    os.remove(os.path.join(partial, "mine.txt"))
+    p = start(out, "--resume")
+    err = p.communicate()[1]
+    check(p.returncode == 0 and content(out) == expected and not any(os.path.islink(os.path.join(out, f)) for f in os.listdir(out)),
+          "what an interrupted run left is not trusted: the same bytes", err)
+    with open(outside, "rb") as f:
+        check(f.read() == expected[done_shards[1]], "and no link was followed to write")
+
+
+def main():
+    test_usage()
+    test_refusals()
+    test_weight_files()
+    test_space()
+    test_patterns()
+    test_plan()
+    test_other_files()
+    test_kills()
+    done()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,294 @@
+"""quantize and dequantize: qstream's bytes, what the other rules promise, and what compressed-tensors reads."""
+import glob
+import json
+import os
+import shutil
+
+import numpy as np
+import qstream
+import safetensors_io as st
+from program import FIXTURES, ROOT, SHARED, fresh, run
+
+from check import check, done, skip
+
+DEMO = os.path.join(ROOT, "data", "demo")
+GOLDENS = os.path.join(SHARED, "goldens", "quantizer", "mxfp4.safetensors")
+SHARD = "model.safetensors"
+
+
+def load(folder):
+    """-> {name: array} of all shards; F32, BF16 bits, U8"""
+    tensors = {}
+    for path in glob.glob(os.path.join(folder, "*.safetensors")):
+        tensors.update(st.read(path))
+    return tensors
+
+
+def config(folder):
+    with open(os.path.join(folder, "config.json")) as f:
+        return json.load(f)
+
+
+def quantize(folder, *options):
+    """-> folder, result"""
+    out = fresh("quantized")
+    result = json.loads(run("quantize", folder, out, "--threads", 1, "--quiet", "--json", *options).stdout)
+    return out, result
+
+
+def f32(a):
+    return st.from_bf16(a) if a.dtype == np.uint16 else a.astype(np.float32)
+
+
+def with_tensors(tensors):
+    """A checkpoint that has these too, as linears that no model uses: "extra.NAME.weight"."""
+    folder = fresh("checkpoint")
+    shutil.copytree(os.path.join(FIXTURES, "mini"), folder)
+    path = os.path.join(folder, SHARD)
+    st.write(path, {**st.read(path), **{f"extra.{name}.weight": a for name, a in tensors.items()}})
+    return folder
+
+
+def differing(got, expected, names):
+    """names of tensors whose bytes differ, or that are missing"""
+    return [n for n in names if n not in got or got[n].shape != expected[n].shape or got[n].tobytes() != expected[n].tobytes()]
+
+
+# ---- qstream's bytes --------------------------------------------------------------
+
+def golden_cases(goldens):
+    """-> (matrix, percentile, uses gamma, name of the expected packed tensor)"""
+    for key in goldens:
+        if key.endswith(".weight_packed"):
+            name, dtype, case = key[:-len(".weight_packed")].split(".", 2)
+            gamma = case == "gamma"
+            yield f"{name}.{dtype}", 99.5 if gamma else float(case[1:]), gamma, key
+
+
+def test_goldens():
+    if not os.path.exists(GOLDENS):
+        return skip("quantizer goldens", f"no {GOLDENS}")
+    goldens = st.read(GOLDENS)
+    folder = with_tensors({n[:-len(".weight")]: a for n, a in goldens.items() if n.endswith(".weight")})
+    gammas = fresh("gamma")
+    st.write(gammas, {f"extra.{n[:-len('.gamma')]}.f32": a for n, a in goldens.items() if n.endswith(".gamma")})
+    cases = list(golden_cases(goldens))
+    for percentile, gamma in sorted({(p, g) for _, p, g, _ in cases}):
+        out, _ = quantize(folder, "--include", "extra.*", "--scale-percentile", percentile,
+                          *(["--gamma", gammas] if gamma else []))
+        got = load(out)
+        bad = [key for matrix, p, g, key in cases if (p, g) == (percentile, gamma)
+               and any(got[f"extra.{matrix}.{part}"].tobytes() != goldens[key.replace("weight_packed", part)].tobytes()
+                       for part in ("weight_packed", "weight_scale"))]
+        check(not bad, f"goldens: percentile {percentile:g}{', gamma' if gamma else ''}", bad)
+
+
+def test_demo():
+    source, golden = os.path.join(DEMO, "bf16"), load(os.path.join(DEMO, "mxfp4"))
+    out, result = quantize(source)
+    got = load(out)
+    check(sorted(got) == sorted(golden), "demo: the tensors of the published layout", sorted(set(got) ^ set(golden))[:5])
+    check(not differing(got, golden, golden), "demo: every byte is qstream's", differing(got, golden, golden)[:5])
+    check(result["blocks"] == sum(a.size for n, a in golden.items() if n.endswith("_scale")), "demo: blocks counted", result)
+    c, g = config(out), config(os.path.join(DEMO, "mxfp4"))
+    q = c.pop("quantization_config")
+    check(set(q["ignore"]) == set(g.pop("quantization_config")["ignore"]) and c == g, "demo: config, ignore list as qstream's", q)
+    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+        with open(os.path.join(source, name), "rb") as a, open(os.path.join(out, name), "rb") as b:
+            check(a.read() == b.read(), f"demo: {name} is copied")
+    with open(os.path.join(out, "model.safetensors.index.json")) as f:
+        index = json.load(f)
+    check(sorted(index["weight_map"]) == sorted(golden) and index["metadata"]["total_size"] == sum(a.nbytes for a in golden.values()),
+          "demo: the index names every tensor and counts the bytes", index["metadata"])
+    return out
+
+
+def variant(dtype, split):
+    """The demo checkpoint's values in another dtype, experts split or not, and the folder of a golden for them."""
+    folder = fresh("variant")
+    shutil.copytree(os.path.join(DEMO, "bf16"), folder)
+    tensors = {}
+    for path in glob.glob(os.path.join(folder, "*.safetensors")):
+        tensors.update(st.read(path))
+        os.remove(path)
+    os.remove(os.path.join(folder, "model.safetensors.index.json"))
+    out = {}
+    for name, a in tensors.items():
+        a = f32(a).astype(dtype) if a.dtype == np.uint16 and dtype else a
+        if split and ".experts." in name:
+            stem, kind = name.rsplit(".", 1)
+            for e in range(a.shape[0]):
+                half = a.shape[1] // 2
+                parts = {"down_proj": a[e]} if kind == "down_proj" else {"gate_proj": a[e, :half], "up_proj": a[e, half:]}
+                out.update({f"{stem}.{e}.{p}.weight": x for p, x in parts.items()})
+        else:
+            out[name] = a
+    st.write(os.path.join(folder, SHARD), out)
+    return folder
+
+
+def test_sources():
+    golden = load(os.path.join(DEMO, "mxfp4"))
+    packed = [n for n in golden if n.endswith(("_packed", "_scale"))]
+    for label, dtype, split in (("F32", np.float32, False), ("BF16, experts split", None, True), ("F32, split", np.float32, True)):
+        got = load(quantize(variant(dtype, split))[0])
+        check(not differing(got, golden, packed), f"from {label}: the same packed bytes", differing(got, golden, packed)[:5])
+    rng = np.random.default_rng(3)
+    half = rng.standard_normal((64, 96)).astype(np.float16)
+    got = load(quantize(with_tensors({"half": half}), "--include", "extra.*")[0])
+    expected = qstream.quantize(half.astype(np.float32))
+    check(np.array_equal(got["extra.half.weight_packed"], expected[0]) and np.array_equal(got["extra.half.weight_scale"], expected[1]),
+          "from F16: the reference's bytes")
+
+
+# ---- other rules -------------------------------------------------------------------
+
+def random_matrices(rng):
+    """Shapes of no particular size, tails of several kinds."""
+    normal = rng.standard_normal((37, 160)).astype(np.float32)
+    return {"normal": normal * np.float32(0.02), "heavy": normal ** 5, "range": normal * np.exp2(rng.integers(-30, 30, (37, 160))).astype(np.float32),
+            "grid": (rng.integers(-64, 64, (37, 160)) / 8).astype(np.float32), "zeros": np.zeros((3, 64), np.float32)}
+
+
+def brute_force(w, factors):
+    """least error of each block over all exponents"""
+    blocks, least = w.reshape(w.shape[0], -1, 32).astype(np.float64), None
+    for k in range(-60, 61):
+        exponents = np.full(blocks.shape[:-1], k)
+        d = qstream.VALUES[qstream.encode(blocks.astype(np.float32), exponents)].astype(np.float64) * 2.0 ** k - blocks
+        error = (d * d * factors.reshape(-1, 32)).sum(-1)
+        least = error if least is None else np.minimum(least, error)
+    return least
+
+
+def test_rules():
+    rng = np.random.default_rng(5)
+    matrices = random_matrices(rng)
+    folder = with_tensors(matrices)
+    statistics, factors = fresh("statistics"), {n: (rng.standard_normal(w.shape[1]) ** 2).astype(np.float32) for n, w in matrices.items()}
+    factors["heavy"][32:64] = 0                         # channels that no text reached: all alike
+    st.write(statistics, {f"extra.{n}.input_mean_square": x for n, x in factors.items()})
+    factors["heavy"][32:64] = 1
+    parts = lambda got, n: (got[f"extra.{n}.weight_packed"], got[f"extra.{n}.weight_scale"])
+    got = {rule: load(quantize(folder, "--include", "extra.*", *options)[0]) for rule, options in {
+        "qstream": [], "exact": ["--scale", "exact"], "ocp": ["--scale", "ocp"], "scalar": ["--isa", "scalar"],
+        "weighted": ["--activations", statistics], "weighted exact": ["--scale", "exact", "--activations", statistics]}.items()}
+    for name, w in matrices.items():
+        ones = np.ones(w.shape[1])
+        for rule, expected in (("qstream", qstream.quantize(w)), ("ocp", qstream.ocp(w)), ("scalar", qstream.quantize(w)),
+                               ("weighted", qstream.quantize(w, factors=factors[name]))):
+            same = all(np.array_equal(a, b) for a, b in zip(parts(got[rule], name), expected))
+            check(same, f"{rule}: {name} as the reference has it", "different bytes")
+        for rule, f in (("exact", ones), ("weighted exact", factors[name].astype(np.float64))):
+            found, least = qstream.errors(w, *parts(got[rule], name), f), brute_force(w, f)
+            check(np.all(found <= least * (1 + 1e-12)), f"{rule}: {name} has the least error of all exponents", (found - least).max())
+
+
+def test_hessian():
+    """A matrix with one number on its diagonal for each channel is a gamma of its root."""
+    rng = np.random.default_rng(6)
+    w = rng.standard_normal((40, 96)).astype(np.float32)
+    gamma = np.exp2(rng.integers(-3, 4, 96)).astype(np.float32)
+    hessian = np.stack([np.diag(g * g) for g in gamma.reshape(-1, 32)])
+    folder, by_gamma, by_hessian = with_tensors({"m": w}), fresh("gamma"), fresh("hessian")
+    st.write(by_gamma, {"extra.m": gamma})
+    st.write(by_hessian, {"extra.m.hessian": hessian})
+    results = [load(quantize(folder, "--include", "extra.*", "--gamma", path)[0]) for path in (by_gamma, by_hessian)]
+    same = results[0]["extra.m.weight_scale"] == results[1]["extra.m.weight_scale"]
+    check(np.mean(same) > 0.99, "a diagonal Hessian decides as gamma does", np.mean(same))
+    lower = np.tril(rng.standard_normal((3, 32, 32))).astype(np.float32)
+    hessian = (lower @ lower.transpose(0, 2, 1)).astype(np.float32)
+    st.write(by_hessian, {"extra.m.hessian": hessian})
+    got = load(quantize(folder, "--include", "extra.*", "--gamma", by_hessian)[0])
+    plain = load(quantize(folder, "--include", "extra.*")[0])
+    weighed = []
+    for t in (got, plain):
+        d = (qstream.dequantize(t["extra.m.weight_packed"], t["extra.m.weight_scale"]) - w).reshape(40, 3, 32)
+        weighed.append(np.einsum("rbi,bij,rbj->", d, hessian, d))
+    check(weighed[0] < weighed[1], "a Hessian lowers the error that it weighs", weighed)
+
+
+# ---- what others read ------------------------------------------------------------------
+
+def test_files(out):
+    bad = []
+    for path in glob.glob(os.path.join(out, "*.safetensors")):
+        header, _ = st.split(path)
+        size = {"F32": 4, "BF16": 2, "U8": 1}
+        with open(path, "rb") as f:
+            begin = 8 + int.from_bytes(f.read(8), "little")
+        bad += [n for n, t in header.items() if n != "__metadata__" and (begin + t["data_offsets"][0]) % size[t["dtype"]]]
+        check(header.get("__metadata__") == {"format": "pt"}, "files: the metadata that transformers wants", header.get("__metadata__"))
+    check(not bad, "files: every tensor is aligned to its elements", bad[:5])
+    try:
+        from safetensors import safe_open
+    except ImportError:
+        return skip("files: upstream's reader", "no safetensors")
+    names = []
+    for path in glob.glob(os.path.join(out, "*.safetensors")):
+        with safe_open(path, "np") as f:
+            names += list(f.keys())
+    check(len(names) == len(load(out)), "files: upstream's reader takes them", len(names))
+
+
+def test_dequantize(out):
+    back = fresh("back")
+    run("dequantize", out, back, "--threads", 1, "--quiet")
+    got, source, packed = load(back), load(os.path.join(DEMO, "bf16")), load(out)
+    check({n: a.shape for n, a in got.items()} == {n: a.shape for n, a in source.items()}, "dequantize: names and shapes of the original")
+    bad = []
+    for name, a in got.items():
+        if name.startswith("model.language_model") and ".experts." in name:
+            stem, kind = name.rsplit(".", 1)
+            for e in range(a.shape[0]):
+                x = np.concatenate([qstream.dequantize(packed[f"{stem}.{e}.{p}.weight_packed"], packed[f"{stem}.{e}.{p}.weight_scale"])
+                                    for p in (["down_proj"] if kind == "down_proj" else ["gate_proj", "up_proj"])])
+                bad += [name] * (not np.array_equal(f32(a[e]), x))
+        else:
+            bad += [name] * (a.tobytes() != source[name].tobytes())
+    check(not bad, "dequantize: the values of the codes, everything else untouched", bad[:5])
+    check("quantization_config" not in config(back) and config(back) == config(os.path.join(DEMO, "bf16")), "dequantize: the original config")
+    again, _ = quantize(back, "--scale", "exact")
+    twice = fresh("twice")
+    run("dequantize", again, twice, "--threads", 1, "--quiet")
+    bad = [n for n, a in load(twice).items() if not np.array_equal(f32(a), f32(got[n]))]        # but for the sign of zeros
+    check(not bad, "dequantize: values that MXFP4 has survive another round", bad[:5])
+    return back
+
+
+def test_compressed_tensors(out, back):
+    try:
+        import torch
+        from compressed_tensors.compressors import BaseCompressor
+        from compressed_tensors.quantization import QuantizationConfig
+    except ImportError as e:
+        return skip("compressed-tensors reads it", str(e))
+    q = QuantizationConfig.model_validate(config(out)["quantization_config"])
+    scheme = q.config_groups["group_0"]
+    check(q.format == "mxfp4-pack-quantized" and scheme.weights.num_bits == 4 and scheme.weights.group_size == 32 and scheme.input_activations is None,
+          "compressed-tensors: the config is a weight-only MXFP4 scheme", scheme)
+    compressor = BaseCompressor.get_value_from_registry(q.format)
+    tensors, plain, bad = load(out), load(back), []
+    for name in [n[:-len("_packed")] for n in tensors if n.endswith(".weight_packed")]:
+        state = {"weight_" + p: torch.from_numpy(tensors[f"{name}_{p}"].copy()) for p in ("packed", "scale")}
+        theirs = compressor.decompress(state, scheme)["weight"].to(torch.float32).numpy()
+        stem, e, part = name[:-len(".weight")].rsplit(".", 2)
+        fused = f32(plain[f"{stem}.{'down_proj' if part == 'down_proj' else 'gate_up_proj'}"][int(e)])
+        ours = fused if part == "down_proj" else np.split(fused, 2)[part == "up_proj"]
+        bad += [name] * (not np.array_equal(theirs, ours))
+    check(not bad, "compressed-tensors: decompresses every tensor to our values", bad[:5])
+
+
+def main():
+    test_goldens()
+    out = test_demo()
+    test_sources()
+    test_rules()
+    test_hessian()
+    test_files(out)
+    test_compressed_tensors(out, test_dequantize(out))
+    done()
+
+
+if __name__ == "__main__":
+    main()
