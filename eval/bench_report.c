@@ -43,13 +43,14 @@ static bool add_rows(cJSON *to, const struct bench_result *r, const struct bench
         && add_measured(to, "ns_per_value", f->seconds * 1e9 * r->n_threads / f->values);
 }
 
-static bool add_product(cJSON *to, const struct bench_result *r, const struct bench_figure *f)
+static bool add_product(cJSON *to, const struct bench_figure *f)
 {
     double rate = f->flop / f->seconds;
     return cJSON_AddStringToObject(to, "compute", compute_name(f->type))
         && (!f->weights || cJSON_AddStringToObject(to, "weights", f->weights))
         && add_measured(to, "gflops", rate / 1e9)
-        && add_measured(to, "share", rate / bench_limit(r, f->type));
+        && add_measured(to, "limit_gflops", f->limit / 1e9)
+        && add_measured(to, "share", rate / f->limit);
 }
 
 static bool add_figure(cJSON *list, const struct bench_result *r, const struct bench_figure *f)
@@ -65,7 +66,7 @@ static bool add_figure(cJSON *list, const struct bench_result *r, const struct b
     return cJSON_AddItemToArray(list, to) && cJSON_AddStringToObject(to, "name", f->name)
         && cJSON_AddStringToObject(to, "kind", kinds[f->kind])
         && cJSON_AddStringToObject(to, "shape", shape)
-        && (f->kind == BENCH_ROWS ? add_rows(to, r, f) : add_product(to, r, f));
+        && (f->kind == BENCH_ROWS ? add_rows(to, r, f) : add_product(to, f));
 }
 
 static bool add_sums(cJSON *root, const struct bench_result *r)
@@ -85,7 +86,7 @@ static bool add_sums(cJSON *root, const struct bench_result *r)
         enum compute_type type = (enum compute_type)i;
         const char *name = compute_name(type);
         ok = add_measured(seconds, name, l->seconds[i])
-          && add_measured(share, name, l->flop / l->seconds[i] / bench_limit(r, type))
+          && add_measured(share, name, l->seconds_at_limit[i] / l->seconds[i])
           && add_measured(ratio, name, l->seconds_mxfp4[i] / l->seconds[i])
           && add_measured(divergence, name, r->divergence_share[i]);
     }

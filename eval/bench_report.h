@@ -1,6 +1,6 @@
 /* bench_report.h - engine/bench.h as a table and as JSON.
  *
- * The JSON (GFLOP and GB are powers of 1000; a share is of the limit measured in the same run):
+ * The JSON (GFLOP and GB are powers of 1000; a share is of a limit measured in the same run):
  *     surprisal, isa, threads, checkpoint (null: the shapes of Qwen3.5-35B-A3B), seconds
  *     waited_share     of the processors' time that other work had: above 0.02 trust nothing else
  *     limits {fma_f32_gflops, fma_f32_gflops_1_thread      arithmetic in registers, GFLOP/s
@@ -10,13 +10,15 @@
  *             disk_read_gb_per_second, disk_read_bytes}    null without a checkpoint
  *     kernels [{name, kind, shape, ...}]
  *         kind "product": compute, weights ("packed" beforehand, "BF16" or "MXFP4": packed in the
- *                         time), gflops, share; shape is "rows x out x in"
- *         kind "mixer":   compute, gflops, share; what delta rule and attention multiply
+ *                         time), gflops, limit_gflops (arithmetic in registers, measured in turn
+ *                         with the kernel), share (of that); shape is "rows x out x in"
+ *         kind "mixer":   compute, gflops, limit_gflops, share; what delta rule and attention
+ *                         multiply
  *         kind "rows":    gb_per_second (read and written), share (of memory_read_gb_per_second;
  *                         above 1 where a cache serves it), ns_per_value (of one thread)
  *     layer_type, layer_tokens, layer_gflop                the linear layers of one layer
  *     layer_products_seconds {f32, bf16}                   the sum of their measured times
- *     layer_products_share {f32, bf16}
+ *     layer_products_share {f32, bf16}                     of the time at their limits
  *     layer_mxfp4_time_ratio {f32, bf16}                   with experts (MLP) in MXFP4 to BF16
  *     kld_share_of_head {f32, bf16}                        speed of KL divergence over the vocabulary, the
  *                                                          FLOP of both products counted, by the head's */

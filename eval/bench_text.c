@@ -30,15 +30,14 @@ static bool add_limits(struct buffer *out, const struct bench_result *r, struct 
 
 /* ---- kernels ------------------------------------------------------------------ */
 
-static bool add_product(struct buffer *out, const struct bench_result *r,
-                        const struct bench_figure *f, struct error *err)
+static bool add_product(struct buffer *out, const struct bench_figure *f, struct error *err)
 {
     double rate = f->flop / f->seconds;
     char shape[80];
     snprintf(shape, sizeof shape, "%zu x %zu x %zu", f->m, f->n, f->k);
     return buffer_printf(out, err, "%-42s %-7s %-7s %20s %9.1f %6.1f %%\n", f->name,
                          compute_name(f->type), f->weights ? f->weights : "", shape, rate / 1e9,
-                         100 * rate / bench_limit(r, f->type));
+                         100 * rate / f->limit);
 }
 
 static bool add_row_kernel(struct buffer *out, const struct bench_result *r,
@@ -58,7 +57,7 @@ static bool add_kernels(struct buffer *out, const struct bench_result *r, struct
                             "compute", "weights", "rows x out x in", "GFLOP/s", "share");
     for (size_t i = 0; ok && i < r->n_figures; i++)
         if (r->figures[i].kind != BENCH_ROWS)
-            ok = add_product(out, r, &r->figures[i], err);
+            ok = add_product(out, &r->figures[i], err);
     ok = ok && buffer_printf(out, err, "\n%-42s %36s %9s %8s %9s\n", "row kernel", "rows x values",
                              "GB/s", "share", "ns/value");
     for (size_t i = 0; ok && i < r->n_figures; i++)
@@ -79,7 +78,7 @@ static bool add_layer(struct buffer *out, const struct bench_result *r, struct e
         ok = buffer_printf(out, err, "  %-5s %9.3f s %9.1f GFLOP/s %6.1f %% of the limit; "
                            "MXFP4 takes %.3f times as long\n", compute_name((enum compute_type)i),
                            l->seconds[i], rate / 1e9,
-                           100 * rate / bench_limit(r, (enum compute_type)i),
+                           100 * l->seconds_at_limit[i] / l->seconds[i],
                            l->seconds_mxfp4[i] / l->seconds[i]);
     }
     return ok;

@@ -1,5 +1,6 @@
 #include "engine/bench.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -48,8 +49,14 @@ bool bench_add(struct bench *b, const struct bench_figure *figure, void (*work)(
                      err))
         return false;
     work(user);                     /* touches memory, wakes threads */
-    r->figures[r->n_figures] = *figure;
-    r->figures[r->n_figures++].seconds = stopwatch_best(work, user, b->options->seconds);
+    struct bench_figure *f = &r->figures[r->n_figures++];
+    *f = *figure;
+    f->seconds = INFINITY;
+    for (int round = 0; round < STOPWATCH_ROUNDS; round++) {
+        if (f->flop > 0)
+            f->limit = fmax(f->limit, limits_peak_round(&b->peaks[f->type], b->options->seconds));
+        f->seconds = fmin(f->seconds, stopwatch_round(work, user, b->options->seconds));
+    }
     return true;
 }
 
@@ -83,10 +90,10 @@ static bool measure_peaks(struct bench *b, struct error *err)
         for (int one = 0; one < 2; one++) {
             if (!bench_next(b, "arithmetic", err))
                 return false;
-            double flops = limits_peak_flops(b->kernels, (enum compute_type)type,
-                                             one ? 1 : r->n_threads, b->options->seconds);
-            if (flops > r->peak_flops[type][one])
-                r->peak_flops[type][one] = flops;
+            struct limits_peak peak = limits_peak(b->kernels, (enum compute_type)type,
+                                                  one ? 1 : r->n_threads);
+            double flops = limits_peak_flops(&peak, b->options->seconds);
+            r->peak_flops[type][one] = fmax(flops, r->peak_flops[type][one]);
         }
     return true;
 }
@@ -106,13 +113,15 @@ static bool measure_transfers(struct bench *b, struct error *err)
 static void tell_plan(struct bench *b)
 {
     const struct bench_options *o = b->options;
-    size_t kernels = bench_products_count(b->config) + COMPUTE_TYPES
-                   + bench_mixers_count(b->config) + bench_rows_count();
+    size_t products = bench_products_count(b->config) + COMPUTE_TYPES
+                    + bench_mixers_count(b->config);
     size_t limits = 2 * 2 * (size_t)n_peaks(b->result) + 1 + (o->file ? 1 : 0);
-    b->planned = kernels + limits;
+    size_t alone = limits + bench_rows_count();
+    b->planned = products + alone;
     if (o->plan)
         o->plan(o->progress.user, b->planned,
-                3 * o->seconds * (double)(b->planned + 1) + (o->file ? DISK_SECONDS : 0));
+                STOPWATCH_ROUNDS * o->seconds * (double)(2 * products + alone + 1)
+                    + (o->file ? DISK_SECONDS : 0));
 }
 
 static void warn(const struct progress *p, double waited)
@@ -138,6 +147,10 @@ bool bench_run(struct bench_result *result, const struct bench_options *options,
         return false;
     result->isa = b.kernels->isa;
     result->has_dot = limits_has_dot(b.kernels);
+    for (int type = 0; type < COMPUTE_TYPES; type++)
+        b.peaks[type] = limits_peak(b.kernels,
+                                    result->has_dot ? (enum compute_type)type : COMPUTE_F32,
+                                    result->n_threads);
     tell_plan(&b);
     double start = machine_seconds(), waited = machine_waited_seconds();
     bool ok = measure_peaks(&b, err) && measure_transfers(&b, err) && bench_products(&b, err)
@@ -148,11 +161,6 @@ bool bench_run(struct bench_result *result, const struct bench_options *options,
     if (ok && result->waited_share > MUCH_WAITING)
         warn(&options->progress, result->waited_share);
     return ok;
-}
-
-double bench_limit(const struct bench_result *result, enum compute_type type)
-{
-    return result->peak_flops[result->has_dot ? type : COMPUTE_F32][0];
 }
 
 void bench_free(struct bench_result *result)

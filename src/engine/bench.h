@@ -39,6 +39,7 @@ struct bench_figure {
     size_t m, n, k;                 /* products: [m, k] by [k, n]; rows: m rows of n values */
     double seconds;                 /* of one call */
     double flop;                    /* of one call; 0 for row kernels */
+    double limit;                   /* FLOP/s of the arithmetic alone, measured in turn with it */
     double values, bytes;           /* of one call of a row kernel: computed; read and written */
 };
 
@@ -46,6 +47,7 @@ struct bench_figure {
  * is what a layer of another size than this machine's memory would take. */
 struct bench_layer {
     double flop;                    /* without what a mixer multiplies within itself */
+    double seconds_at_limit[COMPUTE_TYPES]; /* at the limits of its parts */
     double seconds[COMPUTE_TYPES];  /* weights in BF16, packing included */
     double seconds_mxfp4[COMPUTE_TYPES];    /* experts (of a dense model: MLP) in MXFP4 */
 };
@@ -53,7 +55,7 @@ struct bench_layer {
 struct bench_result {
     const char *isa;
     int n_threads;
-    double peak_flops[COMPUTE_TYPES][2];    /* by all threads; by one */
+    double peak_flops[COMPUTE_TYPES][2];    /* by all threads; by one: the best of the run */
     bool has_dot;                   /* BF16 has an instruction of its own; else its peak is 0 */
     struct limits_rate memory[2];   /* by all threads; by one */
     struct limits_rate disk;
@@ -70,8 +72,6 @@ struct bench_result {
 /* bench_free also after a failure. */
 bool bench_run(struct bench_result *result, const struct bench_options *options,
                struct error *err);
-/* FLOP/s that products of a type could reach by all threads. */
-double bench_limit(const struct bench_result *result, enum compute_type type);
 void bench_free(struct bench_result *result);
 
 #endif

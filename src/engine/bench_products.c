@@ -229,9 +229,9 @@ static bool has_mxfp4(const struct bench_shape *s)
     return s->use == BENCH_MLP && s->k % MXFP4_BLOCK == 0;
 }
 
-/* Adds a figure; *seconds_per_flop of it. */
+/* Adds a figure, which stays at *figure until the next one. */
 static bool measure(struct bench *b, struct product_work *p, const char *weights,
-                    double *seconds_per_flop, struct error *err)
+                    const struct bench_figure **figure, struct error *err)
 {
     const struct bench_shape *s = p->shape;
     bool packed = strcmp(weights, "packed") == 0;
@@ -247,7 +247,7 @@ static bool measure(struct bench *b, struct product_work *p, const char *weights
     }
     if (!bench_add(b, &f, packed ? packed_before : with_packing, p, err))
         return false;
-    *seconds_per_flop = b->result->figures[b->result->n_figures - 1].seconds / f.flop;
+    *figure = &b->result->figures[b->result->n_figures - 1];
     return true;
 }
 
@@ -255,22 +255,22 @@ static bool measure_shape(struct bench *b, struct product_work *p, struct error 
 {
     const struct bench_shape *s = p->shape;
     struct bench_layer *layer = &b->result->layer;
-    double packed, bf16, mxfp4;     /* seconds a FLOP */
-    if (!is_narrow(s) && !measure(b, p, "packed", &packed, err))
+    double flop = 2 * (double)(BENCH_TOKENS * s->per_token) * (double)s->n * (double)s->k;
+    const struct bench_figure *f;
+    if (!is_narrow(s) && !measure(b, p, "packed", &f, err))
         return false;
-    if (!measure(b, p, "BF16", &bf16, err))
+    if (!measure(b, p, "BF16", &f, err))
         return false;
-    mxfp4 = bf16;
+    layer->seconds[p->cm.type] += flop / f->flop * f->seconds;
+    layer->seconds_at_limit[p->cm.type] += flop / f->limit;
     if (has_mxfp4(s)) {
         p->w.dtype = DTYPE_MXFP4;
         p->w.scale = p->scale;
         p->at = 0;
-        if (!measure(b, p, "MXFP4", &mxfp4, err))
+        if (!measure(b, p, "MXFP4", &f, err))
             return false;
     }
-    double flop = 2 * (double)(BENCH_TOKENS * s->per_token) * (double)s->n * (double)s->k;
-    layer->seconds[p->cm.type] += flop * bf16;
-    layer->seconds_mxfp4[p->cm.type] += flop * mxfp4;
+    layer->seconds_mxfp4[p->cm.type] += flop / f->flop * f->seconds;
     if (p->cm.type == COMPUTE_F32)
         layer->flop += flop;
     return true;

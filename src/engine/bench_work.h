@@ -13,12 +13,15 @@ struct bench {
     const struct kernels *kernels;
     struct bench_result *result;
     const struct bench_options *options;
+    struct limits_peak peaks[COMPUTE_TYPES];
     size_t planned, done;           /* figures */
 };
 
 /* Tells progress what comes next; false with err->interrupted when it shall not. */
 bool bench_next(struct bench *b, const char *name, struct error *err);
-/* Times work(user), whose figure lacks nothing but the seconds, and adds it to the result. */
+/* Times work(user), whose figure lacks nothing but seconds and limit, and adds it to the result.
+ * Rounds of work take turns with rounds of the arithmetic alone: a processor's clock changes with
+ * its load, its heat and its neighbours, and a share must be of one moment. */
 bool bench_add(struct bench *b, const struct bench_figure *figure, void (*work)(void *user),
                void *user, struct error *err);
 /* Fills x with values of size one that are exact in BF16. */

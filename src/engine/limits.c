@@ -18,15 +18,9 @@
 
 #define MOST_STEPS ((size_t)1 << 24)
 
-struct peak {
-    const struct products *products;
-    int n_threads;
-    size_t steps, flop;             /* flop: of one thread's steps */
-};
-
 static void run_peak(void *user)
 {
-    struct peak *p = user;
+    struct limits_peak *p = user;
 #pragma omp parallel num_threads(p->n_threads)
     {
         size_t flop = p->products->peak(p->products, p->steps);
@@ -35,17 +29,26 @@ static void run_peak(void *user)
     }
 }
 
-double limits_peak_flops(const struct kernels *kn, enum compute_type type, int n_threads,
-                         double seconds)
+struct limits_peak limits_peak(const struct kernels *kn, enum compute_type type, int n_threads)
 {
-    struct peak p = { kn->products[type], n_threads, 1024, 0 };
+    struct limits_peak p = { kn->products[type], n_threads, 1024, 0 };
     if (!p.products->peak)
         p.products = kernels_find(NULL, NULL)->products[type];
-    /* So many steps that starting and joining threads takes no time beside them. */
     while (p.steps < MOST_STEPS && stopwatch_best(run_peak, &p, 0) < 4e-3)
         p.steps *= 2;
-    double best = stopwatch_best(run_peak, &p, seconds);
-    return (double)p.flop * n_threads / best;
+    return p;
+}
+
+double limits_peak_round(struct limits_peak *peak, double seconds)
+{
+    double took = stopwatch_round(run_peak, peak, seconds);
+    return (double)peak->flop * peak->n_threads / took;
+}
+
+double limits_peak_flops(struct limits_peak *peak, double seconds)
+{
+    double took = stopwatch_best(run_peak, peak, seconds);
+    return (double)peak->flop * peak->n_threads / took;
 }
 
 bool limits_has_dot(const struct kernels *kn)

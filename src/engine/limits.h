@@ -10,11 +10,21 @@
 
 /* ---- arithmetic ------------------------------------------------------- */
 
-/* FLOP/s of the products' arithmetic alone by n_threads at once: fused multiply-adds in registers,
- * or BF16 dots.  A set that leaves its products to BLAS gets the limit of the best set, since BLAS
- * chooses its instructions for itself. */
-double limits_peak_flops(const struct kernels *kn, enum compute_type type, int n_threads,
-                         double seconds);
+/* The products' arithmetic alone by n_threads at once: fused multiply-adds in registers, or BF16
+ * dots.  A set that leaves its products to BLAS gets the limit of the best set, since BLAS chooses
+ * its instructions for itself. */
+struct limits_peak {
+    const struct products *products;
+    int n_threads;
+    size_t steps, flop;             /* of a call: flop of one thread */
+};
+
+/* Takes some 10 ms to find out how many steps make starting threads cost nothing. */
+struct limits_peak limits_peak(const struct kernels *kn, enum compute_type type, int n_threads);
+/* FLOP/s of one round of `seconds`. */
+double limits_peak_round(struct limits_peak *peak, double seconds);
+/* FLOP/s of the best of STOPWATCH_ROUNDS. */
+double limits_peak_flops(struct limits_peak *peak, double seconds);
 /* The products of BF16 values have an instruction of their own. */
 bool limits_has_dot(const struct kernels *kn);
 

@@ -4,17 +4,21 @@
 
 #include "base/machine.h"
 
+double stopwatch_round(void (*work)(void *user), void *user, double seconds)
+{
+    double start = machine_seconds(), now, calls = 0;
+    do {
+        work(user);
+        calls++;
+        now = machine_seconds();
+    } while (now - start < seconds);
+    return (now - start) / calls;
+}
+
 double stopwatch_best(void (*work)(void *user), void *user, double seconds)
 {
     double best = INFINITY;
-    for (int round = 0; round < 3; round++) {
-        double start = machine_seconds(), now, calls = 0;
-        do {
-            work(user);
-            calls++;
-            now = machine_seconds();
-        } while (now - start < seconds);
-        best = fmin(best, (now - start) / calls);
-    }
+    for (int round = 0; round < STOPWATCH_ROUNDS; round++)
+        best = fmin(best, stopwatch_round(work, user, seconds));
     return best;
 }

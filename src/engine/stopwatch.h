@@ -2,8 +2,11 @@
 #ifndef SURPRISAL_ENGINE_STOPWATCH_H
 #define SURPRISAL_ENGINE_STOPWATCH_H
 
-/* Seconds of one call of work(user): it is called at least once and for `seconds`, three times
- * over, and the best of the three averages counts, since what else the machine does only adds. */
+/* Seconds of one call of work(user), the average of calls for `seconds`, one at least. */
+double stopwatch_round(void (*work)(void *user), void *user, double seconds);
+
+#define STOPWATCH_ROUNDS 3
+/* The best of so many rounds, since what else the machine does only adds. */
 double stopwatch_best(void (*work)(void *user), void *user, double seconds);
 
 #endif

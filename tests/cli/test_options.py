@@ -493,6 +493,8 @@ def test_bench():
     rates = {"product": "gflops", "mixer": "gflops", "rows": "gb_per_second"}
     check(all(positive(k["share"]) and positive(k[rates[k["kind"]]]) and k["name"] and k["shape"] for k in kernels),
           "bench: figures and shares are positive", kernels)
+    check(all(abs(k["share"] * k["limit_gflops"] / k["gflops"] - 1) < 1e-2 for k in kernels if k["kind"] != "rows"),
+          "bench: shares are of the limit beside them", kernels)
     names = {(k["name"], k["shape"], k.get("compute"), k.get("weights")) for k in kernels}
     shapes = [("in_proj_qkv, q_proj", "2016 x 32 x 16"), ("experts gate and up", "2016 x 8 x 16"), ("head", "2016 x 32 x 16")]
     check(len(names) == len(kernels)
