@@ -18,6 +18,14 @@ double cost_mixer_flop(const struct config *c, enum layer_type type)
     return linear_flop(2 * key + 2 * value + 2 * HV, D) + linear_flop(D, value);
 }
 
+double cost_wanted_flop(const struct config *c, enum layer_type type)
+{
+    size_t D = c->hidden_size, q = c->num_attention_heads * c->head_dim;
+    size_t value = c->linear_num_value_heads * c->linear_value_head_dim;
+    return type == FULL_ATTENTION ? linear_flop(2 * q, D) + linear_flop(D, q)
+                                  : linear_flop(value, D) + linear_flop(D, value);
+}
+
 double cost_mlp_flop(const struct config *c)
 {
     size_t D = c->hidden_size;

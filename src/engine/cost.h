@@ -8,6 +8,9 @@
 /* A token through a layer's mixer; through its MLP, of whose experts it meets top_k. */
 double cost_mixer_flop(const struct config *c, enum layer_type type);
 double cost_mlp_flop(const struct config *c);
+/* The part of the mixer that only tokens whose output is wanted go through: queries or z, the gate and
+ * the output's projection. */
+double cost_wanted_flop(const struct config *c, enum layer_type type);
 /* A scored token through the head. */
 double cost_head_flop(const struct config *c);
 

@@ -230,8 +230,9 @@ bool engine_cost(const struct engine *e, const struct engine_window *windows, si
         scored += (double)(windows[i].end - windows[i].first);
     size_t L = c->num_hidden_layers;
     for (size_t i = 0; i < L; i++)
-        cost->flop += tokens * cost_mixer_flop(c, c->layer_types[i])
-                    + (i + 1 < L ? tokens : scored) * cost_mlp_flop(c);
+        cost->flop += tokens * (cost_mixer_flop(c, c->layer_types[i]) + cost_mlp_flop(c));
+    /* Unscored tokens only serve the others in the last layer's mixer, and end there. */
+    cost->flop -= (tokens - scored) * (cost_wanted_flop(c, c->layer_types[L - 1]) + cost_mlp_flop(c));
     cost->flop += scored * cost_head_flop(c);
     cost->bytes_read = cost->passes * e->parts.bytes;
     cost->memory_bytes = plan.memory_bytes;

@@ -22,6 +22,7 @@ void pass_close(struct pass *p)
     arena_free(&p->arena);
     free(p->start);
     free(p->skipped);
+    free(p->scored);
     free(p->x);
     free(p->routing.expert);
     free(p->routing.weight);
@@ -90,19 +91,21 @@ static void set_batch(struct pass *p, bool scored_only)
     struct batch *b = &p->batch;
     *b = (struct batch){ .n_windows = p->at.n_windows, .start = p->start, .skipped = p->skipped,
                          .first_window = p->at.first_window };
-    p->start[0] = 0;
+    p->start[0] = p->scored[0] = 0;
     for (size_t i = 0; i < b->n_windows; i++) {
         const struct engine_window *w = &p->job->windows[b->first_window + i];
         size_t tokens = plan_window_tokens(w), rows = scored_only ? scored_in(w) : tokens;
         p->skipped[i] = tokens - rows;
         p->start[i + 1] = p->start[i] + rows;
+        p->scored[i + 1] = p->scored[i] + scored_in(w);
         b->longest = size_max(rows, b->longest);
     }
     b->n_tokens = p->start[b->n_windows];
     p->at.n_rows = b->n_tokens;
 }
 
-/* From the last layer's MLP on only scored rows are needed: they move together. */
+/* Of the last layer's mixer only scored rows are wanted; behind it only they are left: they move
+ * together. */
 static void drop_unscored(struct pass *p)
 {
     size_t D = p->e->ck->config.hidden_size, from = 0, to = 0;
@@ -224,7 +227,8 @@ bool pass_open(struct pass *p, const struct engine *e, const struct plan *plan,
     p->cm = engine_compute(e, &p->arena);
     p->start = mem_array(at->n_windows + 1, sizeof *p->start, "the windows of a pass", err);
     p->skipped = mem_array(at->n_windows, sizeof *p->skipped, "the windows of a pass", err);
-    if (p->start && p->skipped) {
+    p->scored = mem_array(at->n_windows + 1, sizeof *p->scored, "the windows of a pass", err);
+    if (p->start && p->skipped && p->scored) {
         set_batch(p, false);
         set_cost(p);
         size_t n = p->batch.n_tokens, k = c->num_experts_per_tok;
@@ -308,11 +312,14 @@ bool pass_layer(struct pass *p, struct error *err)
     const struct engine *e = p->e;
     const struct config *c = &e->ck->config;
     size_t layer = p->at.layer;
+    bool last = layer + 1 == c->num_hidden_layers && !p->keep_all;
     if (!p->at.mixer_done) {
+        if (last)
+            p->batch.wanted = p->scored;
         if (!step(p, layer_mixer, cost_mixer_flop(c, c->layer_types[layer]), err))
             return false;
         p->at.mixer_done = true;
-        if (layer + 1 == c->num_hidden_layers && !p->keep_all)
+        if (last)
             drop_unscored(p);
         if (!pass_offer(p, false, err))
             return false;

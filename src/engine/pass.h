@@ -27,6 +27,7 @@ struct pass {
     struct arena arena;             /* owned */
     struct batch batch;
     size_t *start, *skipped;        /* owned [n_windows + 1], [n_windows] */
+    size_t *scored;                 /* owned [n_windows + 1]: scored targets before each window */
     float *x;                       /* owned [n_tokens, D]: the residual stream */
     struct routing routing;         /* owned: of the last layer done */
     struct stream *stream;          /* owned */

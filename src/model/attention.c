@@ -142,7 +142,7 @@ static void norm_and_turn(const struct compute *cm, float *x, size_t n_heads, si
     }
 }
 
-/* Queries and keys of the tile get their norms and positions. */
+/* Queries (of the wanted rows) and keys of the tile get their norms and positions. */
 static void position_tile(const struct compute *cm, float *q, float *k,
                           const struct attention_weights *w, const struct tile *tile)
 {
@@ -156,15 +156,16 @@ static void position_tile(const struct compute *cm, float *q, float *k,
     if (q) {
         rope_frequencies(frequency, c->rotary_dim, c->rope_theta);
         for (size_t s = 0; s < tile->n_windows; s++) {
-            size_t begin, end;
-            tile_rows(tile, s, &begin, &end);
+            const struct tile_window rows = tile_window(tile, s);
 #pragma omp parallel for num_threads(cm->n_threads) schedule(static)
-            for (size_t t = begin; t < end; t++) {
+            for (size_t t = rows.begin; t < rows.end; t++) {
                 float *cosine = angles + (size_t)omp_get_thread_num() * 2 * half;
                 rope_angles(cosine, cosine + half, frequency, c->rotary_dim,
-                            tile->offset + t - begin);
+                            tile->offset + t - rows.begin);
                 compute_rows(cm)->round(cosine, 2 * half);
-                norm_and_turn(cm, q + t * H * 2 * d, H, 2 * d, q_norm, cosine, cosine + half);
+                if (t >= rows.first_wanted)
+                    norm_and_turn(cm, q + (rows.out + t - rows.first_wanted) * H * 2 * d, H, 2 * d,
+                                  q_norm, cosine, cosine + half);
                 norm_and_turn(cm, k + t * KV * d, KV, d, k_norm, cosine, cosine + half);
             }
         }
@@ -172,17 +173,18 @@ static void position_tile(const struct compute *cm, float *q, float *k,
     cm->arena->used = mark;
 }
 
-/* One KV head's queries of n tokens from row t of the window's rows in the tile. */
+/* One KV head's queries of n tokens: rows [t, t + n) of q and mixed, the first of which stands at
+ * `position` of the window whose keys and values are k and v. */
 static void attend_rows(const struct compute *cm, const struct block *b, float *mixed,
                         const float *q, const float *k, const float *v, size_t kv_head,
-                        size_t offset, size_t t, size_t n)
+                        size_t position, size_t t, size_t n)
 {
     const struct config *c = cm->config;
     size_t d = c->head_dim, H = c->num_attention_heads, group = group_size(c);
     const float *first = q + (t * H + kv_head * group) * 2 * d;
     for (size_t i = 0; i < n * group; i++)
         memcpy(b->query + i * d, first + (i / group * H + i % group) * 2 * d, d * sizeof *q);
-    attend(cm, b, k + kv_head * d, v + kv_head * d, c->num_key_value_heads * d, offset + t, n);
+    attend(cm, b, k + kv_head * d, v + kv_head * d, c->num_key_value_heads * d, position, n);
     for (size_t i = 0; i < n * group; i++) {
         size_t head = (t + i / group) * H + kv_head * group + i % group;
         float *out = mixed + head * d;
@@ -201,36 +203,39 @@ static void attend_tile(const struct compute *cm, float *mixed, const float *q,
     if (blocks) {
 #pragma omp parallel num_threads(cm->n_threads)
         for (size_t w = 0; w < tile->n_windows; w++) {
-            size_t begin, end;
-            tile_rows(tile, w, &begin, &end);
+            const struct tile_window rows = tile_window(tile, w);
+            size_t position = tile->offset + rows.first_wanted - rows.begin;
 #pragma omp for collapse(2) schedule(dynamic) nowait
             for (size_t kv_head = 0; kv_head < KV; kv_head++)
-                for (size_t t = 0; t < end - begin; t += step)
-                    attend_rows(cm, &blocks[omp_get_thread_num()], mixed + begin * H * d,
-                                q + begin * H * 2 * d, state->k + begin * KV * d,
-                                state->v + begin * KV * d, kv_head, tile->offset, t,
-                                size_min(end - begin - t, step));
+                for (size_t t = 0; t < rows.end - rows.first_wanted; t += step)
+                    attend_rows(cm, &blocks[omp_get_thread_num()], mixed + rows.out * H * d,
+                                q + rows.out * H * 2 * d, state->k + rows.begin * KV * d,
+                                state->v + rows.begin * KV * d, kv_head, position + t, t,
+                                size_min(rows.end - rows.first_wanted - t, step));
         }
     }
     cm->arena->used = mark;
 }
 
-void attention_forward(const struct compute *cm, float *out, const float *h,
+void attention_forward(const struct compute *cm, float *out, float *h,
                        const struct attention_weights *w, const struct tile *tile,
                        struct attention_state *state)
 {
     const struct config *c = cm->config;
     size_t D = c->hidden_size, d = c->head_dim, H = c->num_attention_heads;
-    size_t kv = c->num_key_value_heads * d, n = tile->n, mark = cm->arena->used;
-    float *q = arena_take(cm->arena, n, H * 2 * d * sizeof *q);
-    float *mixed = arena_take(cm->arena, n, H * d * sizeof *mixed);
+    size_t kv = c->num_key_value_heads * d, n = tile->n, wanted = tile->n_wanted;
+    size_t mark = cm->arena->used;
+    float *q = arena_take(cm->arena, wanted, H * 2 * d * sizeof *q);
+    float *mixed = arena_take(cm->arena, wanted, H * d * sizeof *mixed);
     float *k = state ? state->k + tile->offset * kv : NULL;
     float *v = state ? state->v + tile->offset * kv : NULL;
-    linear(cm, q, H * 2 * d, h, D, n, &w->q_proj);
     linear(cm, k, kv, h, D, n, &w->k_proj);
     linear(cm, v, kv, h, D, n, &w->v_proj);
+    if (h)
+        tile_keep_wanted(tile, h, D);
+    linear(cm, q, H * 2 * d, h, D, wanted, &w->q_proj);
     position_tile(cm, q, k, w, tile);
     attend_tile(cm, mixed, q, state, tile);
-    linear(cm, out, D, mixed, H * d, n, &w->o_proj);
+    linear(cm, out, D, mixed, H * d, wanted, &w->o_proj);
     cm->arena->used = mark;
 }

@@ -1,8 +1,10 @@
 #include "model/compute.h"
 
 #include <assert.h>
+#include <string.h>
 
-bool tile_next(struct tile *t, const struct batch *b, size_t max_tokens)
+/* Rows, windows and offset of the tile after *t. */
+static bool next_rows(struct tile *t, const struct batch *b, size_t max_tokens)
 {
     assert(max_tokens % DELTA_CHUNK == 0 && max_tokens > 0);
     size_t row = t->row + t->n;
@@ -29,8 +31,36 @@ bool tile_next(struct tile *t, const struct batch *b, size_t max_tokens)
     return true;
 }
 
-void tile_rows(const struct tile *t, size_t w, size_t *begin, size_t *end)
+bool tile_next(struct tile *t, const struct batch *b, size_t max_tokens)
 {
-    *begin = t->is_piece ? 0 : t->start[w] - t->row;
-    *end = t->is_piece ? t->n : t->start[w + 1] - t->row;
+    if (!next_rows(t, b, max_tokens))
+        return false;
+    t->wanted = b->wanted ? b->wanted + (t->start - b->start) : NULL;
+    const struct tile_window last = tile_window(t, t->n_windows - 1);
+    t->n_wanted = last.out + last.end - last.first_wanted;
+    return true;
+}
+
+struct tile_window tile_window(const struct tile *t, size_t w)
+{
+    struct tile_window r = { .begin = t->is_piece ? 0 : t->start[w] - t->row,
+                             .end = t->is_piece ? t->n : t->start[w + 1] - t->row };
+    r.first_wanted = r.out = r.begin;
+    if (t->wanted) {
+        size_t first = t->start[w + 1] - (t->wanted[w + 1] - t->wanted[w]);     /* in the stream */
+        r.first_wanted = size_max(r.begin, size_min(r.end, first - size_min(first, t->row)));
+        r.out = t->wanted[w] - t->wanted[0];
+    }
+    return r;
+}
+
+void tile_keep_wanted(const struct tile *t, float *rows, size_t row_floats)
+{
+    if (t->n_wanted == t->n)
+        return;
+    for (size_t w = 0; w < t->n_windows; w++) {
+        const struct tile_window r = tile_window(t, w);
+        memmove(rows + r.out * row_floats, rows + r.first_wanted * row_floats,
+                (r.end - r.first_wanted) * row_floats * sizeof *rows);
+    }
 }

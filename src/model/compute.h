@@ -79,6 +79,8 @@ struct batch {
     const size_t *start;            /* [n_windows + 1]: first row of each window; ascending */
     const size_t *skipped;          /* [n_windows]: tokens of each window before its first row; NULL:
                                        none.  For messages. */
+    const size_t *wanted;           /* [n_windows + 1]: rows, the last ones of their windows, whose output
+                                       is wanted, counted over the windows before each; NULL: all */
     size_t longest;                 /* tokens of the longest window */
     size_t first_window;            /* number of the first one in the whole job, for messages */
 };
@@ -88,6 +90,8 @@ struct tile {
     size_t row, n;
     size_t n_windows;               /* 1 for a piece */
     const size_t *start;            /* [n_windows + 1] rows in the stream; of a piece, its window's */
+    const size_t *wanted;           /* [n_windows + 1] as in the batch; NULL: all */
+    size_t n_wanted;                /* rows of the tile whose output is wanted */
     size_t offset;                  /* tokens of the window before this piece; 0 for whole ones */
     bool is_piece;
 };
@@ -96,7 +100,16 @@ struct tile {
  * a multiple of DELTA_CHUNK; tiles depend on the batch and max_tokens alone. */
 bool tile_next(struct tile *t, const struct batch *b, size_t max_tokens);
 
-/* Rows of window w of the tile that lie in the tile: [*begin, *end) counted from tile->row. */
-void tile_rows(const struct tile *t, size_t w, size_t *begin, size_t *end);
+/* What lies in the tile of one of its windows, rows counted from tile->row. */
+struct tile_window {
+    size_t begin, end;              /* rows [begin, end) */
+    size_t first_wanted;            /* of rows [first_wanted, end) the output is wanted */
+    size_t out;                     /* the number of the first of these among the tile's wanted rows */
+};
+
+struct tile_window tile_window(const struct tile *t, size_t w);
+
+/* rows [n, row_floats] of the tile: moves the wanted ones to the front, in their order. */
+void tile_keep_wanted(const struct tile *t, float *rows, size_t row_floats);
 
 #endif

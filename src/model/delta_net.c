@@ -121,10 +121,10 @@ static void convolve_tile(const struct compute *cm, float *qkv, const struct mat
 #pragma omp parallel for collapse(2) num_threads(cm->n_threads) schedule(dynamic)
         for (size_t w = 0; w < tile->n_windows; w++)
             for (size_t first = 0; first < all; first += CHANNEL_BLOCK) {
-                size_t me = (size_t)omp_get_thread_num(), begin, end;
+                size_t me = (size_t)omp_get_thread_num();
                 size_t channels = size_min(all - first, CHANNEL_BLOCK);
-                tile_rows(tile, w, &begin, &end);
-                convolve(cm, qkv + begin * all, end - begin, tail, weight, inputs + me * width,
+                const struct tile_window rows = tile_window(tile, w);
+                convolve(cm, qkv + rows.begin * all, rows.end - rows.begin, tail, weight, inputs + me * width,
                          first, channels, block_weight + me * width * CHANNEL_BLOCK);
             }
         if (tile->is_piece)
@@ -206,15 +206,15 @@ static void recur(const struct compute *cm, float *out, const float *qkv, const 
 #pragma omp parallel for collapse(2) num_threads(cm->n_threads) schedule(dynamic)
         for (size_t w = 0; w < tile->n_windows; w++)
             for (size_t h = 0; h < HV; h++) {
-                size_t begin, end;
-                tile_rows(tile, w, &begin, &end);
+                const struct tile_window rows = tile_window(tile, w);
+                size_t begin = rows.begin;
                 const float *q = qkv + begin * all + h / repeat * dk;
                 float *mine = scratch + (size_t)omp_get_thread_num() * scratch_floats;
                 float *S = tile->is_piece ? state->state + h * dk * dv : mine;
                 if (tile->offset == 0)
                     memset(S, 0, dk * dv * sizeof *S);
                 cm->kernels->delta_rule(cm->kernels, &(struct delta_rule){
-                    .n = end - begin, .dk = dk, .dv = dv,
+                    .n = rows.end - begin, .dk = dk, .dv = dv,
                     .q = q, .ldq = all,
                     .k = q + key_dim(c), .ldk = all,
                     .v = qkv + begin * all + 2 * key_dim(c) + h * dv, .ldv = all,
@@ -229,31 +229,35 @@ static void recur(const struct compute *cm, float *out, const float *qkv, const 
     cm->arena->used = mark;
 }
 
-void delta_net_forward(const struct compute *cm, float *out, const float *h,
+void delta_net_forward(const struct compute *cm, float *out, float *h,
                        const struct delta_net_weights *w, const struct tile *tile,
                        struct delta_net_state *state)
 {
     const struct config *c = cm->config;
     size_t D = c->hidden_size, HV = c->linear_num_value_heads, all = conv_channels(c);
-    size_t n = tile->n, mark = cm->arena->used;
+    size_t n = tile->n, wanted = tile->n_wanted, mark = cm->arena->used;
     float *qkv = arena_take(cm->arena, n, all * sizeof *qkv);
-    float *z = arena_take(cm->arena, n, value_dim(c) * sizeof *z);
+    float *z = arena_take(cm->arena, wanted, value_dim(c) * sizeof *z);
     float *a = arena_take(cm->arena, n, HV * sizeof *a);
     float *b = arena_take(cm->arena, n, HV * sizeof *b);
     float *beta = arena_take(cm->arena, n, HV * sizeof *beta);
     double *decay = arena_take(cm->arena, n, HV * sizeof *decay);
     float *mixed = arena_take(cm->arena, n, value_dim(c) * sizeof *mixed);
     linear(cm, qkv, all, h, D, n, &w->in_proj_qkv);
-    linear(cm, z, value_dim(c), h, D, n, &w->in_proj_z);
     linear(cm, a, HV, h, D, n, &w->in_proj_a);
     linear(cm, b, HV, h, D, n, &w->in_proj_b);
+    if (h)
+        tile_keep_wanted(tile, h, D);
+    linear(cm, z, value_dim(c), h, D, wanted, &w->in_proj_z);
     gates(cm, decay, beta, a, b, w, n);
     convolve_tile(cm, qkv, &w->conv1d, tile, state);
     if (qkv)
         normalize_keys(cm, qkv, n);
     recur(cm, mixed, qkv, decay, beta, tile, state);
-    if (mixed)
-        gated_norm(cm, mixed, z, &w->norm, n);
-    linear(cm, out, D, mixed, value_dim(c), n, &w->out_proj);
+    if (mixed) {
+        tile_keep_wanted(tile, mixed, value_dim(c));
+        gated_norm(cm, mixed, z, &w->norm, wanted);
+    }
+    linear(cm, out, D, mixed, value_dim(c), wanted, &w->out_proj);
     cm->arena->used = mark;
 }

@@ -48,6 +48,21 @@ static bool add_and_check(const struct compute *cm, const struct layer_task *tas
                      step, token, b->first_window + window);
 }
 
+/* The wanted rows of the tile += y [n_wanted, D]. */
+static bool add_tile(const struct compute *cm, const struct layer_task *task,
+                     const struct tile *tile, const float *y, const char *step, struct error *err)
+{
+    if (tile->n_wanted == tile->n)
+        return add_and_check(cm, task, tile->row, tile->n, y, step, err);
+    bool ok = true;
+    for (size_t w = 0; ok && w < tile->n_windows; w++) {
+        const struct tile_window rows = tile_window(tile, w);
+        ok = add_and_check(cm, task, tile->row + rows.first_wanted, rows.end - rows.first_wanted,
+                           y + rows.out * cm->config->hidden_size, step, err);
+    }
+    return ok;
+}
+
 bool layer_mixer(const struct compute *cm, const struct layer_task *task, struct error *err)
 {
     const struct layer_weights *w = task->weights;
@@ -63,7 +78,7 @@ bool layer_mixer(const struct compute *cm, const struct layer_task *task, struct
     while (ok && tile_next(&tile, b, task->tile_tokens)) {
         size_t tile_mark = cm->arena->used;
         float *h = arena_take(cm->arena, tile.n, D * sizeof *h);
-        float *y = arena_take(cm->arena, tile.n, D * sizeof *y);
+        float *y = arena_take(cm->arena, tile.n_wanted, D * sizeof *y);
         rms_norm_rows(cm, h, task->x + tile.row * D, tile.n, norm);
         if (full)
             attention_forward(cm, y, h, &w->attention, &tile, keys);
@@ -74,7 +89,7 @@ bool layer_mixer(const struct compute *cm, const struct layer_task *task, struct
             break;                              /* no tile is larger than the first can be */
         size_t end = tile.row + tile.n;
         *task->rows_done = tile.is_piece && end < tile.start[1] ? LAYER_TORN : end;
-        ok = add_and_check(cm, task, tile.row, tile.n, y, full ? "self_attn" : "linear_attn", err)
+        ok = add_tile(cm, task, &tile, y, full ? "self_attn" : "linear_attn", err)
           && report(task, (double)end / (double)b->n_tokens, err);
     }
     cm->arena->used = mark;

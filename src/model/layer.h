@@ -34,9 +34,10 @@ struct layer_task {
 #define LAYER_TORN SIZE_MAX
 
 /* A NaN or infinity in the stream is an error that names layer, step, window and token.  While the
- * arena only measures, nothing is computed and x, routing and feed are not touched. */
+ * arena only measures, nothing is computed and x, routing and feed are not touched.  Rows of x that
+ * are not wanted (batch.wanted) stay as they were. */
 bool layer_mixer(const struct compute *cm, const struct layer_task *task, struct error *err);
-/* May have fewer rows than the mixer: rows do not know of one another here. */
+/* May have fewer rows than the mixer: rows do not know of one another here, and all are wanted. */
 bool layer_mlp(const struct compute *cm, const struct layer_task *task, struct error *err);
 
 #endif

@@ -84,6 +84,8 @@ void linear(const struct compute *cm, float *out, size_t ldo, const float *x, si
     size_t step = rows_at_once(w), mark = cm->arena->used;
     char *scratch = product_scratch_take(cm);
     void *packed = arena_take(cm->arena, 1, pr->packed_bytes(pr, step, w->cols));
+    if (n == 0)
+        packed = NULL;                          /* nothing to do, as while the arena measures */
     if (packed && cm->inputs)
         cm->inputs->see(cm->inputs->user, w, x, ldx, n, cm->n_threads);
     for (size_t first = 0; packed && first < w->rows; first += step) {

@@ -99,8 +99,11 @@ int main(void)
             struct attention_state *state = attention_state_take(&cm, b.n_tokens);
             struct tile t = { 0 };
             while (tile_next(&t, &b, cases[i].tile))
-                attention_forward(&cm, out + t.row * D, (const float *)h.data + t.row * D, &w, &t,
-                                  state);
+                {
+                float *used = arena_take(&arena, t.n, D * sizeof *used);
+                memcpy(used, (const float *)h.data + t.row * D, t.n * D * sizeof *used);
+                attention_forward(&cm, out + t.row * D, used, &w, &t, state);
+            }
             for (size_t n = 0; n < b.n_windows; n++)
                 truth(expected + b.start[n] * D, &c, &w, (const float *)h.data + b.start[n] * D,
                       b.start[n + 1] - b.start[n]);

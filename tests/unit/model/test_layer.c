@@ -1,0 +1,123 @@
+/* A mixer of which only some rows are wanted: those have the bits that they have when all are, and the
+ * others stay as they were; whole windows and pieces of long ones. */
+#include "model/layer.h"
+
+#include "tests/check.h"
+#include "tests/unit/model/model_fixture.h"
+
+enum { D = 24, WINDOWS = 5 };
+
+static const struct config config = {
+    .hidden_size = D, .rms_norm_eps = 1e-6,
+    .num_attention_heads = 4, .num_key_value_heads = 2, .head_dim = 16, .rotary_dim = 4, .rope_theta = 1e4,
+    .linear_num_key_heads = 2, .linear_num_value_heads = 4, .linear_key_head_dim = 8,
+    .linear_value_head_dim = 12, .linear_conv_kernel_dim = 4,
+};
+
+static struct layer_weights random_layer(struct random *r)
+{
+    const struct config *c = &config;
+    size_t q = c->num_attention_heads * c->head_dim, kv = c->num_key_value_heads * c->head_dim;
+    size_t key = c->linear_num_key_heads * c->linear_key_head_dim, HV = c->linear_num_value_heads;
+    size_t value = HV * c->linear_value_head_dim, all = 2 * key + value;
+    return (struct layer_weights){
+        .input_layernorm = random_matrix(r, 1, D, 0.3f),
+        .attention = { .q_proj = random_matrix(r, 2 * q, D, 0.3f), .k_proj = random_matrix(r, kv, D, 0.3f),
+                       .v_proj = random_matrix(r, kv, D, 0.3f), .o_proj = random_matrix(r, D, q, 0.3f),
+                       .q_norm = random_matrix(r, 1, c->head_dim, 0.3f),
+                       .k_norm = random_matrix(r, 1, c->head_dim, 0.3f) },
+        .delta_net = { .in_proj_qkv = random_matrix(r, all, D, 0.3f),
+                       .in_proj_z = random_matrix(r, value, D, 0.3f),
+                       .in_proj_a = random_matrix(r, HV, D, 0.3f), .in_proj_b = random_matrix(r, HV, D, 0.3f),
+                       .conv1d = random_matrix(r, all, c->linear_conv_kernel_dim, 0.3f),
+                       .A_log = random_matrix(r, 1, HV, 0.3f), .dt_bias = random_matrix(r, 1, HV, 0.3f),
+                       .norm = random_matrix(r, 1, c->linear_value_head_dim, 0.3f),
+                       .out_proj = random_matrix(r, D, value, 0.3f) },
+    };
+}
+
+static void free_layer(struct layer_weights *w)
+{
+    const struct matrix *all[] = {
+        &w->input_layernorm, &w->attention.q_proj, &w->attention.k_proj, &w->attention.v_proj,
+        &w->attention.o_proj, &w->attention.q_norm, &w->attention.k_norm, &w->delta_net.in_proj_qkv,
+        &w->delta_net.in_proj_z, &w->delta_net.in_proj_a, &w->delta_net.in_proj_b, &w->delta_net.conv1d,
+        &w->delta_net.A_log, &w->delta_net.dt_bias, &w->delta_net.norm, &w->delta_net.out_proj };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free((void *)(uintptr_t)all[i]->data);
+}
+
+static bool need(void *user, size_t part, struct error *err)
+{
+    return user || part == 0 || err;
+}
+
+/* x [n_tokens, D] through the mixer, of which `wanted` is wanted. */
+static void mix(const struct compute *cm, const struct layer_weights *w, enum layer_type type,
+                const struct batch *b, const size_t *wanted, size_t tile, float *x)
+{
+    const struct weight_feed feed = { .need = need };
+    size_t rows_done = 0;
+    struct layer_task task = { .type = type, .weights = w, .batch = *b, .x = x, .tile_tokens = tile,
+                               .feed = &feed, .rows_done = &rows_done };
+    struct error err = { 0 };
+    task.batch.wanted = wanted;
+    if (!layer_mixer(cm, &task, &err))
+        check(false, "the mixer runs", "%s", err.message);
+}
+
+/* Row by row: 0 as it should be, 1 wanted and other bits than when all are wanted, 2 not wanted and
+ * changed. */
+static int wrong_row(const struct batch *b, const size_t *wanted, const float *before, const float *all,
+                     const float *some)
+{
+    for (size_t w = 0; w < b->n_windows; w++)
+        for (size_t row = b->start[w]; row < b->start[w + 1]; row++) {
+            bool is_wanted = b->start[w + 1] - row <= wanted[w + 1] - wanted[w];
+            const float *expected = (is_wanted ? all : before) + row * D;
+            if (memcmp(some + row * D, expected, D * sizeof *some))
+                return is_wanted ? 1 : 2;
+        }
+    return 0;
+}
+
+int main(void)
+{
+    static const struct { const char *name; size_t lengths[WINDOWS], wanted[WINDOWS], tile; } cases[] = {
+        { "the second halves",              { 64, 64, 64, 64, 64 },  { 32, 32, 32, 32, 32 }, 128 },
+        { "one row of each",                { 70, 1, 33, 2, 5 },     { 1, 1, 1, 1, 1 },      128 },
+        { "windows of which none is",       { 20, 70, 33, 1, 9 },    { 0, 70, 0, 1, 0 },     192 },
+        { "none at all",                    { 3, 4, 5, 6, 70 },      { 0, 0, 0, 0, 0 },      128 },
+        { "pieces, the last rows",          { 300, 20, 1, 200, 64 }, { 7, 3, 1, 10, 2 },     64  },
+        { "pieces, from inside one on",     { 300, 20, 1, 200, 64 }, { 130, 0, 0, 190, 64 }, 64  },
+        { "all, in so many words",          { 40, 130, 9, 1, 64 },   { 40, 130, 9, 1, 64 },  64  },
+    };
+    struct random r = { 5 };
+    struct layer_weights w = random_layer(&r);
+    struct arena arena = test_arena();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int bf16 = 0; bf16 < 2; bf16++)
+            for (int full = 0; full < 2; full++) {
+                struct compute cm = { .config = &config, .kernels = &kernels_scalar, .n_threads = 2,
+                                      .type = bf16 ? COMPUTE_BF16 : COMPUTE_F32, .arena = &arena };
+                enum layer_type type = full ? FULL_ATTENTION : LINEAR_ATTENTION;
+                struct batch b = batch_of(cases[i].lengths, WINDOWS);
+                size_t wanted[WINDOWS + 1] = { 0 }, bytes = b.n_tokens * D * sizeof(float);
+                for (size_t s = 0; s < WINDOWS; s++)
+                    wanted[s + 1] = wanted[s] + cases[i].wanted[s];
+                struct matrix x = random_matrix(&r, b.n_tokens, D, 1);
+                float *all = malloc(bytes), *some = malloc(bytes);
+                memcpy(all, x.data, bytes);
+                memcpy(some, x.data, bytes);
+                mix(&cm, &w, type, &b, NULL, cases[i].tile, all);
+                mix(&cm, &w, type, &b, wanted, cases[i].tile, some);
+                int wrong = wrong_row(&b, wanted, (const float *)x.data, all, some);
+                check(wrong == 0 && memcmp(all, x.data, bytes), cases[i].name, "%s, %s: %s",
+                      full ? "attention" : "delta net", bf16 ? "bf16" : "f32",
+                      wrong == 1 ? "a wanted row has other bits" : "a row that is not wanted changed");
+                free(all), free(some), free((void *)(uintptr_t)x.data), free((void *)(uintptr_t)b.start);
+            }
+    free_layer(&w);
+    arena_free(&arena);
+    return check_done();
+}
