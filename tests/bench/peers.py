@@ -6,7 +6,8 @@
 --tokens: random ids.  Windows of the context, one after the other, every token but a window's first scored.
 transformers gets one window at a time, its model loaded and warmed up beforehand, and its logits made in pieces of 256
 positions; its time is that of the windows.  surprisal's is that of scoring, which includes reading the checkpoint.
-llama.cpp tokenizes --text by itself and scores the second half of as many windows: compare its speed, not its NLL.
+llama.cpp tokenizes --text by itself and scores the second half of as many windows: compare its speed, and its NLL only
+when --ids has the ids of that text.  Its time is that of the windows, from before the first to its perplexity.
 Peak memory is that of each side's process.
 """
 import argparse
@@ -67,14 +68,27 @@ def transformers_side(checkpoint, ids, context, compute, threads):
 # ---- the sides -------------------------------------------------------------------------
 
 def measured(command):
-    """-> standard output and error, peak memory in bytes"""
-    p = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    output = p.stdout.read()
+    """-> lines of standard output and error as (when, line), peak memory in bytes"""
+    p = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    lines = [(time.perf_counter(), line) for line in p.stdout]
     _, status, usage = os.wait4(p.pid, 0)
     p.returncode = os.waitstatus_to_exitcode(status)
     if p.returncode:
-        raise RuntimeError(f"{command[0]}: exit status {p.returncode}: {output.strip()[-800:]}")
-    return output, usage.ru_maxrss * 1024
+        raise RuntimeError(f"{command[0]}: exit status {p.returncode}: {tail(lines)}")
+    return lines, usage.ru_maxrss * 1024
+
+
+def tail(lines):
+    return "".join(line for _, line in lines).strip()[-800:]
+
+
+def found(pattern, lines):
+    """-> when the first line with the pattern came, its number"""
+    for when, line in lines:
+        match = re.search(pattern, line)
+        if match:
+            return when, float(match[1])
+    raise RuntimeError(f"no line with '{pattern}': {tail(lines)}")
 
 
 def memory_for(checkpoint, compute, parameters):
@@ -86,9 +100,9 @@ def memory_for(checkpoint, compute, parameters):
 
 
 def by_transformers(o, compute, ids):
-    output, peak = measured([sys.executable, os.path.abspath(__file__), o.checkpoint, "--ids", ids, "--context", o.context,
-                             "--threads", o.threads, "--compute", compute, "--transformers-side"])
-    result = [line for line in output.splitlines() if line.startswith("{")][-1]      # beside warnings
+    lines, peak = measured([sys.executable, os.path.abspath(__file__), o.checkpoint, "--ids", ids, "--context", o.context,
+                            "--threads", o.threads, "--compute", compute, "--transformers-side"])
+    result = [line for _, line in lines if line.startswith("{")][-1]        # beside warnings
     return json.loads(result) | dict(name=f"transformers {NAMES[compute]}", peak=peak)
 
 
@@ -101,16 +115,16 @@ def by_surprisal(o, compute, windows, protocol="disjoint"):
 
 
 def by_llama(o, n_windows):
-    """Its own tokens of the text, the second half of each window scored."""
-    output, peak = measured([os.environ["LLAMA_PERPLEXITY"], "-m", o.gguf, "-f", o.text, "-c", o.context, "-b", o.context,
-                             "-t", o.threads, "--chunks", n_windows])
-    took = re.search(r"prompt eval time = +([\d.]+) ms / +(\d+) tokens", output)
-    ppl = re.search(r"Final estimate: PPL = ([\d.]+)", output)
-    if not took or not ppl:
-        raise RuntimeError(f"llama.cpp printed no time or no perplexity: {output.strip()[-800:]}")
-    scale = n_windows * o.context / int(took[2])
-    return dict(name="llama.cpp " + os.path.basename(o.gguf), seconds=float(took[1]) / 1e3 * scale,
-                mean_nll=math.log(float(ppl[1])), peak=peak)
+    """Its own tokens of the text, the second half of each window scored.
+
+    Timed by its lines: the "prompt eval time" that it can print (--perf) counts the first window's tokens but
+    only the time after it, since its clock starts anew when its output buffer grows."""
+    lines, peak = measured([os.environ["LLAMA_PERPLEXITY"], "-m", o.gguf, "-f", o.text, "-c", o.context, "-b", o.context,
+                            "-t", o.threads, "--chunks", n_windows])
+    start, n = found(r"calculating perplexity over (\d+) chunks", lines)
+    end, ppl = found(r"Final estimate: PPL = ([\d.]+)", lines)
+    return dict(name="llama.cpp " + os.path.basename(o.gguf), seconds=(end - start) * n_windows / n, mean_nll=math.log(ppl),
+                peak=peak)
 
 
 def surprisal_computes():
