@@ -200,7 +200,7 @@ def main():
             print(f"surprisal {compute}: left out: eval does not offer it")
     if o.gguf:
         sides.append(by_llama(o, n))
-        sides.append(by_surprisal(o, o.compute if o.compute in offered else offered[-1], windows, "llama"))
+        sides += [by_surprisal(o, compute, windows, "llama") for compute in offered if o.compute in (None, compute)]
     show(sides, len(windows))
 
 
