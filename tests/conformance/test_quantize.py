@@ -279,6 +279,37 @@ def test_compressed_tensors(out, back):
     check(not bad, "compressed-tensors: decompresses every tensor to our values", bad[:5])
 
 
+def unpacked_by_transformers(folder):
+    """-> {name in the file's layout: f32}, names that its loader missed or did not expect"""
+    import torch
+    import transformers
+    transformers.logging.set_verbosity_error()
+    model, info = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.bfloat16, output_loading_info=True,
+        quantization_config=transformers.CompressedTensorsConfig(dequantize=True))
+    prefix = "model.language_model." if "text_config" in config(folder) else "model."
+    tensors = {prefix + n[len("model."):] if n.startswith("model.") else n: t.to(torch.float32).numpy() for n, t in model.state_dict().items()}
+    return tensors, sorted(map(str, set(info["missing_keys"]) | set(info["unexpected_keys"]) | set(info["mismatched_keys"])))
+
+
+def test_transformers(out, back):
+    """Its loader resolves the config that was written, finds every tensor, and unpacks to our values."""
+    try:
+        import compressed_tensors  # noqa: F401, which the loader needs
+        import transformers  # noqa: F401
+    except ImportError as e:
+        return skip("transformers reads it", str(e))
+    plain, again = fresh("plain"), fresh("plain")
+    run("dequantize", os.path.join(FIXTURES, "packed-dense"), plain, "--quiet")
+    linears, _ = quantize(plain, "--exclude", "lm_head")
+    run("dequantize", linears, again, "--quiet")
+    for label, folder, expanded in (("experts", out, back), ("linears", linears, again)):
+        (theirs, faults), ours = unpacked_by_transformers(folder), load(expanded)
+        names = [n for n in theirs if n.endswith(("_proj", "_proj.weight", "in_proj_qkv.weight"))]
+        bad = [n for n in names if n not in ours or not np.array_equal(theirs[n], f32(ours[n]))]
+        check(not faults and len(names) > 10 and not bad, f"transformers: loads packed {label}, every one with our values", (faults[:5], len(names), bad[:5]))
+
+
 def main():
     test_goldens()
     out = test_demo()
@@ -286,7 +317,9 @@ def main():
     test_rules()
     test_hessian()
     test_files(out)
-    test_compressed_tensors(out, test_dequantize(out))
+    back = test_dequantize(out)
+    test_compressed_tensors(out, back)
+    test_transformers(out, back)
     done()
 
 
