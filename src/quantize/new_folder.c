@@ -71,12 +71,11 @@ static bool clear(struct new_folder *f, const struct other_files *others, struct
 {
     char **names = NULL;
     size_t n = 0;
-    bool ok = file_list(&names, &n, f->partial.temporary, "", err);
+    bool ok = file_list_below(&names, &n, f->partial.temporary, err);
     for (size_t i = 0; ok && i < n; i++) {
         char *path = file_join(f->partial.temporary, names[i], err);
-        struct stat st;
         ok = path != NULL;
-        if (ok && (!is_ours(f, others, names[i]) || lstat(path, &st) != 0 || S_ISDIR(st.st_mode)))
+        if (ok && !is_ours(f, others, names[i]))
             ok = error_set(err, "%s: is nothing that surprisal left there; remove it", path);
         else if (ok && !json_get(shard_state_known(&f->state), names[i]) && unlink(path) != 0)
             ok = error_set(err, "%s: cannot remove: %s", path, strerror(errno));

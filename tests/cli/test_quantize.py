@@ -34,9 +34,11 @@ def quantize(*args, command="quantize"):
 def content(folder):
     """-> {file: bytes}"""
     files = {}
-    for path in glob.glob(os.path.join(folder, "*")):
-        with open(path, "rb") as f:
-            files[os.path.basename(path)] = f.read()
+    for where, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(where, name)
+            with open(path, "rb") as f:
+                files[os.path.relpath(path, folder)] = f.read()
     return files
 
 
@@ -197,19 +199,35 @@ def test_plan():
 
 
 def test_other_files():
-    """Links are followed, stale weights and folders left out, with a line each."""
+    """Links to files are followed; what is hidden or in a folder is copied too; stale weights and links to folders are left
+    out with a line each, hidden folders without."""
     folder, elsewhere, out = copy_of(DEMO), fresh("elsewhere"), fresh("out")
     shutil.move(os.path.join(folder, "model.safetensors-00001-of-00002.safetensors"), elsewhere)
     os.symlink(elsewhere, os.path.join(folder, "model.safetensors-00001-of-00002.safetensors"))
     shutil.move(os.path.join(folder, "tokenizer.json"), elsewhere + ".json")
     os.symlink(elsewhere + ".json", os.path.join(folder, "tokenizer.json"))
     st.write(os.path.join(folder, "stale.safetensors"), {"x": np.zeros(3, np.float32)})
-    os.mkdir(os.path.join(folder, "assets"))
+    for name in ("assets/deep/picture.png", "original/params.json", ".gitattributes", ".cache/huggingface/download.lock", "original/.hidden/x"):
+        os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
+        with open(os.path.join(folder, name), "w") as f:
+            f.write(name)
+    os.mkdir(os.path.join(folder, "empty"))
+    st.write(os.path.join(folder, "original", "consolidated.safetensors"), {"x": np.zeros(3, np.float32)})
+    os.symlink("..", os.path.join(folder, "original", "loop"))
     p = quantize(folder, out)
-    check(p.returncode == 0 and p.stderr.count("not copied") == 2 and "stale.safetensors" in p.stderr and "assets" in p.stderr, "what is not copied is said", p.stderr)
+    check(p.returncode == 0 and p.stderr.count("not copied") == p.stderr.count("\n") == 3
+          and all(n in p.stderr for n in ("/stale.safetensors:", "/original/consolidated.safetensors:", "/original/loop:")), "what is not copied is said", p.stderr)
     plain = fresh("out")
     quantize(DEMO, plain)
-    check(content(out) == content(plain) and not os.path.islink(os.path.join(out, "tokenizer.json")), "links are followed: the same files", sorted(content(out)))
+    got, others = content(out), ["assets/deep/picture.png", "original/params.json", ".gitattributes"]
+    check(all(got.pop(n, None) == n.encode() for n in others) and got == content(plain) and not os.path.islink(os.path.join(out, "tokenizer.json")),
+          "links are followed, folders gone into: the same files", sorted(content(out)))
+    os.remove(os.path.join(folder, "stale.safetensors"))
+    p = run(out, "--against", folder, command="verify")
+    check(p.returncode == 0 and "no findings" in p.stdout, "verify finds nothing missing in the copy", p.stdout[-500:])
+    os.remove(os.path.join(out, "assets", "deep", "picture.png"))
+    p = run(out, "--against", folder, command="verify")
+    check(p.returncode == 0 and "note file: picture.png: in assets/deep: is not here" in p.stdout, "verify notes a missing file in a folder", p.stdout[:500])
 
 
 # ---- kills ----------------------------------------------------------------------------------
