@@ -100,6 +100,13 @@ def test_refusals():
                 "--include", "extra.", out=out)
     inside = copy_of(DEMO)
     refused("an output in the input", ("from which it is made",), inside, os.path.join(inside, "out"))
+    link = fresh("link")
+    os.symlink(inside, link)
+    refused("an output in the input, by a link to it", ("from which it is made",), inside, os.path.join(link, "out"))
+    refused("an output in an input that is a link", ("from which it is made",), link, os.path.join(inside, "..", os.path.basename(inside), "out/"))
+    os.mkdir(os.path.join(inside, "below"))
+    refused("an output below the input", ("from which it is made",), inside, os.path.join(inside, "below", "out"))
+    check(content(inside) == content(DEMO), "refused: an output in the input: nothing is written there")
     here = fresh("here")
     os.mkdir(here)
     refused("an output that exists", ("exists already",), DEMO, here)
@@ -108,6 +115,14 @@ def test_refusals():
     os.truncate(os.path.join(cut, "model.safetensors-00002-of-00002.safetensors"), 3000000)
     refused("a file cut short", ("model.safetensors-00002-of-00002.safetensors",), cut, out, out=out)
     refused("dequantize: not quantized", ("no MXFP4",), DEMO, out, command="dequantize", out=out)
+    broken = copy_of(PACKED)
+    path = os.path.join(broken, "model.safetensors-00001-of-00002.safetensors")
+    tensors = st.read(path)
+    name = "model.language_model.layers.1.mlp.experts.3.up_proj.weight_scale"
+    tensors[name] = tensors[name].copy()
+    tensors[name][5, 1] = 255
+    st.write(path, tensors)
+    refused("dequantize: a scale that is NaN", (name.replace("_scale", "_packed"), "row 5", "column 32"), broken, out, command="dequantize", out=out)
     refused("dequantize: an output that exists", ("exists already",), PACKED, here, command="dequantize")
 
 
@@ -159,6 +174,9 @@ def test_patterns():
             ("the default is the routed experts", (), EXPERTS, {"routed experts": EXPERTS}, {}),
             ("a part of a name", ("--include", "shared_expert.",), 24 + 3, {"shared expert": 24, "mtp": 3}, {"shared_expert.": 27}),
             ("a glob is of the whole name", ("--include", "*.self_attn.?_proj.weight"), 8 + 4, {"self_attn projections": 8, "mtp": 4}, None),
+            ("a set of characters", ("--include", "*.self_attn.[qk]_proj.weight"), 4 + 2, {"self_attn projections": 4, "mtp": 2}, None),
+            ("all but a set of characters", ("--include", "*.self_attn.[!qkv]_proj.weight"), 2 + 1, {"self_attn projections": 2, "mtp": 1}, None),
+            ("a ? beside a * is any character, once", ("--include", "*.self_attn.??proj.weight"), 8 + 4, None, None),
             ("a fused tensor's name selects its parts", ("--include", "model.language_model.layers.0.mlp.experts.gate_up_proj"), 32, None, None),
             ("an expert by its own name", ("--include", "*layers.0.mlp.experts.3.*"), 6, None, None),
             ("include without exclude", ("--include", ".mlp.experts.", "--exclude", "mtp."), EXPERTS, {"routed experts": EXPERTS}, None),
@@ -180,6 +198,9 @@ def test_patterns():
         plan = json.loads(run(DEMO, "--dry-run", "--json", *options).stdout)["plan"]
         check(plan.get("merged_in_part") == expected, f"patterns: {' '.join(options) or 'none'}: merged modules that are packed in part",
               (plan.get("merged_in_part"), plan.get("merged_example")))
+    for pattern in ("self_attn.?_proj", "self_attn.[qk]_proj", "*.self_attn.[qk]_proj", "SELF_ATTN", "*.Self_attn.*"):    # no * no glob; case counts
+        got = packed_by("--include", pattern)
+        check(isinstance(got, str) and f"'{pattern}'" in got, f"patterns: {pattern} matches nothing", got)
     got = packed_by("--include", "nothing*", "--allow-unmatched")
     check(isinstance(got, str) and "nothing to quantize" in got, "patterns: nothing at all is never right", got)
 

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import qstream
 import safetensors_io as st
-from program import FIXTURES, ROOT, SHARED, fresh, run
+from program import FIXTURES, ROOT, SHARED, evaluate, fresh, run
 
 from check import check, done, skip
 
@@ -248,6 +248,8 @@ def test_dequantize(out):
             bad += [name] * (a.tobytes() != source[name].tobytes())
     check(not bad, "dequantize: the values of the codes, everything else untouched", bad[:5])
     check("quantization_config" not in config(back) and config(back) == config(os.path.join(DEMO, "bf16")), "dequantize: the original config")
+    nll = [evaluate(folder, os.path.join(DEMO, "text.txt"), "--context", 512, "--max-windows", 2)[1]["nll"] for folder in (out, back)]
+    check(len(nll[0]) > 1000 and nll[0].tobytes() == nll[1].tobytes(), "dequantize: evaluates to the same bits", np.abs(nll[0] - nll[1]).max())
     again, _ = quantize(back, "--scale", "exact")
     twice = fresh("twice")
     run("dequantize", again, twice, "--threads", 1, "--quiet")
