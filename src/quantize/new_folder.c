@@ -85,10 +85,19 @@ static bool clear(struct new_folder *f, const struct other_files *others, struct
     return ok;
 }
 
+/* More than headers, index and config will have. */
+static size_t text_bytes(const struct work *w)
+{
+    size_t n = strlen(w->config) + (64 << 10);
+    for (size_t i = 0; i < w->layout->n_tensors; i++)
+        n += 2 * strlen(w->layout->tensors[i].name) + 256;
+    return n;
+}
+
 /* Space for all but what an earlier process has written. */
 static bool check_space(const struct new_folder *f, size_t others, struct error *err)
 {
-    size_t needed = f->work.layout->bytes + others, size;
+    size_t needed = f->work.layout->bytes + text_bytes(&f->work) + others, size;
     const cJSON *item;
     cJSON_ArrayForEach(item, shard_state_known(&f->state)) {
         char *path = file_join(f->partial.temporary, item->string, NULL);

@@ -144,17 +144,20 @@ def test_weight_files():
 
 
 def test_space():
-    """A file system too small for the output, checked before anything is written."""
-    folder = fresh("small")
-    os.mkdir(folder)
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4M", "tmpfs", folder], capture_output=True).returncode:
-        print("skip no space: cannot mount a small file system")
-        return
-    try:
-        out = os.path.join(folder, "out")
-        refused("no space", ("only", "free"), DEMO, out, out=out)
-    finally:
-        subprocess.run(["umount", folder])
+    """A file system too small for the output, also if only for its headers and index: checked before anything is written."""
+    tensors = json.loads(run(DEMO, "--dry-run", "--json").stdout)["plan"]["bytes_after"]
+    tensors += sum(os.path.getsize(os.path.join(DEMO, f)) for f in os.listdir(DEMO) if not f.startswith("model") and f != "config.json")
+    for name, size in (("no space", 4 << 20), ("no space for the headers", tensors + (200 << 10))):
+        folder = fresh("small")
+        os.mkdir(folder)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True).returncode:
+            print(f"skip {name}: cannot mount a small file system")
+            return
+        try:
+            out = os.path.join(folder, "out")
+            refused(name, ("only", "free"), DEMO, out, out=out)
+        finally:
+            subprocess.run(["umount", folder])
 
 
 # ---- patterns ----------------------------------------------------------------------------
