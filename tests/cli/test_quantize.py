@@ -133,6 +133,7 @@ def test_weight_files():
             ("another length", ("extra.m", "64 channels"), {"extra.m": np.ones(32, np.float32)}),
             ("another dtype", ("extra.m", "F32"), {"extra.m": np.ones(64, np.float64)}),
             ("not finite", ("extra.m", "finite"), {"extra.m": np.full(64, np.nan, np.float32)}),
+            ("too large", ("extra.m", "square"), {"extra.m": np.full(64, 1e20, np.float32)}),
             ("a Hessian of another shape", ("extra.m.hessian",), {"extra.m.hessian": np.ones((1, 32, 32), np.float32)}),
             ("gamma and Hessian", ("both",), {"extra.m": np.ones(64, np.float32), "extra.m.hessian": np.ones((2, 32, 32), np.float32)})):
         path = fresh("weights")
