@@ -189,6 +189,9 @@ def test_patterns():
         got = packed_by(*options)
         ok = not isinstance(got, str) and got[0] == (packed or got[0]) and got[1] == (kinds or got[1]) and got[2] == (got[2] if matched is None else matched)
         check(ok, f"patterns: {name}", got)
+    p = run(DEMO, "--dry-run", "--include", "shared_expert.", "--exclude", "mtp.*", "--exclude", "nothing", "--allow-unmatched")
+    check(p.stdout.split("\n")[-4:-1] == ["--include 'shared_expert.' matches 27: 24 shared expert, 3 mtp", "--exclude 'mtp.*' matches 58: 58 mtp",
+                                          "--exclude 'nothing' matches 0"], "patterns: the plan says which modules each matched", p.stdout[-300:])
     got = packed_by("--exclude", "mtp.")
     check(EXPERTS < got[0] < everything, "patterns: exclude alone packs more than experts, less than all", (got[0], everything))
     for option in ("--include", "--exclude"):           # the model card's pattern for the router: names end in .weight
