@@ -66,19 +66,36 @@ static bool is_ours(const struct new_folder *f, const struct other_files *others
     return false;
 }
 
-/* Removes all but the state and the shards it names. */
-static bool clear(struct new_folder *f, const struct other_files *others, struct error *err)
+/* Of an interrupted process's: the state, and the shards it names. */
+static bool is_kept(const struct new_folder *f, const char *name)
+{
+    return strcmp(name, STATE_NAME) == 0 || json_get(shard_state_known(&f->state), name);
+}
+
+/* Refuses what is not ours, before anything is touched. */
+static bool expect_ours(const struct new_folder *f, const struct other_files *others,
+                        char *const *names, size_t n, struct error *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!is_ours(f, others, names[i]))
+            return error_set(err, "%s/%s: is nothing that surprisal left there; remove it",
+                             f->partial.temporary, names[i]);
+    return true;
+}
+
+/* Removes what is not kept. */
+static bool clear(const struct new_folder *f, const struct other_files *others, struct error *err)
 {
     char **names = NULL;
     size_t n = 0;
-    bool ok = file_list_below(&names, &n, f->partial.temporary, err);
+    bool ok = file_list_below(&names, &n, f->partial.temporary, err)
+           && expect_ours(f, others, names, n, err);
     for (size_t i = 0; ok && i < n; i++) {
+        if (is_kept(f, names[i]))
+            continue;
         char *path = file_join(f->partial.temporary, names[i], err);
-        ok = path != NULL;
-        if (ok && !is_ours(f, others, names[i]))
-            ok = error_set(err, "%s: is nothing that surprisal left there; remove it", path);
-        else if (ok && !json_get(shard_state_known(&f->state), names[i]) && unlink(path) != 0)
-            ok = error_set(err, "%s: cannot remove: %s", path, strerror(errno));
+        ok = path && (unlink(path) == 0
+                      || error_set(err, "%s: cannot remove: %s", path, strerror(errno)));
         free(path);
     }
     file_list_free(names, n);

@@ -262,7 +262,7 @@ def test_other_files():
 
 def start(out, *options):
     return subprocess.Popen([SURPRISAL, "quantize", DEMO, out, "--threads", "1", "--quiet", "--shard-size", "200K", *options],
-                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                            stdout=subprocess.PIPE if "--json" in options else subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
 def stop(out, number, after, *options):
@@ -329,14 +329,19 @@ def test_leftovers(out, expected, seconds):
     os.symlink(outside, os.path.join(partial, done_shards[1]))
     with open(os.path.join(partial, "tokenizer.json.123.tmp"), "w") as f:
         f.write("half")
-    with open(os.path.join(partial, "mine.txt"), "w") as f:
-        f.write("not surprisal's")
-    p = start(out, "--resume")
-    err = p.communicate()[1]
-    check(p.returncode == 1 and "mine.txt" in err and os.path.exists(os.path.join(partial, "mine.txt")), "a foreign file is never removed", err)
-    os.remove(os.path.join(partial, "mine.txt"))
-    p = start(out, "--resume")
-    err = p.communicate()[1]
+    for foreign in ("mine.txt", "your.txt"):                            # before and after all others in order of name
+        path, before = os.path.join(partial, foreign), content(partial)
+        with open(path, "w") as f:
+            f.write("not surprisal's")
+        p = start(out, "--resume")
+        err = p.communicate()[1]
+        check(p.returncode == 1 and foreign in err and content(partial) == {**before, foreign: b"not surprisal's"}, f"{foreign}, a foreign file: nothing is removed", err)
+        os.remove(path)
+    status, err = stop(out, signal.SIGINT, 0, "--resume")               # before another shard is complete
+    check(status in (130, -signal.SIGINT) and os.path.exists(os.path.join(partial, "surprisal-state.json")), "a resumed run that ends at once keeps the state", (status, err))
+    p = start(out, "--resume", "--json")
+    text, err = p.communicate()
+    check(json.loads(text or "{}").get("shards_kept", 0) >= len(done_shards) - 2, "what was complete before two interruptions is taken over", (text[-300:], len(done_shards)))
     check(p.returncode == 0 and content(out) == expected and not any(os.path.islink(os.path.join(out, f)) for f in os.listdir(out)),
           "what an interrupted run left is not trusted: the same bytes", err)
     with open(outside, "rb") as f:
