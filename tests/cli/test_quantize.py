@@ -303,11 +303,20 @@ def test_kills():
     check(not os.path.exists(out + ".partial") and sorted(os.listdir(out)) == sorted(expected), "resumed after kills: nothing else is left")
     check(taken > 0, "some kills left a state", taken)
     shutil.rmtree(out)
-    test_leftovers(out, expected, seconds)
+    test_leftovers(out, expected)
 
 
-def test_leftovers(out, expected, seconds):
-    status, err = stop(out, signal.SIGINT, 0.5 * seconds)
+def stop_with_shards(out, number, n):
+    """Stops a run when n shards are complete -> exit status, stderr"""
+    p, partial = start(out), out + ".partial"
+    while p.poll() is None and not (os.path.isdir(partial) and sum(f.endswith(".safetensors") for f in os.listdir(partial)) > n):
+        time.sleep(0.001)
+    p.send_signal(number)
+    return p.wait(300), p.stderr.read()
+
+
+def test_leftovers(out, expected):
+    status, err = stop_with_shards(out, signal.SIGINT, 5)
     if not check(status == 130 and "interrupted" in err and os.path.exists(out + ".partial/surprisal-state.json"), "Ctrl-C: 130, and a state", (status, err)):
         return
     plain = start(out)
