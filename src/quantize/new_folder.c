@@ -14,6 +14,30 @@
 
 /* ---- where -------------------------------------------------------------------------- */
 
+/* Gives the real path of the folder in which `path` stands or will. */
+static char *real_parent(const char *path, struct error *err)
+{
+    char *copy = mem_string(path, err);
+    if (!copy)
+        return NULL;
+    for (size_t n = strlen(copy); n > 1 && copy[n - 1] == '/'; n--)
+        copy[n - 1] = '\0';
+    char *slash = strrchr(copy, '/');
+    if (slash)
+        slash[slash == copy] = '\0';
+    char *parent = realpath(slash ? copy : ".", NULL);
+    if (!parent)
+        error_set(err, "%s: %s", path, strerror(errno));
+    free(copy);
+    return parent;
+}
+
+static bool is_within(const char *path, const char *folder)
+{
+    size_t n = strlen(folder);
+    return strncmp(path, folder, n) == 0 && (!path[n] || path[n] == '/');
+}
+
 bool new_folder_check(const char *path, const struct checkpoint *ck, struct error *err)
 {
     struct stat st;
@@ -21,22 +45,11 @@ bool new_folder_check(const char *path, const struct checkpoint *ck, struct erro
         return error_set(err, "the name of the folder to write is empty");
     if (lstat(path, &st) == 0)
         return error_set(err, "%s: exists already, expected a new folder", path);
-    char *copy = mem_string(path, err);
-    if (!copy)
-        return false;
-    for (size_t n = strlen(copy); n > 1 && copy[n - 1] == '/'; n--)
-        copy[n - 1] = '\0';
-    char *slash = strrchr(copy, '/');
-    if (slash)
-        slash[slash == copy] = '\0';
-    char *parent = realpath(slash ? copy : ".", NULL), *source = realpath(ck->path, NULL);
-    size_t n = source ? strlen(source) : 0;
-    bool ok = parent && source;
-    if (!ok)
-        error_set(err, "%s: %s", parent ? ck->path : path, strerror(errno));
-    else if (strncmp(parent, source, n) == 0 && (!parent[n] || parent[n] == '/'))
+    char *parent = real_parent(path, err), *source = parent ? realpath(ck->path, NULL) : NULL;
+    bool ok = source || !parent || error_set(err, "%s: %s", ck->path, strerror(errno));
+    if (source && is_within(parent, source))
         ok = error_set(err, "%s: lies in %s, from which it is made", path, ck->path);
-    free(copy);
+    ok = ok && parent;
     free(parent);
     free(source);
     return ok;

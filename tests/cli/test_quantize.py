@@ -110,7 +110,7 @@ def test_refusals():
     here = fresh("here")
     os.mkdir(here)
     refused("an output that exists", ("exists already",), DEMO, here)
-    refused("a parent that does not exist", ("none",), DEMO, os.path.join(fresh("none"), "out"))
+    refused("a parent that does not exist", ("none", "No such file"), DEMO, os.path.join(fresh("none"), "out"))
     cut = copy_of(DEMO)
     os.truncate(os.path.join(cut, "model.safetensors-00002-of-00002.safetensors"), 3000000)
     refused("a file cut short", ("model.safetensors-00002-of-00002.safetensors",), cut, out, out=out)
