@@ -199,6 +199,41 @@ def test_hessian():
               f"Hessian: {name}: as the reference has it", (differ, result["undecided"]))
 
 
+# ---- as vLLM resolves the config ----------------------------------------------------------
+
+MERGED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj"),
+          "in_proj_qkvz": ("in_proj_qkv", "in_proj_z"), "in_proj_ba": ("in_proj_b", "in_proj_a")}
+PREFIXES = {"model.language_model.": "language_model.model.", "model.visual.": "visual.", "lm_head": "language_model.lm_head"}
+
+
+def vllm_name(module):
+    return next((new + module[len(old):] for old, new in PREFIXES.items() if module.startswith(old)), module)
+
+
+def vllm_packs(quantization, modules):
+    """-> {vLLM's name of a linear: packed for it?}, None where it refuses; for names without patterns, and the class Linear.
+    (vllm: layers/quantization/compressed_tensors/utils.py; models/qwen3_5.py)"""
+    ignored, result = {vllm_name(m) for m in quantization["ignore"]}, {}
+    for module in modules:
+        parent, _, leaf = module.rpartition(".")
+        parts = next((p for p in MERGED.values() if leaf in p and ".experts." not in module), (leaf,))
+        said = {f"{parent}.{p}" in ignored for p in parts}
+        result[module] = None if len(said) > 1 else said == {False} and "Linear" in quantization["config_groups"]["group_0"]["targets"]
+    return result
+
+
+def test_vllm():
+    for options in ((), ("--exclude", "lm_head", "--exclude", "visual", "--exclude", "mlp.gate.weight", "--exclude", "mtp"),
+                    ("--include", "self_attn", "--include", "in_proj_", "--include", ".mlp.experts.", "--exclude", "mtp"), ("--recipe", "linears")):
+        out, _ = quantize(os.path.join(DEMO, "bf16"), *options)
+        tensors = load(out)
+        packed = {vllm_name(n[:-len(".weight_packed")]): True for n in tensors if n.endswith(".weight_packed")}
+        plain = {vllm_name(n[:-len(".weight")]): False for n in tensors if n.endswith(".weight") and tensors[n].ndim == 2 and "embed" not in n}
+        got = vllm_packs(config(out)["quantization_config"], packed | plain)
+        bad = {m: (got[m], p) for m, p in (packed | plain).items() if got[m] is not p}
+        check(len(packed) >= 384 and not bad, f"vLLM's rules: {' '.join(options) or 'the default'}: what is packed is targeted, what is not ignored", list(bad.items())[:5])
+
+
 # ---- what others read ------------------------------------------------------------------
 
 def test_files(out):
@@ -310,6 +345,7 @@ def main():
     test_rules()
     test_hessian()
     test_files(out)
+    test_vllm()
     back = test_dequantize(out)
     test_compressed_tensors(out, back)
     test_transformers(out, back)
