@@ -171,7 +171,8 @@ static bool put_pattern(struct buffer *out, const cJSON *pattern, struct error *
 
 bool packing_plan_text(struct buffer *out, const cJSON *plan, struct error *err)
 {
-    const cJSON *item, *unweighted = json_get(plan, "unweighted");
+    const cJSON *item;
+    double unweighted = packing_plan_number(plan, "unweighted");
     bool ok = buffer_printf(out, err, "%-26s %9s %9s %14s %14s\n", "module", "tensors", "to MXFP4",
                             "MB before", "MB after");
     cJSON_ArrayForEach(item, json_get(plan, "modules"))
@@ -183,8 +184,8 @@ bool packing_plan_text(struct buffer *out, const cJSON *plan, struct error *err)
         ok = buffer_printf(out, err, "%.0f modules that vLLM merges are packed in part: it cannot load"
                            " them (%s)\n", packing_plan_number(plan, "merged_in_part"),
                            json_get(plan, "merged_example")->valuestring);
-    if (ok && unweighted)
-        ok = buffer_printf(out, err, "%.0f of them are rounded without weighing errors: not in the file\n",
-                           packing_plan_number(plan, "unweighted"));
+    if (ok && unweighted > 0)
+        ok = buffer_printf(out, err, "%.0f of the %.0f to MXFP4 are not in the file of weights: their errors"
+                           " count all alike\n", unweighted, packing_plan_number(plan, "packed"));
     return ok;
 }
