@@ -258,7 +258,8 @@ static bool write_all(struct new_folder *f, struct stream *s, const struct other
            && check_space(f, others->bytes, err);
     for (size_t i = 0; ok && i < f->work.layout->n_shards; i++)
         ok = write_shard(f, s, i, err);
-    return ok && other_files_copy(others, f->work.ck->path, f->partial.temporary, err)
+    return ok && other_files_copy(others, f->work.ck->path, f->partial.temporary, f->progress,
+                                  err)
         && write_text(f, "config.json", f->work.config, err) && write_index(f, err)
         && shard_state_remove(&f->state, err) && partial_folder_commit(&f->partial, err);
 }

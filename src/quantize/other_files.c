@@ -69,20 +69,35 @@ bool other_files_list(struct other_files *o, const struct checkpoint *ck,
     return ok;
 }
 
-static bool copy(const char *from, const char *to, struct error *err)
+/* Reports n more bytes as copied. */
+static bool advance(const struct progress *p, size_t *done, size_t n, size_t total,
+                    struct error *err)
+{
+    *done += n;
+    if (!p || !p->report || p->report(p->user, "other files", (double)*done, (double)total, "bytes"))
+        return true;
+    error_set(err, "interrupted");
+    if (err)
+        err->interrupted = true;
+    return false;
+}
+
+static bool copy(const char *from, const char *to, const struct progress *progress, size_t *done,
+                 size_t total, struct error *err)
 {
     struct mapped_file f;
     struct output_file out;
     if (!file_map(&f, from, err))
         return false;
-    bool ok = file_create(&out, to, err);
+    bool ok = file_create(&out, to, err), created = ok;
     for (size_t at = 0, n; ok && at < f.size; at += n) {
         n = size_min(PIECE_BYTES, f.size - at);
-        ok = file_populate(&f, at, n, err) && file_write_at(&out, at, f.data + at, n, err);
+        ok = file_populate(&f, at, n, err) && file_write_at(&out, at, f.data + at, n, err)
+          && advance(progress, done, n, total, err);
         file_release(&f, at, n, false);
-        if (!ok)
-            file_abandon(&out);
     }
+    if (created && !ok)
+        file_abandon(&out);
     ok = ok && file_commit(&out, err);
     file_unmap(&f);
     return ok;
@@ -116,13 +131,14 @@ static bool sync_folder(const char *folder)
 }
 
 bool other_files_copy(const struct other_files *o, const char *from, const char *to,
-                      struct error *err)
+                      const struct progress *progress, struct error *err)
 {
     bool ok = true;
+    size_t done = 0;
     for (size_t i = 0; ok && i < o->n; i++) {
         char *source = file_join(from, o->names[i], err), *target = file_join(to, o->names[i], err);
         ok = source && target && each_folder(target, to, make_folder, "cannot create", err)
-          && copy(source, target, err)
+          && copy(source, target, progress, &done, o->bytes, err)
           && each_folder(target, to, sync_folder, "cannot write", err);
         free(source);
         free(target);

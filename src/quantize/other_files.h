@@ -22,7 +22,7 @@ bool other_files_list(struct other_files *o, const struct checkpoint *ck,
                       const struct progress *progress, struct error *err);
 /* Copies them into a folder, durably. */
 bool other_files_copy(const struct other_files *o, const char *from, const char *to,
-                      struct error *err);
+                      const struct progress *progress, struct error *err);
 void other_files_free(struct other_files *o);
 
 #endif

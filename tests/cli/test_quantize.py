@@ -263,6 +263,24 @@ def test_other_files():
     check(p.returncode == 0 and "note file: picture.png: in assets/deep: is not here" in p.stdout, "verify notes a missing file in a folder", p.stdout[:500])
 
 
+def test_stop_copying():
+    """Ctrl-C while another file is copied, here a large one of nothing."""
+    folder, out = copy_of(DEMO), fresh("out")
+    os.mkdir(os.path.join(folder, "original"))
+    with open(os.path.join(folder, "original", "large.bin"), "wb") as f:
+        f.truncate(2 << 30)
+    p = subprocess.Popen([SURPRISAL, "quantize", folder, out, "--threads", "1", "--shard-size", "2M", "--quiet"], stdout=subprocess.DEVNULL,
+                         stderr=subprocess.PIPE, text=True)
+    copied = os.path.join(out + ".partial", "original")
+    while p.poll() is None and not (os.path.isdir(copied) and os.listdir(copied)):
+        time.sleep(0.001)
+    p.send_signal(signal.SIGINT)
+    err = p.communicate(timeout=60)[1]
+    check(p.returncode == 130 and "interrupted" in err and not os.listdir(copied) and os.path.exists(out + ".partial/surprisal-state.json"),
+          "Ctrl-C while a file is copied: 130, and no part of it is left", (p.returncode, err))
+    shutil.rmtree(out + ".partial")
+
+
 # ---- kills ----------------------------------------------------------------------------------
 
 def start(out, *options):
@@ -370,6 +388,7 @@ def main():
     test_patterns()
     test_plan()
     test_other_files()
+    test_stop_copying()
     test_kills()
     done()
 
