@@ -259,8 +259,11 @@ def test_other_files():
     p = run(out, "--against", folder, command="verify")
     check(p.returncode == 0 and "no findings" in p.stdout, "verify finds nothing missing in the copy", p.stdout[-500:])
     os.remove(os.path.join(out, "assets", "deep", "picture.png"))
+    with open(os.path.join(out, "original", "params.json"), "a") as f:
+        f.write("more")
     p = run(out, "--against", folder, command="verify")
-    check(p.returncode == 0 and "note file: picture.png: in assets/deep: is not here" in p.stdout, "verify notes a missing file in a folder", p.stdout[:500])
+    check(p.returncode == 0 and "note file: picture.png: in assets/deep: is not here" in p.stdout
+          and "note file: params.json: in original: has 24 bytes that are not the original's 20" in p.stdout, "verify notes missing and longer files in folders", p.stdout[:500])
 
 
 def test_stop_copying():
