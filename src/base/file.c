@@ -206,6 +206,57 @@ bool file_list(char ***names, size_t *n_names, const char *folder, const char *s
     return ok;
 }
 
+struct walk {
+    size_t n_folder;            /* bytes of each path that are not part of the name */
+    char **names;
+    size_t n, capacity;
+    struct error *err;
+};
+
+static bool walk(struct walk *w, const char *folder);
+
+static bool take(struct walk *w, const char *path, bool hidden)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0)
+        return error_set(w->err, "%s: %s", path, strerror(errno));
+    if (S_ISDIR(st.st_mode))
+        return hidden || walk(w, path);
+    return mem_grow(&w->names, &w->capacity, w->n + 1, sizeof *w->names, "file names", w->err)
+        && (w->names[w->n] = mem_string(path + w->n_folder, w->err)) && ++w->n;
+}
+
+static bool walk(struct walk *w, const char *folder)
+{
+    DIR *dir = opendir(folder);
+    if (!dir)
+        return error_set(w->err, "%s: %s", folder, strerror(errno));
+    bool ok = true;
+    for (const struct dirent *entry; ok && (entry = readdir(dir));) {
+        const char *name = entry->d_name;
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+            continue;
+        char *path = file_join(folder, name, w->err);
+        ok = path && take(w, path, name[0] == '.');
+        free(path);
+    }
+    closedir(dir);
+    return ok;
+}
+
+bool file_list_below(char ***names, size_t *n_names, const char *folder, struct error *err)
+{
+    char *below = file_join(folder, "", err);
+    struct walk w = { .n_folder = below ? strlen(below) : 0, .err = err };
+    bool ok = below && walk(&w, below);
+    if (ok && w.n)
+        qsort(w.names, w.n, sizeof *w.names, compare_strings);
+    free(below);
+    *names = w.names;
+    *n_names = w.n;
+    return ok;
+}
+
 void file_list_free(char **names, size_t n_names)
 {
     for (size_t i = 0; i < n_names; i++)

@@ -46,6 +46,9 @@ char *file_join(const char *folder, const char *name, struct error *err);
  * sorted by byte; file_list_free also after a failure. */
 bool file_list(char ***names, size_t *n_names, const char *folder, const char *suffix,
                struct error *err);
+/* The same of everything but folders in a folder and those below it, as "folder/name"; hidden files
+ * too, but no hidden folder, and no link to a folder is gone into: it is listed. */
+bool file_list_below(char ***names, size_t *n_names, const char *folder, struct error *err);
 void file_list_free(char **names, size_t n_names);
 
 /* ---- writing ---------------------------------------------------------- */

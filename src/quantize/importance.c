@@ -109,11 +109,17 @@ bool importance_of(struct mxfp4_importance *out, struct importance *im, const st
         return false;
     memcpy(im->channels, t->data, t->n_bytes);
     file_release(&im->file.map, offset, t->n_bytes, false);
-    for (size_t i = 0; i < n; i++)
+    bool is_gamma = channels && !im->is_activations;
+    for (size_t i = 0; i < n; i++) {
         if (!check_number(t, i, im->channels[i], !im->is_activations, err))
             return false;
-    for (size_t i = 0; channels && !im->is_activations && i < n; i++)
+        if (!is_gamma)
+            continue;
         im->channels[i] *= im->channels[i];
+        if (!isfinite(im->channels[i]))
+            return error_set(err, "%s: '%s' has a number at %zu whose square is not finite", t->file,
+                             t->name, i);
+    }
     if (im->is_activations)
         fill_empty_blocks(im->channels, n);
     *(channels ? &out->channels : &out->hessian) = im->channels;

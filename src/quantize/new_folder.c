@@ -14,6 +14,30 @@
 
 /* ---- where -------------------------------------------------------------------------- */
 
+/* Gives the real path of the folder in which `path` stands or will. */
+static char *real_parent(const char *path, struct error *err)
+{
+    char *copy = mem_string(path, err);
+    if (!copy)
+        return NULL;
+    for (size_t n = strlen(copy); n > 1 && copy[n - 1] == '/'; n--)
+        copy[n - 1] = '\0';
+    char *slash = strrchr(copy, '/');
+    if (slash)
+        slash[slash == copy] = '\0';
+    char *parent = realpath(slash ? copy : ".", NULL);
+    if (!parent)
+        error_set(err, "%s: %s", path, strerror(errno));
+    free(copy);
+    return parent;
+}
+
+static bool is_within(const char *path, const char *folder)
+{
+    size_t n = strlen(folder);
+    return strncmp(path, folder, n) == 0 && (!path[n] || path[n] == '/');
+}
+
 bool new_folder_check(const char *path, const struct checkpoint *ck, struct error *err)
 {
     struct stat st;
@@ -21,22 +45,11 @@ bool new_folder_check(const char *path, const struct checkpoint *ck, struct erro
         return error_set(err, "the name of the folder to write is empty");
     if (lstat(path, &st) == 0)
         return error_set(err, "%s: exists already, expected a new folder", path);
-    char *copy = mem_string(path, err);
-    if (!copy)
-        return false;
-    for (size_t n = strlen(copy); n > 1 && copy[n - 1] == '/'; n--)
-        copy[n - 1] = '\0';
-    char *slash = strrchr(copy, '/');
-    if (slash)
-        slash[slash == copy] = '\0';
-    char *parent = realpath(slash ? copy : ".", NULL), *source = realpath(ck->path, NULL);
-    size_t n = source ? strlen(source) : 0;
-    bool ok = parent && source;
-    if (!ok)
-        error_set(err, "%s: %s", parent ? ck->path : path, strerror(errno));
-    else if (strncmp(parent, source, n) == 0 && (!parent[n] || parent[n] == '/'))
+    char *parent = real_parent(path, err), *source = parent ? realpath(ck->path, NULL) : NULL;
+    bool ok = source || !parent || error_set(err, "%s: %s", ck->path, strerror(errno));
+    if (source && is_within(parent, source))
         ok = error_set(err, "%s: lies in %s, from which it is made", path, ck->path);
-    free(copy);
+    ok = ok && parent;
     free(parent);
     free(source);
     return ok;
@@ -66,30 +79,55 @@ static bool is_ours(const struct new_folder *f, const struct other_files *others
     return false;
 }
 
-/* Removes all but the state and the shards it names. */
-static bool clear(struct new_folder *f, const struct other_files *others, struct error *err)
+/* Of an interrupted process's: the state, and the shards it names. */
+static bool is_kept(const struct new_folder *f, const char *name)
+{
+    return strcmp(name, STATE_NAME) == 0 || json_get(shard_state_known(&f->state), name);
+}
+
+/* Refuses what is not ours, before anything is touched. */
+static bool expect_ours(const struct new_folder *f, const struct other_files *others,
+                        char *const *names, size_t n, struct error *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!is_ours(f, others, names[i]))
+            return error_set(err, "%s/%s: is nothing that surprisal left there; remove it",
+                             f->partial.temporary, names[i]);
+    return true;
+}
+
+/* Removes what is not kept. */
+static bool clear(const struct new_folder *f, const struct other_files *others, struct error *err)
 {
     char **names = NULL;
     size_t n = 0;
-    bool ok = file_list(&names, &n, f->partial.temporary, "", err);
+    bool ok = file_list_below(&names, &n, f->partial.temporary, err)
+           && expect_ours(f, others, names, n, err);
     for (size_t i = 0; ok && i < n; i++) {
+        if (is_kept(f, names[i]))
+            continue;
         char *path = file_join(f->partial.temporary, names[i], err);
-        struct stat st;
-        ok = path != NULL;
-        if (ok && (!is_ours(f, others, names[i]) || lstat(path, &st) != 0 || S_ISDIR(st.st_mode)))
-            ok = error_set(err, "%s: is nothing that surprisal left there; remove it", path);
-        else if (ok && !json_get(shard_state_known(&f->state), names[i]) && unlink(path) != 0)
-            ok = error_set(err, "%s: cannot remove: %s", path, strerror(errno));
+        ok = path && (unlink(path) == 0
+                      || error_set(err, "%s: cannot remove: %s", path, strerror(errno)));
         free(path);
     }
     file_list_free(names, n);
     return ok;
 }
 
+/* More than headers, index and config will have. */
+static size_t text_bytes(const struct work *w)
+{
+    size_t n = strlen(w->config) + (64 << 10);
+    for (size_t i = 0; i < w->layout->n_tensors; i++)
+        n += 2 * strlen(w->layout->tensors[i].name) + 256;
+    return n;
+}
+
 /* Space for all but what an earlier process has written. */
 static bool check_space(const struct new_folder *f, size_t others, struct error *err)
 {
-    size_t needed = f->work.layout->bytes + others, size;
+    size_t needed = f->work.layout->bytes + text_bytes(&f->work) + others, size;
     const cJSON *item;
     cJSON_ArrayForEach(item, shard_state_known(&f->state)) {
         char *path = file_join(f->partial.temporary, item->string, NULL);
@@ -220,7 +258,8 @@ static bool write_all(struct new_folder *f, struct stream *s, const struct other
            && check_space(f, others->bytes, err);
     for (size_t i = 0; ok && i < f->work.layout->n_shards; i++)
         ok = write_shard(f, s, i, err);
-    return ok && other_files_copy(others, f->work.ck->path, f->partial.temporary, err)
+    return ok && other_files_copy(others, f->work.ck->path, f->partial.temporary, f->progress,
+                                  err)
         && write_text(f, "config.json", f->work.config, err) && write_index(f, err)
         && shard_state_remove(&f->state, err) && partial_folder_commit(&f->partial, err);
 }

@@ -1,10 +1,12 @@
 #include "quantize/other_files.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "quantize/modules.h"
 
@@ -18,7 +20,7 @@ static void warn(const struct progress *p, const char *folder, const char *name,
         p->warn(p->user, line);
 }
 
-/* *wanted: it is to be copied; else it is one of the weights' files, or a folder. */
+/* *wanted: it is to be copied; else it is one of the weights' files, or a link to a folder. */
 static bool judge(bool *wanted, size_t *bytes, const struct checkpoint *ck, const char *name,
                   const struct progress *progress, struct error *err)
 {
@@ -30,7 +32,7 @@ static bool judge(bool *wanted, size_t *bytes, const struct checkpoint *ck, cons
     struct stat st = { 0 };
     bool ok = path && (stat(path, &st) == 0 || error_set(err, "%s: %s", path, strerror(errno)));
     if (ok && S_ISDIR(st.st_mode))
-        warn(progress, ck->path, name, "a folder");
+        warn(progress, ck->path, name, "a link to a folder");
     else if (ok && name_ends_with(name, CHECKPOINT_SUFFIX)) {
         bool is_read = false;
         for (size_t i = 0; i < ck->n_files; i++)
@@ -52,7 +54,7 @@ bool other_files_list(struct other_files *o, const struct checkpoint *ck,
 {
     *o = (struct other_files){ 0 };
     size_t n = 0;
-    bool ok = file_list(&o->names, &n, ck->path, "", err), wanted;
+    bool ok = file_list_below(&o->names, &n, ck->path, err), wanted;
     for (size_t i = 0; i < n; i++) {
         char *name = o->names[i];
         wanted = false;
@@ -67,32 +69,77 @@ bool other_files_list(struct other_files *o, const struct checkpoint *ck,
     return ok;
 }
 
-static bool copy(const char *from, const char *to, struct error *err)
+/* Reports n more bytes as copied. */
+static bool advance(const struct progress *p, size_t *done, size_t n, size_t total,
+                    struct error *err)
+{
+    *done += n;
+    if (!p || !p->report || p->report(p->user, "other files", (double)*done, (double)total, "bytes"))
+        return true;
+    error_set(err, "interrupted");
+    if (err)
+        err->interrupted = true;
+    return false;
+}
+
+static bool copy(const char *from, const char *to, const struct progress *progress, size_t *done,
+                 size_t total, struct error *err)
 {
     struct mapped_file f;
     struct output_file out;
     if (!file_map(&f, from, err))
         return false;
-    bool ok = file_create(&out, to, err);
+    bool ok = file_create(&out, to, err), created = ok;
     for (size_t at = 0, n; ok && at < f.size; at += n) {
         n = size_min(PIECE_BYTES, f.size - at);
-        ok = file_populate(&f, at, n, err) && file_write_at(&out, at, f.data + at, n, err);
+        ok = file_populate(&f, at, n, err) && file_write_at(&out, at, f.data + at, n, err)
+          && advance(progress, done, n, total, err);
         file_release(&f, at, n, false);
-        if (!ok)
-            file_abandon(&out);
     }
+    if (created && !ok)
+        file_abandon(&out);
     ok = ok && file_commit(&out, err);
     file_unmap(&f);
     return ok;
 }
 
-bool other_files_copy(const struct other_files *o, const char *from, const char *to,
-                      struct error *err)
+/* Of each folder that `path` names below `to`, outermost first. */
+static bool each_folder(char *path, const char *to, bool (*act)(const char *folder),
+                        const char *failed, struct error *err)
 {
     bool ok = true;
+    for (char *slash = path + strlen(to) + 1; ok && (slash = strchr(slash, '/')); slash++) {
+        *slash = '\0';
+        ok = act(path) || error_set(err, "%s: %s: %s", path, failed, strerror(errno));
+        *slash = '/';
+    }
+    return ok;
+}
+
+static bool make_folder(const char *folder)
+{
+    return mkdir(folder, 0777) == 0 || errno == EEXIST;
+}
+
+static bool sync_folder(const char *folder)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool ok = fd >= 0 && fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+bool other_files_copy(const struct other_files *o, const char *from, const char *to,
+                      const struct progress *progress, struct error *err)
+{
+    bool ok = true;
+    size_t done = 0;
     for (size_t i = 0; ok && i < o->n; i++) {
         char *source = file_join(from, o->names[i], err), *target = file_join(to, o->names[i], err);
-        ok = source && target && copy(source, target, err);
+        ok = source && target && each_folder(target, to, make_folder, "cannot create", err)
+          && copy(source, target, progress, &done, o->bytes, err)
+          && each_folder(target, to, sync_folder, "cannot write", err);
         free(source);
         free(target);
     }

@@ -9,19 +9,20 @@
 #define STATE_NAME "surprisal-state.json"
 
 struct other_files {
-    char **names;               /* owned [n], sorted */
+    char **names;               /* owned [n], sorted; "folder/name" below the checkpoint's */
     size_t n;
     size_t bytes;               /* of all of them */
 };
 
-/* All that do not begin with a dot, links followed, but config.json, the index, STATE_NAME and
- * *.safetensors; folders are left out with a warning (progress may be NULL), anything else is
+/* All, links followed, but config.json, the index, STATE_NAME and *.safetensors; those in folders too,
+ * but hidden ones (.git, .cache), which belong to the copy at hand.  Weights that the checkpoint does
+ * not use and links to folders are left out with a warning (progress may be NULL), anything else is
  * refused. */
 bool other_files_list(struct other_files *o, const struct checkpoint *ck,
                       const struct progress *progress, struct error *err);
-/* Copies them into a folder. */
+/* Copies them into a folder, durably. */
 bool other_files_copy(const struct other_files *o, const char *from, const char *to,
-                      struct error *err);
+                      const struct progress *progress, struct error *err);
 void other_files_free(struct other_files *o);
 
 #endif

@@ -56,6 +56,17 @@ static bool put_modules(cJSON *plan, const struct modules *m, const struct selec
     return ok && put_sum(plan, &total);
 }
 
+static bool put_matches(cJSON *row, const struct pattern_matches *matched)
+{
+    cJSON *kinds = json_add_size(row, "matched", matched->n)
+                 ? cJSON_AddObjectToObject(row, "modules") : NULL;
+    bool ok = kinds != NULL;
+    for (int kind = 0; ok && kind < TENSOR_KINDS; kind++)
+        ok = !matched->kinds[kind]
+          || json_add_size(kinds, weight_kind_name((enum weight_kind)kind), matched->kinds[kind]);
+    return ok;
+}
+
 static bool put_patterns(cJSON *plan, const struct selection *s,
                          const struct surprisal_quantize_options *o)
 {
@@ -68,7 +79,7 @@ static bool put_patterns(cJSON *plan, const struct selection *s,
           && cJSON_AddStringToObject(row, "option", is_include ? "include" : "exclude")
           && cJSON_AddStringToObject(row, "pattern", is_include ? o->include[i]
                                                                 : o->exclude[i - o->n_include])
-          && json_add_size(row, "matched", s->matched[i]);
+          && put_matches(row, &s->matched[i]);
     }
     return ok;
 }
@@ -145,25 +156,36 @@ static bool put_row(struct buffer *out, const char *name, const cJSON *sum, stru
                          before, after);
 }
 
+/* "--include 'mlp' matches 408: 24 shared expert, 384 routed experts" */
+static bool put_pattern(struct buffer *out, const cJSON *pattern, struct error *err)
+{
+    const cJSON *kind, *kinds = json_get(pattern, "modules");
+    bool ok = buffer_printf(out, err, "--%s '%s' matches %.0f", json_get(pattern, "option")->valuestring,
+                            json_get(pattern, "pattern")->valuestring,
+                            packing_plan_number(pattern, "matched"));
+    cJSON_ArrayForEach(kind, kinds)
+        ok = ok && buffer_printf(out, err, "%s %.0f %s", kind == kinds->child ? ":" : ",",
+                                 packing_plan_number(kinds, kind->string), kind->string);
+    return ok && buffer_printf(out, err, "\n");
+}
+
 bool packing_plan_text(struct buffer *out, const cJSON *plan, struct error *err)
 {
-    const cJSON *item, *unweighted = json_get(plan, "unweighted");
+    const cJSON *item;
+    double unweighted = packing_plan_number(plan, "unweighted");
     bool ok = buffer_printf(out, err, "%-26s %9s %9s %14s %14s\n", "module", "tensors", "to MXFP4",
                             "MB before", "MB after");
     cJSON_ArrayForEach(item, json_get(plan, "modules"))
         ok = ok && put_row(out, json_get(item, "module")->valuestring, item, err);
     ok = ok && put_row(out, "all", plan, err);
     cJSON_ArrayForEach(item, json_get(plan, "patterns"))
-        ok = ok && buffer_printf(out, err, "--%s '%s' matches %.0f\n",
-                                 json_get(item, "option")->valuestring,
-                                 json_get(item, "pattern")->valuestring,
-                                 packing_plan_number(item, "matched"));
+        ok = ok && put_pattern(out, item, err);
     if (ok && json_get(plan, "merged_in_part"))
         ok = buffer_printf(out, err, "%.0f modules that vLLM merges are packed in part: it cannot load"
                            " them (%s)\n", packing_plan_number(plan, "merged_in_part"),
                            json_get(plan, "merged_example")->valuestring);
-    if (ok && unweighted)
-        ok = buffer_printf(out, err, "%.0f of them are rounded without weighing errors: not in the file\n",
-                           packing_plan_number(plan, "unweighted"));
+    if (ok && unweighted > 0)
+        ok = buffer_printf(out, err, "%.0f of the %.0f to MXFP4 are not in the file of weights: their errors"
+                           " count all alike\n", unweighted, packing_plan_number(plan, "packed"));
     return ok;
 }

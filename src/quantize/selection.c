@@ -18,12 +18,13 @@ static bool matches(const char *pattern, const struct module *m)
 
 /* Counts each pattern's matches; whether any matched. */
 static bool any_matches(const char *const *patterns, size_t n, const struct module *m,
-                        size_t *matched)
+                        struct pattern_matches *matched)
 {
     bool any = false;
     for (size_t i = 0; i < n; i++)
         if (matches(patterns[i], m)) {
-            matched[i]++;
+            matched[i].n++;
+            matched[i].kinds[m->kind]++;
             any = true;
         }
     return any;
@@ -72,7 +73,7 @@ bool selection_check(const struct selection *s, const struct surprisal_quantize_
     for (size_t i = 0; !o->allow_unmatched && i < o->n_include + o->n_exclude; i++) {
         bool is_include = i < o->n_include;
         const char *pattern = is_include ? o->include[i] : o->exclude[i - o->n_include];
-        if (!s->matched[i])
+        if (!s->matched[i].n)
             return error_set(err, "--%s '%s' matches no linear layer of the checkpoint"
                              " (--allow-unmatched lets it pass)", is_include ? "include" : "exclude",
                              pattern);

@@ -11,11 +11,15 @@
 
 #include "quantize/modules.h"
 
+/* Linear modules that a pattern matches. */
+struct pattern_matches {
+    size_t n, kinds[TENSOR_KINDS];
+};
+
 struct selection {
     bool *packed;               /* owned [n_modules]: this module is to be packed */
     size_t n_packed;
-    /* owned [n_include + n_exclude]: linear modules that each pattern matches */
-    size_t *matched;
+    struct pattern_matches *matched;    /* owned [n_include + n_exclude] */
 };
 
 /* Refuses a selected module whose columns are no multiple of 32. */

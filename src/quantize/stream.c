@@ -93,12 +93,13 @@ struct batch {
     size_t bad;                         /* the first number that is not finite; SIZE_MAX: none */
 };
 
-static void find_bad(struct batch *b, const float *w, size_t first, size_t n)
+/* *bad: the first number that is not finite, if it comes before what it was. */
+static void find_bad(size_t *bad, const float *w, size_t first, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (!isfinite(w[i])) {
             #pragma omp critical(surprisal_stream)
-            b->bad = size_min(b->bad, first + i);
+            *bad = size_min(*bad, first + i);
             return;
         }
 }
@@ -113,7 +114,7 @@ static void pack_batch(const struct stream *s, struct batch *b)
         size_t block = at / MXFP4_BLOCK, period = b->cols / MXFP4_BLOCK;
         s->kn->rows->expand(w, &b->all, 0, b->first + at, n);
         if (!s->kn->rows->all_finite(w, n))
-            find_bad(b, w, b->first + at, n);
+            find_bad(&b->bad, w, b->first + at, n);
         else
             undecided += mxfp4_quantize(b->packed + at / 2, b->scale + block, w, n / MXFP4_BLOCK,
                                         (b->first / MXFP4_BLOCK + block) % period, period, &s->rule,
@@ -163,8 +164,9 @@ static bool pack(struct stream *s, const struct task *t, struct safetensors_writ
 
 /* ---- expanding -------------------------------------------------------------------------- */
 
+/* *bad: of codes and scales, since BF16 as it stands is copied whatever it is. */
 static void expand_batch(const struct stream *s, const struct matrix *all, size_t first, size_t n,
-                         uint16_t *out)
+                         uint16_t *out, size_t *bad)
 {
     size_t chunks = (n + CHUNK_WEIGHTS - 1) / CHUNK_WEIGHTS;
     #pragma omp parallel for schedule(dynamic) num_threads(s->n_threads)
@@ -172,6 +174,8 @@ static void expand_batch(const struct stream *s, const struct matrix *all, size_
         float w[CHUNK_WEIGHTS];
         size_t at = c * CHUNK_WEIGHTS, count = size_min(CHUNK_WEIGHTS, n - at);
         s->kn->rows->expand(w, all, 0, first + at, count);
+        if (all->scale && !s->kn->rows->all_finite(w, count))
+            find_bad(bad, w, first + at, count);
         s->kn->rows->to_bf16(out + at, w, count);
     }
 }
@@ -182,7 +186,7 @@ static bool expand(struct stream *s, const struct task *t, struct safetensors_wr
     const struct module *m = t->module;
     struct matrix all = flat(&m->view);
     bool packed = all.scale != NULL;
-    size_t element = dtype_bytes(all.dtype);
+    size_t element = dtype_bytes(all.dtype), bad = SIZE_MAX;
     if (!mem_grow(&s->out, &s->capacity, BATCH_WEIGHTS * sizeof(uint16_t), 1, "weights", err))
         return false;
     for (size_t first = 0, n; first < all.cols; first += n) {
@@ -193,7 +197,9 @@ static bool expand(struct stream *s, const struct task *t, struct safetensors_wr
         size_t scale_bytes = packed ? n / MXFP4_BLOCK : 0;
         if (!bring(s, data, bytes, err) || (packed && !bring(s, scale, scale_bytes, err)))
             return false;
-        expand_batch(s, &all, first, n, (uint16_t *)(void *)s->out);
+        expand_batch(s, &all, first, n, (uint16_t *)(void *)s->out, &bad);
+        if (bad != SIZE_MAX)
+            return refuse_bad(m, bad, err);
         if (!safetensors_write(w, place, t->offset + first * sizeof(uint16_t), s->out,
                                n * sizeof(uint16_t), err)
             || !advance(s, bytes, err))

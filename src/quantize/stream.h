@@ -29,8 +29,8 @@ struct stream {
     size_t capacity;
 };
 
-/* Does the task, its bytes going to the shard that `w` writes.  A weight that is NaN or infinite is
- * refused by name and place. */
+/* Does the task, its bytes going to the shard that `w` writes.  A weight that is NaN or infinite, or
+ * a scale that makes it so, is refused by name and place. */
 bool stream_task(struct stream *s, size_t task, struct safetensors_writer *w, struct error *err);
 /* Counts a task as done without doing it. */
 void stream_skip(struct stream *s, size_t task);

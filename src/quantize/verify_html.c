@@ -17,7 +17,12 @@ static const char head[] =
     "body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem}\n"
     "table{border-collapse:collapse;margin:.5rem 0 1.5rem;display:block;overflow-x:auto}\n"
     "th,td{border:1px solid var(--line);padding:.2rem .6rem;text-align:left;vertical-align:top}\n"
-    "td.n{text-align:right;font-variant-numeric:tabular-nums}code{overflow-wrap:anywhere}\n"
+    "td.n{text-align:right;font-variant-numeric:tabular-nums}code,.names th{overflow-wrap:anywhere}\n"
+    ".findings td:first-child code{white-space:nowrap}\n"
+    "@media(max-width:45rem){.findings tr:first-child{display:none}"     /* a finding is a card */
+    ".findings tr{display:block;padding:.4rem 0;border-top:1px solid var(--line)}"
+    ".findings td{display:block;border:0;padding:0;overflow-wrap:anywhere}"
+    ".findings td:first-child{font-weight:600}}\n"
     "</style></head><body>\n<h1>surprisal verify</h1>\n";
 
 static bool put_escaped(struct buffer *out, const char *text, struct error *err)
@@ -47,8 +52,8 @@ static bool put_findings(struct buffer *out, const struct findings *found, bool 
     size_t n = notes ? found->n_notes : found->n_findings;
     if (!n)
         return true;
-    bool ok = buffer_printf(out, err, "<h2>%s</h2>\n<table><tr><th>code<th>file<th>tensor<th>what\n",
-                            notes ? "Notes" : "Findings");
+    bool ok = buffer_printf(out, err, "<h2>%s</h2>\n<table class=\"findings\"><tr><th>code<th>file"
+                            "<th>tensor<th>what\n", notes ? "Notes" : "Findings");
     for (size_t i = 0; ok && i < found->n; i++) {
         const struct finding *x = &found->list[i];
         if (finding_is_note(x->code) != notes)
@@ -102,7 +107,8 @@ static bool put_heat(struct buffer *out, const struct verify_table *t, struct er
 static bool put_worst(struct buffer *out, const struct verify_result *r, struct error *err)
 {
     size_t worst[VERIFY_WORST], n = verify_worst(worst, r);
-    bool ok = buffer_printf(out, err, "<h2>Lowest SQNR</h2>\n<table><tr><th>tensor<th>dB\n");
+    bool ok = buffer_printf(out, err, "<h2>Lowest SQNR</h2>\n<table class=\"names\"><tr>"
+                            "<th>tensor<th>dB\n");
     for (size_t i = 0; ok && i < n; i++) {
         const struct verify_cell one = { 1, r->tallies[worst[i]] };
         ok = put_row(out, r->weights.list[worst[i]].name, &one, 1, err);

@@ -34,9 +34,11 @@ def quantize(*args, command="quantize"):
 def content(folder):
     """-> {file: bytes}"""
     files = {}
-    for path in glob.glob(os.path.join(folder, "*")):
-        with open(path, "rb") as f:
-            files[os.path.basename(path)] = f.read()
+    for where, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(where, name)
+            with open(path, "rb") as f:
+                files[os.path.relpath(path, folder)] = f.read()
     return files
 
 
@@ -98,14 +100,29 @@ def test_refusals():
                 "--include", "extra.", out=out)
     inside = copy_of(DEMO)
     refused("an output in the input", ("from which it is made",), inside, os.path.join(inside, "out"))
+    link = fresh("link")
+    os.symlink(inside, link)
+    refused("an output in the input, by a link to it", ("from which it is made",), inside, os.path.join(link, "out"))
+    refused("an output in an input that is a link", ("from which it is made",), link, os.path.join(inside, "..", os.path.basename(inside), "out/"))
+    os.mkdir(os.path.join(inside, "below"))
+    refused("an output below the input", ("from which it is made",), inside, os.path.join(inside, "below", "out"))
+    check(content(inside) == content(DEMO), "refused: an output in the input: nothing is written there")
     here = fresh("here")
     os.mkdir(here)
     refused("an output that exists", ("exists already",), DEMO, here)
-    refused("a parent that does not exist", ("none",), DEMO, os.path.join(fresh("none"), "out"))
+    refused("a parent that does not exist", ("none", "No such file"), DEMO, os.path.join(fresh("none"), "out"))
     cut = copy_of(DEMO)
     os.truncate(os.path.join(cut, "model.safetensors-00002-of-00002.safetensors"), 3000000)
     refused("a file cut short", ("model.safetensors-00002-of-00002.safetensors",), cut, out, out=out)
     refused("dequantize: not quantized", ("no MXFP4",), DEMO, out, command="dequantize", out=out)
+    broken = copy_of(PACKED)
+    path = os.path.join(broken, "model.safetensors-00001-of-00002.safetensors")
+    tensors = st.read(path)
+    name = "model.language_model.layers.1.mlp.experts.3.up_proj.weight_scale"
+    tensors[name] = tensors[name].copy()
+    tensors[name][5, 1] = 255
+    st.write(path, tensors)
+    refused("dequantize: a scale that is NaN", (name.replace("_scale", "_packed"), "row 5", "column 32"), broken, out, command="dequantize", out=out)
     refused("dequantize: an output that exists", ("exists already",), PACKED, here, command="dequantize")
 
 
@@ -116,28 +133,37 @@ def test_weight_files():
             ("another length", ("extra.m", "64 channels"), {"extra.m": np.ones(32, np.float32)}),
             ("another dtype", ("extra.m", "F32"), {"extra.m": np.ones(64, np.float64)}),
             ("not finite", ("extra.m", "finite"), {"extra.m": np.full(64, np.nan, np.float32)}),
+            ("too large", ("extra.m", "square"), {"extra.m": np.full(64, 1e20, np.float32)}),
             ("a Hessian of another shape", ("extra.m.hessian",), {"extra.m.hessian": np.ones((1, 32, 32), np.float32)}),
             ("gamma and Hessian", ("both",), {"extra.m": np.ones(64, np.float32), "extra.m.hessian": np.ones((2, 32, 32), np.float32)})):
         path = fresh("weights")
         st.write(path, tensors)
         refused(f"gamma: {name}", words, folder, out, "--include", "extra.", "--gamma", path, out=out)
     path = fresh("weights")
+    name = "model.language_model.layers.0.mlp.experts.3.down_proj"
+    st.write(path, {name: np.ones(64, np.float32)})
+    said = "383 of the 384 to MXFP4 are not in the file of weights"
+    check(said in run(DEMO, "--dry-run", "--gamma", path).stdout, "gamma: the plan counts what the file leaves out")
+    check("not in the file" not in run(DEMO, "--dry-run", "--gamma", path, "--include", name + ".").stdout, "gamma: the plan is silent when it leaves out nothing")
     st.write(path, {"extra.m.input_mean_square": np.full(64, -1, np.float32)})
     refused("activations: negative", ("input_mean_square", "from 0"), folder, out, "--include", "extra.", "--activations", path, out=out)
 
 
 def test_space():
-    """A file system too small for the output, checked before anything is written."""
-    folder = fresh("small")
-    os.mkdir(folder)
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4M", "tmpfs", folder], capture_output=True).returncode:
-        print("skip no space: cannot mount a small file system")
-        return
-    try:
-        out = os.path.join(folder, "out")
-        refused("no space", ("only", "free"), DEMO, out, out=out)
-    finally:
-        subprocess.run(["umount", folder])
+    """A file system too small for the output, also if only for its headers and index: checked before anything is written."""
+    tensors = json.loads(run(DEMO, "--dry-run", "--json").stdout)["plan"]["bytes_after"]
+    tensors += sum(os.path.getsize(os.path.join(DEMO, f)) for f in os.listdir(DEMO) if not f.startswith("model") and f != "config.json")
+    for name, size in (("no space", 4 << 20), ("no space for the headers", tensors + (200 << 10))):
+        folder = fresh("small")
+        os.mkdir(folder)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True).returncode:
+            print(f"skip {name}: cannot mount a small file system")
+            return
+        try:
+            out = os.path.join(folder, "out")
+            refused(name, ("only", "free"), DEMO, out, out=out)
+        finally:
+            subprocess.run(["umount", folder])
 
 
 # ---- patterns ----------------------------------------------------------------------------
@@ -157,6 +183,9 @@ def test_patterns():
             ("the default is the routed experts", (), EXPERTS, {"routed experts": EXPERTS}, {}),
             ("a part of a name", ("--include", "shared_expert.",), 24 + 3, {"shared expert": 24, "mtp": 3}, {"shared_expert.": 27}),
             ("a glob is of the whole name", ("--include", "*.self_attn.?_proj.weight"), 8 + 4, {"self_attn projections": 8, "mtp": 4}, None),
+            ("a set of characters", ("--include", "*.self_attn.[qk]_proj.weight"), 4 + 2, {"self_attn projections": 4, "mtp": 2}, None),
+            ("all but a set of characters", ("--include", "*.self_attn.[!qkv]_proj.weight"), 2 + 1, {"self_attn projections": 2, "mtp": 1}, None),
+            ("a ? beside a * is any character, once", ("--include", "*.self_attn.??proj.weight"), 8 + 4, None, None),
             ("a fused tensor's name selects its parts", ("--include", "model.language_model.layers.0.mlp.experts.gate_up_proj"), 32, None, None),
             ("an expert by its own name", ("--include", "*layers.0.mlp.experts.3.*"), 6, None, None),
             ("include without exclude", ("--include", ".mlp.experts.", "--exclude", "mtp."), EXPERTS, {"routed experts": EXPERTS}, None),
@@ -165,6 +194,9 @@ def test_patterns():
         got = packed_by(*options)
         ok = not isinstance(got, str) and got[0] == (packed or got[0]) and got[1] == (kinds or got[1]) and got[2] == (got[2] if matched is None else matched)
         check(ok, f"patterns: {name}", got)
+    p = run(DEMO, "--dry-run", "--include", "shared_expert.", "--exclude", "mtp.*", "--exclude", "nothing", "--allow-unmatched")
+    check(p.stdout.split("\n")[-4:-1] == ["--include 'shared_expert.' matches 27: 24 shared expert, 3 mtp", "--exclude 'mtp.*' matches 58: 58 mtp",
+                                          "--exclude 'nothing' matches 0"], "patterns: the plan says which modules each matched", p.stdout[-300:])
     got = packed_by("--exclude", "mtp.")
     check(EXPERTS < got[0] < everything, "patterns: exclude alone packs more than experts, less than all", (got[0], everything))
     for option in ("--include", "--exclude"):           # the model card's pattern for the router: names end in .weight
@@ -178,6 +210,9 @@ def test_patterns():
         plan = json.loads(run(DEMO, "--dry-run", "--json", *options).stdout)["plan"]
         check(plan.get("merged_in_part") == expected, f"patterns: {' '.join(options) or 'none'}: merged modules that are packed in part",
               (plan.get("merged_in_part"), plan.get("merged_example")))
+    for pattern in ("self_attn.?_proj", "self_attn.[qk]_proj", "*.self_attn.[qk]_proj", "SELF_ATTN", "*.Self_attn.*"):    # no * no glob; case counts
+        got = packed_by("--include", pattern)
+        check(isinstance(got, str) and f"'{pattern}'" in got, f"patterns: {pattern} matches nothing", got)
     got = packed_by("--include", "nothing*", "--allow-unmatched")
     check(isinstance(got, str) and "nothing to quantize" in got, "patterns: nothing at all is never right", got)
 
@@ -197,26 +232,63 @@ def test_plan():
 
 
 def test_other_files():
-    """Links are followed, stale weights and folders left out, with a line each."""
+    """Links to files are followed; what is hidden or in a folder is copied too; stale weights and links to folders are left
+    out with a line each, hidden folders without."""
     folder, elsewhere, out = copy_of(DEMO), fresh("elsewhere"), fresh("out")
     shutil.move(os.path.join(folder, "model.safetensors-00001-of-00002.safetensors"), elsewhere)
     os.symlink(elsewhere, os.path.join(folder, "model.safetensors-00001-of-00002.safetensors"))
     shutil.move(os.path.join(folder, "tokenizer.json"), elsewhere + ".json")
     os.symlink(elsewhere + ".json", os.path.join(folder, "tokenizer.json"))
     st.write(os.path.join(folder, "stale.safetensors"), {"x": np.zeros(3, np.float32)})
-    os.mkdir(os.path.join(folder, "assets"))
+    for name in ("assets/deep/picture.png", "original/params.json", ".gitattributes", ".cache/huggingface/download.lock", "original/.hidden/x"):
+        os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
+        with open(os.path.join(folder, name), "w") as f:
+            f.write(name)
+    os.mkdir(os.path.join(folder, "empty"))
+    st.write(os.path.join(folder, "original", "consolidated.safetensors"), {"x": np.zeros(3, np.float32)})
+    os.symlink("..", os.path.join(folder, "original", "loop"))
     p = quantize(folder, out)
-    check(p.returncode == 0 and p.stderr.count("not copied") == 2 and "stale.safetensors" in p.stderr and "assets" in p.stderr, "what is not copied is said", p.stderr)
+    check(p.returncode == 0 and p.stderr.count("not copied") == p.stderr.count("\n") == 3
+          and all(n in p.stderr for n in ("/stale.safetensors:", "/original/consolidated.safetensors:", "/original/loop:")), "what is not copied is said", p.stderr)
     plain = fresh("out")
     quantize(DEMO, plain)
-    check(content(out) == content(plain) and not os.path.islink(os.path.join(out, "tokenizer.json")), "links are followed: the same files", sorted(content(out)))
+    got, others = content(out), ["assets/deep/picture.png", "original/params.json", ".gitattributes"]
+    check(all(got.pop(n, None) == n.encode() for n in others) and got == content(plain) and not os.path.islink(os.path.join(out, "tokenizer.json")),
+          "links are followed, folders gone into: the same files", sorted(content(out)))
+    os.remove(os.path.join(folder, "stale.safetensors"))
+    p = run(out, "--against", folder, command="verify")
+    check(p.returncode == 0 and "no findings" in p.stdout, "verify finds nothing missing in the copy", p.stdout[-500:])
+    os.remove(os.path.join(out, "assets", "deep", "picture.png"))
+    with open(os.path.join(out, "original", "params.json"), "a") as f:
+        f.write("more")
+    p = run(out, "--against", folder, command="verify")
+    check(p.returncode == 0 and "note file: picture.png: in assets/deep: is not here" in p.stdout
+          and "note file: params.json: in original: has 24 bytes that are not the original's 20" in p.stdout, "verify notes missing and longer files in folders", p.stdout[:500])
+
+
+def test_stop_copying():
+    """Ctrl-C while another file is copied, here a large one of nothing."""
+    folder, out = copy_of(DEMO), fresh("out")
+    os.mkdir(os.path.join(folder, "original"))
+    with open(os.path.join(folder, "original", "large.bin"), "wb") as f:
+        f.truncate(2 << 30)
+    p = subprocess.Popen([SURPRISAL, "quantize", folder, out, "--threads", "1", "--shard-size", "2M", "--quiet"], stdout=subprocess.DEVNULL,
+                         stderr=subprocess.PIPE, text=True)
+    copied = os.path.join(out + ".partial", "original")
+    while p.poll() is None and not (os.path.isdir(copied) and os.listdir(copied)):
+        time.sleep(0.001)
+    p.send_signal(signal.SIGINT)
+    err = p.communicate(timeout=60)[1]
+    check(p.returncode == 130 and "interrupted" in err and not os.listdir(copied) and os.path.exists(out + ".partial/surprisal-state.json"),
+          "Ctrl-C while a file is copied: 130, and no part of it is left", (p.returncode, err))
+    shutil.rmtree(out + ".partial")
 
 
 # ---- kills ----------------------------------------------------------------------------------
 
 def start(out, *options):
     return subprocess.Popen([SURPRISAL, "quantize", DEMO, out, "--threads", "1", "--quiet", "--shard-size", "200K", *options],
-                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                            stdout=subprocess.PIPE if "--json" in options else subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
 def stop(out, number, after, *options):
@@ -257,11 +329,20 @@ def test_kills():
     check(not os.path.exists(out + ".partial") and sorted(os.listdir(out)) == sorted(expected), "resumed after kills: nothing else is left")
     check(taken > 0, "some kills left a state", taken)
     shutil.rmtree(out)
-    test_leftovers(out, expected, seconds)
+    test_leftovers(out, expected)
 
 
-def test_leftovers(out, expected, seconds):
-    status, err = stop(out, signal.SIGINT, 0.5 * seconds)
+def stop_with_shards(out, number, n):
+    """Stops a run when n shards are complete -> exit status, stderr"""
+    p, partial = start(out), out + ".partial"
+    while p.poll() is None and not (os.path.isdir(partial) and sum(f.endswith(".safetensors") for f in os.listdir(partial)) > n):
+        time.sleep(0.001)
+    p.send_signal(number)
+    return p.wait(300), p.stderr.read()
+
+
+def test_leftovers(out, expected):
+    status, err = stop_with_shards(out, signal.SIGINT, 5)
     if not check(status == 130 and "interrupted" in err and os.path.exists(out + ".partial/surprisal-state.json"), "Ctrl-C: 130, and a state", (status, err)):
         return
     plain = start(out)
@@ -283,14 +364,19 @@ def test_leftovers(out, expected, seconds):
     os.symlink(outside, os.path.join(partial, done_shards[1]))
     with open(os.path.join(partial, "tokenizer.json.123.tmp"), "w") as f:
         f.write("half")
-    with open(os.path.join(partial, "mine.txt"), "w") as f:
-        f.write("not surprisal's")
-    p = start(out, "--resume")
-    err = p.communicate()[1]
-    check(p.returncode == 1 and "mine.txt" in err and os.path.exists(os.path.join(partial, "mine.txt")), "a foreign file is never removed", err)
-    os.remove(os.path.join(partial, "mine.txt"))
-    p = start(out, "--resume")
-    err = p.communicate()[1]
+    for foreign in ("mine.txt", "your.txt"):                            # before and after all others in order of name
+        path, before = os.path.join(partial, foreign), content(partial)
+        with open(path, "w") as f:
+            f.write("not surprisal's")
+        p = start(out, "--resume")
+        err = p.communicate()[1]
+        check(p.returncode == 1 and foreign in err and content(partial) == {**before, foreign: b"not surprisal's"}, f"{foreign}, a foreign file: nothing is removed", err)
+        os.remove(path)
+    status, err = stop(out, signal.SIGINT, 0, "--resume")               # before another shard is complete
+    check(status in (130, -signal.SIGINT) and os.path.exists(os.path.join(partial, "surprisal-state.json")), "a resumed run that ends at once keeps the state", (status, err))
+    p = start(out, "--resume", "--json")
+    text, err = p.communicate()
+    check(json.loads(text or "{}").get("shards_kept", 0) >= len(done_shards) - 2, "what was complete before two interruptions is taken over", (text[-300:], len(done_shards)))
     check(p.returncode == 0 and content(out) == expected and not any(os.path.islink(os.path.join(out, f)) for f in os.listdir(out)),
           "what an interrupted run left is not trusted: the same bytes", err)
     with open(outside, "rb") as f:
@@ -305,6 +391,7 @@ def main():
     test_patterns()
     test_plan()
     test_other_files()
+    test_stop_copying()
     test_kills()
     done()
 

@@ -46,8 +46,9 @@ def pack(codes, k):
     return codes[:, 0::2] | codes[:, 1::2] << 4, np.clip(k + 127, 0, 254).astype(np.uint8)
 
 
-def quantize(weight, percentile=99.5, factors=None):
-    """weight f32 [out, in], factors f32 [in] of squared errors -> packed [out, in / 2], scale [out, in / 32]"""
+def quantize(weight, percentile=99.5, factors=None, hessian=None):
+    """weight f32 [out, in], factors f32 [in] of squared errors or hessian f32 [in / 32, 32, 32] (in float64: its sums have no order
+    of their own) -> packed [out, in / 2], scale [out, in / 32]"""
     with np.errstate(over="ignore", invalid="ignore"):
         w = weight.reshape(weight.shape[0], -1, 32).astype(F)
         factors = F(1) if factors is None else factors.reshape(1, -1, 32).astype(F)
@@ -57,7 +58,7 @@ def quantize(weight, percentile=99.5, factors=None):
         k, least = None, None
         for c in (base - 1, base, base + 1):
             d = VALUES[encode(w, c)] * power(c)[..., None] - w
-            error = torch_mean(d * d * factors)
+            error = torch_mean(d * d * factors) if hessian is None else np.einsum("rbi,bij,rbj->rb", d.astype(float), hessian.astype(float), d)
             better = np.ones_like(c, bool) if k is None else error < least
             k, least = np.where(better, c, 0 if k is None else k), np.where(better, error, 0 if least is None else least)
         amax = np.abs(w).max(-1)
