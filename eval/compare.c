@@ -307,7 +307,7 @@ static bool compare_records(struct job *j, struct error *err)
 }
 
 /* Figures by layer; whoever waited for the others does not lose them when these cannot be had. */
-static bool add_layers(cJSON *document, const struct job *j, struct error *err)
+static bool add_layers(cJSON *document, struct buffer *text, const struct job *j, struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
     const struct surprisal_eval_options *e = &o->eval;
@@ -320,7 +320,7 @@ static bool add_layers(cJSON *document, const struct job *j, struct error *err)
         .memory_bytes = e->memory_bytes, .isa = e->isa, .progress = e->progress, .plan = e->plan,
     };
     struct error why = { 0 };
-    if (layers_compare(document, &layers, &why))
+    if (layers_compare(document, text, &layers, &why))
         return true;
     if (why.interrupted) {
         *err = why;
@@ -334,12 +334,17 @@ static cJSON *tell(struct job *j, const char *plan, struct buffer *text, struct 
 {
     const struct surprisal_compare_options *o = j->options;
     j->tokenizer = excerpt_tokenizer(&j->records[A], o->eval.tokenizer, &o->eval.progress);
-    const struct comparison_view view = {
+    struct buffer by_layer = { 0 };
+    struct comparison_view view = {
         .comparison = &j->comparison, .floor = j->paths[FLOOR] ? &j->floor : NULL,
         .tokenizer = j->tokenizer, .command = o->command, .plan = plan,
     };
     cJSON *document = comparison_json(&view, err);
-    if (document && add_layers(document, j, err) && (!text || comparison_text(text, &view, err)))
+    bool ok = document && add_layers(document, &by_layer, j, err);
+    view.by_layer = by_layer.data;
+    ok = ok && (!text || comparison_text(text, &view, err));
+    buffer_free(&by_layer);
+    if (ok)
         return document;
     cJSON_Delete(document);
     return NULL;

@@ -157,6 +157,33 @@ def test_text_differences():
               f"a tokenizer that is {name}: a warning, ids only", r.stderr)
 
 
+def test_table(pair, args):
+    """The table has what the document has of layers, experts and positions."""
+    table = run("compare", *pair, *args, "--layers", "1").stdout.decode()
+    d = json.loads(run("compare", *pair, *args, "--layers", "1", "--json").stdout)
+    missing = []
+    for layer, load in zip(d["layers"], d["experts"]["layers"]):
+        line = [str(layer["layer"]), layer["type"].split("_")[0]]
+        for key in ("residual_error", "output_error", "same_experts", "changed_experts"):
+            line += [f"{100 * layer[key]:.2f}", "%"]
+        for side in "ab":
+            line += [str(load["least_" + side]), "-", str(load["most_" + side])]
+            never = load["never_used_" + side]
+            more = f" and {len(never) - 12} more" if len(never) > 12 else ""
+            named = f"  layer {layer['layer']} of {side.upper()}: {', '.join(map(str, never[:12]))}{more}\n"
+            missing += [named] if never and named not in table else []
+        missing += [line] if line not in [x.split() for x in table.splitlines()] else []
+    check(not missing and "63 tokens of 1 window\n" in table and any(e["never_used_a"] for e in d["experts"]["layers"]),
+          "the table by layer, and experts that were never used", (missing, table))
+    ranges, rows = d["positions"], [x.split() for x in table.split("by position")[1].split("\n\n")[0].splitlines()[2:]]
+    check(len(rows) == 8 and rows[0][0] == str(ranges[0]["from"]) and rows[-1][2] == str(ranges[-1]["to"])
+          and sum(int(r[3]) for r in rows) == d["scored"], "the table by position covers all", rows)
+    for row in rows:
+        inside = [r for r in ranges if int(row[0]) <= r["from"] and r["to"] <= int(row[2])]
+        expected = [sum(r["scored"] * r[k] for r in inside) / int(row[3]) for k in ("nll_a", "nll_b", "delta_nll")]
+        check(all(abs(float(x) - y) <= 0.5001e-4 for x, y in zip(row[4:], expected)), f"by position from {row[0]}", (row, expected))
+
+
 def checkpoint_with(checkpoint, tokenizer):
     out = path("relinked")
     os.mkdir(out)
@@ -358,6 +385,7 @@ def test_checkpoints():
     check(b"2 evaluations; their runs take 0.000" in r.stderr and scratch.encode() in r.stderr and os.listdir(scratch) == [],
           "the disk need is stated, and nothing is left", (r.stderr, os.listdir(scratch)))
 
+    test_table(pair, args)
     lost = edit(copy("lost", folders[1]), "summary.json", b"demo/mxfp4", b"demo/gone", sign=True)
     r = run("compare", folders[0], lost, "--json")
     check(r.returncode == 0 and r.stderr.count(b"\n") == 1 and b"no KL divergence: the checkpoint of" in r.stderr
