@@ -37,6 +37,7 @@ static const struct figure figures[] = {
       "set xlabel 'window'\n"
       "set ylabel 'B − A (nats/token)'\n"
       "set autoscale xfix\n"
+      "set yrange [*<0:0<*]\n"          /* zero is the question */
       "set offsets 0.5, 0.5, 0, 0\n"
       "dot = |$data| < 100 ? 0.55 : 0.32\n"
       "set xzeroaxis linetype 1 linecolor rgb muted\n"
@@ -78,7 +79,7 @@ static const struct figure figures[] = {
       "Mean KL divergence of B from A, in nats a token, by the probability that A gives its most "
       "probable token. Bars are two standard errors either way.",
       "set xlabel 'probability of A’s top token (%)'\n"
-      "set xtics font ',11'\n"
+      "set xtics font ',10'\n"
       "set ylabel 'mean KL (nats/token)'\n"
       "set yrange [0:*]\n"
       "set boxwidth 0.7\n"
