@@ -172,9 +172,10 @@ def test_truth():
           f"{label}: first choices and their probability")
 
 
-if not os.path.exists(DRIVER):
-    skip("KL divergence", f"no {DRIVER}")
-else:
-    test_states()
-    test_truth()
-done()
+if __name__ == "__main__":
+    if not os.path.exists(DRIVER):
+        skip("KL divergence", f"no {DRIVER}")
+    else:
+        test_states()
+        test_truth()
+    done()
