@@ -15,6 +15,7 @@
 #include "eval/opened.h"
 #include "eval/plan_folders.h"
 #include "eval/record_divergence.h"
+#include "eval/run_folder.h"
 #include "eval/scratch_folder.h"
 
 enum side { A, B, FLOOR, N_SIDES };
@@ -164,10 +165,15 @@ struct job {
     struct tokenizer *tokenizer;
 };
 
-static size_t run_bytes(const struct surprisal_plan *plan, enum surprisal_hidden hidden)
+/* Hidden states are always kept: they are what KL divergence comes from. */
+static enum surprisal_hidden kept_hidden(const struct surprisal_compare_options *o)
 {
-    size_t state = plan->hidden_size * (hidden == SURPRISAL_HIDDEN_BF16 ? 2 : 4);
-    return plan->scored * (5 * sizeof(int32_t) + sizeof(double) + state);
+    return o->eval.hidden == SURPRISAL_HIDDEN_NONE ? SURPRISAL_HIDDEN_F32 : o->eval.hidden;
+}
+
+static size_t run_bytes(const struct surprisal_compare_options *o, const struct surprisal_plan *plan)
+{
+    return run_folder_bytes(plan->scored, kept_hidden(o), plan->hidden_size);
 }
 
 /* Every side without its scoring: mistakes, and what cannot be compared, show here. */
@@ -194,11 +200,11 @@ static bool prepare(struct job *j, size_t *disk_bytes, struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
     bool ok = prepare_side(j, A, &j->prepared, err);
-    *disk_bytes = ok ? run_bytes(&j->prepared.plan, o->eval.hidden) : 0;
+    *disk_bytes = ok ? run_bytes(o, &j->prepared.plan) : 0;
     for (int side = B; ok && side < (o->floor ? N_SIDES : FLOOR); side++) {
         struct evaluate_prepared p;
         ok = prepare_side(j, (enum side)side, &p, err);
-        *disk_bytes += ok ? run_bytes(&p.plan, o->eval.hidden) : 0;
+        *disk_bytes += ok ? run_bytes(o, &p.plan) : 0;
         evaluate_prepared_free(&p);
     }
     return ok;
@@ -240,8 +246,7 @@ static bool evaluate_side(struct job *j, enum side side, struct error *err)
     if (!j->paths[side])
         return false;
     e.out = j->paths[side];
-    if (e.hidden == SURPRISAL_HIDDEN_NONE)
-        e.hidden = SURPRISAL_HIDDEN_F32;
+    e.hidden = kept_hidden(j->options);
     bool ok = evaluate(&e, &result, err);
     surprisal_result_free(&result);
     return ok;

@@ -2,6 +2,7 @@
 import hashlib
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -399,7 +400,11 @@ def test_checkpoints():
     refused("hidden states that were edited", 1, [cut, "hidden_sha256"], folders[0], cut)
 
     kept = path("kept")
-    r = run("compare", *pair, *args, "--out", kept, "--floor", "--hidden", "bf16", "--layers", "none", "--json")
+    r = run("compare", *pair, *args, "--out", kept, "--floor", "--hidden", "bf16", "--layers", "none", "--json", "--progress")
+    sizes = [os.path.getsize(os.path.join(kept, name, "tokens.safetensors")) for name in ("a", "b", "floor")]
+    stated = [float(x) * 1e9 for x in re.findall(r"(\S+) GB of disk", r.stderr.decode())]
+    check(len(stated) == 4 and all(abs(x / y - 1) < 0.01 for x, y in zip(stated, [sum(sizes), *sizes])),
+          "the disk need is that of the files, of all runs and of each", (stated, sizes))
     check(sorted(os.listdir(kept)) == ["a", "b", "floor"], "--out keeps the runs", os.listdir(kept))
     d, again = json.loads(r.stdout), document(kept + "/a", kept + "/b", f"--floor={kept}/floor")
     check(d["a"]["hidden"] == "bf16" and without_layers(d) | {"repeat": 0} == again | {"repeat": 0} and "floor" in d, "which compare again to the same")
