@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import records
 import safetensors_io as st
-from program import SURPRISAL, fresh
+from program import ROOT, SURPRISAL, fresh, run
 from test_compare import check_agreement, check_bootstrap, check_paired, check_places
 
 from check import check, done
@@ -108,9 +108,9 @@ def test_refused():
     cases = [("an infinite NLL", "row 7 has NLL inf", dict(columns=dict(nll=np.where(n == 7, np.inf, Y)))),
              ("an NLL that is no number", "row 7 has NLL nan", dict(columns=dict(nll=np.where(n == 7, np.nan, Y)))),
              ("a negative NLL", "row 7 has NLL -1", dict(columns=dict(nll=np.where(n == 7, -1, Y)))),
-             ("NLL in F32", "'nll' is F32 [40], expected F64", dict(columns=dict(nll=Y.astype(np.float32)))),
+             ("NLL in F32", "'nll' is F32 [40], expected F64 [40]", dict(columns=dict(nll=Y.astype(np.float32)))),
              ("positions in I64", "'position' is I64 [40], expected I32", dict(columns=dict(position=n.astype(np.int64)))),
-             ("a matrix", "'nll' is F64 [4, 10]", dict(columns=dict(nll=Y.reshape(4, 10)))),
+             ("a matrix", "'nll' is F64 [4, 10], expected F64 [40]", dict(columns=dict(nll=Y.reshape(4, 10)))),
              ("too few rows", "'nll' is F64 [39]", dict(columns=dict(nll=Y[:-1]))),
              ("a scalar", "'top1' is I32 []", dict(columns=dict(top1=np.array(1, np.int32)))),
              ("another mean", "mean_nll is", dict(summary=dict(mean_nll=1.5))),
@@ -126,6 +126,59 @@ def test_refused():
         runs = [compare(*pair, "--json") for pair in ((a, b), (b, a), (b, b))]
         check(all(r.returncode == 1 and b in r.stderr and says in r.stderr and r.stderr.count("\n") == 1 and not r.stdout for r in runs),
               f"refused: {name}", [(r.returncode, r.stderr[-300:]) for r in runs])
+
+
+def hidden_runs():
+    """-> folders of A and B with final hidden states; the summary and the columns of B"""
+    text, folders = os.path.join(ROOT, "data", "demo", "text.txt"), []
+    for name in ("bf16", "mxfp4"):
+        folders.append(fresh())
+        run("eval", os.path.join(ROOT, "data", "demo", name), "--text", text, "--context", 20, "--max-windows", 3, "--hidden", "--out",
+            folders[-1], "--quiet")
+    with open(os.path.join(folders[1], "summary.json")) as f:
+        summary = json.load(f)
+    del summary["sha256"]
+    return *folders, summary, st.read(os.path.join(folders[1], "tokens.safetensors"))
+
+
+def test_hidden():
+    """Hidden states with digests that fit, which are no use: refused, whichever side they are on."""
+    a, b, summary, columns = hidden_runs()
+    sound = columns["hidden"]
+    n, width = sound.shape
+
+    def with_value(x):
+        changed = sound.copy()
+        changed[5, 3] = x
+        return changed
+
+    cases = [("NaN", "in the logits of scored token 5", with_value(np.nan), {}),
+             ("infinity", "in the logits of scored token 5", with_value(np.inf), {}),
+             ("other width", f"are [{n}, {2 * width}], expected [{n}, {width}]", np.concatenate([sound, sound], 1), {}),
+             ("no width", f"are [{n}, 0], expected", sound[:, :0], {}),
+             ("F64", f"'hidden' is F64 [{n}, {width}], expected F32 [{n}, hidden size]", sound.astype(np.float64), {}),
+             ("a vector", f"'hidden' is F32 [{n}], expected F32 [{n}, hidden size]", sound[:, 0], {}),
+             ("a row less", f"'hidden' is F32 [{n - 1}, {width}]", sound[:-1], {}),
+             ("none", "has no column 'hidden'", None, {}),
+             ("edited", "hidden_sha256 is", with_value(1), dict(hidden_sha256=summary["hidden_sha256"])),
+             ("without digest", "expected none", sound, dict(hidden_sha256=None)),
+             ("an unknown type", "hidden states are 'f16', expected", sound, dict(hidden="f16")),
+             ("an unknown compute type", "computed in 'f8', expected", sound, dict(compute="f8")),
+             ("no head", "no head_sha256", sound, dict(checkpoint=summary["checkpoint"] | dict(head_sha256=None))),
+             ("another head", "the head has SHA-256", sound, dict(checkpoint=summary["checkpoint"] | dict(head_sha256="00"))),
+             ("another checkpoint", "the head has SHA-256", sound, dict(checkpoint=summary["checkpoint"] | dict(
+                 path=os.path.join(ROOT, "tests", "fixtures", "mini"))))]
+    for name, says, hidden, members in cases:
+        folder = fresh()
+        os.mkdir(folder)
+        data = {k: v for k, v in columns.items() if k != "hidden"} | ({} if hidden is None else {"hidden": hidden})
+        st.write(os.path.join(folder, "tokens.safetensors"), data)
+        digest = {} if hidden is None else dict(hidden_sha256=hashlib.sha256(np.ascontiguousarray(hidden).tobytes()).hexdigest())
+        records.sign(summary | digest | members, folder)
+        runs = [compare(*pair, "--json") for pair in ((a, folder), (folder, a))]
+        check(all(r.returncode == 1 and says in r.stderr and r.stderr.count("\n") == 1 and not r.stdout for r in runs),
+              f"hidden states refused: {name}", [(r.returncode, r.stderr[-300:]) for r in runs])
+    check(json.loads(compare(a, b, "--json").stdout)["mean_kld"] > 0, "and those of the run itself are not")
 
 
 def damage(data, kind):
@@ -167,7 +220,7 @@ def test_damaged(count=24 if RUNNER else 240):
 
 
 if __name__ == "__main__":
-    for test in (test_known, test_figures, test_refused, test_damaged):
+    for test in (test_known, test_figures, test_refused, test_hidden, test_damaged):
         try:
             test()
         except (RuntimeError, KeyError, ValueError, OSError, TypeError) as e:
