@@ -201,7 +201,7 @@ static bool add_layer(struct buffer *text, const struct lockstep *l, size_t i, s
     }
     for (size_t side = 0; ok && l->num_experts && side < 2; side++) {
         struct load load = load_of(l, side, i);
-        ok = buffer_printf(text, err, "  %8zu - %-8zu", load.least, load.most);
+        ok = buffer_printf(text, err, "  %8zu - %-*zu", load.least, side ? 0 : 8, load.most);
     }
     return ok && buffer_printf(text, err, "\n");
 }
@@ -230,8 +230,8 @@ static bool add_table(struct buffer *text, const struct job *j, struct error *er
                             l->tokens, j->n_windows, j->n_windows == 1 ? "" : "s", "layer", "attention",
                             "residual", "own output")
            && (!l->num_experts
-               || buffer_printf(text, err, "  %12s  %12s  %19s  %19s", "same experts", "changed",
-                                "least - most in A ", "least - most in B "))
+               || buffer_printf(text, err, "  %12s  %12s  %19s  %18s", "same experts", "changed",
+                                "least - most in A ", "least - most in B"))
            && buffer_printf(text, err, "\n");
     for (size_t i = 0; ok && i < l->n_layers; i++)
         ok = add_layer(text, l, i, err);
