@@ -34,6 +34,9 @@ static const struct figure figures[] = {
         { "delta_nll", "B \u2212 A", COLUMN_DIFFERENCE }, { "mean_kld", "mean KL", COLUMN_NUMBER } },
       "Mean NLL of B less that of A, a dot for each window, in nats a token. Above zero A predicts the "
       "window better. The band is the 95 % interval of the mean.",
+      "stats $data using 1 nooutput\n"
+      "step = STATS_max > 1 ? 10**floor(log10(STATS_max)) : 1\n"
+      "set xtics step > 1 && STATS_max < 3 * step ? step / 2 : step\n"
       "set xlabel 'window'\n"
       "set ylabel 'B − A (nats/token)'\n"
       "set autoscale xfix\n"
@@ -54,6 +57,7 @@ static const struct figure figures[] = {
       "mark the mean, and the mean of the noise floor where it was measured.",
       "set logscale x\n"
       "set format x '10^{%T}'\n"
+      "set xtics font ',11'\n"
       "set xlabel 'KL(A ‖ B) of a token (nats)'\n"
       "set ylabel 'share of tokens (%)'\n"
       "set yrange [0:*]\n"
