@@ -15,6 +15,7 @@
 #include "eval/opened.h"
 #include "eval/plan_folders.h"
 #include "eval/record_divergence.h"
+#include "eval/run_folder.h"
 #include "eval/scratch_folder.h"
 
 enum side { A, B, FLOOR, N_SIDES };
@@ -164,10 +165,15 @@ struct job {
     struct tokenizer *tokenizer;
 };
 
-static size_t run_bytes(const struct surprisal_plan *plan, enum surprisal_hidden hidden)
+/* Hidden states are always kept: they are what KL divergence comes from. */
+static enum surprisal_hidden kept_hidden(const struct surprisal_compare_options *o)
 {
-    size_t state = plan->hidden_size * (hidden == SURPRISAL_HIDDEN_BF16 ? 2 : 4);
-    return plan->scored * (5 * sizeof(int32_t) + sizeof(double) + state);
+    return o->eval.hidden == SURPRISAL_HIDDEN_NONE ? SURPRISAL_HIDDEN_F32 : o->eval.hidden;
+}
+
+static size_t run_bytes(const struct surprisal_compare_options *o, const struct surprisal_plan *plan)
+{
+    return run_folder_bytes(plan->scored, kept_hidden(o), plan->hidden_size);
 }
 
 /* Every side without its scoring: mistakes, and what cannot be compared, show here. */
@@ -194,11 +200,11 @@ static bool prepare(struct job *j, size_t *disk_bytes, struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
     bool ok = prepare_side(j, A, &j->prepared, err);
-    *disk_bytes = ok ? run_bytes(&j->prepared.plan, o->eval.hidden) : 0;
+    *disk_bytes = ok ? run_bytes(o, &j->prepared.plan) : 0;
     for (int side = B; ok && side < (o->floor ? N_SIDES : FLOOR); side++) {
         struct evaluate_prepared p;
         ok = prepare_side(j, (enum side)side, &p, err);
-        *disk_bytes += ok ? run_bytes(&p.plan, o->eval.hidden) : 0;
+        *disk_bytes += ok ? run_bytes(o, &p.plan) : 0;
         evaluate_prepared_free(&p);
     }
     return ok;
@@ -240,8 +246,7 @@ static bool evaluate_side(struct job *j, enum side side, struct error *err)
     if (!j->paths[side])
         return false;
     e.out = j->paths[side];
-    if (e.hidden == SURPRISAL_HIDDEN_NONE)
-        e.hidden = SURPRISAL_HIDDEN_F32;
+    e.hidden = kept_hidden(j->options);
     bool ok = evaluate(&e, &result, err);
     surprisal_result_free(&result);
     return ok;
@@ -307,7 +312,7 @@ static bool compare_records(struct job *j, struct error *err)
 }
 
 /* Figures by layer; whoever waited for the others does not lose them when these cannot be had. */
-static bool add_layers(cJSON *document, const struct job *j, struct error *err)
+static bool add_layers(cJSON *document, struct buffer *text, const struct job *j, struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
     const struct surprisal_eval_options *e = &o->eval;
@@ -320,7 +325,7 @@ static bool add_layers(cJSON *document, const struct job *j, struct error *err)
         .memory_bytes = e->memory_bytes, .isa = e->isa, .progress = e->progress, .plan = e->plan,
     };
     struct error why = { 0 };
-    if (layers_compare(document, &layers, &why))
+    if (layers_compare(document, text, &layers, &why))
         return true;
     if (why.interrupted) {
         *err = why;
@@ -334,12 +339,17 @@ static cJSON *tell(struct job *j, const char *plan, struct buffer *text, struct 
 {
     const struct surprisal_compare_options *o = j->options;
     j->tokenizer = excerpt_tokenizer(&j->records[A], o->eval.tokenizer, &o->eval.progress);
-    const struct comparison_view view = {
+    struct buffer by_layer = { 0 };
+    struct comparison_view view = {
         .comparison = &j->comparison, .floor = j->paths[FLOOR] ? &j->floor : NULL,
         .tokenizer = j->tokenizer, .command = o->command, .plan = plan,
     };
     cJSON *document = comparison_json(&view, err);
-    if (document && add_layers(document, j, err) && (!text || comparison_text(text, &view, err)))
+    bool ok = document && add_layers(document, &by_layer, j, err);
+    view.by_layer = by_layer.data;
+    ok = ok && (!text || comparison_text(text, &view, err));
+    buffer_free(&by_layer);
+    if (ok)
         return document;
     cJSON_Delete(document);
     return NULL;

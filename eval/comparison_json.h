@@ -38,6 +38,7 @@ struct comparison_view {
     const struct tokenizer *tokenizer;      /* NULL: tokens are shown by id */
     const char *command;                    /* NULL: not known */
     const char *plan;                       /* NULL: not one of several */
+    const char *by_layer;                   /* table of layers.h, for the text; NULL: none */
 };
 
 /* Gives the document, to be freed by cJSON_Delete. */

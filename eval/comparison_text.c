@@ -11,7 +11,9 @@
 
 #define WINDOWS_SHOWN 5
 #define TOKENS_SHOWN  10
+#define POSITIONS_SHOWN 8
 #define TEXT_AROUND   30                /* characters before and after a token */
+#define TEXT_OF_WINDOW 50               /* from its begin */
 #define DIGEST_SHOWN  12                /* hexadecimal digits */
 
 /* ---- what was compared --------------------------------------------------------------- */
@@ -49,7 +51,7 @@ static bool add_protocol(struct buffer *out, const struct comparison *c, struct 
 static void put(char *out, size_t n, const char *format, double value)
 {
     if (isfinite(value))
-        snprintf(out, n, format, value);
+        snprintf(out, n, fabs(value) < 1e9 ? format : "%.6g", value);
     else
         snprintf(out, n, "-");
 }
@@ -57,10 +59,22 @@ static void put(char *out, size_t n, const char *format, double value)
 static bool add_sides(struct buffer *out, const struct comparison *c, struct error *err)
 {
     const struct paired *p = &c->paired;
-    return buffer_printf(out, err, "\n%-28s %14s %14s %14s\n%-28s %14.6f %14.6f %+14.6f\n"
-                         "%-28s %14.6g %14.6g %+14.6g\n", "", "A", "B", "B - A",
-                         "mean NLL (nats/token)", p->nll_a, p->nll_b, p->delta.value, "perplexity", p->perplexity_a,
-                         p->perplexity_b, p->difference.value);
+    const struct {
+        const char *name, *format, *delta_format;
+        double a, b, delta;
+    } rows[] = {
+        { "mean NLL (nats/token)", "%.6f", "%+.6f", p->nll_a, p->nll_b, p->delta.value },
+        { "perplexity", "%.6g", "%+.6g", p->perplexity_a, p->perplexity_b, p->difference.value },
+    };
+    bool ok = buffer_printf(out, err, "\n%-28s %14s %14s %14s\n", "", "A", "B", "B - A");
+    for (size_t i = 0; ok && i < sizeof rows / sizeof *rows; i++) {
+        char a[32], b[32], delta[32];
+        put(a, sizeof a, rows[i].format, rows[i].a);
+        put(b, sizeof b, rows[i].format, rows[i].b);
+        put(delta, sizeof delta, rows[i].delta_format, rows[i].delta);
+        ok = buffer_printf(out, err, "%-28s %14s %14s %14s\n", rows[i].name, a, b, delta);
+    }
+    return ok;
 }
 
 /* p NAN: the row has none. */
@@ -194,6 +208,30 @@ static bool add_line(struct buffer *out, char *text, struct error *err)
     return ok;
 }
 
+/* The document's ranges, some together: there are too many for a page. */
+static bool add_positions(struct buffer *out, const struct comparison *c, struct error *err)
+{
+    size_t together = (c->n_ranges + POSITIONS_SHOWN - 1) / POSITIONS_SHOWN;
+    bool ok = c->n_ranges < 2
+           || buffer_printf(out, err, "\nby position in the window, nats/token\n  %-15s %10s %10s %10s %10s\n",
+                            "tokens", "scored", "A", "B", "B - A");
+    for (size_t i = 0; ok && c->n_ranges > 1 && i < c->n_ranges; i += together) {
+        size_t end = size_min(i + together, c->n_ranges), scored = 0;
+        double a = 0, b = 0, delta = 0;
+        for (const struct comparison_range *r = &c->ranges[i]; r < &c->ranges[end]; r++) {
+            double n = (double)r->scored;
+            scored += r->scored;
+            a += n * r->nll_a;
+            b += n * r->nll_b;
+            delta += n * r->delta.value;
+        }
+        double n = (double)scored;
+        ok = buffer_printf(out, err, "  %6d - %-6d %10zu %10.4f %10.4f %+10.4f\n", (int)c->ranges[i].from,
+                           (int)c->ranges[end - 1].to, scored, a / n, b / n, delta / n);
+    }
+    return ok;
+}
+
 static bool add_worst_windows(struct buffer *out, const struct comparison_view *v, struct error *err)
 {
     const struct comparison *c = v->comparison;
@@ -203,10 +241,13 @@ static bool add_worst_windows(struct buffer *out, const struct comparison_view *
     for (size_t i = 0; ok && i < n; i++) {
         const struct comparison_unit *u = &c->units[c->worst_units[i]];
         const struct paired_unit *s = &c->sums[c->worst_units[i]];
-        ok = buffer_printf(out, err, "%+9.4f  %s %d, tokens %d to %d\n",
+        ok = buffer_printf(out, err, "%+9.4f  %s %d, tokens %d to %d%s",
                            compensated_value(&s->delta) / (double)s->scored,
                            c->by_document ? "document" : "window", (int)u->number,
-                           (int)c->a->position[u->begin], (int)c->a->position[u->end - 1]);
+                           (int)c->a->position[u->begin], (int)c->a->position[u->end - 1],
+                           v->tokenizer ? ": " : "")
+          && add_line(out, excerpt_rows(v->tokenizer, c->a, u->begin, u->end, TEXT_OF_WINDOW), err)
+          && buffer_printf(out, err, "\n");
     }
     return ok;
 }
@@ -240,7 +281,8 @@ bool comparison_text(struct buffer *out, const struct comparison_view *v, struct
     return comparison_text_run(out, "A", c->a->summary, err)
         && comparison_text_run(out, "B", c->b->summary, err) && add_protocol(out, c, err)
         && add_sides(out, c, err) && add_estimates(out, c, err) && add_divergence(out, c, err)
-        && add_agreement(out, c, err) && add_floor(out, v->floor, err) && add_worst_windows(out, v, err)
-        && add_worst_tokens(out, v, err) && buffer_printf(out, err, "\n")
+        && add_agreement(out, c, err) && add_floor(out, v->floor, err)
+        && (!v->by_layer || buffer_printf(out, err, "%s", v->by_layer)) && add_positions(out, c, err)
+        && add_worst_windows(out, v, err) && add_worst_tokens(out, v, err) && buffer_printf(out, err, "\n")
         && verdict_append(out, c, err) && buffer_printf(out, err, "\n");
 }

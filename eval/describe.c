@@ -25,6 +25,7 @@ const struct key_figure describe_key_figures[] = {
       NUMBER_PLAIN },
     { NULL, "KL, median", "nats", "kld.median", NULL, NUMBER_PLAIN },
     { NULL, "KL, 90th percentile", "nats", "kld.p90", NULL, NUMBER_PLAIN },
+    { NULL, "KL, 95th percentile", "nats", "kld.p95", NULL, NUMBER_PLAIN },
     { NULL, "KL, 99th percentile", "nats", "kld.p99", NULL, NUMBER_PLAIN },
     { NULL, "KL, 99.9th percentile", "nats", "kld.p999", NULL, NUMBER_PLAIN },
     { NULL, "KL, largest", "nats", "kld.max", NULL, NUMBER_PLAIN },
@@ -34,6 +35,8 @@ const struct key_figure describe_key_figures[] = {
     { NULL, "overlap of the five most probable", "", "top5_overlap", NULL, NUMBER_SHARE },
     { NULL, "right token's probability, mean change", "", "mean_delta_p", NULL, NUMBER_DIFFERENCE },
     { NULL, "right token's probability, RMS change", "", "rms_delta_p", NULL, NUMBER_PLAIN },
+    { NULL, "its change, 1st percentile", "", "delta_p.p1", NULL, NUMBER_DIFFERENCE },
+    { NULL, "its change, 99th percentile", "", "delta_p.p99", NULL, NUMBER_DIFFERENCE },
     { NULL, "right token's probability, correlation", "", "p_correlation", NULL, NUMBER_PLAIN },
 };
 const size_t describe_n_key_figures = sizeof describe_key_figures / sizeof *describe_key_figures;

@@ -136,6 +136,7 @@ static bool make_plan(const struct job *j, struct surprisal_plan *plan, struct e
         .model_tokens = windows_model_tokens(w), .passes = cost.passes,
         .bytes_read = cost.bytes_read, .memory_bytes = cost.memory_bytes + j->opened.held_bytes,
         .flop = cost.flop, .state_bytes = o->out ? cost.state_bytes : 0,
+        .disk_bytes = o->out ? run_folder_bytes(windows_scored(w), o->hidden, j->shares.hidden_size) : 0,
         .seconds = o->plan ? engine_seconds(j->opened.engine, cost.flop) : 0,
     };
     return true;

@@ -43,6 +43,10 @@ static const struct {
     { "layers_cost.", "windows tokens passes bytes_read" },
     { "experts.", "tokens choices" },
     { "experts.layers.#.", "layer unused_a unused_b least_a most_a least_b most_b" },
+    { "experts.layers.#.load_a.#", "" },        /* no words: the prefix is the whole name */
+    { "experts.layers.#.load_b.#", "" },
+    { "experts.layers.#.never_used_a.#", "" },
+    { "experts.layers.#.never_used_b.#", "" },
     { "a.", RUN_FIGURES },
     { "b.", RUN_FIGURES },
     { "a.checkpoint.", MODEL_FIGURES },
@@ -97,6 +101,8 @@ bool figure_known(const char *name, size_t n)
         size_t at = match_prefix(figures[i].prefix, name, n);
         if (at == SIZE_MAX)
             continue;
+        if (!*figures[i].words && at == n)
+            return true;
         for (const char *w = next_word(figures[i].words, &length); length;
              w = next_word(w + length, &length))
             if (n - at == length && memcmp(name + at, w, length) == 0)

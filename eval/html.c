@@ -253,7 +253,7 @@ static void add_repeat(struct markup *m, const struct report *r)
         markup_text(m, r->command);
         markup_raw(m, "</code></pre>\n");
     }
-    markup_raw(m, "<div class=\"scroll\">\n<table class=\"settings\"><thead><tr><th scope=\"col\">"
+    markup_raw(m, "<div class=\"scroll whole\" tabindex=\"0\">\n<table class=\"settings\"><thead><tr><th scope=\"col\">"
                "<span class=\"unseen\">setting</span></th><th scope=\"col\">A</th>"
                "<th scope=\"col\">B</th></tr></thead>\n<tbody>\n");
     for (size_t i = 0; i < describe_n_settings; i++)

@@ -102,6 +102,36 @@ static void add_windows(struct markup *m, const cJSON *rows)
 
 /* ---- experts ------------------------------------------------------------------------ */
 
+static void add_numbers(struct markup *m, const cJSON *list)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach(item, list) {
+        char text[DESCRIBE_BYTES];
+        describe_number(text, NUMBER_WHOLE, cJSON_GetNumberValue(item));
+        markup_printf(m, "%s%s", item == list->child ? "" : ", ", text);
+    }
+}
+
+/* "Never used: layer 7 of A 15; layer 7 of B 15." */
+static void add_never_used(struct markup *m, const cJSON *rows)
+{
+    static const char *const keys[] = { "never_used_a", "never_used_b" };
+    const char *before = "<p class=\"note experts\">Never used: ";
+    const cJSON *row;
+    cJSON_ArrayForEach(row, rows)
+        for (size_t side = 0; side < 2; side++) {
+            const cJSON *list = json_get_value(row, keys[side]);
+            if (!cJSON_GetArraySize(list))
+                continue;
+            markup_printf(m, "%slayer ", before);
+            add_number(m, row, "layer", NUMBER_WHOLE);
+            markup_printf(m, " of %c: ", "AB"[side]);
+            add_numbers(m, list);
+            before = "; ";
+        }
+    markup_raw(m, *before == ';' ? ".</p>\n" : "");
+}
+
 static void add_experts(struct markup *m, const cJSON *rows)
 {
     static const struct column columns[] = {
@@ -114,6 +144,7 @@ static void add_experts(struct markup *m, const cJSON *rows)
                "the most used expert of a layer was given, and experts that the text never reached: "
                "nothing is known about those.</p>\n");
     html_table(m, rows, columns, sizeof columns / sizeof *columns, "Use of the experts by layer");
+    add_never_used(m, rows);
     markup_raw(m, "</section>\n");
 }
 

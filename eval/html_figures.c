@@ -34,9 +34,13 @@ static const struct figure figures[] = {
         { "delta_nll", "B \u2212 A", COLUMN_DIFFERENCE }, { "mean_kld", "mean KL", COLUMN_NUMBER } },
       "Mean NLL of B less that of A, a dot for each window, in nats a token. Above zero A predicts the "
       "window better. The band is the 95 % interval of the mean.",
+      "stats $data using 1 nooutput\n"
+      "step = STATS_max > 1 ? 10**floor(log10(STATS_max)) : 1\n"
+      "set xtics step > 1 && STATS_max < 3 * step ? step / 2 : step\n"
       "set xlabel 'window'\n"
       "set ylabel 'B − A (nats/token)'\n"
       "set autoscale xfix\n"
+      "set yrange [*<0:0<*]\n"          /* zero is the question */
       "set offsets 0.5, 0.5, 0, 0\n"
       "dot = |$data| < 100 ? 0.55 : 0.32\n"
       "set xzeroaxis linetype 1 linecolor rgb muted\n"
@@ -53,6 +57,7 @@ static const struct figure figures[] = {
       "mark the mean, and the mean of the noise floor where it was measured.",
       "set logscale x\n"
       "set format x '10^{%T}'\n"
+      "set xtics font ',11'\n"
       "set xlabel 'KL(A ‖ B) of a token (nats)'\n"
       "set ylabel 'share of tokens (%)'\n"
       "set yrange [0:*]\n"
@@ -78,7 +83,7 @@ static const struct figure figures[] = {
       "Mean KL divergence of B from A, in nats a token, by the probability that A gives its most "
       "probable token. Bars are two standard errors either way.",
       "set xlabel 'probability of A’s top token (%)'\n"
-      "set xtics font ',11'\n"
+      "set xtics font ',10'\n"
       "set ylabel 'mean KL (nats/token)'\n"
       "set yrange [0:*]\n"
       "set boxwidth 0.7\n"

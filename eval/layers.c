@@ -1,5 +1,6 @@
 #include "eval/layers.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "engine/lockstep.h"
@@ -102,23 +103,45 @@ static cJSON *layers_json(const struct lockstep *l)
     return list;
 }
 
-static void add_load(cJSON *o, const char *const names[3], const size_t *load, size_t n)
+/* The load of a layer's experts, in tokens. */
+struct load {
+    size_t unused, least, most;
+};
+
+static struct load load_of(const struct lockstep *l, size_t side, size_t layer)
 {
-    size_t unused = 0, least = SIZE_MAX, most = 0;
-    for (size_t e = 0; e < n; e++) {
-        unused += load[e] == 0;
-        least = size_min(least, load[e]);
-        most = size_max(most, load[e]);
+    const size_t *tokens = l->load[side] + layer * l->num_experts;
+    struct load load = { .least = SIZE_MAX };
+    for (size_t e = 0; e < l->num_experts; e++) {
+        load.unused += tokens[e] == 0;
+        load.least = size_min(load.least, tokens[e]);
+        load.most = size_max(load.most, tokens[e]);
     }
-    const size_t figures[] = { unused, least, most };
-    for (size_t i = 0; i < 3; i++)
-        json_add_size(o, names[i], figures[i]);
+    return load;
+}
+
+static void add_load(cJSON *o, const struct lockstep *l, size_t side, size_t layer)
+{
+    static const char *const names[2][5] = {
+        { "unused_a", "least_a", "most_a", "never_used_a", "load_a" },
+        { "unused_b", "least_b", "most_b", "never_used_b", "load_b" },
+    };
+    const char *const *name = names[side];
+    const size_t *tokens = l->load[side] + layer * l->num_experts;
+    struct load load = load_of(l, side, layer);
+    json_add_size(o, name[0], load.unused);
+    json_add_size(o, name[1], load.least);
+    json_add_size(o, name[2], load.most);
+    cJSON *never = cJSON_AddArrayToObject(o, name[3]), *all = cJSON_AddArrayToObject(o, name[4]);
+    for (size_t e = 0; e < l->num_experts; e++) {
+        cJSON_AddItemToArray(all, cJSON_CreateNumber((double)tokens[e]));
+        if (tokens[e] == 0)
+            cJSON_AddItemToArray(never, cJSON_CreateNumber((double)e));
+    }
 }
 
 static cJSON *experts_json(const struct lockstep *l)
 {
-    static const char *const names[2][3] = { { "unused_a", "least_a", "most_a" },
-                                             { "unused_b", "least_b", "most_b" } };
     cJSON *root = cJSON_CreateObject();
     json_add_size(root, "tokens", l->tokens);
     json_add_size(root, "choices", l->top_k);
@@ -127,7 +150,7 @@ static cJSON *experts_json(const struct lockstep *l)
         cJSON *o = cJSON_CreateObject();
         json_add_size(o, "layer", i);
         for (size_t side = 0; side < 2; side++)
-            add_load(o, names[side], l->load[side] + i * l->num_experts, l->num_experts);
+            add_load(o, l, side, i);
         cJSON_AddItemToArray(list, o);
     }
     return root;
@@ -147,7 +170,83 @@ static bool add_to(cJSON *document, const struct job *j, struct error *err)
     return ok || error_set(err, "out of memory: the comparison by layer");
 }
 
-bool layers_compare(cJSON *document, const struct layers_options *o, struct error *err)
+/* ---- the table ------------------------------------------------------------------- */
+
+#define EXPERTS_NAMED 12
+#define SHARE_BYTES   24
+
+/* "  5.12 %", "-" where there is no number. */
+static void put_share(char out[SHARE_BYTES], double share)
+{
+    if (isfinite(share))
+        snprintf(out, SHARE_BYTES, "%.2f %%", 100 * share);
+    else
+        snprintf(out, SHARE_BYTES, "-");
+}
+
+static bool add_layer(struct buffer *text, const struct lockstep *l, size_t i, struct error *err)
+{
+    const struct lockstep_layer *layer = &l->layers[i];
+    double tokens = (double)l->tokens;
+    const double shares[] = {
+        layer->residual_error, layer->output_error, (double)layer->same_sets / tokens,
+        (double)layer->changed_experts / (tokens * (double)l->top_k),
+    };
+    bool ok = buffer_printf(text, err, "  %5zu %-10s", i,
+                            layer->type == FULL_ATTENTION ? "full" : "linear");
+    for (size_t s = 0; ok && s < (l->num_experts ? 4 : 2); s++) {
+        char share[SHARE_BYTES];
+        put_share(share, shares[s]);
+        ok = buffer_printf(text, err, "  %12s", share);
+    }
+    for (size_t side = 0; ok && l->num_experts && side < 2; side++) {
+        struct load load = load_of(l, side, i);
+        ok = buffer_printf(text, err, "  %8zu - %-*zu", load.least, side ? 0 : 8, load.most);
+    }
+    return ok && buffer_printf(text, err, "\n");
+}
+
+/* "  layer 7 of A   15" */
+static bool add_unused(struct buffer *text, const struct lockstep *l, size_t side, size_t layer,
+                       struct error *err)
+{
+    const size_t *tokens = l->load[side] + layer * l->num_experts;
+    size_t unused = load_of(l, side, layer).unused, named = 0;
+    bool ok = buffer_printf(text, err, "  layer %zu of %c:", layer, "AB"[side]);
+    for (size_t e = 0; ok && e < l->num_experts && named < EXPERTS_NAMED; e++)
+        if (tokens[e] == 0)
+            ok = buffer_printf(text, err, "%s %zu", named++ ? "," : "", e);
+    if (ok && unused > named)
+        ok = buffer_printf(text, err, " and %zu more", unused - named);
+    return ok && buffer_printf(text, err, "\n");
+}
+
+static bool add_table(struct buffer *text, const struct job *j, struct error *err)
+{
+    const struct lockstep *l = &j->found;
+    bool unused = false;
+    bool ok = buffer_printf(text, err, "\nby layer: relative error of B%s; %zu tokens of %zu window%s\n"
+                            "  %5s %-10s  %12s  %12s", l->num_experts ? ", routing, tokens of an expert" : "",
+                            l->tokens, j->n_windows, j->n_windows == 1 ? "" : "s", "layer", "attention",
+                            "residual", "own output")
+           && (!l->num_experts
+               || buffer_printf(text, err, "  %12s  %12s  %19s  %18s", "same experts", "changed",
+                                "least - most in A ", "least - most in B"))
+           && buffer_printf(text, err, "\n");
+    for (size_t i = 0; ok && i < l->n_layers; i++)
+        ok = add_layer(text, l, i, err);
+    for (size_t i = 0; ok && l->num_experts && i < l->n_layers; i++)
+        for (size_t side = 0; ok && side < 2; side++)
+            if (load_of(l, side, i).unused) {
+                ok = (unused || buffer_printf(text, err, "experts that these tokens never used\n"))
+                  && add_unused(text, l, side, i, err);
+                unused = true;
+            }
+    return ok;
+}
+
+bool layers_compare(cJSON *document, struct buffer *text, const struct layers_options *o,
+                    struct error *err)
 {
     struct job j = { .options = o, .n_windows = o->n_windows };
     if (o->max_windows)
@@ -155,7 +254,7 @@ bool layers_compare(cJSON *document, const struct layers_options *o, struct erro
     bool ok = open_both(&j, err) && tell_plan(&j, err)
            && lockstep_run(&j.found, j.opened[0].engine, j.opened[1].engine, o->ids, o->n_ids,
                            o->windows, j.n_windows, err)
-           && add_to(document, &j, err);
+           && (!text || add_table(text, &j, err)) && add_to(document, &j, err);
     lockstep_free(&j.found);
     opened_close(&j.opened[0]);
     opened_close(&j.opened[1]);

@@ -5,9 +5,11 @@
  *         type: "linear_attention" or "full_attention"; same_experts: share of tokens that have the
  *         same set of experts in both; changed_experts: mean share of A's experts that are not B's.
  *         These two are null in dense models, an error where it is no number.
- *     experts {tokens, choices, layers [{layer, unused_a, unused_b, least_a, most_a, least_b, most_b}]}
- *         in mixtures of experts: the load in tokens of the least and the most used expert, and how
- *         many the text never used (coverage); choices: experts that each of the tokens has
+ *     experts {tokens, choices, layers [{layer, unused_a, least_a, most_a, never_used_a, load_a,
+ *              the same five of b}]}
+ *         in mixtures of experts: load [num_experts] is the tokens that each expert got, least and most
+ *         are its ends; unused is how many experts the text never reached (coverage), and never_used
+ *         their numbers; choices: experts that each of the tokens has
  *     layers_cost {windows, tokens, passes, bytes_read}       what the figures rest on and took */
 #ifndef SURPRISAL_EVAL_LAYERS_H
 #define SURPRISAL_EVAL_LAYERS_H
@@ -35,8 +37,9 @@ struct layers_options {
     void (*plan)(void *user, const struct surprisal_plan *plan);
 };
 
-/* Checkpoints of different architectures are refused by what differs.  On failure the document is as
- * it was. */
-bool layers_compare(cJSON *document, const struct layers_options *o, struct error *err);
+/* Also appends the table for people, unless text is NULL.  Checkpoints of different architectures are
+ * refused by what differs.  On failure the document is as it was. */
+bool layers_compare(cJSON *document, struct buffer *text, const struct layers_options *o,
+                    struct error *err);
 
 #endif

@@ -48,6 +48,7 @@ static const char *escape(char picture[4], const unsigned char *s, size_t *lengt
     case '"':  return "&quot;";
     case '\'': return "&#39;";
     case 0x7F: return "\xE2\x90\xA1";
+    case '\n': return "\xE2\x86\xB5";     /* U+21B5: its picture is missing in most fonts */
     }
     if (s[0] < 0x20) {
         snprintf(picture, 4, "\xE2\x90%c", 0x80 + s[0]);

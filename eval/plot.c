@@ -146,7 +146,7 @@ static void append_settings(struct markup *m, const struct plot *p)
         "set tics nomirror out scale 0.4 textcolor rgb muted\n"
         "set xlabel textcolor rgb muted\n"
         "set ylabel textcolor rgb muted\n"
-        "set key above left Left reverse horizontal samplen 1.5 textcolor rgb ink\n"
+        "set key above left Left reverse horizontal samplen 1.2 font ',12' textcolor rgb ink\n"
         "set style fill solid 1.0 noborder\n"
         "set datafile missing '?'\n");
 }

@@ -114,9 +114,9 @@ static const struct tensor *find_column(const struct record *r, const char *name
     if (!t)
         error_set(err, "%s: has no column '%s'", r->file.map.path, name);
     else if (t->dtype != dtype || t->ndim != ndim || t->shape[0] != r->scored)
-        error_set(err, "%s: '%s' is %s %s, expected %s with %zu rows", t->file, name,
+        error_set(err, "%s: '%s' is %s %s, expected %s [%zu%s]", t->file, name,
                   dtype_name(t->dtype), tensor_shape_text(t, shape, sizeof shape), dtype_name(dtype),
-                  r->scored);
+                  r->scored, ndim == 1 ? "" : ", hidden size");
     else
         return t;
     return NULL;
@@ -237,7 +237,10 @@ bool record_view_hidden(struct record *r, struct error *err)
     if (!r->keeps_hidden)
         return error_set(err, "%s: holds no final hidden states (eval --hidden keeps them)",
                          r->folder);
-    enum dtype dtype = strcmp(kept, "bf16") == 0 ? DTYPE_BF16 : DTYPE_F32;
+    bool bf16 = strcmp(kept, "bf16") == 0;
+    if (!bf16 && strcmp(kept, "f32") != 0)
+        return error_set(err, "%s: its hidden states are '%s', expected f32 or bf16", r->folder, kept);
+    enum dtype dtype = bf16 ? DTYPE_BF16 : DTYPE_F32;
     const struct tensor *t = find_column(r, "hidden", dtype, 2, err);
     if (!t)
         return false;

@@ -23,15 +23,20 @@ static bool is_measurable(const struct record *r, const struct surprisal_progres
     return false;
 }
 
-static struct divergence_source source_of(const struct record *r)
+static bool source_of(struct divergence_source *s, const struct record *r, struct error *err)
 {
     const char *compute = cJSON_GetStringValue(json_get(r->summary, "compute"));
-    return (struct divergence_source){
+    bool bf16 = compute && strcmp(compute, "bf16") == 0;
+    *s = (struct divergence_source){
         .checkpoint = cJSON_GetStringValue(json_get(checkpoint_of(r), "path")),
         .head_sha256 = cJSON_GetStringValue(json_get(checkpoint_of(r), "head_sha256")),
-        .compute = compute && strcmp(compute, "bf16") == 0 ? COMPUTE_BF16 : COMPUTE_F32,
+        .compute = bf16 ? COMPUTE_BF16 : COMPUTE_F32,
         .hidden = { .states = r->hidden, .file = &r->file.map },
     };
+    if (!bf16 && (!compute || strcmp(compute, "f32") != 0))
+        return error_set(err, "%s: was computed in '%s', expected f32 or bf16", r->folder,
+                         compute ? compute : "");
+    return s->head_sha256 || error_set(err, "%s: its summary has no head_sha256", r->folder);
 }
 
 bool record_divergence(struct divergence_row **rows, struct record *a, struct record *b,
@@ -40,11 +45,10 @@ bool record_divergence(struct divergence_row **rows, struct record *a, struct re
     *rows = NULL;
     if (!is_measurable(a, &options->progress) || !is_measurable(b, &options->progress))
         return true;
-    if (!record_view_hidden(a, err) || !record_view_hidden(b, err))
+    struct divergence_source x, y;
+    if (!record_view_hidden(a, err) || !record_view_hidden(b, err) || !source_of(&x, a, err)
+        || !source_of(&y, b, err))
         return false;
-    const struct divergence_source x = source_of(a), y = source_of(b);
-    if (!x.head_sha256 || !y.head_sha256)
-        return error_set(err, "%s: its summary has no head_sha256", x.head_sha256 ? b->folder : a->folder);
     *rows = mem_array(a->scored, sizeof **rows, "KL divergence", err);
     if (*rows && divergence_measure(*rows, &x, &y, options, err))
         return true;

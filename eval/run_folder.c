@@ -21,6 +21,19 @@ const struct run_folder_column run_folder_columns[RUN_FOLDER_COLUMNS] = {
     [LOGSUMEXP] = { "logsumexp", DTYPE_F32 },
 };
 
+static enum dtype hidden_dtype(enum surprisal_hidden hidden)
+{
+    return hidden == SURPRISAL_HIDDEN_BF16 ? DTYPE_BF16 : DTYPE_F32;
+}
+
+size_t run_folder_bytes(size_t scored, enum surprisal_hidden hidden, size_t hidden_size)
+{
+    size_t row = hidden == SURPRISAL_HIDDEN_NONE ? 0 : hidden_size * dtype_bytes(hidden_dtype(hidden));
+    for (int i = 0; i < HIDDEN; i++)
+        row += dtype_bytes(run_folder_columns[i].dtype);
+    return scored * row;
+}
+
 /* A file system without fallocate says EOPNOTSUPP: then a full disk shows while writing. */
 static bool reserve(const struct safetensors_writer *w, struct error *err)
 {
@@ -38,7 +51,7 @@ bool run_folder_begin(struct run_folder *r, const char *path, size_t scored,
         entries[i] = (struct safetensors_entry){ run_folder_columns[i].name,
                                                  run_folder_columns[i].dtype, 1, { scored } };
     entries[HIDDEN] = (struct safetensors_entry){
-        "hidden", hidden == SURPRISAL_HIDDEN_BF16 ? DTYPE_BF16 : DTYPE_F32, 2, { scored, hidden_size },
+        "hidden", hidden_dtype(hidden), 2, { scored, hidden_size },
     };
     size_t n = hidden == SURPRISAL_HIDDEN_NONE ? HIDDEN : N_COLUMNS;
     *r = (struct run_folder){ .path = mem_string(path, err), .hidden = hidden,

@@ -49,6 +49,9 @@ struct token_place {
     int32_t position, window, id;
 };
 
+/* Of tokens.safetensors, but for its header. */
+size_t run_folder_bytes(size_t scored, enum surprisal_hidden hidden, size_t hidden_size);
+
 /* Creates the folder where it is not there yet, opens tokens.safetensors in it (what an earlier process
  * wrote stays) and reserves its space, so that a disk too small shows before the work. */
 bool run_folder_begin(struct run_folder *r, const char *path, size_t scored,

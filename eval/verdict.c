@@ -16,21 +16,32 @@ static const char *unit_name(const struct comparison *c, bool one)
     return c->by_document ? one ? "document" : "documents" : one ? "window" : "windows";
 }
 
-static double percent(double ratio)
+/* A ratio as a change in percent: two digits, from 100 % on all before the point, near -100 % four. */
+#define PERCENT_BYTES 32
+static const char *percent(char out[PERCENT_BYTES], const char *sign, double ratio)
 {
-    return 100 * (ratio - 1);
+    double value = 100 * (ratio - 1);
+    char format[16];
+    snprintf(format, sizeof format, "%%%s.%s", sign,
+             value <= -99.5 ? "4g" : value >= 99.5 && value < 1e6 ? "0f" : "2g");
+    snprintf(out, PERCENT_BYTES, format, *sign ? value : fabs(value));
+    return out;
 }
 
-/* "perplexity 131.56 against 130.92, higher by 0.49 % (95 % interval -0.1 to +1.1 %)" */
+/* "perplexity 131.56 against 130.92, higher by 0.49 % (95 % interval -0.1 to +1.1 %)"; where a
+ * perplexity is beyond a double, the mean NLL in its place. */
 static bool append_size(struct buffer *out, const struct paired *p, struct error *err)
 {
     const struct estimate *r = &p->ratio;
-    return buffer_printf(out, err, "perplexity %.6g against %.6g, %s by %.2g %%", p->perplexity_b,
-                         p->perplexity_a, p->delta.value < 0 ? "lower" : "higher",
-                         fabs(percent(r->value)))
+    bool finite = isfinite(p->perplexity_a) && isfinite(p->perplexity_b);
+    char change[PERCENT_BYTES], low[PERCENT_BYTES], high[PERCENT_BYTES];
+    return buffer_printf(out, err, "%s %.6g against %.6g, %s%s by %s %%", finite ? "perplexity" : "mean NLL",
+                         finite ? p->perplexity_b : p->nll_b, finite ? p->perplexity_a : p->nll_a,
+                         finite ? "" : "perplexity ", p->delta.value < 0 ? "lower" : "higher",
+                         percent(change, "", r->value))
         && (!isfinite(r->error)
-            || buffer_printf(out, err, " (95 %% interval %+.2g to %+.2g %%)", percent(r->ci95[0]),
-                             percent(r->ci95[1])));
+            || buffer_printf(out, err, " (95 %% interval %s to %s %%)", percent(low, "+", r->ci95[0]),
+                             percent(high, "+", r->ci95[1])));
 }
 
 static bool append_significance(struct buffer *out, const struct comparison *c, struct error *err)

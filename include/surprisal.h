@@ -116,6 +116,7 @@ struct surprisal_plan {
     size_t passes;                      /* times that the weights are read */
     size_t bytes_read;                  /* of weights, in all passes */
     size_t memory_bytes;                /* of the process, at most */
+    size_t disk_bytes;                  /* of the run folders, reserved before the work; 0: none is kept */
     size_t state_bytes;                 /* of what is saved now and then in OUT.partial; 0: nothing is */
     double flop;                        /* of matrix products with weights */
     double seconds;                     /* estimated from a short measurement; 0: not known */

@@ -10,7 +10,9 @@ void eval_show_plan(void *user, const struct surprisal_plan *plan)
     char time[PROGRESS_TIME_BYTES] = "unknown";
     if (plan->seconds > 0)
         progress_time(time, plan->seconds);
-    char state[64] = "";
+    char disk[64] = "", state[64] = "";
+    if (plan->disk_bytes)
+        snprintf(disk, sizeof disk, "; %.3g GB of disk for what is kept", (double)plan->disk_bytes / 1e9);
     if (plan->state_bytes)
         snprintf(state, sizeof state, "; at most %.3g GB of state on disk",
                  (double)plan->state_bytes / 1e9);
@@ -18,11 +20,11 @@ void eval_show_plan(void *user, const struct surprisal_plan *plan)
     if (plan->scored)
         snprintf(scored, sizeof scored, "%zu tokens to score, ", plan->scored);
     fprintf(stderr, "%zu windows: %s%zu through the layers\n"
-            "%zu pass%s, %.3g GB of weights to read, at most %.3g GB of memory%s\n"
+            "%zu pass%s, %.3g GB of weights to read, at most %.3g GB of memory%s%s\n"
             "%.3g TFLOP of matrix products, estimated time %s\n",
             plan->windows, scored, plan->model_tokens, plan->passes,
             plan->passes == 1 ? "" : "es", (double)plan->bytes_read / 1e9,
-            (double)plan->memory_bytes / 1e9, state, plan->flop / 1e12, time);
+            (double)plan->memory_bytes / 1e9, disk, state, plan->flop / 1e12, time);
 }
 
 #define FIELD(name) .field = offsetof(struct eval_settings, name)

@@ -8,6 +8,11 @@ HOSTILE = "</script><script>alert('x')</script>\"&\x1b[2J\n\t|`*_]]>--><!-- \u20
 DIGEST = "0123456789abcdef" * 4
 
 
+def shown(text):
+    """What stands in XML and HTML for it: pictures of control characters."""
+    return "".join("\u21b5" if c == "\n" else chr(0x2400 + ord(c)) if c < " " else c for c in text).replace("\ufffe", "\ufffd")
+
+
 def summary(path, nll, quantized):
     return {"surprisal": "0.1.0",
             "checkpoint": {"path": path, "digest": DIGEST[8 * quantized:] + DIGEST[:8 * quantized],
@@ -91,7 +96,8 @@ def realistic(n_windows=580, n_layers=40, seed=1):
         "layers_cost": {"windows": 580, "tokens": 296960, "passes": 1, "bytes_read": 92320961536},
         "experts": {"tokens": 296960, "choices": 8, "layers": [
             {"layer": i, "unused_a": i % 3, "unused_b": i % 3, "least_a": 12, "most_a": 51234, "least_b": 9,
-             "most_b": 50987} for i in range(n_layers)]},
+             "most_b": 50987, "never_used_a": [7, 8][:i % 3], "never_used_b": [7, 8][:i % 3], "load_a": [12, 51234],
+             "load_b": [9, 50987]} for i in range(n_layers)]},
         "repeat": {"command": "surprisal compare Qwen3.5-35B-A3B Qwen3.5-35B-A3B-MXFP4 --text data/wiki.test.raw "
                               "--join hf --context 512 --floor --html report.html"},
     }

@@ -2,6 +2,7 @@
 import hashlib
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -155,6 +156,33 @@ def test_text_differences():
         tokens = json.loads(r.stdout)["worst_tokens"]
         check(r.returncode == 0 and says in r.stderr and r.stderr.count(b"warning") == 1 and tokens[0]["token"] is None,
               f"a tokenizer that is {name}: a warning, ids only", r.stderr)
+
+
+def test_table(pair, args):
+    """The table has what the document has of layers, experts and positions."""
+    table = run("compare", *pair, *args, "--layers", "1").stdout.decode()
+    d = json.loads(run("compare", *pair, *args, "--layers", "1", "--json").stdout)
+    missing = []
+    for layer, load in zip(d["layers"], d["experts"]["layers"]):
+        line = [str(layer["layer"]), layer["type"].split("_")[0]]
+        for key in ("residual_error", "output_error", "same_experts", "changed_experts"):
+            line += [f"{100 * layer[key]:.2f}", "%"]
+        for side in "ab":
+            line += [str(load["least_" + side]), "-", str(load["most_" + side])]
+            never = load["never_used_" + side]
+            more = f" and {len(never) - 12} more" if len(never) > 12 else ""
+            named = f"  layer {layer['layer']} of {side.upper()}: {', '.join(map(str, never[:12]))}{more}\n"
+            missing += [named] if never and named not in table else []
+        missing += [line] if line not in [x.split() for x in table.splitlines()] else []
+    check(not missing and "63 tokens of 1 window\n" in table and any(e["never_used_a"] for e in d["experts"]["layers"]),
+          "the table by layer, and experts that were never used", (missing, table))
+    ranges, rows = d["positions"], [x.split() for x in table.split("by position")[1].split("\n\n")[0].splitlines()[2:]]
+    check(len(rows) == 8 and rows[0][0] == str(ranges[0]["from"]) and rows[-1][2] == str(ranges[-1]["to"])
+          and sum(int(r[3]) for r in rows) == d["scored"], "the table by position covers all", rows)
+    for row in rows:
+        inside = [r for r in ranges if int(row[0]) <= r["from"] and r["to"] <= int(row[2])]
+        expected = [sum(r["scored"] * r[k] for r in inside) / int(row[3]) for k in ("nll_a", "nll_b", "delta_nll")]
+        check(all(abs(float(x) - y) <= 0.5001e-4 for x, y in zip(row[4:], expected)), f"by position from {row[0]}", (row, expected))
 
 
 def checkpoint_with(checkpoint, tokenizer):
@@ -358,6 +386,7 @@ def test_checkpoints():
     check(b"2 evaluations; their runs take 0.000" in r.stderr and scratch.encode() in r.stderr and os.listdir(scratch) == [],
           "the disk need is stated, and nothing is left", (r.stderr, os.listdir(scratch)))
 
+    test_table(pair, args)
     lost = edit(copy("lost", folders[1]), "summary.json", b"demo/mxfp4", b"demo/gone", sign=True)
     r = run("compare", folders[0], lost, "--json")
     check(r.returncode == 0 and r.stderr.count(b"\n") == 1 and b"no KL divergence: the checkpoint of" in r.stderr
@@ -371,7 +400,11 @@ def test_checkpoints():
     refused("hidden states that were edited", 1, [cut, "hidden_sha256"], folders[0], cut)
 
     kept = path("kept")
-    r = run("compare", *pair, *args, "--out", kept, "--floor", "--hidden", "bf16", "--layers", "none", "--json")
+    r = run("compare", *pair, *args, "--out", kept, "--floor", "--hidden", "bf16", "--layers", "none", "--json", "--progress")
+    sizes = [os.path.getsize(os.path.join(kept, name, "tokens.safetensors")) for name in ("a", "b", "floor")]
+    stated = [float(x) * 1e9 for x in re.findall(r"(\S+) GB of disk", r.stderr.decode())]
+    check(len(stated) == 4 and all(abs(x / y - 1) < 0.01 for x, y in zip(stated, [sum(sizes), *sizes])),
+          "the disk need is that of the files, of all runs and of each", (stated, sizes))
     check(sorted(os.listdir(kept)) == ["a", "b", "floor"], "--out keeps the runs", os.listdir(kept))
     d, again = json.loads(r.stdout), document(kept + "/a", kept + "/b", f"--floor={kept}/floor")
     check(d["a"]["hidden"] == "bf16" and without_layers(d) | {"repeat": 0} == again | {"repeat": 0} and "floor" in d, "which compare again to the same")

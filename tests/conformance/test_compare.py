@@ -4,7 +4,8 @@ import os
 
 import numpy as np
 import safetensors_io as st
-from program import ROOT, SHARED, evaluate, fresh, ids_file, run
+from program import ROOT, SHARED, fresh, ids_file, run
+from test_divergence import PAIR, QUANTILES as TAIL, by_numpy, head, states, unit_error
 
 from check import check, done, skip
 
@@ -99,6 +100,33 @@ def check_bootstrap(name, d, a, b, unit):
     close(f"{name}: bootstrap interval", found["ci95"], np.quantile(means, (.025, .975)), 0, 0.15 * error)
 
 
+def check_divergence(name, d, folders, unit):
+    """Every figure of KL from numpy's logits in float64 of the hidden states that both runs of the demo pair kept."""
+    heads = [st.from_bf16(head(c)).astype(np.float64) for c in PAIR]
+    kept = [states(f) for f in folders]
+    rows = np.concatenate([by_numpy(*(h[i:i + 2048].astype(np.float64) @ w.T for h, w in zip(kept, heads)))
+                           for i in range(0, len(kept[0]), 2048)])
+    kld, reverse, top_a, overlap, same = rows.T
+    for key, values in (("kld", kld), ("kld_reverse", reverse)):
+        mean, error = unit_error(values, unit)
+        close(f"{name}: mean_{key}", d[f"mean_{key}"], mean, 0, 1e-8)
+        close(f"{name}: {key}_stderr", d[f"{key}_stderr"], error, 1e-5)
+        close(f"{name}: {key} percentiles", [d[key][k] for k in TAIL], [np.quantile(values, q) for q in TAIL.values()], 1e-5, 1e-6)
+    # In f32 the second of two logits that are all but equal may be the first.
+    close(f"{name}: same_top1 and top5_overlap", [d["same_top1"], d["top5_overlap"]], [same.mean(), overlap.mean() / 5], 0, 5e-4)
+    edges = [0, 0.25, 0.5, 0.75, 0.95, 1]
+    for i, b in enumerate(d["kld_by_confidence"]):
+        inside = (top_a >= edges[i]) & ((top_a < edges[i + 1]) | (i == 4))
+        mean, error = unit_error(kld[inside], unit[inside])
+        check(b["scored"] == inside.sum() and abs(b["mean_kld"] / mean - 1) < 1e-5 and abs(b["kld_stderr"] / error - 1) < 1e-4
+              and abs(b["same_top1"] - same[inside].mean()) < 1e-3, f"{name}: KL by confidence from {edges[i]}", (b, mean, error))
+    windows = [(w["mean_kld"], kld[unit == w["window"]].mean()) for w in d["windows"]]
+    close(f"{name}: KL by window", *zip(*windows), 1e-5)
+    worst = {p: k for p, k in zip(columns(folders[0])["position"].tolist(), kld)}
+    close(f"{name}: KL of the worst tokens", [t["kld"] for t in d["worst_tokens"]], [worst[t["position"]] for t in d["worst_tokens"]],
+          1e-4, 1e-5)
+
+
 def check_agreement(name, d, a, b):
     pa, pb = np.exp(-a["nll"]), np.exp(-b["nll"])
     close(f"{name}: same_top1", d["same_top1"], (a["top1"] == b["top1"]).mean())
@@ -152,7 +180,7 @@ def test_demo():
     text = open(os.path.join(DEMO, "text.txt"), encoding="utf-8").read()
     stride, context = 96, 160
     for name, options, index_of in (
-            ("disjoint", ["--context", 128, "--max-windows", 40], lambda x: x["position"] - 128 * x["window"]),
+            ("disjoint", ["--context", 128, "--max-windows", 40, "--hidden"], lambda x: x["position"] - 128 * x["window"]),
             ("llama", ["--context", 128, "--protocol", "llama", "--max-windows", 40], lambda x: x["position"] - 128 * x["window"]),
             ("strided", ["--context", context, "--stride", stride, "--protocol", "strided", "--max-windows", 40],
              lambda x: x["position"] - stride * x["window"])):
@@ -164,6 +192,8 @@ def test_demo():
         check_agreement(name, d, a, b)
         check_places(name, d, a, b, a["window"], index_of(a))
         check_text(name, d, text)
+        if name == "disjoint":
+            check_divergence(name, d, folders, a["window"])
         check(d["unit"] == "window" and d["repeat"]["command"].startswith("surprisal compare "), f"{name}: unit and command", d["repeat"])
 
 
@@ -233,17 +263,18 @@ def test_floor():
 
 
 def test_wikitext():
-    """The whole of WikiText-2's test split."""
+    """The whole of WikiText-2's test split, KL divergence too: some minutes."""
     source = os.path.join(SHARED, "data", "wikitext-2-raw", "wiki.test.raw")
     if not os.environ.get("SURPRISAL_TEST_ALL") or not os.path.exists(source):
         return skip("wikitext", "set SURPRISAL_TEST_ALL=1 for the whole text" if os.path.exists(source) else "no " + source)
-    folders = pair(text=source)
+    folders = pair("--hidden", text=source)
     a, b = map(columns, folders)
     d = compare(*folders)
     check_paired("wikitext", d, a, b, a["window"])
     check_bootstrap("wikitext", d, a, b, a["window"])
     check_agreement("wikitext", d, a, b)
     check_places("wikitext", d, a, b, a["window"], a["position"] - 2048 * a["window"])
+    check_divergence("wikitext", d, folders, a["window"])
 
 
 if __name__ == "__main__":
