@@ -111,14 +111,15 @@ double limits_flops(const struct kernels *kn, enum compute_type type, int n_thre
     for (size_t i = 0; i < KERNEL_ROWS * CALIBRATION_COLS; i++)
         c.x[i] = (float)(i % 127) * 0x1p-7f;
     c.w.data = (const uint8_t *)c.weight;
-    /* The first, small one only wakes the threads and touches the memory. */
-    calibrate(&c, KERNEL_PANEL);
-    double flops = 0, small = calibrate(&c, KERNEL_PANEL);
+    /* Small ones wake the threads, touch the memory, and tell whether the whole may take too long. */
+    double flops = 0;
+    for (int round = 0; round < 4; round++)
+        flops = fmax(flops, calibrate(&c, KERNEL_PANEL));
     double whole = 2.0 * n_threads * (double)(KERNEL_ROWS * CALIBRATION_ROWS) * CALIBRATION_COLS;
-    for (int round = 0; round < 3 && whole / small < 30e-3; round++)
+    for (int round = 0; round < 3 && whole / flops < 0.1; round++)
         flops = fmax(flops, calibrate(&c, CALIBRATION_ROWS));
     arena_free(&arena);
-    return flops > 0 ? flops : small;
+    return flops;
 }
 
 /* ---- memory --------------------------------------------------------------- */

@@ -29,8 +29,8 @@ double limits_peak_flops(struct limits_peak *peak, double seconds);
 bool limits_has_dot(const struct kernels *kn);
 
 /* FLOP/s of a product as linear layers have it (252 tokens a thread, 512 rows of a BF16 weight of
- * 2,048 columns, packing included): for estimates of run time.  Takes some 20 ms, and less than 50
- * even where a whole one would take longer.  0 when there is no memory for it. */
+ * 2,048 columns, packing included): for estimates of run time.  Takes some 20 ms, at most some tenths
+ * of a second.  0 when there is no memory for it. */
 double limits_flops(const struct kernels *kn, enum compute_type type, int n_threads);
 
 /* ---- memory and disk -------------------------------------------------- */
