@@ -51,7 +51,7 @@ static bool add_protocol(struct buffer *out, const struct comparison *c, struct 
 static void put(char *out, size_t n, const char *format, double value)
 {
     if (isfinite(value))
-        snprintf(out, n, fabs(value) < 1e9 ? format : "%.6g", value);
+        snprintf(out, n, fabs(value) < 1e9 ? format : format[1] == '+' ? "%+.6g" : "%.6g", value);
     else
         snprintf(out, n, "-");
 }

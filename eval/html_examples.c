@@ -102,14 +102,19 @@ static void add_windows(struct markup *m, const cJSON *rows)
 
 /* ---- experts ------------------------------------------------------------------------ */
 
+#define NUMBERS_SHOWN 12
+
 static void add_numbers(struct markup *m, const cJSON *list)
 {
-    const cJSON *item;
-    cJSON_ArrayForEach(item, list) {
+    const cJSON *item = list->child;
+    int n = 0;
+    for (; item && n < NUMBERS_SHOWN; item = item->next) {
         char text[DESCRIBE_BYTES];
         describe_number(text, NUMBER_WHOLE, cJSON_GetNumberValue(item));
-        markup_printf(m, "%s%s", item == list->child ? "" : ", ", text);
+        markup_printf(m, "%s%s", n++ ? ", " : "", text);
     }
+    if (item)
+        markup_printf(m, " and %d more", cJSON_GetArraySize(list) - n);
 }
 
 /* "Never used: layer 7 of A 15; layer 7 of B 15." */

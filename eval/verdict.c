@@ -29,16 +29,20 @@ static const char *percent(char out[PERCENT_BYTES], const char *sign, double rat
 }
 
 /* "perplexity 131.56 against 130.92, higher by 0.49 % (95 % interval -0.1 to +1.1 %)"; where a
- * perplexity is beyond a double, the mean NLL in its place. */
+ * perplexity or their ratio is beyond a double, the mean NLL and its difference in their place. */
 static bool append_size(struct buffer *out, const struct paired *p, struct error *err)
 {
-    const struct estimate *r = &p->ratio;
-    bool finite = isfinite(p->perplexity_a) && isfinite(p->perplexity_b);
+    const struct estimate *r = &p->ratio, *d = &p->delta;
+    const char *direction = d->value < 0 ? "lower" : "higher";
     char change[PERCENT_BYTES], low[PERCENT_BYTES], high[PERCENT_BYTES];
-    return buffer_printf(out, err, "%s %.6g against %.6g, %s%s by %s %%", finite ? "perplexity" : "mean NLL",
-                         finite ? p->perplexity_b : p->nll_b, finite ? p->perplexity_a : p->nll_a,
-                         finite ? "" : "perplexity ", p->delta.value < 0 ? "lower" : "higher",
-                         percent(change, "", r->value))
+    if (!isfinite(p->perplexity_a) || !isfinite(p->perplexity_b) || !isfinite(r->value)
+        || !isfinite(r->ci95[1]))
+        return buffer_printf(out, err, "mean NLL %.6g against %.6g, %s by %.6g nats/token", p->nll_b,
+                             p->nll_a, direction, fabs(d->value))
+            && (!isfinite(d->error)
+                || buffer_printf(out, err, " (95 %% interval %+.6g to %+.6g)", d->ci95[0], d->ci95[1]));
+    return buffer_printf(out, err, "perplexity %.6g against %.6g, %s by %s %%", p->perplexity_b,
+                         p->perplexity_a, direction, percent(change, "", r->value))
         && (!isfinite(r->error)
             || buffer_printf(out, err, " (95 %% interval %s to %s %%)", percent(low, "+", r->ci95[0]),
                              percent(high, "+", r->ci95[1])));

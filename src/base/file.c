@@ -220,7 +220,7 @@ static bool take(struct walk *w, const char *path, bool hidden)
     struct stat st;
     if (lstat(path, &st) != 0)
         return error_set(w->err, "%s: %s", path, strerror(errno));
-    if (S_ISDIR(st.st_mode))
+    if (S_ISDIR(st.st_mode) && (hidden || access(path, R_OK | X_OK) == 0))
         return hidden || walk(w, path);
     return mem_grow(&w->names, &w->capacity, w->n + 1, sizeof *w->names, "file names", w->err)
         && (w->names[w->n] = mem_string(path + w->n_folder, w->err)) && ++w->n;

@@ -47,7 +47,8 @@ char *file_join(const char *folder, const char *name, struct error *err);
 bool file_list(char ***names, size_t *n_names, const char *folder, const char *suffix,
                struct error *err);
 /* The same of everything but folders in a folder and those below it, as "folder/name"; hidden files
- * too, but no hidden folder, and no link to a folder is gone into: it is listed. */
+ * too, but no hidden folder.  Links to folders, and folders that may not be read, are listed and not
+ * gone into. */
 bool file_list_below(char ***names, size_t *n_names, const char *folder, struct error *err);
 void file_list_free(char **names, size_t n_names);
 

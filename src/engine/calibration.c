@@ -167,8 +167,12 @@ bool calibration_cost(struct engine_cost *cost, const struct engine *e,
     struct engine_window *unscored = pass_unscored(windows, n_windows, 1, err);
     bool ok = unscored && engine_cost(e, unscored, n_windows, cost, err);
     free(unscored);
-    /* engine_cost leaves out the last MLP of tokens that are not scored. */
-    if (ok)
-        cost->flop += (double)plan_tokens(windows, n_windows) * cost_mlp_flop(c);
+    /* All tokens go through the whole of the last layer, scored or not, and none through the head. */
+    double tokens = ok ? (double)plan_tokens(windows, n_windows) : 0;
+    cost->flop = 0;
+    for (size_t i = 0; i < c->num_hidden_layers; i++) {
+        const struct layer_cost layer = cost_layer(c, i, tokens, tokens);
+        cost->flop += layer.mixer + layer.mlp;
+    }
     return ok;
 }

@@ -18,14 +18,6 @@ double cost_mixer_flop(const struct config *c, enum layer_type type)
     return linear_flop(2 * key + 2 * value + 2 * HV, D) + linear_flop(D, value);
 }
 
-double cost_wanted_flop(const struct config *c, enum layer_type type)
-{
-    size_t D = c->hidden_size, q = c->num_attention_heads * c->head_dim;
-    size_t value = c->linear_num_value_heads * c->linear_value_head_dim;
-    return type == FULL_ATTENTION ? linear_flop(2 * q, D) + linear_flop(D, q)
-                                  : linear_flop(value, D) + linear_flop(D, value);
-}
-
 double cost_mlp_flop(const struct config *c)
 {
     size_t D = c->hidden_size;
@@ -34,6 +26,25 @@ double cost_mlp_flop(const struct config *c)
     return linear_flop(c->num_experts + 1, D)                       /* router, shared gate */
          + 3 * linear_flop(c->shared_expert_intermediate_size, D)
          + 3 * (double)c->num_experts_per_tok * linear_flop(c->moe_intermediate_size, D);
+}
+
+/* The part of a mixer that only tokens whose output is wanted go through. */
+static double wanted_flop(const struct config *c, enum layer_type type)
+{
+    size_t D = c->hidden_size, q = c->num_attention_heads * c->head_dim;
+    size_t value = c->linear_num_value_heads * c->linear_value_head_dim;
+    return type == FULL_ATTENTION ? linear_flop(2 * q, D) + linear_flop(D, q)
+                                  : linear_flop(value, D) + linear_flop(D, value);
+}
+
+struct layer_cost cost_layer(const struct config *c, size_t layer, double n, double wanted)
+{
+    enum layer_type type = c->layer_types[layer];
+    double left_out = layer + 1 < c->num_hidden_layers ? 0 : n - wanted;
+    return (struct layer_cost){
+        .mixer = n * cost_mixer_flop(c, type) - left_out * wanted_flop(c, type),
+        .mlp = (n - left_out) * cost_mlp_flop(c),
+    };
 }
 
 double cost_head_flop(const struct config *c)

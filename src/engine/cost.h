@@ -8,9 +8,13 @@
 /* A token through a layer's mixer; through its MLP, of whose experts it meets top_k. */
 double cost_mixer_flop(const struct config *c, enum layer_type type);
 double cost_mlp_flop(const struct config *c);
-/* The part of the mixer that only tokens whose output is wanted go through: queries or z, the gate and
- * the output's projection. */
-double cost_wanted_flop(const struct config *c, enum layer_type type);
+/* Both steps of a layer for n tokens.  Of the last layer only `wanted` of them are wanted: the others
+ * leave out the mixer's queries (or z), gate and output, and the MLP. */
+struct layer_cost {
+    double mixer, mlp;
+};
+
+struct layer_cost cost_layer(const struct config *c, size_t layer, double n, double wanted);
 /* A scored token through the head. */
 double cost_head_flop(const struct config *c);
 

@@ -228,11 +228,10 @@ bool engine_cost(const struct engine *e, const struct engine_window *windows, si
     double tokens = (double)plan_tokens(windows, n_windows), scored = 0;
     for (size_t i = 0; i < n_windows; i++)
         scored += (double)(windows[i].end - windows[i].first);
-    size_t L = c->num_hidden_layers;
-    for (size_t i = 0; i < L; i++)
-        cost->flop += tokens * (cost_mixer_flop(c, c->layer_types[i]) + cost_mlp_flop(c));
-    /* Unscored tokens only serve the others in the last layer's mixer, and end there. */
-    cost->flop -= (tokens - scored) * (cost_wanted_flop(c, c->layer_types[L - 1]) + cost_mlp_flop(c));
+    for (size_t i = 0; i < c->num_hidden_layers; i++) {
+        const struct layer_cost layer = cost_layer(c, i, tokens, scored);
+        cost->flop += layer.mixer + layer.mlp;
+    }
     cost->flop += scored * cost_head_flop(c);
     cost->bytes_read = cost->passes * e->parts.bytes;
     cost->memory_bytes = plan.memory_bytes;

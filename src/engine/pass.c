@@ -121,17 +121,20 @@ static void drop_unscored(struct pass *p)
 
 /* ---- opening ------------------------------------------------------------------ */
 
+static struct layer_cost layer_cost(const struct pass *p, size_t layer)
+{
+    double scored = (double)p->scored[p->at.n_windows];
+    return cost_layer(&p->e->ck->config, layer, p->tokens, p->keep_all ? p->tokens : scored);
+}
+
 static void set_cost(struct pass *p)
 {
     const struct config *c = &p->e->ck->config;
-    double scored = 0, tokens = (double)p->batch.n_tokens;
-    for (size_t i = 0; i < p->at.n_windows; i++)
-        scored += (double)scored_in(&p->job->windows[p->at.first_window + i]);
-    p->flop = cost_head_flop(c) * scored;
+    p->flop = cost_head_flop(c) * (double)p->scored[p->at.n_windows];
     for (size_t i = 0; i < c->num_hidden_layers; i++) {
-        double layer = tokens * (cost_mixer_flop(c, c->layer_types[i]) + cost_mlp_flop(c));
-        p->flop += layer;
-        p->flop_done += i < p->at.layer ? layer : 0;
+        const struct layer_cost cost = layer_cost(p, i);
+        p->flop += cost.mixer + cost.mlp;
+        p->flop_done += i < p->at.layer ? cost.mixer + cost.mlp : 0;
     }
 }
 
@@ -230,9 +233,9 @@ bool pass_open(struct pass *p, const struct engine *e, const struct plan *plan,
     p->scored = mem_array(at->n_windows + 1, sizeof *p->scored, "the windows of a pass", err);
     if (p->start && p->skipped && p->scored) {
         set_batch(p, false);
-        set_cost(p);
         size_t n = p->batch.n_tokens, k = c->num_experts_per_tok;
         p->tokens = (double)n;
+        set_cost(p);
         p->arena.peak = plan_scratch(&p->cm, e->w, plan, n);
         p->x = mem_array(n, c->hidden_size * sizeof *p->x, "the residual stream", err);
         p->routing.expert = mem_array(n, k * sizeof(int32_t), "routing", err);
@@ -287,7 +290,7 @@ static bool step(struct pass *p, bool (*run)(const struct compute *, const struc
         .feed = &p->feed, .first_part = e->parts.layer[layer], .watch = { pass_report, p },
         .rows_done = &rows_done,
     };
-    p->step_flop = flop * (double)p->batch.n_tokens;
+    p->step_flop = flop;
     bool ok = run(&p->cm, &task, err);
     p->torn = rows_done == LAYER_TORN;
     p->at.rows_done = ok || p->torn ? 0 : rows_done;
@@ -312,11 +315,12 @@ bool pass_layer(struct pass *p, struct error *err)
     const struct engine *e = p->e;
     const struct config *c = &e->ck->config;
     size_t layer = p->at.layer;
+    const struct layer_cost cost = layer_cost(p, layer);
     bool last = layer + 1 == c->num_hidden_layers && !p->keep_all;
     if (!p->at.mixer_done) {
         if (last)
             p->batch.wanted = p->scored;
-        if (!step(p, layer_mixer, cost_mixer_flop(c, c->layer_types[layer]), err))
+        if (!step(p, layer_mixer, cost.mixer, err))
             return false;
         p->at.mixer_done = true;
         if (last)
@@ -325,7 +329,7 @@ bool pass_layer(struct pass *p, struct error *err)
             return false;
     } else if (!need_part(p, e->parts.layer[layer], err))
         return false;
-    if (!step(p, layer_mlp, cost_mlp_flop(c), err))
+    if (!step(p, layer_mlp, cost.mlp, err))
         return false;
     p->at.mixer_done = false;
     p->at.layer++;

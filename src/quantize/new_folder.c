@@ -85,15 +85,35 @@ static bool is_kept(const struct new_folder *f, const char *name)
     return strcmp(name, STATE_NAME) == 0 || json_get(shard_state_known(&f->state), name);
 }
 
-/* Refuses what is not ours, before anything is touched. */
+/* A folder that one of the other files is in. */
+static bool is_folder_of(const struct other_files *others, const char *name)
+{
+    size_t n = strlen(name);
+    for (size_t i = 0; i < others->n; i++)
+        if (strncmp(others->names[i], name, n) == 0 && others->names[i][n] == '/')
+            return true;
+    return false;
+}
+
+/* Refuses what is not ours, before anything is touched: files, and folders that may be empty. */
 static bool expect_ours(const struct new_folder *f, const struct other_files *others,
                         char *const *names, size_t n, struct error *err)
 {
-    for (size_t i = 0; i < n; i++)
+    char **top = NULL;
+    size_t n_top = 0;
+    const char *foreign = NULL;
+    bool ok = file_list(&top, &n_top, f->partial.temporary, "", err);
+    for (size_t i = 0; !foreign && i < n_top; i++)
+        if (!is_ours(f, others, top[i]) && !is_folder_of(others, top[i]))
+            foreign = top[i];
+    for (size_t i = 0; !foreign && i < n; i++)
         if (!is_ours(f, others, names[i]))
-            return error_set(err, "%s/%s: is nothing that surprisal left there; remove it",
-                             f->partial.temporary, names[i]);
-    return true;
+            foreign = names[i];
+    if (foreign)
+        ok = error_set(err, "%s/%s: is nothing that surprisal left there; remove it",
+                       f->partial.temporary, foreign);
+    file_list_free(top, n_top);
+    return ok;
 }
 
 /* Removes what is not kept. */

@@ -20,7 +20,13 @@ static void warn(const struct progress *p, const char *folder, const char *name,
         p->warn(p->user, line);
 }
 
-/* *wanted: it is to be copied; else it is one of the weights' files, or a link to a folder. */
+/* What a loader may need is not left out in silence: hidden files and those in folders may be. */
+static bool is_aside(const char *name)
+{
+    return name[0] == '.' || strchr(name, '/');
+}
+
+/* *wanted: it is to be copied; else it is one of the weights' files, or left out with a warning. */
 static bool judge(bool *wanted, size_t *bytes, const struct checkpoint *ck, const char *name,
                   const struct progress *progress, struct error *err)
 {
@@ -30,9 +36,14 @@ static bool judge(bool *wanted, size_t *bytes, const struct checkpoint *ck, cons
         return true;
     char *path = file_join(ck->path, name, err);
     struct stat st = { 0 };
-    bool ok = path && (stat(path, &st) == 0 || error_set(err, "%s: %s", path, strerror(errno)));
-    if (ok && S_ISDIR(st.st_mode))
-        warn(progress, ck->path, name, "a link to a folder");
+    bool found = path && stat(path, &st) == 0, aside = is_aside(name);
+    bool ok = path && (found || aside || error_set(err, "%s: %s", path, strerror(errno)));
+    if (ok && !found)
+        warn(progress, ck->path, name, strerror(errno));
+    else if (ok && S_ISDIR(st.st_mode))
+        warn(progress, ck->path, name, "a link to a folder, or one that may not be read");
+    else if (ok && aside && (!S_ISREG(st.st_mode) || access(path, R_OK) != 0))
+        warn(progress, ck->path, name, "not a regular file, or one that may not be read");
     else if (ok && name_ends_with(name, CHECKPOINT_SUFFIX)) {
         bool is_read = false;
         for (size_t i = 0; i < ck->n_files; i++)

@@ -16,8 +16,8 @@ struct other_files {
 
 /* All, links followed, but config.json, the index, STATE_NAME and *.safetensors; those in folders too,
  * but hidden ones (.git, .cache), which belong to the copy at hand.  Weights that the checkpoint does
- * not use and links to folders are left out with a warning (progress may be NULL), anything else is
- * refused. */
+ * not use, links to folders, and hidden files or those in folders that cannot be read are left out with
+ * a warning (progress may be NULL), anything else is refused. */
 bool other_files_list(struct other_files *o, const struct checkpoint *ck,
                       const struct progress *progress, struct error *err);
 /* Copies them into a folder, durably. */

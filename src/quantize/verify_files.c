@@ -75,12 +75,17 @@ static bool compare_objects(const struct settings *s, const cJSON *here, const c
 
 /* ---- files ------------------------------------------------------------------------ */
 
-/* What people write, and what loaders do not read: hidden files, and those in folders. */
+/* Files in folders are not a loader's, but for these of transformers. */
+#define TEMPLATES "additional_chat_templates/"
+/* Others may have gigabytes: above this their size must do. */
+#define COMPARED_BYTES ((size_t)16 << 20)
+
+/* What people write, and what loaders do not read: hidden files, and those in most folders. */
 static bool is_note(const char *name)
 {
     static const char *const ends[] = { ".md", ".txt", ".png", ".jpg", ".svg", ".pdf", "LICENSE",
                                         "NOTICE" };
-    if (name[0] == '.' || strchr(name, '/'))
+    if (name[0] == '.' || (strchr(name, '/') && strncmp(name, TEMPLATES, strlen(TEMPLATES)) != 0))
         return true;
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
         size_t n = strlen(name), n_end = strlen(ends[i]);
@@ -118,7 +123,7 @@ static bool add(struct findings *found, enum finding_code code, const char *name
                 const char *format, ...)
 {
     const char *slash = strrchr(name, '/');
-    char text[256];
+    char text[ERROR_MESSAGE_BYTES];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
@@ -128,28 +133,36 @@ static bool add(struct findings *found, enum finding_code code, const char *name
                         slash ? ": " : "", text);
 }
 
-static bool compare_paths(const char *here, const char *there, const char *name,
+static bool say_differs(const char *name, size_t here, size_t there, struct findings *found,
+                        struct error *err)
+{
+    return add(found, FOUND_FILE_DIFFERS, name, err, "has %zu bytes that are not the original's %zu",
+               here, there);
+}
+
+/* `size`: of the original's. */
+static bool compare_paths(const char *here, const char *there, const char *name, size_t size,
                           struct findings *found, struct error *err)
 {
     struct mapped_file a, b;
     struct error why;
+    struct stat st;
     bool same = false;
     if (!file_exists(here))
         return add(found, FOUND_MISSING_FILE, name, err, "is not here, but in the original");
+    if (is_note(name) && size > COMPARED_BYTES && stat(here, &st) == 0)
+        return (size_t)st.st_size == size || say_differs(name, (size_t)st.st_size, size, found, err);
     if (!file_map(&a, here, &why))
         return add(found, FOUND_UNREADABLE, name, err, "%s", why.message);
-    if (!file_map(&b, there, err)) {
+    if (!file_map(&b, there, &why)) {
         file_unmap(&a);
+        if (is_note(name))
+            return add(found, NOTE_FILE, name, err, "cannot be compared: %s", why.message);
+        *err = why;
         return false;
     }
-    bool ok = true;
-    if (strchr(name, '/'))              /* may be gigabytes that no loader reads */
-        same = a.size == b.size;
-    else
-        ok = same_bytes(&same, &a, &b, err);
-    if (ok && !same)
-        ok = add(found, FOUND_FILE_DIFFERS, name, err,
-                 "has %zu bytes that are not the original's %zu", a.size, b.size);
+    bool ok = same_bytes(&same, &a, &b, err)
+           && (same || say_differs(name, a.size, b.size, found, err));
     file_unmap(&a);
     file_unmap(&b);
     return ok;
@@ -162,7 +175,7 @@ static bool compare_file(const struct verify_folder *f, const struct verify_fold
     struct stat st;
     bool ok = here && there;
     if (ok && stat(there, &st) == 0 && S_ISREG(st.st_mode))     /* links to folders are others' business */
-        ok = compare_paths(here, there, name, found, err);
+        ok = compare_paths(here, there, name, (size_t)st.st_size, found, err);
     free(here);
     free(there);
     return ok;

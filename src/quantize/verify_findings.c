@@ -85,7 +85,7 @@ bool findings_add(struct findings *f, enum finding_code code, const char *file, 
     char text[ERROR_MESSAGE_BYTES];
     va_list args;
     *(finding_is_note(code) ? &f->n_notes : &f->n_findings) += 1;
-    if (f->n == FINDINGS_KEPT)
+    if (f->n == FINDINGS_KEPT || (finding_is_note(code) && f->n_notes > NOTES_KEPT))
         return true;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);

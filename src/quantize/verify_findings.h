@@ -67,6 +67,7 @@ struct finding {
 
 /* More than this many are counted, not kept. */
 #define FINDINGS_KEPT ((size_t)10000)
+#define NOTES_KEPT    ((size_t)1000)    /* of these, so that they leave room for findings */
 
 struct findings {
     struct finding *list;               /* owned [n]; zero-initialise */

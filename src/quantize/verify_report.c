@@ -57,7 +57,7 @@ bool verify_closing(struct buffer *out, const struct verify_result *r, struct er
     return buffer_printf(out, err, "%s finding%s", count, plural(f->n_findings))
         && (!f->n_notes || buffer_printf(out, err, ", %zu note%s", f->n_notes, plural(f->n_notes)))
         && (f->n == f->n_findings + f->n_notes
-            || buffer_printf(out, err, " (the first %zu are listed)", f->n))
+            || buffer_printf(out, err, " (%zu of them are listed)", f->n))
         && buffer_printf(out, err, ": %zu tensors, %.4g MB, %.1f s\n", r->folder.ck.n_tensors,
                          (double)verify_bytes(r) / 1e6, r->seconds);
 }

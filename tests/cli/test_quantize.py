@@ -247,9 +247,12 @@ def test_other_files():
     os.mkdir(os.path.join(folder, "empty"))
     st.write(os.path.join(folder, "original", "consolidated.safetensors"), {"x": np.zeros(3, np.float32)})
     os.symlink("..", os.path.join(folder, "original", "loop"))
+    os.symlink("nowhere", os.path.join(folder, ".#config.json"))       # an editor's lock
+    os.mkfifo(os.path.join(folder, "original", "pipe"))
+    left_out = ["/stale.safetensors:", "/original/consolidated.safetensors:", "/original/loop:", "/.#config.json:", "/original/pipe:"]
     p = quantize(folder, out)
-    check(p.returncode == 0 and p.stderr.count("not copied") == p.stderr.count("\n") == 3
-          and all(n in p.stderr for n in ("/stale.safetensors:", "/original/consolidated.safetensors:", "/original/loop:")), "what is not copied is said", p.stderr)
+    check(p.returncode == 0 and p.stderr.count("not copied") == p.stderr.count("\n") == len(left_out)
+          and all(n in p.stderr for n in left_out), "what is not copied is said", p.stderr)
     plain = fresh("out")
     quantize(DEMO, plain)
     got, others = content(out), ["assets/deep/picture.png", "original/params.json", ".gitattributes"]
@@ -264,6 +267,39 @@ def test_other_files():
     p = run(out, "--against", folder, command="verify")
     check(p.returncode == 0 and "note file: picture.png: in assets/deep: is not here" in p.stdout
           and "note file: params.json: in original: has 24 bytes that are not the original's 20" in p.stdout, "verify notes missing and longer files in folders", p.stdout[:500])
+
+
+def test_templates():
+    """Of files in folders, those that transformers loads are findings when they differ, though they are as long."""
+    folder, out = copy_of(DEMO), fresh("out")
+    os.mkdir(os.path.join(folder, "additional_chat_templates"))
+    with open(os.path.join(folder, "additional_chat_templates", "tool_use.jinja"), "w") as f:
+        f.write("{{ a }}")
+    quantize(folder, out)
+    with open(os.path.join(out, "additional_chat_templates", "tool_use.jinja"), "w") as f:
+        f.write("{{ b }}")
+    p = run(out, "--against", folder, command="verify")
+    check(p.returncode == 1 and "file-differs: tool_use.jinja" in p.stdout, "another chat template is found", p.stdout[:500])
+
+
+def test_foreign_folder():
+    out = fresh("out")
+    os.makedirs(os.path.join(out + ".partial", "foreign"))
+    p = quantize(DEMO, out)
+    check(p.returncode == 1 and "foreign: is nothing that surprisal left there" in p.stderr and os.path.isdir(out + ".partial/foreign"),
+          "an empty foreign folder is refused", p.stderr)
+
+
+def test_many_notes():
+    """Notes leave room for findings."""
+    original, damaged = copy_of(DEMO), copy_of(PACKED)
+    os.mkdir(os.path.join(original, "runs"))
+    for i in range(10050):
+        open(os.path.join(original, "runs", str(i)), "w").close()
+    os.remove(os.path.join(damaged, "tokenizer.json"))
+    p = run(damaged, "--against", original, command="verify")
+    check(p.returncode == 1 and "missing-file: tokenizer.json" in p.stdout and "1000 of them are listed" not in p.stdout
+          and "of them are listed" in p.stdout, "ten thousand notes hide no finding", p.stdout[-300:])
 
 
 def test_stop_copying():
@@ -391,6 +427,9 @@ def main():
     test_patterns()
     test_plan()
     test_other_files()
+    test_templates()
+    test_foreign_folder()
+    test_many_notes()
     test_stop_copying()
     test_kills()
     done()

@@ -3,6 +3,7 @@ for any threads and memory; what stands in the file; and the refusals.
 """
 import json
 import os
+import re
 import subprocess
 
 import numpy as np
@@ -116,6 +117,14 @@ def test_repeatable(ids):
     check(small == one and passes > 1, "a small budget: the same bytes in passes", passes)
 
 
+def test_cost(ids):
+    """The plan's FLOP are those of every layer for every token, and of no head."""
+    cost = json.loads(run("inspect", BF16, "--json").stdout)["cost"]["flop_per_token"]
+    p = run("calibrate", BF16, "--ids", ids_file(ids), "--out", fresh(), "--context", 64, "--max-windows", 4, "--progress")
+    said = re.search(r"([\d.e-]+) TFLOP", p.stderr)
+    check(said and abs(float(said[1]) * 1e12 / (4 * 63 * cost) - 1) < 0.01, "the cost is said", (p.stderr[:300], cost))
+
+
 def test_others():
     """Other architectures: sums of routing hold, dense models have no experts, and a window of one token is none."""
     for name in ("moe-odd", "moe-top1", "packed", "packed-dense", "dense-tied"):
@@ -148,7 +157,7 @@ def test_refusals():
 
 def main():
     ids = st.read(os.path.join(FIXTURES, "goldens", "tiny-bf16", "long.safetensors"))["ids"]
-    for test, *args in ((test_truth,), (test_trace, ids), (test_file, ids), (test_repeatable, ids), (test_others,),
+    for test, *args in ((test_truth,), (test_trace, ids), (test_file, ids), (test_repeatable, ids), (test_cost, ids), (test_others,),
                         (test_refusals,)):
         try:
             test(*args)
