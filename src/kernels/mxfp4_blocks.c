@@ -22,7 +22,11 @@ typedef float vector __attribute__((vector_size(VECTOR_BYTES)));
 typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));
 
 static const float boundary[7] = { 0.25f, 0.75f, 1.25f, 1.75f, 2.5f, 3.5f, 5.0f };
+#if VECTOR_BYTES < 32
 static const float step[7] = { 0.5f, 0.5f, 0.5f, 0.5f, 1, 1, 2 };
+#else
+static const float magnitude[8] = { 0, 0.5f, 1, 1.5f, 2, 3, 4, 6 };
+#endif
 
 /* A comparison is all ones where it holds. */
 static inline vector select(integers where, vector a, vector b)
@@ -65,7 +69,7 @@ static void load(vector *w, vector *importance, const struct mxfp4_blocks *b, si
     for (size_t i = 0; i < n; i++)
         blocks[i] = b->w + (at + i) * N;
     transpose(w, blocks, n);
-    if (!b->importance)
+    if (!importance)
         return;
     for (size_t i = 0; i < n; i++)
         blocks[i] = b->importance + (b->first + at + i) % b->period * N;
@@ -83,10 +87,10 @@ static vector anchor_of(vector *maximum, const vector *w, const struct mxfp4_per
         x[j] = size(w[j]);
     for (size_t top = N - 1; top > 0 && top >= p->low; top--)
         for (size_t j = 0; j < top; j++) {
-            vector a = x[j], b = x[j + 1];
-            integers descends = a > b;
-            x[j] = select(descends, b, a);
-            x[j + 1] = select(descends, a, b);
+            integers a = (integers)x[j], b = (integers)x[j + 1];
+            integers change = (a ^ b) & (x[j] > x[j + 1]);
+            x[j] = (vector)(a ^ change);
+            x[j + 1] = (vector)(b ^ change);
         }
     vector a = x[p->low], b = x[p->low + 1 < N ? p->low + 1 : p->low];
     *maximum = x[N - 1];
@@ -115,21 +119,44 @@ static inline int ceil_log2(float x)
     return exponent + 1;
 }
 
-/* Mean squared error of each block at the scales 2^k. */
+/* The magnitude that x >= 0 is rounded to. */
+static inline vector rounded(vector x)
+{
+#if VECTOR_BYTES < 32
+    vector q = { 0 };
+    for (size_t s = 0; s < 7; s++)
+        q += (vector)((x > boundary[s]) & (integers)all(step[s]));
+    return q;
+#else
+    vector table;                               /* all eight fit a register */
+    integers code = { 0 };
+    for (size_t i = 0; i < LANES; i++)
+        table[i] = magnitude[i % 8];
+    for (size_t s = 0; s < 7; s++)
+        code -= x > boundary[s];
+    return __builtin_shuffle(table, code);
+#endif
+}
+
+/* Squared error of element j of each block at the scales 2^k. */
+static inline vector error_of(size_t j, vector scale, vector inverse, const vector *w,
+                              const vector *importance)
+{
+    vector x = size(w[j]), e = rounded(x * inverse) * scale - x;
+    return importance ? e * e * importance[j] : e * e;
+}
+
+/* Mean squared error of each block at the scales 2^k, summed as torch does: lane by lane, then the
+ * lanes. */
 static inline vector error_at(integers k, const vector *w, const vector *importance)
 {
-    vector sum[TORCH_LANES], scale = power(k), inverse = power(-k);
-    for (size_t j = 0; j < N; j++) {
-        vector x = size(w[j]), scaled = x * inverse, q = { 0 };
-        for (size_t s = 0; s < 7; s++)
-            q += (vector)((scaled > boundary[s]) & (integers)all(step[s]));
-        vector e = q * scale - x;
-        e = e * e * importance[j];
-        sum[j % TORCH_LANES] = j < TORCH_LANES ? e : sum[j % TORCH_LANES] + e;
+    vector total = { 0 }, scale = power(k), inverse = power(-k);
+    for (size_t lane = 0; lane < TORCH_LANES; lane++) {
+        vector sum = error_of(lane, scale, inverse, w, importance);
+        for (size_t j = lane + TORCH_LANES; j < N; j += TORCH_LANES)
+            sum += error_of(j, scale, inverse, w, importance);
+        total = lane ? total + sum : sum;
     }
-    vector total = sum[0];
-    for (size_t j = 1; j < TORCH_LANES; j++)
-        total += sum[j];
     return total / (float)N;
 }
 
@@ -199,11 +226,10 @@ static void encode(struct mxfp4_blocks *b, size_t at, size_t n, const vector *w,
     }
 }
 
-void MXFP4_BLOCKS(struct mxfp4_blocks *b)
+/* importance: NULL, or room for that of a block. */
+static inline void quantize(struct mxfp4_blocks *b, vector *importance)
 {
-    vector w[N], importance[N], maximum;
-    for (size_t j = 0; j < N; j++)
-        importance[j] = all(1);                 /* a product with 1 is exact */
+    vector w[N], maximum;
     for (size_t at = 0; at < b->n; at += LANES) {
         size_t n = b->n - at < LANES ? b->n - at : LANES;
         load(w, importance, b, at, n);
@@ -215,4 +241,10 @@ void MXFP4_BLOCKS(struct mxfp4_blocks *b)
             w[j] = select(is_zero, all(0), w[j]);
         encode(b, at, n, w, exponents(b, n, anchor, maximum, w, importance));
     }
+}
+
+void MXFP4_BLOCKS(struct mxfp4_blocks *b)
+{
+    vector importance[N];
+    quantize(b, b->importance ? importance : NULL);
 }
