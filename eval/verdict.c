@@ -36,7 +36,7 @@ static bool append_size(struct buffer *out, const struct paired *p, struct error
     const char *direction = d->value < 0 ? "lower" : "higher";
     char change[PERCENT_BYTES], low[PERCENT_BYTES], high[PERCENT_BYTES];
     if (!isfinite(p->perplexity_a) || !isfinite(p->perplexity_b) || !isfinite(r->value)
-        || !isfinite(r->ci95[1]))
+        || isinf(r->ci95[1]))
         return buffer_printf(out, err, "mean NLL %.6g against %.6g, %s by %.6g nats/token", p->nll_b,
                              p->nll_a, direction, fabs(d->value))
             && (!isfinite(d->error)
