@@ -322,24 +322,18 @@ bool file_read_at(const struct output_file *f, size_t offset, void *bytes, size_
     return true;
 }
 
-void file_start_sync(struct output_file *f)
-{
-    sync_file_range(f->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-}
-
 bool file_sync(struct output_file *f, struct error *err)
 {
     return fsync(f->fd) == 0 || error_set(err, "%s: cannot write: %s", f->path, strerror(errno));
 }
 
-/* What is worth a disk's while. */
-#define DISK_BYTES ((size_t)1 << 18)
+#define MANY_BYTES ((size_t)1 << 18)
 
 bool file_write_at(struct output_file *f, size_t offset, const void *bytes, size_t n,
                    struct error *err)
 {
     const char *p = bytes;
-    bool large = n >= DISK_BYTES;
+    bool many = n >= MANY_BYTES;
     while (n) {
         ssize_t done = pwrite(f->fd, p, n, (off_t)offset);
         if (done < 0 && errno == EINTR)
@@ -351,9 +345,8 @@ bool file_write_at(struct output_file *f, size_t offset, const void *bytes, size
         offset += (size_t)done;
         n -= (size_t)done;
     }
-    /* The disk begins now, so that there is less to wait for in fsync; where it cannot, it does not. */
-    if (large)
-        file_start_sync(f);
+    if (many)                                   /* a file system that cannot begin now does not */
+        sync_file_range(f->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
     return true;
 }
 

@@ -69,11 +69,10 @@ bool file_open_in_place(struct output_file *f, const char *path, struct error *e
 /* Reads exactly n bytes at an offset. */
 bool file_read_at(const struct output_file *f, size_t offset, void *bytes, size_t n,
                   struct error *err);
-/* Starts writing to disk what has been written so far, without waiting: so the commit has less to. */
-void file_start_sync(struct output_file *f);
 /* Makes durable what has been written so far. */
 bool file_sync(struct output_file *f, struct error *err);
-/* Writes n bytes at an offset; a short write (disk full) is an error that names the file. */
+/* Writes n bytes at an offset; a short write (disk full) is an error that names the file.  The disk
+ * begins at once, without waiting, where there are many: so that the commit has less to wait for. */
 bool file_write_at(struct output_file *f, size_t offset, const void *bytes, size_t n,
                    struct error *err);
 bool file_commit(struct output_file *f, struct error *err);

@@ -10,8 +10,6 @@
 
 #include "quantize/other_files.h"
 
-#define SYNC_BYTES ((size_t)256 << 20)          /* read between two starts of writing to disk */
-
 /* ---- where -------------------------------------------------------------------------- */
 
 /* Gives the real path of the folder in which `path` stands or will. */
@@ -178,16 +176,9 @@ static bool fill_shard(const struct new_folder *f, struct stream *s, size_t shar
     free(entries);
     if (!ok)
         return false;
-    size_t synced = s->done_bytes;
-    for (size_t i = 0; ok && i < l->n_tasks; i++) {
-        if (l->tensors[l->tasks[i].tensor].shard != shard)
-            continue;
-        ok = stream_task(s, i, &w, err);
-        if (s->done_bytes - synced >= SYNC_BYTES) {
-            file_start_sync(&w.out);
-            synced = s->done_bytes;
-        }
-    }
+    for (size_t i = 0; ok && i < l->n_tasks; i++)
+        if (l->tensors[l->tasks[i].tensor].shard == shard)
+            ok = stream_task(s, i, &w, err);
     if (ok)
         return safetensors_commit(&w, err);
     safetensors_abandon(&w);
