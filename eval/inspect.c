@@ -183,12 +183,9 @@ static bool write_contradictions(cJSON *root, const struct inspection *in, struc
 static bool write_cost(cJSON *root, const struct inspection *in, struct error *err)
 {
     const struct config *c = &in->ck->config;
-    double flop = 0;
-    for (size_t i = 0; i < c->num_hidden_layers; i++)
-        flop += cost_mixer_flop(c, c->layer_types[i]) + cost_mlp_flop(c);
     cJSON *to = cJSON_AddObjectToObject(root, "cost");
     return (to && json_add_size(to, "bytes_per_pass", in->w->bytes)
-            && json_add_double(to, "flop_per_token", flop)
+            && json_add_double(to, "flop_per_token", cost_layers_flop(c, 1, 1))
             && json_add_double(to, "head_flop_per_scored_token", cost_head_flop(c))
             && json_add_size(to, "residual_bytes_per_token",
                              c->hidden_size * sizeof(float)))

@@ -163,16 +163,11 @@ bool calibration_run(struct calibration *c, const struct engine *e, const struct
 bool calibration_cost(struct engine_cost *cost, const struct engine *e,
                       const struct engine_window *windows, size_t n_windows, struct error *err)
 {
-    const struct config *c = &e->ck->config;
     struct engine_window *unscored = pass_unscored(windows, n_windows, 1, err);
     bool ok = unscored && engine_cost(e, unscored, n_windows, cost, err);
     free(unscored);
     /* All tokens go through the whole of the last layer, scored or not, and none through the head. */
-    double tokens = ok ? (double)plan_tokens(windows, n_windows) : 0;
-    cost->flop = 0;
-    for (size_t i = 0; i < c->num_hidden_layers; i++) {
-        const struct layer_cost layer = cost_layer(c, i, tokens, tokens);
-        cost->flop += layer.mixer + layer.mlp;
-    }
+    double tokens = (double)plan_tokens(windows, n_windows);
+    cost->flop = cost_layers_flop(&e->ck->config, tokens, tokens);
     return ok;
 }

@@ -6,7 +6,8 @@ static double linear_flop(size_t out, size_t in)
     return 2 * (double)out * (double)in;
 }
 
-double cost_mixer_flop(const struct config *c, enum layer_type type)
+/* A token through a mixer. */
+static double mixer_flop(const struct config *c, enum layer_type type)
 {
     size_t D = c->hidden_size;
     if (type == FULL_ATTENTION) {
@@ -18,7 +19,8 @@ double cost_mixer_flop(const struct config *c, enum layer_type type)
     return linear_flop(2 * key + 2 * value + 2 * HV, D) + linear_flop(D, value);
 }
 
-double cost_mlp_flop(const struct config *c)
+/* A token through an MLP. */
+static double mlp_flop(const struct config *c)
 {
     size_t D = c->hidden_size;
     if (!c->num_experts)
@@ -42,9 +44,19 @@ struct layer_cost cost_layer(const struct config *c, size_t layer, double n, dou
     enum layer_type type = c->layer_types[layer];
     double left_out = layer + 1 < c->num_hidden_layers ? 0 : n - wanted;
     return (struct layer_cost){
-        .mixer = n * cost_mixer_flop(c, type) - left_out * wanted_flop(c, type),
-        .mlp = (n - left_out) * cost_mlp_flop(c),
+        .mixer = n * mixer_flop(c, type) - left_out * wanted_flop(c, type),
+        .mlp = (n - left_out) * mlp_flop(c),
     };
+}
+
+double cost_layers_flop(const struct config *c, double n, double wanted)
+{
+    double flop = 0;
+    for (size_t i = 0; i < c->num_hidden_layers; i++) {
+        const struct layer_cost layer = cost_layer(c, i, n, wanted);
+        flop += layer.mixer + layer.mlp;
+    }
+    return flop;
 }
 
 double cost_head_flop(const struct config *c)

@@ -5,16 +5,15 @@
 
 #include "formats/config.h"
 
-/* A token through a layer's mixer; through its MLP, of whose experts it meets top_k. */
-double cost_mixer_flop(const struct config *c, enum layer_type type);
-double cost_mlp_flop(const struct config *c);
-/* Both steps of a layer for n tokens.  Of the last layer only `wanted` of them are wanted: the others
+/* Both steps of a layer for n tokens, each of which meets top_k experts.  Of the last layer only `wanted` of them are wanted: the others
  * leave out the mixer's queries (or z), gate and output, and the MLP. */
 struct layer_cost {
     double mixer, mlp;
 };
 
 struct layer_cost cost_layer(const struct config *c, size_t layer, double n, double wanted);
+/* The sum over all layers. */
+double cost_layers_flop(const struct config *c, double n, double wanted);
 /* A scored token through the head. */
 double cost_head_flop(const struct config *c);
 

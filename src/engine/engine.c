@@ -228,11 +228,7 @@ bool engine_cost(const struct engine *e, const struct engine_window *windows, si
     double tokens = (double)plan_tokens(windows, n_windows), scored = 0;
     for (size_t i = 0; i < n_windows; i++)
         scored += (double)(windows[i].end - windows[i].first);
-    for (size_t i = 0; i < c->num_hidden_layers; i++) {
-        const struct layer_cost layer = cost_layer(c, i, tokens, scored);
-        cost->flop += layer.mixer + layer.mlp;
-    }
-    cost->flop += scored * cost_head_flop(c);
+    cost->flop = cost_layers_flop(c, tokens, scored) + scored * cost_head_flop(c);
     cost->bytes_read = cost->passes * e->parts.bytes;
     cost->memory_bytes = plan.memory_bytes;
     return true;

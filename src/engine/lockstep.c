@@ -78,16 +78,14 @@ static bool plans_make(struct plans *p, const struct engine *a, const struct eng
 bool lockstep_cost(struct engine_cost *cost, const struct engine *a, const struct engine *b,
                    const struct engine_window *windows, size_t n_windows, struct error *err)
 {
-    const struct config *ca = &a->ck->config, *cb = &b->ck->config;
     struct plans p;
     *cost = (struct engine_cost){ 0 };
     if (plans_make(&p, a, b, windows, n_windows, err)) {
         double tokens = (double)plan_tokens(windows, n_windows);
         for (size_t first = 0; first < n_windows; cost->passes++)
             first = plan_pass_end(&p.a, p.windows, n_windows, first);
-        for (size_t i = 0; i < ca->num_hidden_layers; i++)
-            cost->flop += tokens * (cost_mixer_flop(ca, ca->layer_types[i]) + cost_mlp_flop(ca)
-                                    + 2 * (cost_mixer_flop(cb, cb->layer_types[i]) + cost_mlp_flop(cb)));
+        cost->flop = cost_layers_flop(&a->ck->config, tokens, tokens)
+                   + 2 * cost_layers_flop(&b->ck->config, tokens, tokens);
         cost->bytes_read = cost->passes * (a->parts.bytes + b->parts.bytes);
         cost->memory_bytes = p.a.memory_bytes + p.b.memory_bytes;
     }
