@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/error.h"
+
 struct progress {
     /* stage: what is going on ("layer 3 of 40"); done of total: work units of the whole job,
      * with `unit` their name ("tokens"), or total == 0 when it cannot be said.  Returns false to
@@ -17,5 +19,9 @@ struct progress {
     void (*warn)(void *user, const char *message);
     void *user;
 };
+
+/* Reports where there is a report (p may be NULL).  False, with the error, when the work is to stop. */
+bool progress_report(const struct progress *p, const char *stage, double done, double total,
+                     const char *unit, struct error *err);
 
 #endif

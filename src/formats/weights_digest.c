@@ -151,16 +151,14 @@ static void release(const struct checkpoint *ck, const uint8_t *data, size_t n)
         file_release(f, (size_t)(data - f->data), n, false);
 }
 
-static bool report(struct job *job, size_t n)
+static bool report(struct job *job, size_t n, struct error *err)
 {
-    const struct progress *p = job->progress;
-    bool go_on = true;
+    bool go_on;
     #pragma omp critical(surprisal_digest)
     {
         job->done_bytes += n;
-        if (p && p->report)
-            go_on = p->report(p->user, "digest", (double)job->done_bytes, (double)job->total_bytes,
-                              "bytes");
+        go_on = progress_report(job->progress, "digest", (double)job->done_bytes,
+                                (double)job->total_bytes, "bytes", err);
     }
     return go_on;
 }
@@ -173,11 +171,8 @@ static bool take_rest(struct part *p, struct job *job, struct error *err)
         if (has_failed(job) || !take(job->hash, p, n, err))
             return false;
         release(job->hash->ck, p->tensor->data + at, n);
-        if (!report(job, n)) {
-            error_set(err, "interrupted");
-            err->interrupted = true;
+        if (!report(job, n, err))
             return false;
-        }
     }
     return true;
 }

@@ -80,19 +80,6 @@ bool other_files_list(struct other_files *o, const struct checkpoint *ck,
     return ok;
 }
 
-/* Reports n more bytes as copied. */
-static bool advance(const struct progress *p, size_t *done, size_t n, size_t total,
-                    struct error *err)
-{
-    *done += n;
-    if (!p || !p->report || p->report(p->user, "other files", (double)*done, (double)total, "bytes"))
-        return true;
-    error_set(err, "interrupted");
-    if (err)
-        err->interrupted = true;
-    return false;
-}
-
 static bool copy(const char *from, const char *to, const struct progress *progress, size_t *done,
                  size_t total, struct error *err)
 {
@@ -103,8 +90,9 @@ static bool copy(const char *from, const char *to, const struct progress *progre
     bool ok = file_create(&out, to, err), created = ok;
     for (size_t at = 0, n; ok && at < f.size; at += n) {
         n = size_min(PIECE_BYTES, f.size - at);
+        *done += n;
         ok = file_populate(&f, at, n, err) && file_write_at(&out, at, f.data + at, n, err)
-          && advance(progress, done, n, total, err);
+          && progress_report(progress, "other files", (double)*done, (double)total, "bytes", err);
         file_release(&f, at, n, false);
     }
     if (created && !ok)

@@ -52,16 +52,10 @@ static void release(struct stream *s, const uint8_t *data, size_t n)
 /* Reports n more bytes as read. */
 static bool advance(struct stream *s, size_t n, struct error *err)
 {
-    const struct progress *p = s->progress;
     s->done_bytes += n;
     s->ahead_bytes -= size_min(s->ahead_bytes, n);
-    if (!p || !p->report
-        || p->report(p->user, s->stage, (double)s->done_bytes, (double)s->total_bytes, "bytes"))
-        return true;
-    error_set(err, "interrupted");
-    if (err)
-        err->interrupted = true;
-    return false;
+    return progress_report(s->progress, s->stage, (double)s->done_bytes, (double)s->total_bytes, "bytes",
+                           err);
 }
 
 /* ---- copying ------------------------------------------------------------------------ */

@@ -182,16 +182,14 @@ static void fail(struct scan *s, const struct error *why)
     }
 }
 
-static bool report(struct scan *s, size_t n_bytes)
+static bool report(struct scan *s, size_t n_bytes, struct error *err)
 {
-    const struct progress *p = s->progress;
-    bool go_on = true;
+    bool go_on;
     #pragma omp critical(surprisal_verify)
     {
         s->done_bytes += n_bytes;
-        if (p && p->report)
-            go_on = p->report(p->user, "verify", (double)s->done_bytes, (double)s->total_bytes,
-                              "bytes");
+        go_on = progress_report(s->progress, "verify", (double)s->done_bytes, (double)s->total_bytes,
+                                "bytes", err);
     }
     return go_on;
 }
@@ -210,11 +208,7 @@ static bool scan_piece(struct scan *s, struct piece *p, struct tally_scratch *sc
         .is_float = here->is_float,
     };
     tally_tile(&p->tally, &tile, s->rows, scratch);
-    if (report(s, release(s, p)))
-        return true;
-    error_set(err, "interrupted");
-    err->interrupted = true;
-    return false;
+    return report(s, release(s, p), err);
 }
 
 static void scan_all(struct scan *s, int n_threads)
