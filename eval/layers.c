@@ -83,10 +83,19 @@ static bool tell_plan(struct job *j, struct error *err)
 
 /* ---- the document ---------------------------------------------------------------- */
 
+/* Of tokens with the same experts, and of A's choices that B did not make; without experts, or tokens,
+ * no numbers. */
+static void routing_shares(double *same, double *changed, const struct lockstep *l, size_t layer)
+{
+    double tokens = l->top_k ? (double)l->tokens : 0;
+    *same = (double)l->layers[layer].same_sets / tokens;
+    *changed = (double)l->layers[layer].changed_experts / (tokens * (double)l->top_k);
+}
+
 static cJSON *layers_json(const struct lockstep *l)
 {
     cJSON *list = cJSON_CreateArray();
-    double tokens = (double)l->tokens, choices = tokens * (double)l->top_k;
+    double same, changed;
     for (size_t i = 0; i < l->n_layers; i++) {
         const struct lockstep_layer *layer = &l->layers[i];
         cJSON *o = cJSON_CreateObject();
@@ -95,9 +104,9 @@ static cJSON *layers_json(const struct lockstep *l)
                                                                          : "linear_attention");
         json_add_double(o, "residual_error", layer->residual_error);
         json_add_double(o, "output_error", layer->output_error);
-        /* No experts, no tokens: 0 / 0 is null. */
-        json_add_double(o, "same_experts", (double)layer->same_sets / (l->top_k ? tokens : 0));
-        json_add_double(o, "changed_experts", (double)layer->changed_experts / choices);
+        routing_shares(&same, &changed, l, i);
+        json_add_double(o, "same_experts", same);
+        json_add_double(o, "changed_experts", changed);
         cJSON_AddItemToArray(list, o);
     }
     return list;
@@ -187,11 +196,8 @@ static void put_share(char out[SHARE_BYTES], double share)
 static bool add_layer(struct buffer *text, const struct lockstep *l, size_t i, struct error *err)
 {
     const struct lockstep_layer *layer = &l->layers[i];
-    double tokens = (double)l->tokens;
-    const double shares[] = {
-        layer->residual_error, layer->output_error, (double)layer->same_sets / tokens,
-        (double)layer->changed_experts / (tokens * (double)l->top_k),
-    };
+    double shares[] = { layer->residual_error, layer->output_error, 0, 0 };
+    routing_shares(&shares[2], &shares[3], l, i);
     bool ok = buffer_printf(text, err, "  %5zu %-10s", i,
                             layer->type == FULL_ATTENTION ? "full" : "linear");
     for (size_t s = 0; ok && s < (l->num_experts ? 4 : 2); s++) {
