@@ -15,5 +15,13 @@ def skip(name, why):
     print(f"skip {name}: {why}", flush=True)
 
 
+def attempt(name, test, *args):
+    """Runs a test; an exception that a broken program causes is a failed check, not the end of the script."""
+    try:
+        test(*args)
+    except (RuntimeError, KeyError, ValueError, OSError, TypeError) as e:
+        check(False, name, repr(e))
+
+
 def done():
     sys.exit(1 if failures else 0)

@@ -10,7 +10,7 @@ import numpy as np
 import safetensors_io as st
 from program import FIXTURES, ROOT, SURPRISAL, fresh, ids_file, run, trace
 
-from check import check, done
+from check import attempt, check, done
 
 BF16, MXFP4 = (os.path.join(ROOT, "data", "demo", n) for n in ("bf16", "mxfp4"))
 PREFIX = "model.language_model.layers."
@@ -159,10 +159,7 @@ def main():
     ids = st.read(os.path.join(FIXTURES, "goldens", "tiny-bf16", "long.safetensors"))["ids"]
     for test, *args in ((test_truth,), (test_trace, ids), (test_file, ids), (test_repeatable, ids), (test_cost, ids), (test_others,),
                         (test_refusals,)):
-        try:
-            test(*args)
-        except (RuntimeError, KeyError, ValueError, OSError) as e:
-            check(False, test.__name__, repr(e))
+        attempt(test.__name__, test, *args)
     done()
 
 

@@ -7,7 +7,7 @@ import safetensors_io as st
 from program import ROOT, SHARED, fresh, ids_file, run
 from test_divergence import PAIR, QUANTILES as TAIL, by_numpy, head, states, unit_error
 
-from check import check, done, skip
+from check import attempt, check, done, skip
 
 try:
     from scipy import stats
@@ -279,8 +279,5 @@ def test_wikitext():
 
 if __name__ == "__main__":
     for test in (test_demo, test_documents, test_golden, test_floor, test_wikitext):
-        try:
-            test()
-        except (RuntimeError, KeyError, ValueError, OSError, TypeError) as e:
-            check(False, test.__name__, repr(e))
+        attempt(test.__name__, test)
     done()

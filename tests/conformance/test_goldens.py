@@ -13,7 +13,7 @@ import safetensors_io as st
 from program import FIXTURES, ROOT, SHARED, evaluate, fresh, ids_file, run, trace
 from test_fixtures import compare_nll, compare_trace
 
-from check import check, done, skip
+from check import attempt, check, done, skip
 
 TEXT = os.path.join(SHARED, "data", "wikitext-2-raw", "wiki.test.raw")
 PROTOCOLS = {                               # name in protocols.json -> options; which checkpoint runs it by default
@@ -169,10 +169,7 @@ def main():
         if EMULATED:
             tests = [(test_windows, first_windows(x["windows"], 1))]
         for test, *args in tests:
-            try:
-                test(name, checkpoint, *args)
-            except (RuntimeError, KeyError, ValueError, OSError) as e:
-                check(False, f"{name}: {test.__name__}", repr(e))
+            attempt(f"{name}: {test.__name__}", test, name, checkpoint, *args)
         try:
             compare_trace(f"{name} prompt", checkpoint, x["prompt"])
             if os.path.exists(TEXT):

@@ -14,7 +14,7 @@ import safetensors_io as st
 from program import ROOT, SURPRISAL, fresh, run
 from test_compare import check_agreement, check_bootstrap, check_paired, check_places
 
-from check import check, done
+from check import attempt, check, done
 
 NO_PLOTS = {**os.environ, "PATH": os.path.dirname(records.__file__), "OMP_NUM_THREADS": "1"}
 RUNNER = os.environ.get("SURPRISAL_RUNNER")
@@ -223,8 +223,5 @@ def test_damaged(count=24 if RUNNER else 240):
 
 if __name__ == "__main__":
     for test in (test_known, test_figures, test_refused, test_hidden, test_damaged):
-        try:
-            test()
-        except (RuntimeError, KeyError, ValueError, OSError, TypeError) as e:
-            check(False, test.__name__, repr(e))
+        attempt(test.__name__, test)
     done()
