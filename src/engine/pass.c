@@ -259,7 +259,8 @@ bool pass_report(void *pass, double share)
     if (!progress->report)
         return true;
     double seconds = machine_seconds() - p->started;
-    int n = p->at.layer < L ? snprintf(stage, sizeof stage, "layer %zu of %zu", p->at.layer + 1, L)
+    int n = !p->at.x        ? snprintf(stage, sizeof stage, "embedding")
+          : p->at.layer < L ? snprintf(stage, sizeof stage, "layer %zu of %zu", p->at.layer + 1, L)
                             : snprintf(stage, sizeof stage, "head");
     if (seconds > 0.5)
         snprintf(stage + n, sizeof stage - (size_t)n, ", %.0f MB/s",
