@@ -1,7 +1,11 @@
 """The test harness for scripts: the same lines as check.h, read by tests/run."""
+import signal
 import sys
 
 failures = 0
+
+# What a shell starts in the background has SIGINT ignored, and so would the programs that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def check(ok, name, why=""):

@@ -19,13 +19,14 @@ MINI = os.path.join(ROOT, "tests", "fixtures", "mini")
 SHARED = os.path.join(ROOT, "..", "shared")
 TEMP = tempfile.mkdtemp(prefix="surprisal-plans-")
 QUICK = os.environ.get("SURPRISAL_TEST_QUICK", "0") != "0"
+CHARACTERS, LONG = (4500, 1024) if QUICK else (9000, 2048)      # of the demo text; tokens of the longest windows
 # Of very different lengths, and in no order of them: plan, its folder, the options of its own run.
 PLANS = [
     ("llama:64", "llama-64", ["--protocol", "llama", "--context", "64"]),
-    ("disjoint:2048", "disjoint-2048", ["--protocol", "disjoint", "--context", "2048"]),
+    (f"disjoint:{LONG}", f"disjoint-{LONG}", ["--protocol", "disjoint", "--context", str(LONG)]),
     ("strided:512:300", "strided-512-300", ["--protocol", "strided", "--context", "512", "--stride", "300"]),
     ("wikitext:256", "wikitext-256", ["--task", "wikitext", "--context", "256"]),
-    ("rolling:1000", "rolling-1000", ["--protocol", "rolling", "--context", "1000"]),
+    ("rolling:700", "rolling-700", ["--protocol", "rolling", "--context", "700"]),
     ("strided:7", "strided-7-7", ["--protocol", "strided", "--context", "7"]),
 ]
 # Of the whole run, or of the time of day.
@@ -114,7 +115,7 @@ def test_printed():
     table = run(checkpoint, *args)
     listed = json.loads(run(checkpoint, *args, "--json").stdout)
     windows = [s["windows"] for s in listed]
-    check(windows == [3, listed[1]["tokens"] // 2048, 3, 3, 3, 3], "--max-windows counts for each plan", windows)
+    check(windows == [3, listed[1]["tokens"] // LONG, 3, 3, 3, 3], "--max-windows counts for each plan", windows)
     lines = table.stdout.splitlines()[-len(PLANS):]
     check([line.split()[0] for line in lines] == [folder for _, folder, _ in PLANS], "a line a plan, in their order", table.stdout)
     for line, s in zip(lines, listed):
@@ -211,14 +212,17 @@ def test_other_plans(checkpoint):
     """Ctrl-C leaves a state, which goes with its plans alone."""
     hidden = ["--hidden", "bf16"]
     options = [*plan_options(), *hidden]
-    stopped = subprocess.Popen([*(x for x in command(checkpoint, *options, "--out", path("stopped")) if x != "--quiet"), "--progress"],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    line = stopped.stderr.readline()
-    while line and "layer 1 of" not in line:
+    for delay in (0.2, 1, 5):                           # past the embedding: what comes before leaves no state
+        stopped = subprocess.Popen([*(x for x in command(checkpoint, *options, "--out", path("stopped")) if x != "--quiet"), "--progress"],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         line = stopped.stderr.readline()
-    time.sleep(0.2)                                     # past the embedding: what comes before leaves no state
-    stopped.send_signal(signal.SIGINT)
-    err = stopped.communicate(timeout=900)[1]
+        while line and "embedding" not in line:
+            line = stopped.stderr.readline()
+        time.sleep(delay)
+        stopped.send_signal(signal.SIGINT)
+        err = stopped.communicate(timeout=900)[1]
+        if "before the first layer" not in err:
+            break
     if not check(stopped.returncode == 130 and os.path.exists(path("stopped.partial/state.safetensors")), "Ctrl-C leaves a state", err):
         return
     for what, words, args in (
@@ -255,7 +259,7 @@ def test_harness():
 if __name__ == "__main__":
     try:
         with open(os.path.join(DEMO, "text.txt")) as f:
-            text = f.read()[:9000]
+            text = f.read()[:CHARACTERS]
         with open(path("text"), "w") as f:
             f.write(text)
         test_printed()

@@ -71,7 +71,7 @@ def test_kills(kills, name, *options):
     if check(last.returncode == 0, f"{label}: resumed after {killed} kills", last.stderr):
         check(content(out) == content(path("whole")), f"{label}: the same bytes after {killed} kills, {resumed} resumed")
         a, b = (json.load(open(os.path.join(d, "summary.json"))) for d in (out, path("whole")))
-        for key in ("mean_nll", "nll_stderr", "checkpoint", "scored", "passes"):
+        for key in ("mean_nll", "nll_stderr", "checkpoint", "scored"):     # not passes: what --memory leaves for them varies a little
             check(a[key] == b[key], f"{label}: {key} after kills", f"{a[key]}, expected {b[key]}")
         check(sorted(os.listdir(out)) == ["summary.json", "tokens.safetensors"], f"{label}: no state is left", os.listdir(out))
         check(not os.path.exists(out + ".partial"), f"{label}: nor a partial folder")
@@ -86,12 +86,16 @@ def test_kills(kills, name, *options):
 def test_interrupt(seconds):
     """Ctrl-C saves: what comes after goes on from there."""
     checkpoint, out = os.path.join(DEMO, "bf16"), path("stopped")
-    status, err = stop(checkpoint, out, signal.SIGINT, 0.6 * seconds)
-    if status == 0:
-        return skip("Ctrl-C", "the run was done before")
-    check(status == 130 and "interrupted" in err and err.count("\n") == 1, "Ctrl-C: exit status 130, one line", (status, err))
     state = out + ".partial/state.safetensors"
-    check(os.path.exists(state) and not os.path.exists(out), "Ctrl-C saves a state", os.listdir(TEMP))
+    for share in (0.6, 0.4, 0.9, 1.5):                  # the machine may be faster or slower than it was
+        status, err = stop(checkpoint, out, signal.SIGINT, share * seconds)
+        if os.path.exists(state):
+            break
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.rmtree(out + ".partial", ignore_errors=True)
+    check(status == 130 and "interrupted" in err and err.count("\n") == 1, "Ctrl-C: exit status 130, one line", (status, err))
+    if not check(os.path.exists(state) and not os.path.exists(out), "Ctrl-C saves a state", os.listdir(TEMP)):
+        return
     plain = run(checkpoint, out)
     check(plain.returncode == 1 and "--resume" in plain.stderr, "without --resume it is not overwritten", plain.stderr)
 
@@ -128,12 +132,13 @@ def test_interrupt(seconds):
         refused(f"a state {what}", ("state.safetensors",), checkpoint, out)
     with open(state, "wb") as f:
         f.write(good)
-    busy = subprocess.Popen(command(checkpoint, out, "--resume"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    busy = subprocess.Popen(command(checkpoint, out, "--resume"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     time.sleep(0.3 * seconds)
     second = run(checkpoint, out, "--resume")
-    if busy.poll() is None:
-        check(second.returncode == 1 and "another run" in second.stderr, "two runs do not write one folder", second.stderr)
-    check(busy.wait(900) == 0, "the first of them comes to its end", busy.returncode)
+    ends = [(busy.wait(900), busy.stderr.read()), (second.returncode, second.stderr)]
+    winner, refusal = sorted(ends)                      # either may be the one that begins
+    check(winner[0] == 0 and refusal[0] == 1 and ("another run" in refusal[1] or "File exists" in refusal[1]),
+          "two runs do not write one folder", ends)
     whole = run(checkpoint, path("once"))
     check(whole.returncode == 0 and content(out) == content(path("once")), "after Ctrl-C and refusals the same bytes")
     nowhere = subprocess.run([PROGRAM, "eval", checkpoint, "--text", path("text"), "--resume"], capture_output=True, text=True)

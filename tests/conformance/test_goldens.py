@@ -1,7 +1,8 @@
 """The demo checkpoints give the numbers of ../shared/goldens (slimmed copies in ../fixtures/goldens).
 
 SURPRISAL_TEST_ALL=1 runs every protocol over the whole test text; else one with each checkpoint, as
-they take 30 to 60 seconds each; SURPRISAL_TEST_QUICK=1, which `make SANITIZE=1 test` sets, none;
+they take 30 to 60 seconds each; SURPRISAL_TEST_QUICK=1, which `make SANITIZE=1 test` sets, none, and of the
+24 windows six;
 SURPRISAL_TEST_QUICK=2, which `make EMULATE=1 test` and `make CROSS=... test` set, as an emulated CPU is a
 hundred times slower, only the prompt and the first window.
 """
@@ -27,11 +28,12 @@ PROTOCOLS = {                               # name in protocols.json -> options;
 }
 
 
-EMULATED = os.environ.get("SURPRISAL_TEST_QUICK") == "2"
-
-
 def wanted(variable):
     return os.environ.get(variable, "0") not in ("", "0")
+
+
+QUICK = wanted("SURPRISAL_TEST_QUICK")
+EMULATED = os.environ.get("SURPRISAL_TEST_QUICK") == "2"
 
 
 def find(*candidates):
@@ -72,7 +74,7 @@ def test_bf16(name, checkpoint):
         return skip(f"{name}: bf16", "no ../shared/goldens")
     x = st.read(golden)
     truth = x["nll_truth"]
-    windows = slice(0, 6) if wanted("SURPRISAL_TEST_QUICK") else slice(None)
+    windows = slice(0, 6) if QUICK else slice(None)
     truth, theirs = truth[windows], x["nll_bf16"][windows].astype(np.float64)
     _, got = evaluate(checkpoint, x["ids"][windows], "--context", 512, "--compute", "bf16")
     ours, theirs = got["nll"].reshape(truth.shape) - truth, theirs - truth
@@ -139,7 +141,7 @@ def test_strided(name, checkpoint, ids, context=256, stride=100):
 def test_protocols(name, checkpoint, results):
     for protocol, (options, default) in PROTOCOLS.items():
         label, expected = f"{name} {protocol}", results[protocol]
-        if wanted("SURPRISAL_TEST_QUICK"):
+        if QUICK:
             skip(label, "the whole text takes minutes under sanitizers or emulation")
             continue
         if default != name and not wanted("SURPRISAL_TEST_ALL"):
@@ -164,10 +166,12 @@ def main():
         x = {f: st.read(os.path.join(goldens, f + ".safetensors")) for f in ("windows", "prompt", "long")}
         with open(os.path.join(goldens, "protocols.json")) as f:
             protocols = json.load(f)["results"]
+        if QUICK:
+            x["windows"] = first_windows(x["windows"], 1 if EMULATED else 6)
         tests = [(test_windows, x["windows"]), (test_long, x["long"]), (test_strided, x["long"]["ids"]),
                  (test_repeatable, x["windows"]["ids"]), (test_bf16,)]
         if EMULATED:
-            tests = [(test_windows, first_windows(x["windows"], 1))]
+            tests = tests[:1]
         for test, *args in tests:
             attempt(f"{name}: {test.__name__}", test, name, checkpoint, *args)
         try:
