@@ -11,14 +11,13 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests"))
-from check import check, done, skip
+from check import QUICK, check, done, interrupted, skip
 
 PROGRAM = os.environ.get("SURPRISAL", os.path.join(ROOT, "build", "surprisal"))
 DEMO = os.path.join(ROOT, "data", "demo")
 MINI = os.path.join(ROOT, "tests", "fixtures", "mini")
 SHARED = os.path.join(ROOT, "..", "shared")
 TEMP = tempfile.mkdtemp(prefix="surprisal-plans-")
-QUICK = os.environ.get("SURPRISAL_TEST_QUICK", "0") != "0"
 CHARACTERS, LONG = (4500, 1024) if QUICK else (9000, 2048)      # of the demo text; tokens of the longest windows
 # Of very different lengths, and in no order of them: plan, its folder, the options of its own run.
 PLANS = [
@@ -212,18 +211,8 @@ def test_other_plans(checkpoint):
     """Ctrl-C leaves a state, which goes with its plans alone."""
     hidden = ["--hidden", "bf16"]
     options = [*plan_options(), *hidden]
-    for delay in (0.2, 1, 5):                           # past the embedding: what comes before leaves no state
-        stopped = subprocess.Popen([*(x for x in command(checkpoint, *options, "--out", path("stopped")) if x != "--quiet"), "--progress"],
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        line = stopped.stderr.readline()
-        while line and "embedding" not in line:
-            line = stopped.stderr.readline()
-        time.sleep(delay)
-        stopped.send_signal(signal.SIGINT)
-        err = stopped.communicate(timeout=900)[1]
-        if "before the first layer" not in err:
-            break
-    if not check(stopped.returncode == 130 and os.path.exists(path("stopped.partial/state.safetensors")), "Ctrl-C leaves a state", err):
+    status, _, err = interrupted([*(x for x in command(checkpoint, *options, "--out", path("stopped")) if x != "--quiet"), "--progress"])
+    if not check(status == 130 and os.path.exists(path("stopped.partial/state.safetensors")), "Ctrl-C leaves a state", err):
         return
     for what, words, args in (
             ("fewer plans", ("plans: 6", "plans: 5"), [*plan_options(PLANS[:5]), *hidden]),

@@ -15,11 +15,10 @@ import numpy as np
 import safetensors_io as st
 from program import FIXTURES, ROOT, SURPRISAL, fresh
 
-from check import check, done
+from check import QUICK, check, done
 
 DEMO = os.path.join(ROOT, "data", "demo", "bf16")
 PACKED = os.path.join(ROOT, "data", "demo", "mxfp4")
-QUICK = os.environ.get("SURPRISAL_TEST_QUICK", "0") != "0"
 EXPERTS = 384
 
 

@@ -11,12 +11,11 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests"))
-from check import check, done, skip
+from check import QUICK, check, done
 
 PROGRAM = os.environ.get("SURPRISAL", os.path.join(ROOT, "build", "surprisal"))
 DEMO = os.path.join(ROOT, "data", "demo")
 TEMP = tempfile.mkdtemp(prefix="surprisal-resume-")
-QUICK = os.environ.get("SURPRISAL_TEST_QUICK", "0") != "0"
 TEXT = 12000 if QUICK else 40000          # characters of the demo text
 
 
@@ -70,7 +69,8 @@ def test_kills(kills, name, *options):
     if check(last.returncode == 0, f"{label}: resumed after {killed} kills", last.stderr):
         check(content(out) == content(path("whole")), f"{label}: the same bytes after {killed} kills, {resumed} resumed")
         a, b = (json.load(open(os.path.join(d, "summary.json"))) for d in (out, path("whole")))
-        for key in ("mean_nll", "nll_stderr", "checkpoint", "scored"):     # not passes: what --memory leaves for them varies a little
+        # what --memory leaves for passes depends on the pages that the process has at its start
+        for key in ("mean_nll", "nll_stderr", "checkpoint", "scored", *(["passes"] if "--memory" not in options else [])):
             check(a[key] == b[key], f"{label}: {key} after kills", f"{a[key]}, expected {b[key]}")
         check(sorted(os.listdir(out)) == ["summary.json", "tokens.safetensors"], f"{label}: no state is left", os.listdir(out))
         check(not os.path.exists(out + ".partial"), f"{label}: nor a partial folder")
@@ -136,7 +136,7 @@ def test_interrupt(seconds):
     second = run(checkpoint, out, "--resume")
     ends = [(busy.wait(900), busy.stderr.read()), (second.returncode, second.stderr)]
     winner, refusal = sorted(ends)                      # either may be the one that begins
-    check(winner[0] == 0 and refusal[0] == 1 and ("another run" in refusal[1] or "File exists" in refusal[1]),
+    check(winner[0] == 0 and refusal[0] == 1 and ("another run" in refusal[1] or "exists already" in refusal[1]),
           "two runs do not write one folder", ends)
     whole = run(checkpoint, path("once"))
     check(whole.returncode == 0 and content(out) == content(path("once")), "after Ctrl-C and refusals the same bytes")

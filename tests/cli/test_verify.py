@@ -15,9 +15,8 @@ import numpy as np
 import safetensors_io as st
 from program import FIXTURES, ROOT, SURPRISAL, fresh
 
-from check import check, done
+from check import QUICK, check, done
 
-QUICK = int(os.environ.get("SURPRISAL_TEST_QUICK", "0"))
 ORIGINAL, DEMO = (os.path.join(ROOT, "data", "demo", d) for d in ("bf16", "mxfp4"))
 SHARDS = [f"model.safetensors-0000{i}-of-00002.safetensors" for i in (1, 2)]
 INDEX, CONFIG = "model.safetensors.index.json", "config.json"

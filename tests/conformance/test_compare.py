@@ -5,9 +5,9 @@ import os
 import numpy as np
 import safetensors_io as st
 from program import ROOT, SHARED, fresh, ids_file, run
-from test_divergence import PAIR, QUANTILES as TAIL, QUICK, by_numpy, head, states, unit_error
+from test_divergence import PAIR, QUANTILES as TAIL, by_numpy, head, states, unit_error
 
-from check import attempt, check, done, skip
+from check import QUICK, attempt, check, done, skip
 
 try:
     from scipy import stats

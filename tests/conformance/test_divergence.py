@@ -9,9 +9,9 @@ import subprocess
 import numpy as np
 import safetensors_io as st
 from program import FIXTURES, ROOT, SHARED, SURPRISAL, fresh, ids_file, run
-from test_goldens import QUICK, routing_agrees
+from test_goldens import routing_agrees
 
-from check import check, done, skip
+from check import QUICK, check, done, skip
 
 DRIVER = os.path.join(os.path.dirname(SURPRISAL), "tests", "unit", "eval", "test_divergence")
 PAIR = [os.path.join(ROOT, "data", "demo", name) for name in ("bf16", "mxfp4")]

@@ -14,7 +14,7 @@ import safetensors_io as st
 from program import FIXTURES, ROOT, SHARED, evaluate, fresh, ids_file, run, trace
 from test_fixtures import compare_nll, compare_trace
 
-from check import attempt, check, done, skip
+from check import QUICK, attempt, check, done, skip
 
 TEXT = os.path.join(SHARED, "data", "wikitext-2-raw", "wiki.test.raw")
 PROTOCOLS = {                               # name in protocols.json -> options; which checkpoint runs it by default
@@ -26,14 +26,11 @@ PROTOCOLS = {                               # name in protocols.json -> options;
     "llama-2048": (["--protocol", "llama", "--context", 2048], "tiny-mxfp4"),
     "rolling-1024-one-document": (["--protocol", "rolling", "--context", 1024], "tiny-bf16"),
 }
+EMULATED = QUICK == 2
 
 
 def wanted(variable):
     return os.environ.get(variable, "0") not in ("", "0")
-
-
-QUICK = wanted("SURPRISAL_TEST_QUICK")
-EMULATED = os.environ.get("SURPRISAL_TEST_QUICK") == "2"
 
 
 def find(*candidates):
