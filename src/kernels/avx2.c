@@ -2,6 +2,7 @@
  * for 12 fused multiply-adds. */
 #include <immintrin.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/memory.h"
 #include "kernels/delta_rule.h"
@@ -41,11 +42,17 @@ static void chain(float *out, size_t ldo, const float *in, size_t ldi, const voi
     }
 }
 
-/* The first 8 lanes of a row, or the first ROWS. */
-static void store(float *to, __m256 row, bool all)
+/* What a row of a panel holds, and where: all lanes, the same past the caches, or the first ROWS. */
+enum store { ALL, SHARED, FIRST };
+
+static void store(float *to, __m256 row, enum store how)
 {
-    if (all) {
+    if (how == ALL) {
         _mm256_storeu_ps(to, row);
+        return;
+    }
+    if (how == SHARED) {
+        _mm256_stream_ps(to, row);
         return;
     }
     _mm_storeu_ps(to, _mm256_castps256_ps128(row));
@@ -54,7 +61,7 @@ static void store(float *to, __m256 row, bool all)
 
 /* Eight words of `count` lines, with zeros for those up to 8, as eight rows of a panel. */
 static void transpose_block(float *panel, size_t width, const float *x, size_t step, size_t count,
-                            bool all)
+                            enum store how)
 {
     __m256 r[8], t[8];
 #pragma GCC unroll 8
@@ -74,31 +81,33 @@ static void transpose_block(float *panel, size_t width, const float *x, size_t s
     }
 #pragma GCC unroll 4
     for (size_t c = 0; c < 4; c++) {
-        store(panel + c * width, _mm256_permute2f128_ps(r[c], r[4 + c], 0x20), all);
-        store(panel + (4 + c) * width, _mm256_permute2f128_ps(r[c], r[4 + c], 0x31), all);
+        store(panel + c * width, _mm256_permute2f128_ps(r[c], r[4 + c], 0x20), how);
+        store(panel + (4 + c) * width, _mm256_permute2f128_ps(r[c], r[4 + c], 0x31), how);
     }
 }
 
 /* Whole blocks of 8 words by registers, what is left by the plain loop.  A panel is ROWS wide, or
  * some whole vectors. */
 static void transpose(void *panel, size_t width, const void *x, size_t step, size_t count,
-                      size_t words)
+                      size_t words, bool shared)
 {
     float *out = panel;
     const float *in = x;
     size_t whole = width % LANES == 0 || width == ROWS ? words / 8 * 8 : 0;
-    for (size_t line = 0; line < width; line += LANES) {
-        size_t lines = count - size_min(count, line);
-        for (size_t p = 0; p < whole; p += 8) {
+    enum store how = width == ROWS ? FIRST : shared && (uintptr_t)panel % 32 == 0 ? SHARED : ALL;
+    for (size_t p = 0; p < whole; p += 8)
+        for (size_t line = 0; line < width; line += LANES) {
             float *to = out + p * width + line;
             const float *from = in + line * step + p;
+            size_t lines = count - size_min(count, line);
             if (width == ROWS && lines == ROWS)
-                transpose_block(to, ROWS, from, step, ROWS, false);
+                transpose_block(to, ROWS, from, step, ROWS, FIRST);
             else
-                transpose_block(to, width, from, step, lines, width != ROWS);
+                transpose_block(to, width, from, step, lines, how);
         }
-    }
-    gemm_transpose(out + whole * width, width, in + whole, step, count, words - whole);
+    if (how == SHARED)
+        _mm_sfence();
+    gemm_transpose(out + whole * width, width, in + whole, step, count, words - whole, shared);
 }
 
 static size_t peak(size_t steps)

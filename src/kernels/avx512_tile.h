@@ -5,8 +5,11 @@
 #include <immintrin.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
-enum { ROWS = 14, LANES = 16 };
+/* A panel is too large for the first-level cache: words of it are asked for before they are used.
+ * (The processor alone is 2 % slower.) */
+enum { ROWS = 14, LANES = 16, AHEAD = 32 };
 
 /* sum + x y for each lane, or for both BF16 values of each. */
 typedef __m512 multiply_add(__m512 sum, __m512 x, __m512 y);
@@ -21,6 +24,8 @@ void chain_of_rows(multiply_add *step, size_t n, float *out, size_t ldo, const f
     for (size_t i = 0; i < n; i++)
         sum[i][0] = sum[i][1] = _mm512_setzero_ps();
     for (size_t p = 0; p < words; p++, x += ROWS, y += 2 * LANES) {
+        _mm_prefetch((const char *)(y + AHEAD * 2 * LANES), _MM_HINT_T0);
+        _mm_prefetch((const char *)(y + AHEAD * 2 * LANES + LANES), _MM_HINT_T0);
         __m512 y0 = _mm512_loadu_ps(y), y1 = _mm512_loadu_ps(y + LANES);
 #pragma GCC unroll 14
         for (size_t i = 0; i < n; i++) {
@@ -105,10 +110,11 @@ static inline void transpose_block(__m512 r[LANES])
 
 /* As struct gemm_tile says; swap exchanges the halves of each word. */
 static inline void transpose_words(void *panel, size_t width, const void *x, size_t step,
-                                   size_t count, size_t words, bool swap)
+                                   size_t count, size_t words, bool swap, bool shared)
 {
     const float *from = x;
     float *to = panel;
+    shared = shared && width % LANES == 0 && (uintptr_t)panel % sizeof(__m512) == 0;
     for (size_t line = 0; line < width; line += LANES)
         for (size_t w = 0; w < words; w += LANES) {
             __mmask16 in = first_lanes(words - w), out = first_lanes(width - line);
@@ -124,9 +130,13 @@ static inline void transpose_words(void *panel, size_t width, const void *x, siz
             size_t rows = words - w < LANES ? words - w : LANES;
 #pragma GCC unroll 16
             for (size_t i = 0; i < LANES; i++)
-                if (i < rows)
+                if (i < rows && shared)
+                    _mm512_stream_ps(to + (w + i) * width + line, r[i]);
+                else if (i < rows)
                     _mm512_mask_storeu_ps(to + (w + i) * width + line, out, r[i]);
         }
+    if (shared)
+        _mm_sfence();
 }
 
 #endif

@@ -24,9 +24,9 @@ static void chain(float *out, size_t ldo, const float *in, size_t ldi, const voi
 }
 
 static void transpose(void *panel, size_t width, const void *x, size_t step, size_t count,
-                      size_t words)
+                      size_t words, bool shared)
 {
-    transpose_words(panel, width, x, step, count, words, true);
+    transpose_words(panel, width, x, step, count, words, true, shared);
 }
 
 static size_t peak(size_t steps)

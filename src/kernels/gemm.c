@@ -7,6 +7,7 @@
 #include "base/memory.h"
 
 enum { WORD = 4 };                  /* bytes */
+#define FIRST_LEVEL ((size_t)24 << 10)      /* bytes of a panel that stay there beside rows of A */
 
 static size_t padded(size_t n, size_t to)
 {
@@ -69,8 +70,9 @@ size_t gemm_scratch_bytes(const struct products *pr)
 /* ---- packing ------------------------------------------------------------------ */
 
 void gemm_transpose(void *panel, size_t width, const void *x, size_t step, size_t count,
-                    size_t words)
+                    size_t words, bool shared)
 {
+    (void)shared;
     char *out = panel;
     const char *in = x;
     for (size_t w = 0; w < words; w++, out += width * WORD) {
@@ -82,7 +84,8 @@ void gemm_transpose(void *panel, size_t width, const void *x, size_t step, size_
 
 /* Lines [0, count) of k values as a panel. */
 static void pack_panel(const struct products *pr, void *panel, size_t width, const float *x,
-                       size_t step_line, size_t step_k, size_t count, size_t k, uint16_t *halves)
+                       size_t step_line, size_t step_k, size_t count, size_t k, uint16_t *halves,
+                       bool shared)
 {
     size_t words = words_of(pr, k);
     if (pr->tile->values == 2) {
@@ -94,9 +97,9 @@ static void pack_panel(const struct products *pr, void *panel, size_t width, con
             for (size_t p = 0; step_k != 1 && p < k; p++)
                 half[p] = bf16_of(x[line * step_line + p * step_k]);
         }
-        pr->tile->transpose(panel, width, halves, words, count, words);
+        pr->tile->transpose(panel, width, halves, words, count, words, shared);
     } else if (step_k == 1)
-        pr->tile->transpose(panel, width, x, step_line, count, words);
+        pr->tile->transpose(panel, width, x, step_line, count, words, shared);
     else
         for (size_t p = 0; p < k; p++) {        /* lines stand side by side */
             float *row = (float *)panel + p * width;
@@ -123,7 +126,7 @@ void gemm_pack(const struct products *pr, void *packed, const struct operand *b,
             size_t lines = size_min(cols, first + count - j);
             const float *x = b->b + k0 * b->step_k + (j - first) * b->step_n;
             pack_panel(pr, panel, cols, x, b->step_n, b->step_k, lines, kc,
-                       halves_of(pr, scratch));
+                       halves_of(pr, scratch), false);
             if (pr->rounds && pr->tile->values == 1)
                 pr->rows->round_bf16(panel, cols * kc);
         }
@@ -145,14 +148,14 @@ void gemm_pack_weight(const struct products *pr, void *packed, const struct weig
             size_t lines = size_min(t->cols, first + count - j), row = b->row + j;
             if (as_stored) {
                 t->transpose(panel, t->cols, w->data + 2 * (row * w->cols + k0), w->cols / 2,
-                             lines, kc / 2);
+                             lines, kc / 2, true);
                 continue;
             }
             for (size_t i = 0; i < lines; i++)
                 pr->rows->expand(values + i * kc, w, row + i, k0, kc);
             if (pr->rounds && w->dtype != DTYPE_BF16)
                 pr->rows->round_bf16(values, lines * kc);
-            pack_panel(pr, panel, t->cols, values, kc, 1, lines, kc, halves_of(pr, scratch));
+            pack_panel(pr, panel, t->cols, values, kc, 1, lines, kc, halves_of(pr, scratch), true);
         }
     }
 }
@@ -243,6 +246,16 @@ static struct ahead span_of_product(const struct products *pr, const struct prod
                            .left = p->soon->span[span].bytes / bytes, .share = 1 };
 }
 
+/* The panel behind b as shares for the tiles that meet b.  One that the first-level cache does not
+ * hold comes to each tile from the second-level one, as a stream that the processor runs ahead of by
+ * itself. */
+static struct ahead panel_after(const char *b, size_t bytes, size_t tiles)
+{
+    size_t share = padded((bytes + tiles - 1) / tiles, 64);
+    return (struct ahead){ .next = b + bytes, .bytes = share, .step = share,
+                           .left = bytes <= FIRST_LEVEL ? (bytes + share - 1) / share : 0, .share = 1 };
+}
+
 /* One block of A's rows, packed, and of k against all panels. */
 static void multiply_block(const struct products *pr, const struct product *p, size_t row,
                            size_t rows, const char *panels, size_t words, bool accumulate,
@@ -252,12 +265,14 @@ static void multiply_block(const struct products *pr, const struct product *p, s
     for (size_t j = 0; j < p->n; j += t->cols) {
         const char *b = panels + j * words * WORD;
         size_t n = size_min(t->cols, p->n - j);
+        struct ahead panel = panel_after(b, t->cols * words * WORD, (rows + t->rows - 1) / t->rows);
         for (size_t s = 0; s < N_AHEAD; s++)
             ahead_share(&ahead[s]);
         for (size_t i = 0; i < rows; i += t->rows) {
             const char *a = (const char *)p->scratch + i * words * WORD;
             float *c = p->c + (row + i) * p->ldc + j;
             size_t m = size_min(t->rows, rows - i);
+            ahead_share(&panel);
             for (size_t r = 0; r < m; r++)
                 prefetch(c + r * p->ldc, n * sizeof *c);
             if (n == t->cols)
@@ -282,7 +297,7 @@ void gemm_multiply(const struct products *pr, const struct product *p)
             for (size_t i = 0; i < rows; i += t->rows)
                 pack_panel(pr, (char *)p->scratch + i * words * WORD, t->rows,
                            p->a + (row + i) * p->step_m + k0 * p->step_k, p->step_m, p->step_k,
-                           size_min(t->rows, rows - i), kc, halves_of(pr, p->scratch));
+                           size_min(t->rows, rows - i), kc, halves_of(pr, p->scratch), false);
             ahead[SOON_SPANS] = rows_after(pr, p, row, k0);
             multiply_block(pr, p, row, rows,
                            (const char *)p->packed + words_of(pr, k0) * width * WORD, words,

@@ -4,8 +4,10 @@
  * Functionality"): B is packed once into panels of `cols` columns, in the order the inner loop
  * reads them; blocks of A are packed into panels of `rows` rows; a tile kernel holds rows x cols
  * sums in registers.  Weights are decoded while they are packed, a piece at a time that stays in
- * the first-level cache.  What comes next from memory is prefetched during the arithmetic: the
- * processor does not see it coming, since panels, rows of A and rows of C take turns.
+ * the first-level cache.  Panels of weights are written past the caches: a line that another
+ * processor had last costs some 25 ns to take over where the two share no cache, and each panel is
+ * read by all.  What comes next from memory is prefetched during the arithmetic: the processor does
+ * not see it coming, since panels, rows of A and rows of C take turns.
  *
  * One order of summation for every instruction set and every shape: chains of fused multiply-adds,
  * each from zero, added up in ascending order of k.  So an element's bits depend on its row of A
@@ -38,9 +40,10 @@ struct gemm_tile {
                   const void *b, size_t words, size_t m);
     /* Writes `count` lines of words, `step` words apart and not necessarily aligned, as panel
      * [words, width]; lines from count to width are zeros.  With two values in a word x has the
-     * first of them in the lower half, as files do. */
+     * first of them in the lower half, as files do.  shared: other threads read the panel,
+     * behind a barrier, so it is better written to memory than to the cache of this processor. */
     void (*transpose)(void *panel, size_t width, const void *x, size_t step, size_t count,
-                      size_t words);
+                      size_t words, bool shared);
     /* As chain() without loads or stores, for struct products: `steps` times an instruction on each
      * of as many sums; their FLOP. */
     size_t (*peak)(size_t steps);
@@ -52,7 +55,7 @@ extern const struct gemm_tile gemm_tile_avx512;     /* f32; two sets use it */
 
 /* The plain form of transpose, for tiles with one value in a word. */
 void gemm_transpose(void *panel, size_t width, const void *x, size_t step, size_t count,
-                    size_t words);
+                    size_t words, bool shared);
 
 /* The functions of struct products. */
 size_t gemm_row_step(const struct products *pr);

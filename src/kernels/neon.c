@@ -58,10 +58,10 @@ static void transpose_block(float *panel, size_t width, const float *x, size_t s
 
 /* Whole blocks of 4 x 4 by registers, what is left by the plain loop. */
 static void transpose(void *panel, size_t width, const void *x, size_t step, size_t count,
-                      size_t words)
+                      size_t words, bool shared)
 {
     if (width % LANES != 0 || count < width) {
-        gemm_transpose(panel, width, x, step, count, words);
+        gemm_transpose(panel, width, x, step, count, words, shared);
         return;
     }
     float *out = panel;
@@ -70,7 +70,7 @@ static void transpose(void *panel, size_t width, const void *x, size_t step, siz
     for (size_t line = 0; line < width; line += LANES)
         for (size_t p = 0; p < whole; p += LANES)
             transpose_block(out + p * width + line, width, in + line * step + p, step);
-    gemm_transpose(out + whole * width, width, in + whole, step, count, words - whole);
+    gemm_transpose(out + whole * width, width, in + whole, step, count, words - whole, shared);
 }
 
 static size_t peak(size_t steps)

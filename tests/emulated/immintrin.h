@@ -77,6 +77,9 @@ static inline __m512 emulated_shuffle_f32x4(__m512 a, __m512 b, int choice)
     return r;
 }
 
+#undef _mm512_stream_ps
+#define _mm512_stream_ps(to, x) _mm512_store_ps(to, x)
+
 #undef _mm512_cvtss_f32
 #define _mm512_cvtss_f32(x) ((x)[0])
 

@@ -15,10 +15,10 @@
 
 static const char *const isas[] = { "scalar", "openblas", "avx2", "avx512", "avx512bf16", "neon" };
 
-/* n floats between guards; free with guarded_free. */
+/* n floats between guards, 64-byte aligned; free with guarded_free. */
 static float *guarded(size_t n)
 {
-    float *block = malloc((n + 2 * GUARD) * sizeof *block);
+    float *block = aligned_alloc(64, (n + 2 * GUARD + 15) / 16 * 16 * sizeof *block);
     for (size_t i = 0; i < n + 2 * GUARD; i++)
         block[i] = GUARD_VALUE;
     return block + GUARD;
@@ -75,7 +75,9 @@ static bool run_product(const struct products *pr, const struct product_case *s,
                         float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb)
 {
     size_t n_packed = pr->packed_bytes(pr, s->n, s->k), n_scratch = pr->scratch_bytes(pr);
-    float *packed = guarded(n_packed / 4), *scratch = guarded(n_scratch / 4);
+    size_t shift = s->m % 2 ? 4 : 0;        /* floats: buffers need not be aligned */
+    float *block = guarded(n_packed / 4 + shift), *packed = block + shift;
+    float *scratch = guarded(n_scratch / 4);
     size_t step_k = s->b_transposed ? 1 : ldb, step_n = s->b_transposed ? ldb : 1;
     size_t half = s->n > KERNEL_PANEL ? KERNEL_PANEL : s->n;    /* packed by two callers */
     enum dtype dtype = source == WEIGHT_F32 ? DTYPE_F32 : DTYPE_BF16;
@@ -97,7 +99,7 @@ static bool run_product(const struct products *pr, const struct product_case *s,
                                         s->accumulate, scratch, NULL });
     bool ok = guards_hold(packed, n_packed / 4) && guards_hold(scratch, n_scratch / 4);
     free(data);
-    guarded_free(packed);
+    guarded_free(block);
     guarded_free(scratch);
     return ok;
 }
