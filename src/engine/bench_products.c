@@ -184,7 +184,7 @@ static void pack(struct product_work *p)
 static void multiply(struct product_work *p, const struct matrix *next)
 {
     size_t k = p->shape->k;
-    const struct row_blocks blocks = row_blocks_of(&p->cm, p->shape->rows);
+    const struct row_blocks blocks = row_blocks_of(&p->cm, p->shape->rows, KERNEL_ROWS);
 #pragma omp for schedule(dynamic)
     for (size_t i = 0; i < blocks.count; i++) {
         size_t t = block_begin(&blocks, i), rows = block_begin(&blocks, i + 1) - t;

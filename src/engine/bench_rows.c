@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/bench_work.h"
+#include "model/vocabulary.h"
 
 struct row_buffers {                    /* of one thread; both [rows, n] at least */
     float *x, *y;
@@ -26,7 +27,7 @@ struct row_work {
 };
 
 #define BLOCK KERNEL_ROWS
-enum { CONV_WIDTH = 4, CONV_CHANNELS = 512, DECODED = 256, VOCABULARY_TILE = 1024, KERNELS = 6 };
+enum { CONV_WIDTH = 4, CONV_CHANNELS = 512, DECODED = 256, KERNELS = 6 };
 
 static void rms_norm(const struct row_kernels *rows, const struct row_buffers *t, size_t i,
                      size_t n)

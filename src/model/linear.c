@@ -11,11 +11,11 @@ const struct products *linear_products(const struct compute *cm)
     return cm->kernels->products[cm->type];
 }
 
-struct row_blocks row_blocks_of(const struct compute *cm, size_t n)
+struct row_blocks row_blocks_of(const struct compute *cm, size_t n, size_t rows)
 {
     const struct products *pr = linear_products(cm);
     size_t threads = (size_t)cm->n_threads, tile = pr->row_step(pr), tiles = (n + tile - 1) / tile;
-    size_t most = KERNEL_ROWS / tile * threads;         /* tiles in a round of all threads */
+    size_t most = rows / tile * threads;            /* tiles in a round of all threads */
     size_t count = (tiles + most - 1) / most * threads;
     return (struct row_blocks){ n, size_min(count, tiles), tiles, tile };
 }
@@ -80,7 +80,7 @@ void linear(const struct compute *cm, float *out, size_t ldo, const float *x, si
             size_t n, const struct matrix *w)
 {
     const struct products *pr = linear_products(cm);
-    const struct row_blocks blocks = row_blocks_of(cm, n);
+    const struct row_blocks blocks = row_blocks_of(cm, n, KERNEL_ROWS);
     size_t step = rows_at_once(w), mark = cm->arena->used;
     char *scratch = product_scratch_take(cm);
     void *packed = arena_take(cm->arena, 1, pr->packed_bytes(pr, step, w->cols));

@@ -14,13 +14,14 @@ void linear(const struct compute *cm, float *out, size_t ldo, const float *x, si
 
 /* ---- the pieces, for callers that keep packed weights ------------------- */
 
-/* Rows [0, n) cut into blocks that threads share: at most KERNEL_ROWS each, whole tiles, and as many
- * for each thread.  Block i is rows [block_begin(b, i), block_begin(b, i + 1)). */
+/* Rows [0, n) cut into blocks that threads share: at most `rows` each (KERNEL_ROWS or a whole part
+ * of it), whole tiles, and as many for each thread.  Block i is rows [block_begin(b, i),
+ * block_begin(b, i + 1)). */
 struct row_blocks {
     size_t n, count, tiles, tile;
 };
 
-struct row_blocks row_blocks_of(const struct compute *cm, size_t n);
+struct row_blocks row_blocks_of(const struct compute *cm, size_t n, size_t rows);
 size_t block_begin(const struct row_blocks *b, size_t i);
 
 /* The products of linear layers. */

@@ -213,7 +213,7 @@ static void expert_forward(const struct compute *cm, const struct experts_task *
     const struct weight_operand operands[] = {
         { &w->gate, 0, I, 0, columns }, { &w->up, 0, I, up, columns }, { &w->down, 0, D, 0, D },
     };
-    const struct row_blocks blocks = row_blocks_of(cm, n);
+    const struct row_blocks blocks = row_blocks_of(cm, n, EXPERT_BLOCK);
 #pragma omp parallel num_threads(cm->n_threads)
     {
         pack_weight(cm, task->packed.gate_up, &operands[0], task->scratch);

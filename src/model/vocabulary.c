@@ -4,7 +4,7 @@
 
 #include "model/linear.h"
 
-#define TOKEN_BLOCK KERNEL_ROWS
+#define TOKEN_BLOCK (KERNEL_ROWS / 2)
 
 struct side_scratch {
     void *packed;                   /* VOCABULARY_TILE rows of the head */
@@ -61,7 +61,7 @@ static void one_tile(const struct vocabulary_task *task, const struct side_scrat
                      size_t ids)
 {
     const struct compute *cm = task->sides[0].cm;
-    const struct row_blocks blocks = row_blocks_of(cm, task->n);
+    const struct row_blocks blocks = row_blocks_of(cm, task->n, TOKEN_BLOCK);
     size_t n_packed = shares_head(task) ? 1 : task->n_sides;
 #pragma omp parallel num_threads(cm->n_threads)
     {

@@ -9,7 +9,7 @@
 #include "base/matrix.h"
 #include "model/compute.h"
 
-#define VOCABULARY_TILE ((size_t)1024)
+#define VOCABULARY_TILE ((size_t)2048)
 #define VOCABULARY_SIDES 2
 
 struct vocabulary_side {

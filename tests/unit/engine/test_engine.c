@@ -53,6 +53,20 @@ static bool score(struct scores *s, const struct engine_options *options,
     return ok;
 }
 
+/* The smallest that does, nearly: windows need several passes with it. */
+static size_t least_budget(int n_threads, const struct engine_window *windows, size_t n_windows)
+{
+    static struct scores s;
+    struct engine_options options = { .n_threads = n_threads, .memory_bytes = (size_t)1 << 20 };
+    struct engine_statistics st;
+    for (struct error err = { 0 }; options.memory_bytes < (size_t)64 << 20; err = (struct error){ 0 }) {
+        if (score(&s, &options, windows, n_windows, &st, &err))
+            break;
+        options.memory_bytes += (size_t)50 << 10;
+    }
+    return options.memory_bytes;
+}
+
 static bool same(const struct scores *a, const struct scores *b)
 {
     for (size_t i = 0; i < a->n; i++)
@@ -95,13 +109,8 @@ static void test_invariance(void)
     for (size_t i = 0; i < MANY; i++)
         many[i] = (struct engine_window){ i * EACH, (i + 1) * EACH, i * EACH + 1 };
     static struct scores whole;
-    size_t passes[4] = { 0 }, enough = (size_t)1 << 20, step = (size_t)200 << 10;
+    size_t passes[4] = { 0 }, enough = least_budget(1, many, MANY), step = (size_t)200 << 10;
     bool ok = score(&whole, &plain, many, MANY, &st, &err);
-    struct error too_small = { 0 };
-    while (ok && enough < (size_t)64 << 20
-           && !score(&other, &(struct engine_options){ .n_threads = 1, .memory_bytes = enough }, many,
-                     MANY, &st, &too_small))
-        enough += step;
     for (size_t i = 0; ok && i < 4; i++) {
         struct engine_options small = { .n_threads = 1, .memory_bytes = enough + i * step };
         ok = score(&other, &small, many, MANY, &st, &err) && same(&whole, &other);
@@ -198,12 +207,12 @@ static bool capture(void *user, const struct engine_state *state, bool now, stru
 static bool interrupt(void *user, const char *stage, double done, double total, const char *unit);
 
 /* Stops a run at its offer number `offer`, or at its report number `report`, and resumes it. */
-static bool resumed(struct scores *s, const struct scores *whole, size_t offer, size_t report,
-                    struct engine_statistics *st, struct error *err)
+static bool resumed(struct scores *s, const struct scores *whole, size_t budget, size_t offer,
+                    size_t report, struct engine_statistics *st, struct error *err)
 {
     struct capture c = { .countdown = offer };
     size_t left = report;
-    struct engine_options options = { .n_threads = 2, .memory_bytes = (size_t)5200 << 10,
+    struct engine_options options = { .n_threads = 2, .memory_bytes = budget,
                                       .progress = { .report = report ? interrupt : NULL, .user = &left } };
     struct engine_job job = { .ids = ids, .n_ids = N_IDS, .windows = few, .n_windows = N_FEW,
                               .sink = { take, s }, .saver = { capture, &c } };
@@ -216,7 +225,7 @@ static bool resumed(struct scores *s, const struct scores *whole, size_t offer, 
         return !stopped || err->interrupted;
     }
     options.progress.report = NULL;
-    options.memory_bytes = (size_t)5600 << 10;  /* another budget: passes are cut otherwise after this one */
+    options.memory_bytes = 2 * budget;          /* passes are cut otherwise after this one */
     job.saver.offer = NULL;
     job.resume = &c.state;
     e = engine_open(&ck, &w, &options, err);
@@ -233,12 +242,15 @@ static void test_resume(void)
     struct error err = { 0 };
     struct engine_options plain = { .n_threads = 2 };
     bool ok = score(&whole, &plain, few, N_FEW, &st, &err);
-    size_t offers = 4 * ck.config.num_hidden_layers;
+    size_t budget = least_budget(2, few, N_FEW), offers = 4 * ck.config.num_hidden_layers;
+    ok = ok && score(&other, &(struct engine_options){ .n_threads = 2, .memory_bytes = budget }, few, N_FEW,
+                     &st, &err);
+    check(ok && st.passes > 1, "what is stopped has several passes", "%s, %zu", err.message, st.passes);
     for (size_t offer = 1; ok && offer <= offers; offer += 3)
-        ok = resumed(&other, &whole, offer, 0, &st, &err);
+        ok = resumed(&other, &whole, budget, offer, 0, &st, &err);
     check(ok, "resumed from states: the same bits", "%s", err.message);
     for (size_t report = 2; ok && report < 2000; report = report * 2 + 1)
-        ok = resumed(&other, &whole, SIZE_MAX, report, &st, &err);
+        ok = resumed(&other, &whole, budget, SIZE_MAX, report, &st, &err);
     check(ok, "interrupted anywhere and resumed: the same bits", "%s", err.message);
 
     /* States that no run can have left. */

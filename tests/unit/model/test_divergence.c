@@ -168,16 +168,16 @@ static void test_random(const struct kernels *kn)
         float scale;
         double exact;                   /* tolerance against logits in double; 0: no such test */
     } cases[] = {
-        { "odd sizes",                  37, 2531, 24, 33, COMPUTE_F32, COMPUTE_F32, 0.2f, 1e-5 },
-        { "whole tiles",                 5, 2048, 16, 16, COMPUTE_F32, COMPUTE_F32, 0.2f, 1e-5 },
-        { "one more than a tile",        3, 1025,  7,  5, COMPUTE_F32, COMPUTE_F32, 0.2f, 1e-5 },
-        { "one token",                   1, 1500, 40,  8, COMPUTE_F32, COMPUTE_F32, 0.2f, 1e-5 },
+        { "odd sizes",                  37, 4579, 24, 33, COMPUTE_F32, COMPUTE_F32, 0.2f, 1e-5 },
+        { "whole tiles",                 5, 2 * VOCABULARY_TILE, 16, 16, COMPUTE_F32, COMPUTE_F32, 0.2f, 1e-5 },
+        { "one more than a tile",        3, VOCABULARY_TILE + 1,  7,  5, COMPUTE_F32, COMPUTE_F32, 0.2f, 1e-5 },
+        { "one token",                   1, 2500, 40,  8, COMPUTE_F32, COMPUTE_F32, 0.2f, 1e-5 },
         { "more tokens than a block",  300,  130,  8, 12, COMPUTE_F32, COMPUTE_F32, 0.5f, 1e-5 },
         { "a vocabulary of three",       9,    3,  4,  4, COMPUTE_F32, COMPUTE_F32, 1,    1e-5 },
         { "a vocabulary of one",         2,    1,  4,  4, COMPUTE_F32, COMPUTE_F32, 1,    1e-5 },
-        { "huge logits",                20, 1300, 16, 16, COMPUTE_F32, COMPUTE_F32, 1e5f, 0 },
-        { "BF16 compute",               20, 1300, 24, 16, COMPUTE_BF16, COMPUTE_BF16, 0.3f, 0 },
-        { "B alone in BF16 compute",    20, 1300, 24, 16, COMPUTE_F32, COMPUTE_BF16, 0.3f, 0 },
+        { "huge logits",                20, 2300, 16, 16, COMPUTE_F32, COMPUTE_F32, 1e5f, 0 },
+        { "BF16 compute",               20, 2300, 24, 16, COMPUTE_BF16, COMPUTE_BF16, 0.3f, 0 },
+        { "B alone in BF16 compute",    20, 2300, 24, 16, COMPUTE_F32, COMPUTE_BF16, 0.3f, 0 },
     };
     struct arena arena = test_arena();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -217,7 +217,7 @@ static bool stop(void *user, double share)
 /* Models that are nearly or quite the same, sharing a head or not. */
 static void test_near(const struct kernels *kn)
 {
-    enum { N = 40, V = 2200, D = 24 };
+    enum { N = 40, V = VOCABULARY_TILE + 152, D = 24 };
     static struct divergence_row rows[N], other[N];
     struct arena arena = test_arena();
     struct random r = { 77 };
@@ -267,7 +267,7 @@ static void test_near(const struct kernels *kn)
 
 static void test_refusals(void)
 {
-    enum { N = 6, V = 1100, D = 4 };
+    enum { N = 6, V = VOCABULARY_TILE + 76, D = 4 };
     static struct divergence_row rows[N];
     struct arena arena = test_arena();
     struct random r = { 5 };
@@ -296,9 +296,9 @@ static void test_refusals(void)
 /* Equal logits everywhere: the first choices are the lowest ids. */
 static void test_ties(void)
 {
-    enum { V = 1030 };
+    enum { V = VOCABULARY_TILE + 6 };
     static float head_a[V], head_b[V];
-    head_b[1029] = 1;                           /* B: id 1029, then 0 to 3 */
+    head_b[V - 1] = 1;                          /* B: the last id, then 0 to 3 */
     const float one = 1;
     struct arena arena = test_arena();
     struct part a = { .cm = { .kernels = &kernels_scalar, .arena = &arena },

@@ -7,7 +7,7 @@
 #include "tests/check.h"
 #include "tests/unit/model/model_fixture.h"
 
-enum { D = 24, V = 2500, N = 300 };
+enum { D = 24, V = 2 * VOCABULARY_TILE + 452, N = 300 };
 
 /* All weights are in memory; parts are asked for one after another. */
 static bool need(void *user, size_t part, struct error *err)
