@@ -1,7 +1,7 @@
 """One checkpoint evaluated by transformers, by surprisal and, if asked, by llama.cpp: side by side, in one run.
 
     python tests/bench/peers.py CHECKPOINT (--ids FILE | --tokens N) [--compute f32|bf16] [--context 2048]
-    LLAMA_PERPLEXITY=.../llama-perplexity python tests/bench/peers.py ... --gguf FILE --text FILE
+    LLAMA_PERPLEXITY=.../llama-perplexity python tests/bench/peers.py ... --gguf FILE --text FILE [--no-transformers]
 
 --tokens: random ids.  Windows of the context, one after the other, every token but a window's first scored.
 transformers gets one window at a time, its model loaded and warmed up beforehand, and its logits made in pieces of 256
@@ -159,12 +159,15 @@ def parse():
     p.add_argument("--memory", help="surprisal's --memory")
     p.add_argument("--gguf", help="the checkpoint for llama.cpp")
     p.add_argument("--text", help="the text for llama.cpp")
+    p.add_argument("--no-transformers", action="store_true", help="llama.cpp alone")
     p.add_argument("--transformers-side", action="store_true", help=argparse.SUPPRESS)
     o = p.parse_args()
     if not o.ids and not o.tokens:
         p.error("neither --ids nor --tokens")
     if o.gguf and (not o.text or "LLAMA_PERPLEXITY" not in os.environ):
         p.error("--gguf needs --text and the variable LLAMA_PERPLEXITY")
+    if o.no_transformers and not o.gguf:
+        p.error("--no-transformers leaves nothing to compare with: it needs --gguf")
     return o
 
 
@@ -188,7 +191,7 @@ def main():
     windows = ids[:n * o.context]
     sides, path, offered = [], ids_file(windows), surprisal_computes()
     print(f"{o.checkpoint}: {n} windows of {o.context}, {o.threads} threads", flush=True)
-    for compute in [o.compute] if o.compute else NAMES:
+    for compute in [] if o.no_transformers else [o.compute] if o.compute else NAMES:
         why = memory_for(o.checkpoint, compute, inspection["parameters"])
         if why:
             print(f"transformers {NAMES[compute]}: left out: {why}")
