@@ -14,9 +14,9 @@ void linear(const struct compute *cm, float *out, size_t ldo, const float *x, si
 
 /* ---- the pieces, for callers that keep packed weights ------------------- */
 
-/* Rows [0, n) cut into blocks that threads share: at most `rows` each (KERNEL_ROWS or a whole part
- * of it), whole tiles, and as many for each thread.  Block i is rows [block_begin(b, i),
- * block_begin(b, i + 1)). */
+/* Rows [0, n) cut into blocks that threads share: at most `rows` each (no fewer than row_step, no
+ * more than KERNEL_ROWS), whole tiles, and as many for each thread.  Block i is rows
+ * [block_begin(b, i), block_begin(b, i + 1)). */
 struct row_blocks {
     size_t n, count, tiles, tile;
 };
