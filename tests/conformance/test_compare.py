@@ -118,7 +118,11 @@ def check_divergence(name, d, folders, unit):
     for i, b in enumerate(d["kld_by_confidence"]):
         inside = (top_a >= edges[i]) & ((top_a < edges[i + 1]) | (i == 4))
         mean, error = unit_error(kld[inside], unit[inside])
-        check(b["scored"] == inside.sum() and abs(b["mean_kld"] / mean - 1) < 1e-5 and abs(b["kld_stderr"] / error - 1) < 1e-4
+        # f32 may put a token whose probability is all but an edge on the other side of it.
+        near = (abs(top_a - edges[i]) < 2e-6) | (abs(top_a - edges[i + 1]) < 2e-6) & (i < 4)
+        moved = (kld[near].sum() + near.sum() * mean) / inside.sum()
+        check(abs(b["scored"] - inside.sum()) <= near.sum() and abs(b["mean_kld"] - mean) < 1e-5 * mean + moved
+              and abs(b["kld_stderr"] / error - 1) < (1e-3 if near.any() else 1e-4)
               and abs(b["same_top1"] - same[inside].mean()) < 1e-3, f"{name}: KL by confidence from {edges[i]}", (b, mean, error))
     windows = [(w["mean_kld"], kld[unit == w["window"]].mean()) for w in d["windows"]]
     close(f"{name}: KL by window", *zip(*windows), 1e-5)
