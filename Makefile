@@ -96,9 +96,9 @@ $(BUILD)/src/kernels/avx%.o: ISA_CFLAGS = -Itests/emulated -Wno-psabi
 else
 $(BUILD)/src/kernels/avx2.o $(BUILD)/src/kernels/rows_avx2.o $(BUILD)/src/kernels/rows_avx2_bf16.o \
     $(BUILD)/src/kernels/mxfp4_blocks_avx2.o: ISA_CFLAGS = -mavx2 -mfma
-$(BUILD)/src/kernels/avx512bf16.o: ISA_CFLAGS = -mavx512f -mavx512dq -mavx512bf16 -mfma
+$(BUILD)/src/kernels/avx512bf16.o: ISA_CFLAGS = -mavx512f -mavx512dq -mavx512bw -mavx512bf16 -mfma
 $(BUILD)/src/kernels/avx512.o $(BUILD)/src/kernels/rows_avx512.o $(BUILD)/src/kernels/rows_avx512_bf16.o \
-    $(BUILD)/src/kernels/mxfp4_blocks_avx512.o: ISA_CFLAGS = -mavx512f -mavx512dq -mfma -mprefer-vector-width=512
+    $(BUILD)/src/kernels/mxfp4_blocks_avx512.o: ISA_CFLAGS = -mavx512f -mavx512dq -mavx512bw -mfma -mprefer-vector-width=512
 endif
 row_flags = -DROW_KERNELS=row_kernels_$(1) $(if $(findstring bf16,$(1)),-DROUND_BF16)
 $(BUILD)/src/kernels/rows_scalar.o $(BUILD)/src/kernels/rows_scalar_bf16.o: \

@@ -96,7 +96,7 @@ struct product_work {
     size_t x_floats;                /* of the largest shape */
     float *out;                     /* [rows, ldo] */
     size_t ldo;
-    void *packed;
+    struct packed_weight packed;
     char *scratch;
 };
 
@@ -115,7 +115,6 @@ static size_t bytes_of(const struct matrix *w)
  * are the same. */
 static void work_take(struct product_work *p, const struct bench_shape *s)
 {
-    const struct products *pr = linear_products(&p->cm);
     struct arena *a = p->cm.arena;
     size_t piece = piece_rows(s);
     a->used = 0;
@@ -128,7 +127,7 @@ static void work_take(struct product_work *p, const struct bench_shape *s)
     p->x = arena_take(a, p->x_floats, sizeof *p->x);
     p->scale = arena_take(a, p->pool_bytes / (MXFP4_BLOCK / 2), 1);
     p->out = arena_take(a, s->rows * p->ldo, sizeof *p->out);
-    p->packed = arena_take(a, 1, pr->packed_bytes(pr, piece, s->k));
+    p->packed = packed_take(&p->cm, &p->w, piece);
     p->scratch = product_scratch_take(&p->cm);
     if (!a->block)                  /* then this measures, too */
         linear(&p->cm, NULL, 0, NULL, 0, 0, &p->w);
@@ -176,8 +175,7 @@ static bool allocate(struct product_work *p, const struct bench_shape *shapes, s
 
 static void pack(struct product_work *p)
 {
-    pack_weight(&p->cm, p->packed, &(struct weight_operand){ &p->w, 0, p->w.rows, 0, p->w.rows },
-                p->scratch);
+    pack_weight(&p->cm, &p->packed, &(struct weight_operand){ &p->w, 0, p->w.rows, 0 }, p->scratch);
 }
 
 /* By the threads of a parallel region; meanwhile `next` comes in. */
@@ -190,8 +188,8 @@ static void multiply(struct product_work *p, const struct matrix *next)
         size_t t = block_begin(&blocks, i), rows = block_begin(&blocks, i + 1) - t;
         struct soon soon = { 0 };
         soon_add(&soon, next, 0, next->rows, i, blocks.count);
-        multiply_packed(&p->cm, p->out + t * p->ldo, p->ldo, p->x + t * k, k, rows, p->packed,
-                        p->w.rows, k, &soon, p->scratch);
+        multiply_packed(&p->cm, p->out + t * p->ldo, p->ldo, p->x + t * k, k, rows, &p->packed, &soon,
+                        p->scratch);
     }
 }
 

@@ -63,19 +63,18 @@ struct calibration {
     struct matrix w;
     uint16_t *weight;
     float *x, *out;                 /* x is the same for all threads */
-    void *packed;
+    struct packed_weight packed;
     char *scratch;
 };
 
 static void calibration_take(struct calibration *c)
 {
-    const struct products *pr = linear_products(&c->cm);
     struct arena *a = c->cm.arena;
     size_t outs = (size_t)c->cm.n_threads * KERNEL_ROWS * CALIBRATION_ROWS;
     c->weight = arena_take(a, CALIBRATION_ROWS * CALIBRATION_COLS, sizeof *c->weight);
     c->x = arena_take(a, KERNEL_ROWS * CALIBRATION_COLS, sizeof *c->x);
     c->out = arena_take(a, outs, sizeof *c->out);
-    c->packed = arena_take(a, 1, pr->packed_bytes(pr, CALIBRATION_ROWS, CALIBRATION_COLS));
+    c->packed = packed_take(&c->cm, &c->w, CALIBRATION_ROWS);
     c->scratch = product_scratch_take(&c->cm);
 }
 
@@ -83,14 +82,13 @@ static void calibration_take(struct calibration *c)
 static double calibrate(struct calibration *c, size_t rows)
 {
     double start = machine_seconds();
-    c->w.rows = rows;
+    c->w.rows = c->packed.n = rows;
 #pragma omp parallel num_threads(c->cm.n_threads)
     {
         float *out = c->out + (size_t)omp_get_thread_num() * KERNEL_ROWS * CALIBRATION_ROWS;
-        pack_weight(&c->cm, c->packed, &(struct weight_operand){ &c->w, 0, rows, 0, rows },
-                    c->scratch);
+        pack_weight(&c->cm, &c->packed, &(struct weight_operand){ &c->w, 0, rows, 0 }, c->scratch);
         multiply_packed(&c->cm, out, CALIBRATION_ROWS, c->x, CALIBRATION_COLS, KERNEL_ROWS,
-                        c->packed, rows, CALIBRATION_COLS, NULL, c->scratch);
+                        &c->packed, NULL, c->scratch);
     }
     return 2.0 * c->cm.n_threads * (double)(KERNEL_ROWS * rows) * CALIBRATION_COLS
          / (machine_seconds() - start);

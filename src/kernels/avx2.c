@@ -126,7 +126,7 @@ static size_t peak(size_t steps)
     return _mm256_cvtss_f32(sum[0]) > 0 ? steps * CHAINS * LANES * 2 : 0;
 }
 
-static const struct gemm_tile tile = { ROWS, 2 * LANES, 1, 256, chain, transpose, peak };
+static const struct gemm_tile tile = { ROWS, 2 * LANES, 1, 256, chain, NULL, transpose, peak };
 
 const struct kernels kernels_avx2 = {
     .isa = "avx2",

@@ -1,4 +1,4 @@
-/* avx512.c - AVX-512 (F): 28 sums of 16 lanes in registers, two loads of B and fourteen
+/* avx512.c - AVX-512 (F, DQ, BW): 28 sums of 16 lanes in registers, two loads of B and fourteen
  * broadcasts of A for 28 fused multiply-adds. */
 #include <immintrin.h>
 
@@ -15,7 +15,13 @@ static inline __m512 step(__m512 sum, __m512 x, __m512 y)
 static void chain(float *out, size_t ldo, const float *in, size_t ldi, const void *a, const void *b,
                   size_t words, size_t m)
 {
-    chain_of_tile(step, out, ldo, in, ldi, a, b, words, m);
+    chain_of_tile(step, false, out, ldo, in, ldi, a, b, words, m);
+}
+
+static void chain_halves(float *out, size_t ldo, const float *in, size_t ldi, const void *a,
+                         const void *b, size_t words, size_t m)
+{
+    chain_of_tile(step, true, out, ldo, in, ldi, a, b, words, m);
 }
 
 static void transpose(void *panel, size_t width, const void *x, size_t step, size_t count,
@@ -40,7 +46,9 @@ static size_t peak(size_t steps)
     return _mm512_cvtss_f32(sum[0]) > 0 ? steps * CHAINS * LANES * 2 : 0;
 }
 
-const struct gemm_tile gemm_tile_avx512 = { ROWS, 2 * LANES, 1, 512, chain, transpose, peak };
+const struct gemm_tile gemm_tile_avx512 = {
+    ROWS, 2 * LANES, 1, 512, chain, chain_halves, transpose, peak,
+};
 
 const struct kernels kernels_avx512 = {
     .isa = "avx512",

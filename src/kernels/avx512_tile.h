@@ -14,25 +14,58 @@ enum { ROWS = 14, LANES = 16, AHEAD = 32 };
 /* sum + x y for each lane, or for both BF16 values of each. */
 typedef __m512 multiply_add(__m512 sum, __m512 x, __m512 y);
 
-/* As struct gemm_tile says, with sums of n rows in registers: n >= m is even and constant. */
+/* The sums of n rows, of which the first value in k is x[i] and the row of B y0 and y1. */
 static inline __attribute__((always_inline))
-void chain_of_rows(multiply_add *step, size_t n, float *out, size_t ldo, const float *in, size_t ldi,
-                   const float *x, const float *y, size_t words, size_t m)
+void add_products(multiply_add *step, size_t n, __m512 sum[ROWS][2], const float *x, __m512 y0, __m512 y1)
+{
+#pragma GCC unroll 14
+    for (size_t i = 0; i < n; i++) {
+        __m512 xi = _mm512_set1_ps(x[i]);
+        sum[i][0] = step(sum[i][0], xi, y0);
+        sum[i][1] = step(sum[i][1], xi, y1);
+    }
+}
+
+/* The lower halves of words as f32, and the upper ones. */
+static inline __m512 lower_halves(const float *y)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(y), 16));
+}
+
+static inline __m512 upper_halves(const float *y)
+{
+    return _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(0xAAAAAAAA, y));
+}
+
+/* Inlined before GCC sees a function without effect, whose calls it drops. */
+static inline __attribute__((always_inline)) void prefetch_panel(const float *y)
+{
+    _mm_prefetch((const char *)y, _MM_HINT_T0);
+    _mm_prefetch((const char *)(y + LANES), _MM_HINT_T0);
+}
+
+/* As struct gemm_tile says, with sums of n rows in registers: n >= m is even; n, step and halves are
+ * constant. */
+static inline __attribute__((always_inline))
+void chain_of_rows(multiply_add *step, bool halves, size_t n, float *out, size_t ldo, const float *in,
+                   size_t ldi, const float *x, const float *y, size_t words, size_t m)
 {
     __m512 sum[ROWS][2];
 #pragma GCC unroll 14
     for (size_t i = 0; i < n; i++)
         sum[i][0] = sum[i][1] = _mm512_setzero_ps();
-    for (size_t p = 0; p < words; p++, x += ROWS, y += 2 * LANES) {
-        _mm_prefetch((const char *)(y + AHEAD * 2 * LANES), _MM_HINT_T0);
-        _mm_prefetch((const char *)(y + AHEAD * 2 * LANES + LANES), _MM_HINT_T0);
-        __m512 y0 = _mm512_loadu_ps(y), y1 = _mm512_loadu_ps(y + LANES);
-#pragma GCC unroll 14
-        for (size_t i = 0; i < n; i++) {
-            __m512 xi = _mm512_set1_ps(x[i]);
-            sum[i][0] = step(sum[i][0], xi, y0);
-            sum[i][1] = step(sum[i][1], xi, y1);
+    if (halves)
+        for (; words >= 2; words -= 2, x += 2 * ROWS, y += 2 * LANES) {
+            prefetch_panel(y + AHEAD * LANES);
+            add_products(step, n, sum, x, lower_halves(y), lower_halves(y + LANES));
+            add_products(step, n, sum, x + ROWS, upper_halves(y), upper_halves(y + LANES));
         }
+    for (; words > 0; words--, x += ROWS, y += 2 * LANES) {
+        prefetch_panel(y + AHEAD * 2 * LANES);
+        if (halves)                                     /* the last of an odd number */
+            add_products(step, n, sum, x, lower_halves(y), lower_halves(y + LANES));
+        else
+            add_products(step, n, sum, x, _mm512_loadu_ps(y), _mm512_loadu_ps(y + LANES));
     }
 #pragma GCC unroll 14
     for (size_t i = 0; i < n; i++)
@@ -48,21 +81,21 @@ void chain_of_rows(multiply_add *step, size_t n, float *out, size_t ldo, const f
 /* A chain of the compiled number of rows that is next to m: what is left of an expert's tokens costs
  * what it holds. */
 static inline __attribute__((always_inline))
-void chain_of_tile(multiply_add *step, float *out, size_t ldo, const float *in, size_t ldi,
+void chain_of_tile(multiply_add *step, bool halves, float *out, size_t ldo, const float *in, size_t ldi,
                    const float *x, const float *y, size_t words, size_t m)
 {
     switch ((m + 1) / 2) {
-    case 1: chain_of_rows(step, 2, out, ldo, in, ldi, x, y, words, m); break;
-    case 2: chain_of_rows(step, 4, out, ldo, in, ldi, x, y, words, m); break;
-    case 3: chain_of_rows(step, 6, out, ldo, in, ldi, x, y, words, m); break;
-    case 4: chain_of_rows(step, 8, out, ldo, in, ldi, x, y, words, m); break;
-    case 5: chain_of_rows(step, 10, out, ldo, in, ldi, x, y, words, m); break;
-    case 6: chain_of_rows(step, 12, out, ldo, in, ldi, x, y, words, m); break;
+    case 1: chain_of_rows(step, halves, 2, out, ldo, in, ldi, x, y, words, m); break;
+    case 2: chain_of_rows(step, halves, 4, out, ldo, in, ldi, x, y, words, m); break;
+    case 3: chain_of_rows(step, halves, 6, out, ldo, in, ldi, x, y, words, m); break;
+    case 4: chain_of_rows(step, halves, 8, out, ldo, in, ldi, x, y, words, m); break;
+    case 5: chain_of_rows(step, halves, 10, out, ldo, in, ldi, x, y, words, m); break;
+    case 6: chain_of_rows(step, halves, 12, out, ldo, in, ldi, x, y, words, m); break;
     case 7:
         if (m == ROWS)
-            chain_of_rows(step, ROWS, out, ldo, in, ldi, x, y, words, ROWS);
+            chain_of_rows(step, halves, ROWS, out, ldo, in, ldi, x, y, words, ROWS);
         else
-            chain_of_rows(step, ROWS, out, ldo, in, ldi, x, y, words, m);
+            chain_of_rows(step, halves, ROWS, out, ldo, in, ldi, x, y, words, m);
         break;
     default: break;
     }

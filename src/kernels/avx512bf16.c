@@ -20,7 +20,7 @@ static inline __m512 step(__m512 sum, __m512 x, __m512 y)
 static void chain(float *out, size_t ldo, const float *in, size_t ldi, const void *a, const void *b,
                   size_t words, size_t m)
 {
-    chain_of_tile(step, out, ldo, in, ldi, a, b, words, m);
+    chain_of_tile(step, false, out, ldo, in, ldi, a, b, words, m);
 }
 
 static void transpose(void *panel, size_t width, const void *x, size_t step, size_t count,
@@ -46,7 +46,7 @@ static size_t peak(size_t steps)
     return _mm512_cvtss_f32(sum[0]) > 0 ? steps * CHAINS * LANES * 4 : 0;
 }
 
-static const struct gemm_tile tile = { ROWS, 2 * LANES, 2, 512, chain, transpose, peak };
+static const struct gemm_tile tile = { ROWS, 2 * LANES, 2, 512, chain, NULL, transpose, peak };
 
 const struct kernels kernels_avx512bf16 = {
     .isa = "avx512bf16",

@@ -47,12 +47,18 @@ void blas_pack(const struct products *pr, void *packed, const struct operand *b,
         pr->rows->round_bf16(out, count * b->k);
 }
 
-void blas_pack_weight(const struct products *pr, void *packed, const struct weight_operand *b,
-                      size_t first, size_t count, void *scratch)
+bool blas_takes_halves(const struct products *pr, const struct matrix *w)
+{
+    (void)pr, (void)w;
+    return false;
+}
+
+void blas_pack_weight(const struct products *pr, const struct packed_weight *to,
+                      const struct weight_operand *b, size_t first, size_t count, void *scratch)
 {
     (void)scratch;
     size_t k = b->w->cols;
-    float *out = (float *)packed + (b->column + first) * k;
+    float *out = (float *)to->data + (b->column + first) * k;
     for (size_t j = 0; j < count; j++)
         pr->rows->expand(out + j * k, b->w, b->row + first + j, 0, k);
     if (pr->rounds)

@@ -19,8 +19,9 @@ size_t blas_packed_bytes(const struct products *pr, size_t n, size_t k);
 size_t blas_scratch_bytes(const struct products *pr);
 void blas_pack(const struct products *pr, void *packed, const struct operand *b, size_t first,
                size_t count, void *scratch);
-void blas_pack_weight(const struct products *pr, void *packed, const struct weight_operand *b,
-                      size_t first, size_t count, void *scratch);
+bool blas_takes_halves(const struct products *pr, const struct matrix *w);
+void blas_pack_weight(const struct products *pr, const struct packed_weight *to,
+                      const struct weight_operand *b, size_t first, size_t count, void *scratch);
 void blas_multiply(const struct products *pr, const struct product *p);
 
 #endif

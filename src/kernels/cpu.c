@@ -6,7 +6,8 @@ unsigned cpu_features(void)
 #ifdef __x86_64__
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         found |= CPU_AVX2_FMA;
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")
+        && __builtin_cpu_supports("avx512bw"))
         found |= CPU_AVX512;
     if (__builtin_cpu_supports("avx512bf16"))
         found |= CPU_AVX512_BF16;

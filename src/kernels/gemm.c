@@ -24,14 +24,21 @@ size_t gemm_col_step(const struct products *pr)
     return pr->tile->cols;
 }
 
-static size_t words_of(const struct products *pr, size_t k)
+static size_t words_of(size_t values, size_t k)
 {
-    return padded(k, pr->tile->values) / pr->tile->values;
+    return (k + values - 1) / values;
 }
 
 size_t gemm_packed_bytes(const struct products *pr, size_t n, size_t k)
 {
-    return padded(n, pr->tile->cols) * words_of(pr, k) * WORD;
+    return padded(n, pr->tile->cols) * words_of(pr->tile->values, k) * WORD;
+}
+
+bool gemm_takes_halves(const struct products *pr, const struct matrix *w)
+{
+    /* A code of MXFP4 times a power of two is a BF16 value, denormal ones included. */
+    return pr->tile->chain_halves
+        && (pr->rounds || w->dtype == DTYPE_BF16 || w->dtype == DTYPE_MXFP4);
 }
 
 /* Values of k in a block. */
@@ -82,13 +89,13 @@ void gemm_transpose(void *panel, size_t width, const void *x, size_t step, size_
     }
 }
 
-/* Lines [0, count) of k values as a panel. */
-static void pack_panel(const struct products *pr, void *panel, size_t width, const float *x,
-                       size_t step_line, size_t step_k, size_t count, size_t k, uint16_t *halves,
-                       bool shared)
+/* Lines [0, count) of k values as a panel, with one or two `values` in a word. */
+static void pack_panel(const struct products *pr, size_t values, void *panel, size_t width,
+                       const float *x, size_t step_line, size_t step_k, size_t count, size_t k,
+                       uint16_t *halves, bool shared)
 {
-    size_t words = words_of(pr, k);
-    if (pr->tile->values == 2) {
+    size_t words = words_of(values, k);
+    if (values == 2) {
         for (size_t line = 0; line < count; line++) {
             uint16_t *half = halves + line * 2 * words;
             half[2 * words - 1] = 0;
@@ -108,43 +115,44 @@ static void pack_panel(const struct products *pr, void *panel, size_t width, con
         }
 }
 
-static void *panel_at(const struct products *pr, void *packed, size_t n, size_t k0, size_t kc,
-                      size_t j)
+static void *panel_at(const struct products *pr, size_t values, void *packed, size_t n, size_t k0,
+                      size_t kc, size_t j)
 {
     size_t width = padded(n, pr->tile->cols);
-    return (char *)packed + (words_of(pr, k0) * width + j * words_of(pr, kc)) * WORD;
+    return (char *)packed + (words_of(values, k0) * width + j * words_of(values, kc)) * WORD;
 }
 
 void gemm_pack(const struct products *pr, void *packed, const struct operand *b, size_t first,
                size_t count, void *scratch)
 {
-    size_t cols = pr->tile->cols;
+    size_t cols = pr->tile->cols, values = pr->tile->values;
     for (size_t k0 = 0; k0 < b->k; k0 += k_block(pr)) {
         size_t kc = size_min(k_block(pr), b->k - k0);
         for (size_t j = first; j < first + count; j += cols) {
-            void *panel = panel_at(pr, packed, b->n, k0, kc, j);
+            void *panel = panel_at(pr, values, packed, b->n, k0, kc, j);
             size_t lines = size_min(cols, first + count - j);
             const float *x = b->b + k0 * b->step_k + (j - first) * b->step_n;
-            pack_panel(pr, panel, cols, x, b->step_n, b->step_k, lines, kc,
+            pack_panel(pr, values, panel, cols, x, b->step_n, b->step_k, lines, kc,
                        halves_of(pr, scratch), false);
-            if (pr->rounds && pr->tile->values == 1)
+            if (pr->rounds && values == 1)
                 pr->rows->round_bf16(panel, cols * kc);
         }
     }
 }
 
-void gemm_pack_weight(const struct products *pr, void *packed, const struct weight_operand *b,
-                      size_t first, size_t count, void *scratch)
+void gemm_pack_weight(const struct products *pr, const struct packed_weight *to,
+                      const struct weight_operand *b, size_t first, size_t count, void *scratch)
 {
     const struct matrix *w = b->w;
     const struct gemm_tile *t = pr->tile;
-    float *values = values_of(pr, scratch);
+    size_t values = to->halves ? 2 : t->values;
+    float *decoded = values_of(pr, scratch);
     /* Pairs of BF16 values are words as they stand. */
-    bool as_stored = t->values == 2 && w->dtype == DTYPE_BF16 && w->cols % 2 == 0;
+    bool as_stored = values == 2 && w->dtype == DTYPE_BF16 && w->cols % 2 == 0;
     for (size_t k0 = 0; k0 < w->cols; k0 += k_block(pr)) {
         size_t kc = size_min(k_block(pr), w->cols - k0);
         for (size_t j = first; j < first + count; j += t->cols) {
-            void *panel = panel_at(pr, packed, b->n, k0, kc, b->column + j);
+            void *panel = panel_at(pr, values, to->data, to->n, k0, kc, b->column + j);
             size_t lines = size_min(t->cols, first + count - j), row = b->row + j;
             if (as_stored) {
                 t->transpose(panel, t->cols, w->data + 2 * (row * w->cols + k0), w->cols / 2,
@@ -152,47 +160,61 @@ void gemm_pack_weight(const struct products *pr, void *packed, const struct weig
                 continue;
             }
             for (size_t i = 0; i < lines; i++)
-                pr->rows->expand(values + i * kc, w, row + i, k0, kc);
-            if (pr->rounds && w->dtype != DTYPE_BF16)
-                pr->rows->round_bf16(values, lines * kc);
-            pack_panel(pr, panel, t->cols, values, kc, 1, lines, kc, halves_of(pr, scratch), true);
+                pr->rows->expand(decoded + i * kc, w, row + i, k0, kc);
+            if (pr->rounds && values == 1 && w->dtype != DTYPE_BF16)
+                pr->rows->round_bf16(decoded, lines * kc);
+            pack_panel(pr, values, panel, t->cols, decoded, kc, 1, lines, kc, halves_of(pr, scratch),
+                       true);
         }
     }
 }
 
 /* ---- multiplying ---------------------------------------------------------------- */
 
+/* What of a block of k a tile meets: a panel of A's rows and one of B's columns. */
+struct operands {
+    const char *a, *b;
+    size_t words;                   /* of a */
+    bool halves;                    /* b */
+};
+
 /* The chains of m rows of a tile.  Between them the sums rest in the first-level cache: rows of C
  * may all fall into one of its sets. */
-static void rows_of_tile(const struct products *pr, float *c, size_t ldc, const char *a,
-                         const char *b, size_t words, size_t m, bool accumulate)
+static void rows_of_tile(const struct products *pr, float *c, size_t ldc, const struct operands *o,
+                         size_t m, bool accumulate)
 {
     const struct gemm_tile *t = pr->tile;
     alignas(64) float rest[GEMM_TILE_LARGEST];
-    size_t chain = pr->chain / t->values;
-    for (size_t w = 0; w < words; w += chain) {
-        bool first = w == 0, last = w + chain >= words;
-        t->chain(last ? c : rest, last ? ldc : t->cols,
-                 !first ? rest : accumulate ? c : NULL, !first ? t->cols : ldc,
-                 a + w * t->rows * WORD, b + w * t->cols * WORD, size_min(chain, words - w), m);
+    size_t chain = pr->chain / t->values, words_of_b = o->halves ? chain / 2 : chain;
+    const char *a = o->a, *b = o->b;
+    for (size_t w = 0; w < o->words; w += chain) {
+        bool first = w == 0, last = w + chain >= o->words;
+        (o->halves ? t->chain_halves : t->chain)(
+            last ? c : rest, last ? ldc : t->cols,
+            !first ? rest : accumulate ? c : NULL, !first ? t->cols : ldc,
+            a, b, size_min(chain, o->words - w), m);
+        a += chain * t->rows * WORD;
+        b += words_of_b * t->cols * WORD;
     }
 }
 
 /* m x n of a tile; the other columns are computed beside C and forgotten. */
-static void part_of_tile(const struct products *pr, float *c, size_t ldc, const char *a,
-                         const char *b, size_t words, size_t m, size_t n, bool accumulate)
+static void part_of_tile(const struct products *pr, float *c, size_t ldc, const struct operands *o,
+                         size_t m, size_t n, bool accumulate)
 {
     size_t cols = pr->tile->cols;
     alignas(64) float whole[GEMM_TILE_LARGEST] = { 0 };
     for (size_t i = 0; accumulate && i < m; i++)
         memcpy(whole + i * cols, c + i * ldc, n * sizeof *c);
-    rows_of_tile(pr, whole, cols, a, b, words, m, accumulate);
+    rows_of_tile(pr, whole, cols, o, m, accumulate);
     for (size_t i = 0; i < m; i++)
         memcpy(c + i * ldc, whole + i * cols, n * sizeof *c);
 }
 
-/* Lines of 64 bytes that hold [from, from + bytes); past the end of an array it does no harm. */
-static void prefetch(const void *from, size_t bytes)
+/* Lines of 64 bytes that hold [from, from + bytes); past the end of an array it does no harm.  This
+ * and what calls it are inlined before GCC sees a function without effect, whose calls it drops. */
+#define PREFETCHES static inline __attribute__((always_inline)) void
+PREFETCHES prefetch(const void *from, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i += 64)
         __builtin_prefetch((const char *)from + i, 0, 2);
@@ -207,7 +229,7 @@ struct ahead {
 
 enum { N_AHEAD = SOON_SPANS + 1 };      /* the last: rows of A */
 
-static void ahead_share(struct ahead *a)
+PREFETCHES ahead_share(struct ahead *a)
 {
     for (size_t i = size_min(a->share, a->left); i > 0; i--, a->left--, a->next += a->step)
         prefetch(a->next, a->bytes);
@@ -256,29 +278,44 @@ static struct ahead panel_after(const char *b, size_t bytes, size_t tiles)
                            .left = bytes <= FIRST_LEVEL ? (bytes + share - 1) / share : 0, .share = 1 };
 }
 
-/* One block of A's rows, packed, and of k against all panels. */
+/* C under the tile of rows [i, ...) of a block of `rows` and columns [j, ...), if there is one: it is
+ * asked for a tile ahead, since a tile is as short as the way to memory is long. */
+PREFETCHES prefetch_tile(const struct products *pr, const struct product *p, size_t row, size_t rows,
+                         size_t i, size_t j)
+{
+    if (i >= rows) {
+        i = 0;
+        j += pr->tile->cols;
+    }
+    size_t end = size_min(i + pr->tile->rows, rows);
+    for (; j < p->n && i < end; i++)
+        prefetch(p->c + (row + i) * p->ldc + j, size_min(pr->tile->cols, p->n - j) * sizeof *p->c);
+}
+
+/* One block of A's rows, packed, and of k against all panels.  o: the first of both. */
 static void multiply_block(const struct products *pr, const struct product *p, size_t row,
-                           size_t rows, const char *panels, size_t words, bool accumulate,
+                           size_t rows, struct operands o, bool accumulate,
                            struct ahead ahead[N_AHEAD])
 {
     const struct gemm_tile *t = pr->tile;
-    for (size_t j = 0; j < p->n; j += t->cols) {
-        const char *b = panels + j * words * WORD;
+    const char *packed_rows = o.a;
+    size_t panel_bytes = words_of(p->halves ? 2 : 1, o.words) * t->cols * WORD;
+    prefetch_tile(pr, p, row, rows, 0, 0);
+    for (size_t j = 0; j < p->n; j += t->cols, o.b += panel_bytes) {
         size_t n = size_min(t->cols, p->n - j);
-        struct ahead panel = panel_after(b, t->cols * words * WORD, (rows + t->rows - 1) / t->rows);
+        struct ahead panel = panel_after(o.b, panel_bytes, (rows + t->rows - 1) / t->rows);
         for (size_t s = 0; s < N_AHEAD; s++)
             ahead_share(&ahead[s]);
         for (size_t i = 0; i < rows; i += t->rows) {
-            const char *a = (const char *)p->scratch + i * words * WORD;
             float *c = p->c + (row + i) * p->ldc + j;
             size_t m = size_min(t->rows, rows - i);
+            o.a = packed_rows + i * o.words * WORD;
             ahead_share(&panel);
-            for (size_t r = 0; r < m; r++)
-                prefetch(c + r * p->ldc, n * sizeof *c);
+            prefetch_tile(pr, p, row, rows, i + t->rows, j);
             if (n == t->cols)
-                rows_of_tile(pr, c, p->ldc, a, b, words, m, accumulate);
+                rows_of_tile(pr, c, p->ldc, &o, m, accumulate);
             else
-                part_of_tile(pr, c, p->ldc, a, b, words, m, n, accumulate);
+                part_of_tile(pr, c, p->ldc, &o, m, n, accumulate);
         }
     }
 }
@@ -286,22 +323,24 @@ static void multiply_block(const struct products *pr, const struct product *p, s
 void gemm_multiply(const struct products *pr, const struct product *p)
 {
     const struct gemm_tile *t = pr->tile;
-    size_t width = padded(p->n, t->cols);
+    size_t width = padded(p->n, t->cols), values_of_b = p->halves ? 2 : t->values;
     struct ahead ahead[N_AHEAD] = { 0 };
     for (size_t s = 0; p->soon && s < SOON_SPANS; s++)
         ahead[s] = span_of_product(pr, p, s);
     for (size_t row = 0; row < p->m; row += KERNEL_ROWS) {
         size_t rows = size_min(KERNEL_ROWS, p->m - row);
         for (size_t k0 = 0; k0 < p->k; k0 += k_block(pr)) {
-            size_t kc = size_min(k_block(pr), p->k - k0), words = words_of(pr, kc);
+            size_t kc = size_min(k_block(pr), p->k - k0), words = words_of(t->values, kc);
             for (size_t i = 0; i < rows; i += t->rows)
-                pack_panel(pr, (char *)p->scratch + i * words * WORD, t->rows,
+                pack_panel(pr, t->values, (char *)p->scratch + i * words * WORD, t->rows,
                            p->a + (row + i) * p->step_m + k0 * p->step_k, p->step_m, p->step_k,
                            size_min(t->rows, rows - i), kc, halves_of(pr, p->scratch), false);
             ahead[SOON_SPANS] = rows_after(pr, p, row, k0);
-            multiply_block(pr, p, row, rows,
-                           (const char *)p->packed + words_of(pr, k0) * width * WORD, words,
-                           p->accumulate || k0 > 0, ahead);
+            const struct operands o = {
+                .a = p->scratch, .words = words, .halves = p->halves,
+                .b = (const char *)p->packed + words_of(values_of_b, k0) * width * WORD,
+            };
+            multiply_block(pr, p, row, rows, o, p->accumulate || k0 > 0, ahead);
         }
     }
 }

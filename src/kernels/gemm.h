@@ -16,9 +16,10 @@
  * off by 1.27e-6 on average, with 64 by 0.91e-6; shorter ones cost more than they gain.  BF16
  * values are so much coarser that the chain there is a whole block.
  *
- * A word is four bytes: an f32, or a pair of BF16 values of which the first of the two in k stands
- * in the upper half.  Packed layout: for each block of k, for each panel, [words][cols]; columns
- * past n and the half past an odd k are zeros. */
+ * A word is four bytes: an f32, or a pair of BF16 values that follow each other in k.  Packed layout:
+ * for each block of k, for each panel, [words][cols]; columns past n and the half past an odd k are
+ * zeros.  A product of f32 may keep weights that are BF16 anyway in pairs (struct packed_weight): they
+ * are packed as fast as they are read, take half the cache, and are widened beside the arithmetic. */
 #ifndef SURPRISAL_KERNELS_GEMM_H
 #define SURPRISAL_KERNELS_GEMM_H
 
@@ -31,17 +32,22 @@
 /* The only part that an instruction set writes. */
 struct gemm_tile {
     size_t rows, cols;              /* cols divides KERNEL_PANEL, rows KERNEL_ROWS */
-    size_t values;                  /* in a word: 1 or 2 */
+    size_t values;                  /* in a word of A: 1, or 2 with the first in the upper half */
     size_t block_words;             /* of k in a block: KERNEL_ROWS of them stay in the second-level cache */
     /* One chain of the first m rows of a tile: out [m, cols] = (in, or zeros when NULL) + sum over
      * `words` of a[w][i] * b[w][j] from zero, ascending in k.  a: [words, rows], b: [words, cols];
      * out and in may be the same, rows ldo and ldi floats apart. */
     void (*chain)(float *out, size_t ldo, const float *in, size_t ldi, const void *a,
                   const void *b, size_t words, size_t m);
+    /* The same with B in halves, where A has one value in a word: b is [words / 2 rounded up, cols]
+     * pairs, the first of them in the lower half, as files have it.  NULL where it does not pay. */
+    void (*chain_halves)(float *out, size_t ldo, const float *in, size_t ldi, const void *a,
+                         const void *b, size_t words, size_t m);
     /* Writes `count` lines of words, `step` words apart and not necessarily aligned, as panel
-     * [words, width]; lines from count to width are zeros.  With two values in a word x has the
-     * first of them in the lower half, as files do.  shared: other threads read the panel,
-     * behind a barrier, so it is better written to memory than to the cache of this processor. */
+     * [words, width]; lines from count to width are zeros.  With two values in a word of A, x has the
+     * first of them in the lower half, as files do, and the panel in the upper one.  shared: other
+     * threads read the panel, behind a barrier, so it is better written to memory than to the cache of
+     * this processor. */
     void (*transpose)(void *panel, size_t width, const void *x, size_t step, size_t count,
                       size_t words, bool shared);
     /* As chain() without loads or stores, for struct products: `steps` times an instruction on each
@@ -64,8 +70,9 @@ size_t gemm_packed_bytes(const struct products *pr, size_t n, size_t k);
 size_t gemm_scratch_bytes(const struct products *pr);
 void gemm_pack(const struct products *pr, void *packed, const struct operand *b, size_t first,
                size_t count, void *scratch);
-void gemm_pack_weight(const struct products *pr, void *packed, const struct weight_operand *b,
-                      size_t first, size_t count, void *scratch);
+bool gemm_takes_halves(const struct products *pr, const struct matrix *w);
+void gemm_pack_weight(const struct products *pr, const struct packed_weight *to,
+                      const struct weight_operand *b, size_t first, size_t count, void *scratch);
 void gemm_multiply(const struct products *pr, const struct product *p);
 size_t gemm_peak(const struct products *pr, size_t steps);
 
@@ -74,6 +81,7 @@ size_t gemm_peak(const struct products *pr, size_t steps);
     &(const struct products){ .tile = (tile_), .chain = (chain_), .rounds = (rounds_),            \
                               .rows = (rows_), .row_step = gemm_row_step,                         \
                               .col_step = gemm_col_step, .packed_bytes = gemm_packed_bytes,       \
+                              .takes_halves = gemm_takes_halves,                                  \
                               .scratch_bytes = gemm_scratch_bytes, .pack = gemm_pack,             \
                               .pack_weight = gemm_pack_weight, .multiply = gemm_multiply,         \
                               .peak = gemm_peak }

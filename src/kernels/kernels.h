@@ -46,6 +46,7 @@ struct product {
     const float *a;
     size_t step_m, step_k;          /* one of them is 1 */
     const void *packed;
+    bool halves;                    /* of packed: as struct packed_weight has it */
     size_t m, n, k;
     bool accumulate;
     void *scratch;                  /* scratch_bytes() */
@@ -60,11 +61,18 @@ struct operand {
     size_t n, k;
 };
 
-/* The same for a stored weight, so that A B is x W^T: column `column` + j of B [w->cols, n] is row
- * `row` + j of w, for `rows` of them.  column is a multiple of col_step(). */
+/* Weights packed as B [k, n]; with `halves` as BF16 values, which the product widens as it goes. */
+struct packed_weight {
+    void *data;
+    size_t n, k;
+    bool halves;
+};
+
+/* What of a stored weight is packed, so that A B is x W^T: column `column` + j of B is row `row` + j
+ * of w, for `rows` of them.  column is a multiple of col_step(). */
 struct weight_operand {
     const struct matrix *w;
-    size_t row, rows, column, n;
+    size_t row, rows, column;
 };
 
 struct gemm_tile;
@@ -78,15 +86,17 @@ struct products {
     const struct row_kernels *rows;
     size_t (*row_step)(const struct products *pr);      /* rows of A that fill its tiles */
     size_t (*col_step)(const struct products *pr);      /* columns of B */
-    size_t (*packed_bytes)(const struct products *pr, size_t n, size_t k);
+    size_t (*packed_bytes)(const struct products *pr, size_t n, size_t k);  /* at most */
+    /* Whether w may be packed as halves: its values are BF16, and the product takes them so. */
+    bool (*takes_halves)(const struct products *pr, const struct matrix *w);
     size_t (*scratch_bytes)(const struct products *pr);
     /* Pack columns [first, first + count) of B, counted from weight_operand's `column`; for threads
      * that share the work, first is a multiple of KERNEL_PANEL, and count too unless it is the rest.
      * scratch: scratch_bytes(). */
     void (*pack)(const struct products *pr, void *packed, const struct operand *b, size_t first,
                  size_t count, void *scratch);
-    void (*pack_weight)(const struct products *pr, void *packed, const struct weight_operand *b,
-                        size_t first, size_t count, void *scratch);
+    void (*pack_weight)(const struct products *pr, const struct packed_weight *to,
+                        const struct weight_operand *b, size_t first, size_t count, void *scratch);
     void (*multiply)(const struct products *pr, const struct product *p);
     /* Does nothing but the products' arithmetic, `steps` times on values in registers, and returns
      * its FLOP: timed, it is the limit that multiply() can at best reach.  NULL where BLAS does it. */
@@ -202,7 +212,7 @@ extern const struct kernels kernels_openblas;   /* products by OpenBLAS, loops f
                                                    vectoriser, exponentials by polynomial */
 #ifdef __x86_64__
 extern const struct kernels kernels_avx2;       /* AVX2 and FMA */
-extern const struct kernels kernels_avx512;     /* AVX-512 F and DQ */
+extern const struct kernels kernels_avx512;     /* AVX-512 F, DQ and BW */
 extern const struct kernels kernels_avx512bf16; /* the same, BF16 products by BF16 dots */
 #endif
 #ifdef __aarch64__

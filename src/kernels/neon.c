@@ -89,7 +89,7 @@ static size_t peak(size_t steps)
     return vgetq_lane_f32(sum[0], 0) > 0 ? steps * CHAINS * LANES * 2 : 0;
 }
 
-static const struct gemm_tile tile = { ROWS, VECTORS * LANES, 1, 256, chain, transpose, peak };
+static const struct gemm_tile tile = { ROWS, VECTORS * LANES, 1, 256, chain, NULL, transpose, peak };
 
 const struct kernels kernels_neon = {
     .isa = "neon",

@@ -8,6 +8,7 @@
     &(const struct products){ .rounds = (rounds_), .rows = &row_kernels_baseline,                 \
                               .row_step = blas_row_step, .col_step = blas_col_step,               \
                               .packed_bytes = blas_packed_bytes,                                  \
+                              .takes_halves = blas_takes_halves,                                  \
                               .scratch_bytes = blas_scratch_bytes, .pack = blas_pack,             \
                               .pack_weight = blas_pack_weight, .multiply = blas_multiply }
 

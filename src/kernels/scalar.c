@@ -35,7 +35,7 @@ static size_t peak(size_t steps)
     return total > 0 ? steps * CHAINS * 2 : 0;      /* used, or the compiler drops the sums */
 }
 
-static const struct gemm_tile tile = { TILE_ROWS, TILE_COLS, 1, 256, chain, gemm_transpose, peak };
+static const struct gemm_tile tile = { TILE_ROWS, TILE_COLS, 1, 256, chain, NULL, gemm_transpose, peak };
 
 const struct kernels kernels_scalar = {
     .isa = "scalar",

@@ -115,14 +115,16 @@ static void attend(const struct compute *cm, const struct block *b, const float 
         size_t keys = size_min(first + n - key, KEY_BLOCK);
         pr->pack(pr, b->packed, &(struct operand){ k + key * ldkv, 1, ldkv, keys, d }, 0, keys,
                  b->scratch);
-        pr->multiply(pr, &(struct product){ b->score, KEY_BLOCK, b->query, d, 1, b->packed, rows,
-                                            keys, d, false, b->scratch, NULL });
+        pr->multiply(pr, &(struct product){ .c = b->score, .ldc = KEY_BLOCK, .a = b->query, .step_m = d,
+                                            .step_k = 1, .packed = b->packed, .m = rows, .n = keys,
+                                            .k = d, .scratch = b->scratch });
         for (size_t i = 0; i < rows; i++)
             softmax_row(cm, b, i, first + i / group, key, keys);
         pr->pack(pr, b->packed, &(struct operand){ v + key * ldkv, ldkv, 1, d, keys }, 0, d,
                  b->scratch);
-        pr->multiply(pr, &(struct product){ b->value, d, b->score, KEY_BLOCK, 1, b->packed, rows,
-                                            d, keys, true, b->scratch, NULL });
+        pr->multiply(pr, &(struct product){ .c = b->value, .ldc = d, .a = b->score, .step_m = KEY_BLOCK,
+                                            .step_k = 1, .packed = b->packed, .m = rows, .n = d,
+                                            .k = keys, .accumulate = true, .scratch = b->scratch });
     }
     for (size_t i = 0; i < rows; i++) {
         compute_rows(cm)->scale(b->value + i * d, (float)(1 / b->sum[i]), d);

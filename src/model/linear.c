@@ -36,13 +36,20 @@ static char *of_this_thread(const struct products *pr, char *scratch)
     return scratch + (size_t)omp_get_thread_num() * pr->scratch_bytes(pr);
 }
 
-void pack_weight(const struct compute *cm, void *packed, const struct weight_operand *b,
-                 char *scratch)
+struct packed_weight packed_take(const struct compute *cm, const struct matrix *w, size_t n)
+{
+    const struct products *pr = linear_products(cm);
+    return (struct packed_weight){ .data = arena_take(cm->arena, 1, pr->packed_bytes(pr, n, w->cols)),
+                                   .n = n, .k = w->cols, .halves = pr->takes_halves(pr, w) };
+}
+
+void pack_weight(const struct compute *cm, const struct packed_weight *to,
+                 const struct weight_operand *b, char *scratch)
 {
     const struct products *pr = linear_products(cm);
 #pragma omp for schedule(static)
     for (size_t j = 0; j < b->rows; j += KERNEL_PANEL)
-        pr->pack_weight(pr, packed, b, j, size_min(KERNEL_PANEL, b->rows - j),
+        pr->pack_weight(pr, to, b, j, size_min(KERNEL_PANEL, b->rows - j),
                         of_this_thread(pr, scratch));
 }
 
@@ -58,15 +65,15 @@ void soon_add(struct soon *soon, const struct matrix *w, size_t first, size_t ro
 }
 
 void multiply_packed(const struct compute *cm, float *out, size_t ldo, const float *x, size_t ldx,
-                     size_t n, const void *packed, size_t rows, size_t k, const struct soon *soon,
-                     char *scratch)
+                     size_t n, const struct packed_weight *w, const struct soon *soon, char *scratch)
 {
     const struct products *pr = linear_products(cm);
     pr->multiply(pr, &(struct product){
-        .c = out, .ldc = ldo, .a = x, .step_m = ldx, .step_k = 1, .packed = packed, .m = n,
-        .n = rows, .k = k, .scratch = of_this_thread(pr, scratch), .soon = soon });
+        .c = out, .ldc = ldo, .a = x, .step_m = ldx, .step_k = 1, .packed = w->data,
+        .halves = w->halves, .m = n, .n = w->n, .k = w->k, .scratch = of_this_thread(pr, scratch),
+        .soon = soon });
     for (size_t i = 0; cm->type == COMPUTE_BF16 && i < n; i++)
-        cm->kernels->rows_bf16->round(out + i * ldo, rows);
+        cm->kernels->rows_bf16->round(out + i * ldo, w->n);
 }
 
 /* Rows of a weight that are packed at once, in whole panels; a few even of the widest. */
@@ -79,28 +86,27 @@ static size_t rows_at_once(const struct matrix *w)
 void linear(const struct compute *cm, float *out, size_t ldo, const float *x, size_t ldx,
             size_t n, const struct matrix *w)
 {
-    const struct products *pr = linear_products(cm);
     const struct row_blocks blocks = row_blocks_of(cm, n, KERNEL_ROWS);
     size_t step = rows_at_once(w), mark = cm->arena->used;
     char *scratch = product_scratch_take(cm);
-    void *packed = arena_take(cm->arena, 1, pr->packed_bytes(pr, step, w->cols));
+    struct packed_weight packed = packed_take(cm, w, step);
     if (n == 0)
-        packed = NULL;                          /* nothing to do, as while the arena measures */
-    if (packed && cm->inputs)
+        packed.data = NULL;                     /* nothing to do, as while the arena measures */
+    if (packed.data && cm->inputs)
         cm->inputs->see(cm->inputs->user, w, x, ldx, n, cm->n_threads);
-    for (size_t first = 0; packed && first < w->rows; first += step) {
-        size_t rows = size_min(step, w->rows - first);
-        const struct weight_operand b = { w, first, rows, 0, rows };
+    for (size_t first = 0; packed.data && first < w->rows; first += step) {
+        packed.n = size_min(step, w->rows - first);
+        const struct weight_operand b = { w, first, packed.n, 0 };
 #pragma omp parallel num_threads(cm->n_threads)
         {
-            pack_weight(cm, packed, &b, scratch);
+            pack_weight(cm, &packed, &b, scratch);
 #pragma omp for schedule(dynamic)
             for (size_t i = 0; i < blocks.count; i++) {
-                size_t t = block_begin(&blocks, i), rows_here = block_begin(&blocks, i + 1) - t;
+                size_t t = block_begin(&blocks, i), rows = block_begin(&blocks, i + 1) - t;
                 struct soon soon = { 0 };
                 soon_add(&soon, w, first + step, step, i, blocks.count);
-                multiply_packed(cm, out + t * ldo + first, ldo, x + t * ldx, ldx, rows_here, packed,
-                                rows, w->cols, &soon, scratch);
+                multiply_packed(cm, out + t * ldo + first, ldo, x + t * ldx, ldx, rows, &packed, &soon,
+                                scratch);
             }
         }
     }

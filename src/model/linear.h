@@ -31,20 +31,22 @@ const struct products *linear_products(const struct compute *cm);
  * while measuring. */
 char *product_scratch_take(const struct compute *cm);
 
+/* Room for rows of `w` packed as n columns, from the arena; .data is NULL while measuring. */
+struct packed_weight packed_take(const struct compute *cm, const struct matrix *w, size_t n);
+
 /* Packs an operand.  Called by every thread of a parallel region; they share the work and wait for
  * each other. */
-void pack_weight(const struct compute *cm, void *packed, const struct weight_operand *b,
-                 char *scratch);
+void pack_weight(const struct compute *cm, const struct packed_weight *to,
+                 const struct weight_operand *b, char *scratch);
 
 /* Adds share i of count of rows [first, first + rows) of w as stored to what comes in during a
  * product; rows that w has not are left out. */
 void soon_add(struct soon *soon, const struct matrix *w, size_t first, size_t rows, size_t i,
               size_t count);
 
-/* out [n, rows] = r(x [n, k] times the packed operand [k, rows]), by the calling thread; r rounds in
- * BF16 compute.  soon: of struct product. */
+/* out [n, w->n] = r(x [n, w->k] times w), by the calling thread; r rounds in BF16 compute.  soon: of
+ * struct product. */
 void multiply_packed(const struct compute *cm, float *out, size_t ldo, const float *x, size_t ldx,
-                     size_t n, const void *packed, size_t rows, size_t k, const struct soon *soon,
-                     char *scratch);
+                     size_t n, const struct packed_weight *w, const struct soon *soon, char *scratch);
 
 #endif

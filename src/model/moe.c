@@ -87,8 +87,8 @@ static void group_by_expert(struct group *g, const struct routing *r, size_t n_p
 
 /* gate and up are one operand, so that rows of x are packed once for both. */
 struct packed_expert {
-    void *gate_up;                  /* [D, gate_up_columns], packed */
-    void *down;                     /* [I, D], packed */
+    struct packed_weight gate_up;   /* [D, gate_up_columns] */
+    struct packed_weight down;      /* [I, D] */
 };
 
 /* Where up begins: columns of gate, whole tiles of them. */
@@ -130,7 +130,7 @@ struct experts_task {
     float *out;
     const float *x, *norm;
     const struct routing *routing;
-    struct packed_expert packed;
+    struct packed_expert packed;    /* of the present expert */
     char *scratch;
     struct expert_block *blocks;    /* [threads] */
 };
@@ -148,11 +148,11 @@ static void expert_on_block(const struct compute *cm, const struct experts_task 
     size_t D = c->hidden_size, I = c->moe_intermediate_size, k = c->num_experts_per_tok;
     for (size_t i = 0; i < n; i++)
         rows->rms_norm(b->x + i * D, task->x + pair[i] / k * D, task->norm, D, c->rms_norm_eps);
-    multiply_packed(cm, b->gate_up, columns, b->x, D, n, task->packed.gate_up, columns, D,
-                    &soon[0], task->scratch);
+    multiply_packed(cm, b->gate_up, columns, b->x, D, n, &task->packed.gate_up, &soon[0],
+                    task->scratch);
     for (size_t i = 0; i < n; i++)
         rows->mul_silu(b->gate_up + i * columns + up, b->gate_up + i * columns, I);
-    multiply_packed(cm, b->y, D, b->gate_up + up, columns, n, task->packed.down, D, I, &soon[1],
+    multiply_packed(cm, b->y, D, b->gate_up + up, columns, n, &task->packed.down, &soon[1],
                     task->scratch);
     for (size_t i = 0; i < n; i++)
         rows->add_scaled(task->out + pair[i] / k * D, b->y + i * D, task->routing->weight[pair[i]], D);
@@ -204,21 +204,23 @@ static void expert_on_tokens(const struct compute *cm, const struct experts_task
 }
 
 /* One expert on all its tokens.  next: the one whose weights come in meanwhile. */
-static void expert_forward(const struct compute *cm, const struct experts_task *task,
+static void expert_forward(const struct compute *cm, struct experts_task *task,
                            const struct mlp_weights *w, const struct mlp_weights *next,
                            const size_t *pair, size_t n)
 {
     size_t D = cm->config->hidden_size, I = cm->config->moe_intermediate_size;
-    size_t up = up_column(cm), columns = gate_up_columns(cm);
-    const struct weight_operand operands[] = {
-        { &w->gate, 0, I, 0, columns }, { &w->up, 0, I, up, columns }, { &w->down, 0, D, 0, D },
-    };
+    const struct weight_operand gate = { &w->gate, 0, I, 0 }, up = { &w->up, 0, I, up_column(cm) };
+    const struct weight_operand down = { &w->down, 0, D, 0 };
     const struct row_blocks blocks = row_blocks_of(cm, n, EXPERT_BLOCK);
+    const struct products *pr = linear_products(cm);
+    /* Each expert may be stored in its own way. */
+    task->packed.gate_up.halves = pr->takes_halves(pr, &w->gate) && pr->takes_halves(pr, &w->up);
+    task->packed.down.halves = pr->takes_halves(pr, &w->down);
 #pragma omp parallel num_threads(cm->n_threads)
     {
-        pack_weight(cm, task->packed.gate_up, &operands[0], task->scratch);
-        pack_weight(cm, task->packed.gate_up, &operands[1], task->scratch);
-        pack_weight(cm, task->packed.down, &operands[2], task->scratch);
+        pack_weight(cm, &task->packed.gate_up, &gate, task->scratch);
+        pack_weight(cm, &task->packed.gate_up, &up, task->scratch);
+        pack_weight(cm, &task->packed.down, &down, task->scratch);
         expert_on_tokens(cm, task, w, next, pair, &blocks);
     }
 }
@@ -228,16 +230,13 @@ bool moe_experts(const struct compute *cm, float *out, const float *x, const flo
                  const struct expert_watch *watch, struct error *err)
 {
     const struct config *c = cm->config;
-    const struct products *pr = linear_products(cm);
-    size_t D = c->hidden_size, I = c->moe_intermediate_size, E = c->num_experts;
-    size_t n_pairs = n_tokens * c->num_experts_per_tok, mark = cm->arena->used;
-    size_t packed_up = pr->packed_bytes(pr, gate_up_columns(cm), D);
-    size_t packed_down = pr->packed_bytes(pr, D, I);
+    size_t E = c->num_experts, n_pairs = n_tokens * c->num_experts_per_tok, mark = cm->arena->used;
     struct group g = { arena_take(cm->arena, E + 1, sizeof *g.begin),
                        arena_take(cm->arena, n_pairs, sizeof *g.pair) };
     struct experts_task task = {
         .out = out, .x = x, .norm = norm, .routing = routing,
-        .packed = { arena_take(cm->arena, 1, packed_up), arena_take(cm->arena, 1, packed_down) },
+        .packed = { packed_take(cm, &w->experts[0].gate, gate_up_columns(cm)),
+                    packed_take(cm, &w->experts[0].down, c->hidden_size) },
         .scratch = product_scratch_take(cm),
         .blocks = blocks_take(cm),
     };

@@ -7,7 +7,7 @@
 #define TOKEN_BLOCK (KERNEL_ROWS / 2)
 
 struct side_scratch {
-    void *packed;                   /* VOCABULARY_TILE rows of the head */
+    struct packed_weight packed;    /* VOCABULARY_TILE rows of the head */
     float *logits;                  /* [threads, TOKEN_BLOCK, VOCABULARY_TILE] */
     char *products;
 };
@@ -25,10 +25,8 @@ static void scratch_take(const struct vocabulary_task *task, struct side_scratch
     size_t threads = (size_t)task->sides[0].cm->n_threads;
     for (size_t i = 0; i < task->n_sides; i++) {
         const struct vocabulary_side *side = &task->sides[i];
-        const struct products *pr = linear_products(side->cm);
-        s[i].packed = i > 0 && shares_head(task)
-            ? s[0].packed
-            : arena_take(arena, 1, pr->packed_bytes(pr, VOCABULARY_TILE, side->head->cols));
+        s[i].packed = i > 0 && shares_head(task) ? s[0].packed
+                                                 : packed_take(side->cm, side->head, VOCABULARY_TILE);
         s[i].logits = arena_take(arena, threads * TOKEN_BLOCK, VOCABULARY_TILE * sizeof(float));
         s[i].products = product_scratch_take(side->cm);
     }
@@ -48,7 +46,7 @@ static void block_of_tokens(const struct vocabulary_task *task, const struct sid
         soon_add(&soon, side->head, first + ids, VOCABULARY_TILE, block, blocks->count);
         logits[i] = s[i].logits + (size_t)omp_get_thread_num() * TOKEN_BLOCK * VOCABULARY_TILE;
         multiply_packed(side->cm, logits[i], VOCABULARY_TILE, side->hidden + t * D, D, rows,
-                        s[i].packed, ids, D, &soon, s[i].products);
+                        &s[i].packed, &soon, s[i].products);
     }
     for (size_t row = 0; row < rows; row++) {
         task->take(task->user, t + row, first, ids, logits);
@@ -57,17 +55,19 @@ static void block_of_tokens(const struct vocabulary_task *task, const struct sid
     }
 }
 
-static void one_tile(const struct vocabulary_task *task, const struct side_scratch *s, size_t first,
+static void one_tile(const struct vocabulary_task *task, struct side_scratch *s, size_t first,
                      size_t ids)
 {
     const struct compute *cm = task->sides[0].cm;
     const struct row_blocks blocks = row_blocks_of(cm, task->n, TOKEN_BLOCK);
     size_t n_packed = shares_head(task) ? 1 : task->n_sides;
+    for (size_t i = 0; i < task->n_sides; i++)
+        s[i].packed.n = ids;
 #pragma omp parallel num_threads(cm->n_threads)
     {
         for (size_t i = 0; i < n_packed; i++) {
-            const struct weight_operand weight = { task->sides[i].head, first, ids, 0, ids };
-            pack_weight(task->sides[i].cm, s[i].packed, &weight, s[i].products);
+            const struct weight_operand weight = { task->sides[i].head, first, ids, 0 };
+            pack_weight(task->sides[i].cm, &s[i].packed, &weight, s[i].products);
         }
 #pragma omp for schedule(dynamic)
         for (size_t block = 0; block < blocks.count; block++)
@@ -94,8 +94,7 @@ static void done(const struct vocabulary_task *task, size_t tile)
     }
 }
 
-static bool all_tiles(const struct vocabulary_task *task, const struct side_scratch *s,
-                      struct error *err)
+static bool all_tiles(const struct vocabulary_task *task, struct side_scratch *s, struct error *err)
 {
     size_t V = task->sides[0].head->rows;
     for (size_t first = 0, tile = 0; first < V; first += VOCABULARY_TILE, tile++) {

@@ -95,6 +95,17 @@ static inline __m512 emulated_maskz_loadu(__mmask16 mask, const void *from)
     return _mm512_loadu_ps(x);
 }
 
+#undef _mm512_maskz_loadu_epi16
+#define _mm512_maskz_loadu_epi16 emulated_maskz_loadu_epi16
+static inline __m512i emulated_maskz_loadu_epi16(uint32_t mask, const void *from)
+{
+    uint16_t x[32] = { 0 };
+    for (int i = 0; i < 32; i++)
+        if (mask >> i & 1)
+            memcpy(x + i, (const char *)from + 2 * i, 2);
+    return _mm512_loadu_si512(x);
+}
+
 #undef _mm512_mask_storeu_ps
 #define _mm512_mask_storeu_ps emulated_mask_storeu
 static inline void emulated_mask_storeu(void *to, __mmask16 mask, __m512 x)

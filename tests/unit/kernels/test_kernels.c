@@ -68,13 +68,15 @@ static void *stored(enum dtype dtype, const float *b, size_t step_k, size_t step
     return data;
 }
 
-enum source { OPERAND, WEIGHT_BF16, WEIGHT_F32, SOURCES };
+/* Widened: packed as f32, as beside one of another type. */
+enum source { OPERAND, WEIGHT_BF16, WEIGHT_BF16_WIDENED, WEIGHT_F32, SOURCES };
 
 /* Runs one product between guards; c, a, b are the caller's, ldc given. */
 static bool run_product(const struct products *pr, const struct product_case *s, enum source source,
                         float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb)
 {
     size_t n_packed = pr->packed_bytes(pr, s->n, s->k), n_scratch = pr->scratch_bytes(pr);
+    bool halves = false;
     size_t shift = s->m % 2 ? 4 : 0;        /* floats: buffers need not be aligned */
     float *block = guarded(n_packed / 4 + shift), *packed = block + shift;
     float *scratch = guarded(n_scratch / 4);
@@ -83,20 +85,24 @@ static bool run_product(const struct products *pr, const struct product_case *s,
     enum dtype dtype = source == WEIGHT_F32 ? DTYPE_F32 : DTYPE_BF16;
     void *data = source == OPERAND ? NULL : stored(dtype, b, step_k, step_n, s->n, s->k);
     const struct matrix w = { dtype, data, NULL, s->n, s->k };
-    const struct weight_operand weight = { &w, 0, s->n, 0, s->n };
+    const struct weight_operand weight = { &w, 0, s->n, 0 };
+    if (source != OPERAND && source != WEIGHT_BF16_WIDENED)
+        halves = pr->takes_halves(pr, &w);
+    const struct packed_weight to = { packed, s->n, s->k, halves };
     for (size_t first = 0; first < s->n; first += half) {
         size_t count = first ? s->n - first : half;
         if (source == OPERAND)
             pr->pack(pr, packed, &(struct operand){ b + first * step_n, step_k, step_n, s->n, s->k },
                      first, count, scratch);
         else
-            pr->pack_weight(pr, packed, &weight, first, count, scratch);
+            pr->pack_weight(pr, &to, &weight, first, count, scratch);
         if (first)
             break;
     }
-    pr->multiply(pr, &(struct product){ c, ldc, a, s->a_transposed ? 1 : lda,
-                                        s->a_transposed ? lda : 1, packed, s->m, s->n, s->k,
-                                        s->accumulate, scratch, NULL });
+    pr->multiply(pr, &(struct product){ .c = c, .ldc = ldc, .a = a, .step_m = s->a_transposed ? 1 : lda,
+                                        .step_k = s->a_transposed ? lda : 1, .packed = packed,
+                                        .halves = halves, .m = s->m, .n = s->n, .k = s->k,
+                                        .accumulate = s->accumulate, .scratch = scratch });
     bool ok = guards_hold(packed, n_packed / 4) && guards_hold(scratch, n_scratch / 4);
     free(data);
     guarded_free(block);
@@ -119,7 +125,7 @@ static bool product_case(const struct kernels *kn, enum compute_type type, struc
     const struct products *pr = kn->products[type];
     if (type == COMPUTE_BF16)
         kernels_scalar.rows->round_bf16(a, na);
-    if (type == COMPUTE_BF16 || source == WEIGHT_BF16)
+    if (type == COMPUTE_BF16 || source == WEIGHT_BF16 || source == WEIGHT_BF16_WIDENED)
         kernels_scalar.rows->round_bf16(b, nb);
     memcpy(before, c, nc * sizeof *c);
     memcpy(twin, c, nc * sizeof *c);
@@ -156,15 +162,16 @@ static bool product_case(const struct kernels *kn, enum compute_type type, struc
 
 static void test_products(const struct kernels *kn, enum compute_type type)
 {
-    static const char *const sources[] = { "", " of BF16 weights", " of F32 weights" };
+    static const char *const sources[] = { "", " of BF16 weights", " of BF16 weights widened",
+                                           " of F32 weights" };
     struct random r = { 1 };
-    for (int i = 0; i < 240; i++) {
+    for (int i = 0; i < 320; i++) {
         struct product_case s = {
             1 + random_below(&r, i % 40 == 39 ? 500 : 70), 1 + random_below(&r, 100),
             1 + random_below(&r, i < 150 ? 70 : 700), random_below(&r, 2), random_below(&r, 2),
             random_below(&r, 2) };
         char name[128];
-        enum source source = (enum source)(i % SOURCES);
+        enum source source = (enum source)random_below(&r, SOURCES);
         snprintf(name, sizeof name, "%s %s product %zux%zux%zu%s%s%s%s", kn->isa,
                  type == COMPUTE_BF16 ? "bf16" : "f32", s.m, s.n, s.k, sources[source],
                  s.a_transposed ? " A^T" : "", s.b_transposed ? " B^T" : "",
