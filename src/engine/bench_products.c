@@ -193,7 +193,7 @@ static void multiply(struct product_work *p, const struct matrix *next)
     }
 }
 
-/* As linear() and moe_experts() do: while a piece is used, the next one comes in. */
+/* As linear() does, and experts_forward() but for its overlap: while a piece is used, the next one comes in. */
 static void with_packing(void *user)
 {
     struct product_work *p = user;

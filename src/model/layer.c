@@ -5,6 +5,7 @@
 #include "base/bf16.h"
 #include "model/attention.h"
 #include "model/delta_net.h"
+#include "model/experts.h"
 #include "model/mlp.h"
 #include "model/norm.h"
 
@@ -160,7 +161,7 @@ static bool sparse_mlp(const struct compute *cm, const struct layer_task *task, 
     if (aside)
         put_aside(cm, aside, out, n);
     const struct expert_watch watch = { expert_begin, expert_end, (void *)(uintptr_t)task };
-    bool ok = moe_experts(cm, out, task->x, norm, n, w, &routing, &watch, err);
+    bool ok = experts_forward(cm, out, task->x, norm, n, w, &routing, &watch, err);
     if (ok && aside)
         take_back(cm, out, aside, n);
     if (ok && !measuring)

@@ -43,14 +43,26 @@ struct packed_weight packed_take(const struct compute *cm, const struct matrix *
                                    .n = n, .k = w->cols, .halves = pr->takes_halves(pr, w) };
 }
 
+size_t pack_pieces(const struct weight_operand *b)
+{
+    return (b->rows + KERNEL_PANEL - 1) / KERNEL_PANEL;
+}
+
+void pack_piece(const struct compute *cm, const struct packed_weight *to,
+                const struct weight_operand *b, size_t piece, char *scratch)
+{
+    const struct products *pr = linear_products(cm);
+    size_t first = piece * KERNEL_PANEL;
+    pr->pack_weight(pr, to, b, first, size_min(KERNEL_PANEL, b->rows - first),
+                    of_this_thread(pr, scratch));
+}
+
 void pack_weight(const struct compute *cm, const struct packed_weight *to,
                  const struct weight_operand *b, char *scratch)
 {
-    const struct products *pr = linear_products(cm);
 #pragma omp for schedule(static)
-    for (size_t j = 0; j < b->rows; j += KERNEL_PANEL)
-        pr->pack_weight(pr, to, b, j, size_min(KERNEL_PANEL, b->rows - j),
-                        of_this_thread(pr, scratch));
+    for (size_t i = 0; i < pack_pieces(b); i++)
+        pack_piece(cm, to, b, i, scratch);
 }
 
 void soon_add(struct soon *soon, const struct matrix *w, size_t first, size_t rows, size_t i,

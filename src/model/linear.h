@@ -39,6 +39,11 @@ struct packed_weight packed_take(const struct compute *cm, const struct matrix *
 void pack_weight(const struct compute *cm, const struct packed_weight *to,
                  const struct weight_operand *b, char *scratch);
 
+/* The same in small pieces, each by the thread that calls. */
+size_t pack_pieces(const struct weight_operand *b);
+void pack_piece(const struct compute *cm, const struct packed_weight *to,
+                const struct weight_operand *b, size_t piece, char *scratch);
+
 /* Adds share i of count of rows [first, first + rows) of w as stored to what comes in during a
  * product; rows that w has not are left out. */
 void soon_add(struct soon *soon, const struct matrix *w, size_t first, size_t rows, size_t i,

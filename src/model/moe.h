@@ -1,10 +1,8 @@
 /* moe.h - the sparse mixture of experts (Qwen3_5MoeSparseMoeBlock): a softmax over all experts,
  * the top k renormalised, plus a shared expert behind a sigmoid gate.
  *
- * Tokens are grouped by expert over the whole pass, so that each expert's weights are read and
- * expanded once a pass and meet all their tokens at once.  A token's output is summed in a fixed
- * order: the shared expert, then its routed experts by ascending index.  (In BF16 compute the routed
- * experts' sum is rounded before the shared expert joins it: see layer.c.) */
+ * Here are the parts that go tile by tile: routing and the shared expert; experts.h has the routed
+ * ones. */
 #ifndef SURPRISAL_MODEL_MOE_H
 #define SURPRISAL_MODEL_MOE_H
 
@@ -26,18 +24,5 @@ void moe_route(int32_t *expert, float *weight, double *probability, const float 
  * with the gated shared expert. */
 void moe_begin(const struct compute *cm, float *out, const float *h, size_t n,
                const struct layer_weights *w, struct routing *routing, size_t row);
-
-/* Called before and after each expert, whether it has tokens or not; false stops. */
-struct expert_watch {
-    bool (*begin)(void *user, size_t expert, struct error *err);
-    bool (*end)(void *user, size_t expert, size_t num_experts, struct error *err);
-    void *user;
-};
-
-/* Adds the routed experts of all n_tokens to out [n_tokens, D].  x is the residual stream
- * [n_tokens, D], normed again with `norm` [D] while rows are gathered. */
-bool moe_experts(const struct compute *cm, float *out, const float *x, const float *norm,
-                 size_t n_tokens, const struct layer_weights *w, const struct routing *routing,
-                 const struct expert_watch *watch, struct error *err);
 
 #endif

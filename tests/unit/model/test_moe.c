@@ -1,5 +1,5 @@
 /* Routing by hand, and the grouped experts against a loop over tokens in double. */
-#include "model/moe.h"
+#include "model/experts.h"
 
 #include <math.h>
 
@@ -59,18 +59,18 @@ static void free_mlp(struct mlp_weights *w)
     free((void *)(uintptr_t)w->down.data);
 }
 
-/* Each expert is begun and ended once, in order. */
+/* Each expert is begun and ended once, in order, and begun at most one ahead. */
 struct calls {
-    size_t next, total, stop_at;
-    bool open, out_of_order;
+    size_t begun, ended, total, stop_at;
+    bool out_of_order;
 };
 
 static bool begin(void *user, size_t expert, struct error *err)
 {
     struct calls *c = user;
     (void)err;
-    c->out_of_order |= c->open || expert != c->next;
-    c->open = true;
+    c->out_of_order |= expert != c->begun || expert > c->ended + 1;
+    c->begun++;
     return true;
 }
 
@@ -78,9 +78,10 @@ static bool end(void *user, size_t expert, size_t num_experts, struct error *err
 {
     struct calls *c = user;
     (void)err;
-    c->out_of_order |= !c->open || expert != c->next;
-    c->open = false;
-    c->next = (expert + 1) % num_experts;
+    c->out_of_order |= expert != c->ended || expert >= c->begun;
+    c->ended++;
+    if (c->ended == num_experts)
+        c->begun = c->ended = 0;
     return ++c->total != c->stop_at;
 }
 
@@ -116,7 +117,7 @@ static void test_experts(void)
                                  (const float *)norm.data, D, c.rms_norm_eps);
         moe_begin(&cm, out, h, 256, &w, &routing, 0);       /* in two tiles */
         moe_begin(&cm, out + 256 * D, h + 256 * D, N - 256, &w, &routing, 256);
-        moe_experts(&cm, out, (const float *)x.data, (const float *)norm.data, N, &w, &routing,
+        experts_forward(&cm, out, (const float *)x.data, (const float *)norm.data, N, &w, &routing,
                     &watch, NULL);
         for (size_t t = 0; t < N; t++) {
             double hx[D], y[D], sum[D], gate, logits[E], total = 0;
@@ -138,7 +139,7 @@ static void test_experts(void)
             for (size_t i = 0; i < D; i++)
                 error = fmax(error, fabs(sum[i] - (double)out[t * D + i]));
         }
-        stopped = !moe_experts(&cm, out, (const float *)x.data, (const float *)norm.data, N, &w,
+        stopped = !experts_forward(&cm, out, (const float *)x.data, (const float *)norm.data, N, &w,
                                &routing, &(struct expert_watch){ begin, end, &cut }, NULL)
                && cut.total == 2;
     }
@@ -155,9 +156,73 @@ static void test_experts(void)
     arena_free(&arena);
 }
 
+/* Experts of which projections are stored as BF16, each its own ones: the bits of all in F32. */
+static void test_storage(void)
+{
+    enum { D = 33, I = 40, E = 9, K = 2, N = 90 };
+    static const char *const isas[] = { "scalar", "openblas", "avx2", "avx512", "avx512bf16", "neon" };
+    struct random r = { 6 };
+    struct config c = { .hidden_size = D, .moe_intermediate_size = I, .num_experts = E,
+                        .num_experts_per_tok = K, .rms_norm_eps = 1e-6 };
+    struct mlp_weights plain[E], mixed[E];
+    for (size_t e = 0; e < E; e++) {
+        plain[e] = mixed[e] = random_mlp(&r, D, I);
+        struct matrix *from[] = { &plain[e].gate, &plain[e].up, &plain[e].down };
+        struct matrix *to[] = { &mixed[e].gate, &mixed[e].up, &mixed[e].down };
+        for (size_t j = 0; j < 3; j++) {
+            size_t n = from[j]->rows * from[j]->cols;
+            float *values = (float *)(uintptr_t)from[j]->data;
+            uint16_t *half = malloc(n * sizeof *half);
+            if (e >> j & 1) {
+                kernels_scalar.rows->round_bf16(values, n);
+                kernels_scalar.rows->to_bf16(half, values, n);
+                *to[j] = (struct matrix){ DTYPE_BF16, (const uint8_t *)half, NULL, from[j]->rows, from[j]->cols };
+            } else {
+                to[j]->data = memcpy(realloc(half, n * sizeof *values), values, n * sizeof *values);
+            }
+        }
+    }
+    struct matrix x = random_matrix(&r, N, D, 1), norm = random_matrix(&r, 1, D, 0.2f);
+    int32_t chosen[N * K];
+    float weight[N * K];
+    for (size_t t = 0; t < N; t++)
+        for (size_t k = 0; k < K; k++) {
+            chosen[t * K + k] = (int32_t)((t + k * (1 + t % 5)) % (E - 1));     /* the last has no token */
+            weight[t * K + k] = 0.5f;
+        }
+    struct mlp_weights *stored[] = { plain, mixed };
+    struct arena arena = test_arena();
+    for (size_t s = 0; s < sizeof isas / sizeof *isas; s++) {
+        char name[96];
+        static float out[2][N * D];
+        snprintf(name, sizeof name, "%s experts stored in BF16 and F32", isas[s]);
+        const struct kernels *kn = kernels_find(isas[s], NULL);
+        if (!kn) {
+            check_skip(name, "not of this CPU");
+            continue;
+        }
+        for (size_t j = 0; j < 2; j++) {
+            struct calls calls = { 0 };
+            struct compute cm = { .config = &c, .kernels = kn, .n_threads = 2, .arena = &arena };
+            struct routing routing = { chosen, weight };
+            struct layer_weights w = { .experts = stored[j] };
+            memset(out[j], 0, sizeof out[j]);
+            experts_forward(&cm, out[j], (const float *)x.data, (const float *)norm.data, N, &w, &routing,
+                            &(struct expert_watch){ begin, end, &calls }, NULL);
+        }
+        check(memcmp(out[0], out[1], sizeof out[0]) == 0 && out[0][0] != 0, name, "other bits");
+    }
+    for (size_t e = 0; e < E; e++)
+        free_mlp(&plain[e]), free_mlp(&mixed[e]);
+    free((void *)(uintptr_t)x.data);
+    free((void *)(uintptr_t)norm.data);
+    arena_free(&arena);
+}
+
 int main(void)
 {
     test_route();
     test_experts();
+    test_storage();
     return check_done();
 }
