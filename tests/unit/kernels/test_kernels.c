@@ -71,27 +71,24 @@ static void *stored(enum dtype dtype, const float *b, size_t step_k, size_t step
 /* Widened: packed as f32, as beside one of another type. */
 enum source { OPERAND, WEIGHT_BF16, WEIGHT_BF16_WIDENED, WEIGHT_F32, SOURCES };
 
-/* Runs one product between guards; c, a, b are the caller's, ldc given. */
-static bool run_product(const struct products *pr, const struct product_case *s, enum source source,
-                        float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb)
+/* Runs one product between guards; c, a, b are the caller's, ldc given.  w: NULL, or what B is stored
+ * as, packed as halves where it may be. */
+static bool run_product(const struct products *pr, const struct product_case *s, const struct matrix *w,
+                        bool may_be_halves, float *c, size_t ldc, const float *a, size_t lda,
+                        const float *b, size_t ldb)
 {
     size_t n_packed = pr->packed_bytes(pr, s->n, s->k), n_scratch = pr->scratch_bytes(pr);
-    bool halves = false;
     size_t shift = s->m % 2 ? 4 : 0;        /* floats: buffers need not be aligned */
     float *block = guarded(n_packed / 4 + shift), *packed = block + shift;
     float *scratch = guarded(n_scratch / 4);
     size_t step_k = s->b_transposed ? 1 : ldb, step_n = s->b_transposed ? ldb : 1;
     size_t half = s->n > KERNEL_PANEL ? KERNEL_PANEL : s->n;    /* packed by two callers */
-    enum dtype dtype = source == WEIGHT_F32 ? DTYPE_F32 : DTYPE_BF16;
-    void *data = source == OPERAND ? NULL : stored(dtype, b, step_k, step_n, s->n, s->k);
-    const struct matrix w = { dtype, data, NULL, s->n, s->k };
-    const struct weight_operand weight = { &w, 0, s->n, 0 };
-    if (source != OPERAND && source != WEIGHT_BF16_WIDENED)
-        halves = pr->takes_halves(pr, &w);
+    const struct weight_operand weight = { w, 0, s->n, 0 };
+    bool halves = w && may_be_halves && pr->takes_halves(pr, w);
     const struct packed_weight to = { packed, s->n, s->k, halves };
     for (size_t first = 0; first < s->n; first += half) {
         size_t count = first ? s->n - first : half;
-        if (source == OPERAND)
+        if (!w)
             pr->pack(pr, packed, &(struct operand){ b + first * step_n, step_k, step_n, s->n, s->k },
                      first, count, scratch);
         else
@@ -104,7 +101,6 @@ static bool run_product(const struct products *pr, const struct product_case *s,
                                         .halves = halves, .m = s->m, .n = s->n, .k = s->k,
                                         .accumulate = s->accumulate, .scratch = scratch });
     bool ok = guards_hold(packed, n_packed / 4) && guards_hold(scratch, n_scratch / 4);
-    free(data);
     guarded_free(block);
     guarded_free(scratch);
     return ok;
@@ -129,7 +125,12 @@ static bool product_case(const struct kernels *kn, enum compute_type type, struc
         kernels_scalar.rows->round_bf16(b, nb);
     memcpy(before, c, nc * sizeof *c);
     memcpy(twin, c, nc * sizeof *c);
-    bool ok = run_product(pr, s, source, c, ldc, a, lda, b, ldb) && guards_hold(c, nc);
+    enum dtype dtype = source == WEIGHT_F32 ? DTYPE_F32 : DTYPE_BF16;
+    void *data = source == OPERAND ? NULL
+                                   : stored(dtype, b, s->b_transposed ? 1 : ldb, s->b_transposed ? ldb : 1, n, k);
+    const struct matrix stored_as = { dtype, data, NULL, n, k }, *w = data ? &stored_as : NULL;
+    bool may_be_halves = source != WEIGHT_BF16_WIDENED;
+    bool ok = run_product(pr, s, w, may_be_halves, c, ldc, a, lda, b, ldb) && guards_hold(c, nc);
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < ldc; j++) {
             if (j >= n) {                       /* between rows nothing is written */
@@ -149,9 +150,10 @@ static bool product_case(const struct kernels *kn, enum compute_type type, struc
     /* Our own product has one order of summation: the same bits as the scalar twin.  Whether the
      * BF16 dots of this processor round as Intel's manual says is told apart (test_bf16_dot). */
     if (pr->tile && pr->tile->values == 1) {
-        run_product(kernels_scalar.products[type], s, source, twin, ldc, a, lda, b, ldb);
+        run_product(kernels_scalar.products[type], s, w, false, twin, ldc, a, lda, b, ldb);
         ok = ok && memcmp(twin, c, nc * sizeof *c) == 0;
     }
+    free(data);
     guarded_free(a);
     guarded_free(b);
     guarded_free(c);
@@ -181,6 +183,36 @@ static void test_products(const struct kernels *kn, enum compute_type type)
     }
 }
 
+/* MXFP4 weights, also with scales so small that values are denormal: the bits of the same values in F32. */
+static void test_mxfp4_product(const struct kernels *kn, enum compute_type type)
+{
+    enum { M = 17, N = 45, K = 1056, BLOCKS = N * K / 32 };
+    static uint8_t codes[N * K / 2], scale[BLOCKS];
+    struct random r = { 8 };
+    for (size_t i = 0; i < sizeof codes; i++)
+        codes[i] = (uint8_t)random_below(&r, 256);
+    for (size_t i = 0; i < BLOCKS; i++)
+        scale[i] = (uint8_t)(i % 7 == 0 ? random_below(&r, 3) : 110 + random_below(&r, 30));
+    const struct matrix mxfp4 = { DTYPE_MXFP4, codes, scale, N, K };
+    float *a = guarded_random(&r, M * K, 1), *values = guarded(N * K);
+    float *c = guarded(M * N), *plain = guarded(M * N);
+    if (type == COMPUTE_BF16)
+        kernels_scalar.rows->round_bf16(a, M * K);
+    for (size_t j = 0; j < N; j++)
+        kernels_scalar.rows->expand(values + j * K, &mxfp4, j, 0, K);
+    const struct matrix f32 = { DTYPE_F32, (const uint8_t *)values, NULL, N, K };
+    const struct product_case s = { M, N, K, false, true, false };
+    bool ok = run_product(kn->products[type], &s, &mxfp4, true, c, N, a, K, NULL, K)
+           && run_product(kn->products[type], &s, &f32, false, plain, N, a, K, NULL, K);
+    char name[96];
+    snprintf(name, sizeof name, "%s %s product of MXFP4 weights", kn->isa, compute_name(type));
+    check(ok && memcmp(c, plain, M * N * sizeof *c) == 0, name, "other bits than with the values in F32");
+    guarded_free(a);
+    guarded_free(values);
+    guarded_free(c);
+    guarded_free(plain);
+}
+
 /* Products so small in k that only the order within a pair decides: on a processor that keeps to
  * the manual all bits are the scalar twin's. */
 static void test_bf16_dot(const struct kernels *kn)
@@ -192,8 +224,8 @@ static void test_bf16_dot(const struct kernels *kn)
     const struct product_case s = { M, N, K, false, true, false };
     kernels_scalar.rows->round_bf16(a, M * K);
     kernels_scalar.rows->round_bf16(b, N * K);
-    run_product(kn->products[COMPUTE_BF16], &s, OPERAND, c, N, a, K, b, K);
-    run_product(kernels_scalar.products[COMPUTE_BF16], &s, OPERAND, twin, N, a, K, b, K);
+    run_product(kn->products[COMPUTE_BF16], &s, NULL, false, c, N, a, K, b, K);
+    run_product(kernels_scalar.products[COMPUTE_BF16], &s, NULL, false, twin, N, a, K, b, K);
     char name[96];
     snprintf(name, sizeof name, "%s bf16 products have the scalar twin's bits", kn->isa);
     if (memcmp(c, twin, M * N * sizeof *c) == 0)
@@ -444,6 +476,8 @@ int main(void)
         }
         test_products(kn, COMPUTE_F32);
         test_products(kn, COMPUTE_BF16);
+        test_mxfp4_product(kn, COMPUTE_F32);
+        test_mxfp4_product(kn, COMPUTE_BF16);
         if (kn->products[COMPUTE_BF16]->tile)
             test_bf16_dot(kn);
         test_elementwise(kn, COMPUTE_F32);
