@@ -4,7 +4,7 @@
 
 enum cpu_feature {
     CPU_AVX2_FMA = 1,
-    CPU_AVX512 = 2,                 /* F and DQ */
+    CPU_AVX512 = 2,                 /* F, DQ and BW */
     CPU_AVX512_BF16 = 4,
 };
 

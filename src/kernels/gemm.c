@@ -211,10 +211,10 @@ static void part_of_tile(const struct products *pr, float *c, size_t ldc, const 
         memcpy(c + i * ldc, whole + i * cols, n * sizeof *c);
 }
 
-/* Lines of 64 bytes that hold [from, from + bytes); past the end of an array it does no harm.  This
- * and what calls it are inlined before GCC sees a function without effect, whose calls it drops. */
-#define PREFETCHES static inline __attribute__((always_inline)) void
-PREFETCHES prefetch(const void *from, size_t bytes)
+/* Lines of 64 bytes that hold [from, from + bytes); past the end of an array it does no harm.
+ * Inlined before GCC sees a function without effect, whose calls it drops. */
+static inline __attribute__((always_inline))
+void prefetch(const void *from, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i += 64)
         __builtin_prefetch((const char *)from + i, 0, 2);
@@ -229,7 +229,7 @@ struct ahead {
 
 enum { N_AHEAD = SOON_SPANS + 1 };      /* the last: rows of A */
 
-PREFETCHES ahead_share(struct ahead *a)
+static void ahead_share(struct ahead *a)
 {
     for (size_t i = size_min(a->share, a->left); i > 0; i--, a->left--, a->next += a->step)
         prefetch(a->next, a->bytes);
@@ -280,8 +280,9 @@ static struct ahead panel_after(const char *b, size_t bytes, size_t tiles)
 
 /* C under the tile of rows [i, ...) of a block of `rows` and columns [j, ...), if there is one: it is
  * asked for a tile ahead, since a tile is as short as the way to memory is long. */
-PREFETCHES prefetch_tile(const struct products *pr, const struct product *p, size_t row, size_t rows,
-                         size_t i, size_t j)
+static inline __attribute__((always_inline))
+void prefetch_tile(const struct products *pr, const struct product *p, size_t row, size_t rows, size_t i,
+                   size_t j)
 {
     if (i >= rows) {
         i = 0;

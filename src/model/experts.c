@@ -80,11 +80,6 @@ struct experts_task {
     struct expert_block *blocks;        /* [threads] */
 };
 
-static const struct packed_expert *packed_of(const struct experts_task *task, size_t expert)
-{
-    return &task->packed[expert % 2];
-}
-
 static size_t tokens_of(const struct experts_task *task, size_t expert)
 {
     return task->group.begin[expert + 1] - task->group.begin[expert];
@@ -97,7 +92,7 @@ static void expert_on_block(const struct compute *cm, const struct experts_task 
 {
     const struct config *c = cm->config;
     const struct row_kernels *rows = compute_rows(cm);
-    const struct packed_expert *packed = packed_of(task, expert);
+    const struct packed_expert *packed = &task->packed[expert % 2];
     const struct expert_block *b = &task->blocks[omp_get_thread_num()];
     size_t up = up_column(cm), columns = gate_up_columns(cm);
     size_t D = c->hidden_size, I = c->moe_intermediate_size, k = c->num_experts_per_tok;
@@ -197,6 +192,8 @@ static void experts_step(const struct compute *cm, struct experts_task *task, si
     const struct packing packing = packing_of(cm, task, next);
     bool shown = cm->inputs && n > 0;
     size_t parts = shown ? 0 : blocks.count;
+    if (n == 0 && packing.pieces == 0)
+        return;
 #pragma omp parallel num_threads(cm->n_threads)
     {
         if (shown)

@@ -84,27 +84,20 @@ static inline __m512 emulated_shuffle_f32x4(__m512 a, __m512 b, int choice)
 #define _mm512_cvtss_f32(x) ((x)[0])
 
 /* Masked-out lanes are not touched in memory. */
-#undef _mm512_maskz_loadu_ps
-#define _mm512_maskz_loadu_ps emulated_maskz_loadu
-static inline __m512 emulated_maskz_loadu(__mmask16 mask, const void *from)
+static inline __m512i emulated_load(uint32_t mask, const void *from, size_t lane)
 {
-    float x[16] = { 0 };
-    for (int i = 0; i < 16; i++)
+    char x[64] = { 0 };
+    for (size_t i = 0; i < sizeof x / lane; i++)
         if (mask >> i & 1)
-            memcpy(x + i, (const char *)from + 4 * i, 4);
-    return _mm512_loadu_ps(x);
-}
-
-#undef _mm512_maskz_loadu_epi16
-#define _mm512_maskz_loadu_epi16 emulated_maskz_loadu_epi16
-static inline __m512i emulated_maskz_loadu_epi16(uint32_t mask, const void *from)
-{
-    uint16_t x[32] = { 0 };
-    for (int i = 0; i < 32; i++)
-        if (mask >> i & 1)
-            memcpy(x + i, (const char *)from + 2 * i, 2);
+            memcpy(x + lane * i, (const char *)from + lane * i, lane);
     return _mm512_loadu_si512(x);
 }
+
+#undef _mm512_maskz_loadu_ps
+#define _mm512_maskz_loadu_ps(mask, from) _mm512_castsi512_ps(emulated_load(mask, from, 4))
+
+#undef _mm512_maskz_loadu_epi16
+#define _mm512_maskz_loadu_epi16(mask, from) emulated_load(mask, from, 2)
 
 #undef _mm512_mask_storeu_ps
 #define _mm512_mask_storeu_ps emulated_mask_storeu

@@ -8,12 +8,11 @@
 #include "base/memory.h"
 #include "engine/bench.h"
 #include "tests/check.h"
+#include "tests/isas.h"
 
 static void test_arithmetic(void)
 {
-    static const char *const isas[] = { "scalar", "openblas", "avx2", "avx512", "avx512bf16",
-                                        "neon" };
-    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
+    for (size_t i = 0; i < N_ISAS; i++) {
         const struct kernels *kn = kernels_find(isas[i], NULL);
         for (int type = 0; kn && type < COMPUTE_TYPES; type++) {
             enum compute_type t = (enum compute_type)type;

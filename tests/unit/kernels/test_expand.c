@@ -4,8 +4,7 @@
 
 #include "kernels/kernels.h"
 #include "tests/check.h"
-
-static const char *const isas[] = { "scalar", "openblas", "avx2", "avx512", "avx512bf16", "neon", NULL };
+#include "tests/isas.h"
 
 static void test_mxfp4(const struct row_kernels *rows)
 {
@@ -128,10 +127,10 @@ int main(void)
 {
     struct error err = { 0 };
     const float values[3] = { 1.5f, -0.0f, 0x1p-149f };
-    for (const char *const *isa = isas; *isa; isa++) {
-        const struct kernels *kn = kernels_find(*isa, &err);
+    for (size_t i = 0; i < N_ISAS; i++) {
+        const struct kernels *kn = kernels_find(isas[i], &err);
         if (!kn) {
-            check_skip(*isa, err.message);
+            check_skip(isas[i], err.message);
             continue;
         }
         test_mxfp4(kn->rows);

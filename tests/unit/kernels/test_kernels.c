@@ -8,12 +8,11 @@
 #include "kernels/gemm.h"
 #include "kernels/kernels.h"
 #include "tests/check.h"
+#include "tests/isas.h"
 #include "tests/random.h"
 
 #define GUARD 16
 #define GUARD_VALUE 12345.678f
-
-static const char *const isas[] = { "scalar", "openblas", "avx2", "avx512", "avx512bf16", "neon" };
 
 /* n floats between guards, 64-byte aligned; free with guarded_free. */
 static float *guarded(size_t n)
@@ -468,7 +467,7 @@ static void test_conv_silu(const struct kernels *kn)
 int main(void)
 {
     struct error err = { 0 };
-    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
+    for (size_t i = 0; i < N_ISAS; i++) {
         const struct kernels *kn = kernels_find(isas[i], &err);
         if (!kn) {
             check_skip(isas[i], err.message);

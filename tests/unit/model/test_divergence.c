@@ -6,10 +6,9 @@
 
 #include "model/linear.h"
 #include "tests/check.h"
+#include "tests/isas.h"
 #include "tests/divergence_rows.h"
 #include "tests/unit/model/model_fixture.h"
-
-static const char *const isas[] = { "scalar", "openblas", "avx2", "avx512", "avx512bf16", "neon" };
 
 /* One model's part of a case. */
 struct part {
@@ -316,7 +315,7 @@ static void test_ties(void)
 int main(void)
 {
     struct error err = { 0 };
-    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
+    for (size_t i = 0; i < N_ISAS; i++) {
         const struct kernels *kn = kernels_find(isas[i], &err);
         if (!kn) {
             check_skip(isas[i], err.message);

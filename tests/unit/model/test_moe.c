@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "tests/check.h"
+#include "tests/isas.h"
 #include "tests/unit/model/model_fixture.h"
 
 static void test_route(void)
@@ -118,7 +119,7 @@ static void test_experts(void)
         moe_begin(&cm, out, h, 256, &w, &routing, 0);       /* in two tiles */
         moe_begin(&cm, out + 256 * D, h + 256 * D, N - 256, &w, &routing, 256);
         experts_forward(&cm, out, (const float *)x.data, (const float *)norm.data, N, &w, &routing,
-                    &watch, NULL);
+                        &watch, NULL);
         for (size_t t = 0; t < N; t++) {
             double hx[D], y[D], sum[D], gate, logits[E], total = 0;
             for (size_t i = 0; i < D; i++)
@@ -140,7 +141,7 @@ static void test_experts(void)
                 error = fmax(error, fabs(sum[i] - (double)out[t * D + i]));
         }
         stopped = !experts_forward(&cm, out, (const float *)x.data, (const float *)norm.data, N, &w,
-                               &routing, &(struct expert_watch){ begin, end, &cut }, NULL)
+                                   &routing, &(struct expert_watch){ begin, end, &cut }, NULL)
                && cut.total == 2;
     }
     check(error < 3e-6, "grouped experts and shared expert", "off by %.1e", error);
@@ -160,7 +161,6 @@ static void test_experts(void)
 static void test_storage(void)
 {
     enum { D = 33, I = 40, E = 9, K = 2, N = 90 };
-    static const char *const isas[] = { "scalar", "openblas", "avx2", "avx512", "avx512bf16", "neon" };
     struct random r = { 6 };
     struct config c = { .hidden_size = D, .moe_intermediate_size = I, .num_experts = E,
                         .num_experts_per_tok = K, .rms_norm_eps = 1e-6 };
@@ -192,7 +192,7 @@ static void test_storage(void)
         }
     struct mlp_weights *stored[] = { plain, mixed };
     struct arena arena = test_arena();
-    for (size_t s = 0; s < sizeof isas / sizeof *isas; s++) {
+    for (size_t s = 0; s < N_ISAS; s++) {
         char name[96];
         static float out[2][N * D];
         snprintf(name, sizeof name, "%s experts stored in BF16 and F32", isas[s]);
