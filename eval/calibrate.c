@@ -4,9 +4,11 @@
 #include <stdlib.h>
 
 #include "base/machine.h"
+#include "base/output_file.h"
 #include "base/public.h"
 #include "eval/calibration_file.h"
 #include "eval/evaluate.h"
+#include "eval/job_inputs.h"
 #include "eval/opened.h"
 #include "eval/share.h"
 
@@ -14,6 +16,7 @@
 
 struct job {
     const struct surprisal_calibrate_options *options;
+    struct input_files inputs;
     struct opened opened;
     struct tokenizer *tokenizer;        /* NULL with ids */
     struct plans plans;                 /* one: calibrate_check */
@@ -34,6 +37,7 @@ static void job_close(struct job *j)
     if (j->tokenizer)
         tokenizer_close(j->tokenizer);
     opened_close(&j->opened);
+    input_files_free(&j->inputs);
 }
 
 bool calibrate_check(const struct surprisal_calibrate_options *o, struct error *err)
@@ -67,14 +71,25 @@ static bool read_text(struct job *j, struct error *err)
     return true;
 }
 
+static bool open_checkpoint(struct job *j, struct error *err)
+{
+    const struct surprisal_eval_options *o = &j->options->eval;
+    return job_inputs_add(&j->inputs, o, err)
+        && opened_checkpoint(&j->opened, o->checkpoint, &o->progress, err)
+        && checkpoint_list_weights(&j->inputs, &j->opened.checkpoint, err);
+}
+
 /* A file that cannot be written shows before the work. */
 static bool try_out(const struct job *j, struct error *err)
 {
-    struct output_file f;
-    if (!file_create(&f, j->options->out, err))
-        return false;
-    file_abandon(&f);
-    return true;
+    const struct progress progress = public_progress(&j->options->eval.progress);
+    return output_file_try(j->options->out, &j->inputs, &progress, err);
+}
+
+static bool inputs_hold(void *user, struct error *err)
+{
+    struct job *j = user;
+    return job_inputs_check(&j->inputs, j->hash, &j->options->eval.progress, err);
 }
 
 /* The sums have their share of the memory before the engine. */
@@ -122,12 +137,12 @@ static bool run(struct job *j, struct error *err)
     j->hash = weights_hash_open(&j->opened.checkpoint, &j->opened.weights, err);
     const struct engine_job job = {
         .ids = j->shares.ids, .n_ids = j->shares.n_ids, .windows = j->shares.windows.list,
-        .n_windows = j->shares.windows.n, .hash = j->hash,
+        .n_windows = j->shares.windows.n, .hash = j->hash, .guard = { inputs_hold, j },
     };
     double started = machine_seconds();
     if (!j->hash || !calibration_run(&j->calibration, e, &job, &j->work, err)
         || !weights_hash_rest(j->hash, engine_threads(e), &progress, err)
-        || !weights_hash_end(&digest, j->hash, err))
+        || !weights_hash_end(&digest, j->hash, err) || !inputs_hold(j, err))
         return false;
     j->seconds = machine_seconds() - started;
     digest_hex(j->checkpoint_digest, &digest);
@@ -262,8 +277,7 @@ bool calibrate(cJSON **json, struct buffer *text, const struct surprisal_calibra
 {
     struct job j = { .options = o };
     bool ok = calibrate_check(o, err)
-           && opened_checkpoint(&j.opened, o->eval.checkpoint, &o->eval.progress, err)
-           && read_text(&j, err) && try_out(&j, err)
+           && open_checkpoint(&j, err) && read_text(&j, err) && try_out(&j, err)
            && calibration_begin(&j.calibration, &j.opened.checkpoint, &j.opened.weights, err)
            && open_engine(&j, err) && tell_plan(&j, err) && run(&j, err)
            && (!text || add_text(text, &j, err)) && write(&j, err);

@@ -1,22 +1,23 @@
 #include "eval/compare.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/file.h"
+#include "base/machine.h"
+#include "base/output_folder.h"
+#include "base/public.h"
+#include "base/temporary.h"
 #include "eval/comparable.h"
 #include "eval/comparison_json.h"
 #include "eval/evaluate.h"
 #include "eval/excerpt.h"
 #include "eval/layers.h"
 #include "eval/opened.h"
+#include "eval/partial.h"
 #include "eval/plan_folders.h"
 #include "eval/record_divergence.h"
 #include "eval/run_folder.h"
-#include "eval/scratch_folder.h"
 
 enum side { A, B, FLOOR, N_SIDES };
 static const char *const side_names[N_SIDES] = { "a", "b", "floor" };
@@ -156,7 +157,8 @@ bool compare_check(const struct surprisal_compare_options *o, struct error *err)
 
 struct job {
     const struct surprisal_compare_options *options;
-    char *folder;                       /* owned; of the runs, NULL: they were given */
+    struct output_folder folder;        /* of the runs, when they are made */
+    struct input_files inputs;          /* of all sides, as they were before they were read */
     char *paths[N_SIDES];               /* owned; run folders, NULL: none */
     struct record records[N_SIDES];
     struct comparison comparison, floor;
@@ -199,50 +201,68 @@ static bool prepare_side(struct job *j, enum side side, struct evaluate_prepared
 static bool prepare(struct job *j, size_t *disk_bytes, struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
-    bool ok = prepare_side(j, A, &j->prepared, err);
+    bool ok = prepare_side(j, A, &j->prepared, err)
+           && input_files_add_all(&j->inputs, &j->prepared.inputs, err);
     *disk_bytes = ok ? run_bytes(o, &j->prepared.plan) : 0;
     for (int side = B; ok && side < (o->floor ? N_SIDES : FLOOR); side++) {
         struct evaluate_prepared p;
-        ok = prepare_side(j, (enum side)side, &p, err);
+        ok = prepare_side(j, (enum side)side, &p, err)
+          && input_files_add_all(&j->inputs, &p.inputs, err);
         *disk_bytes += ok ? run_bytes(o, &p.plan) : 0;
         evaluate_prepared_free(&p);
     }
     return ok;
 }
 
+/* "b.partial/", "a/summary.json", "a.partial/state.safetensors": what evaluations write. */
+static bool is_ours(void *unused, const char *name)
+{
+    const char *slash = strchr(name, '/'), *last = slash ? strrchr(name, '/') + 1 : "";
+    size_t n = slash ? (size_t)(slash - name) : 0;
+    for (int side = A; n && side < N_SIDES; side++) {
+        size_t own = strlen(side_names[side]);
+        if (strncmp(name, side_names[side], own) == 0
+            && (n == own || strncmp(name + own, ".partial/", n - own + 1) == 0))
+            return !*last || strcmp(last, OUTPUT_MARK) == 0 || partial_is_ours(unused, last);
+    }
+    return false;
+}
+
+static const struct output_names names_of_runs = { .is_ours = is_ours };
+
 static bool make_folder(struct job *j, struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
-    if (!o->eval.out) {
-        j->folder = scratch_folder_make(o->temporary, err);
-        return j->folder != NULL;
-    }
-    if (mkdir(o->eval.out, 0777) != 0)
-        return error_set(err, "%s: cannot create: %s", o->eval.out, strerror(errno));
-    j->folder = mem_string(o->eval.out, err);
-    return j->folder != NULL;
+    const struct progress progress = public_progress(&o->eval.progress);
+    const struct output_request request = { .path = o->eval.out, .kind = "comparison",
+                                            .inputs = &j->inputs, .progress = &progress };
+    if (!o->eval.out)
+        return output_folder_scratch(&j->folder, o->temporary, "comparison", &progress, err);
+    return output_folder_begin(&j->folder, &request, err)
+        && output_folder_clear(&j->folder, &names_of_runs, err);
 }
 
 static bool tell_plan(const struct job *j, size_t disk_bytes, struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
     struct surprisal_comparison_plan plan = {
-        .runs = o->floor ? N_SIDES : FLOOR, .disk_bytes = disk_bytes, .folder = j->folder,
+        .runs = o->floor ? N_SIDES : FLOOR, .disk_bytes = disk_bytes,
+        .folder = j->folder.building,
     };
-    if (!scratch_folder_space(&plan.free_bytes, j->folder, err))
+    if (!output_folder_space(&plan.free_bytes, plan.folder, err))
         return false;
     if (o->plan)
         o->plan(o->eval.progress.user, &plan);
     return plan.disk_bytes <= plan.free_bytes
         || error_set(err, "%s: the runs take %.3g GB with their final hidden states, but %.3g GB are "
-                     "free", j->folder, (double)plan.disk_bytes / 1e9, (double)plan.free_bytes / 1e9);
+                     "free", plan.folder, (double)plan.disk_bytes / 1e9, (double)plan.free_bytes / 1e9);
 }
 
 static bool evaluate_side(struct job *j, enum side side, struct error *err)
 {
     struct surprisal_eval_options e = side_options(j->options, side);
     struct surprisal_result result = { 0 };
-    j->paths[side] = file_join(j->folder, side_names[side], err);
+    j->paths[side] = file_join(j->folder.building, side_names[side], err);
     if (!j->paths[side])
         return false;
     e.out = j->paths[side];
@@ -266,7 +286,8 @@ static bool take_run_folders(struct job *j, struct error *err)
 {
     const char *const given[N_SIDES] = { j->options->a, j->options->b, j->options->floor_run };
     for (int side = A; side < N_SIDES; side++)
-        if (given[side] && !(j->paths[side] = mem_string(given[side], err)))
+        if (given[side] && (!(j->paths[side] = mem_string(given[side], err))
+                            || !input_files_add_in(&j->inputs, given[side], RUN_SUMMARY, err)))
             return false;
     return true;
 }
@@ -303,7 +324,8 @@ static bool compare_records(struct job *j, struct error *err)
 {
     const struct record *r = j->records;
     for (int side = A; side < N_SIDES; side++)
-        if (j->paths[side] && !record_open(&j->records[side], j->paths[side], err))
+        if (j->paths[side] && (!record_open(&j->records[side], j->paths[side], err)
+                               || !input_files_add_mapped(&j->inputs, &j->records[side].file.map, err)))
             return false;
     return compare_side(j, B, &j->comparison, &j->rows, err)
         && (!j->paths[FLOOR]
@@ -355,6 +377,20 @@ static cJSON *tell(struct job *j, const char *plan, struct buffer *text, struct 
     return NULL;
 }
 
+/* With --out evaluations that are complete stay, whatever came after them. */
+static void close_folder(struct job *j)
+{
+    bool stays = j->options->eval.out && j->paths[A] && record_is_folder(j->paths[A]);
+    if (!j->folder.building)
+        return;
+    if (stays) {
+        opened_warn(&j->options->eval.progress, "the evaluations that are complete stay in %s",
+                    j->folder.building);
+        output_folder_end(&j->folder);
+    } else
+        output_folder_discard(&j->folder, &names_of_runs);
+}
+
 static void job_close(struct job *j)
 {
     if (j->tokenizer)
@@ -364,28 +400,88 @@ static void job_close(struct job *j)
     comparison_free(&j->floor);
     free(j->rows);
     free(j->floor_rows);
-    for (int side = A; side < N_SIDES; side++) {
+    for (int side = A; side < N_SIDES; side++)
         record_close(&j->records[side]);
+    close_folder(j);
+    for (int side = A; side < N_SIDES; side++)
         free(j->paths[side]);
-    }
-    if (!j->options->eval.out) {
-        scratch_folder_remove(j->folder);
-        return;
-    }
-    if (j->folder)
-        rmdir(j->folder);               /* when nothing came to stand in it */
-    free(j->folder);
+    input_files_free(&j->inputs);
 }
+
+/* ---- inputs that stay ------------------------------------------------------------------ */
+
+/* Is a side's checkpoint the one that its run was made from? */
+static bool same_checkpoint(const struct job *j, enum side side, bool *same, struct error *err)
+{
+    struct checkpoint ck;
+    struct weights w;
+    struct digest digest;
+    char hex[2 * DIGEST_BYTES + 1];
+    const char *of = cJSON_GetStringValue(json_get(json_get(j->records[side].summary, "checkpoint"),
+                                                   "digest"));
+    const struct progress progress = public_progress(&j->options->eval.progress);
+    if (!checkpoint_open(&ck, side == B ? j->options->b : j->options->a, err))
+        return false;
+    bool ok = weights_bind(&w, &ck, err);
+    if (ok) {
+        ok = weights_digest(&digest, &ck, &w, machine_processors(), &progress, err);
+        weights_free(&w);
+    }
+    checkpoint_close(&ck);
+    if (ok)
+        digest_hex(hex, &digest);
+    *same = ok && of && strcmp(hex, of) == 0;
+    return ok;
+}
+
+static bool same_checkpoints(void *user, const char *path, bool *same, struct error *err)
+{
+    bool a, b;
+    (void)path;
+    if (!same_checkpoint(user, A, &a, err) || !same_checkpoint(user, B, &b, err))
+        return false;
+    *same = a && b;
+    return true;
+}
+
+static bool same_records(void *user, const char *path, bool *same, struct error *err)
+{
+    const struct job *j = user;
+    *same = true;
+    for (int side = A; *same && side < N_SIDES; side++) {
+        struct record again = { 0 };
+        if (!j->paths[side] || strncmp(path, j->paths[side], strlen(j->paths[side])) != 0)
+            continue;
+        *same = record_open(&again, j->paths[side], err)
+             && (!again.keeps_hidden || record_view_hidden(&again, err));
+        record_close(&again);
+    }
+    return true;
+}
+
+/* All that was compared is what it was at the beginning. */
+static bool inputs_hold(struct job *j, bool made, struct error *err)
+{
+    const struct progress progress = public_progress(&j->options->eval.progress);
+    const struct input_files_again again = { made ? same_checkpoints : same_records, j };
+    return input_files_check(&j->inputs, &again, &progress, err);
+}
+
+/* ---- the job --------------------------------------------------------------------------- */
 
 cJSON *compare(const struct surprisal_compare_options *o, const char *plan, struct buffer *text,
                struct error *err)
 {
     struct job j = { .options = o };
     cJSON *document = NULL;
-    if (compare_check(o, err)
-        && (record_is_folder(o->a) ? take_run_folders(&j, err) : evaluate_all(&j, err))
-        && compare_records(&j, err))
+    bool ok = compare_check(o, err), made = ok && !record_is_folder(o->a);
+    if (ok && (made ? evaluate_all(&j, err) : take_run_folders(&j, err)) && compare_records(&j, err))
         document = tell(&j, plan, text, err);
+    if (document && (!inputs_hold(&j, made, err)
+                     || (made && o->eval.out && !output_folder_commit(&j.folder, NULL, err)))) {
+        cJSON_Delete(document);
+        document = NULL;
+    }
     job_close(&j);
     return document;
 }

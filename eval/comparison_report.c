@@ -1,12 +1,12 @@
 #include "eval/comparison_report.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
+#include "base/output_file.h"
+#include "base/public.h"
 #include "eval/baseline.h"
 #include "eval/html.h"
 #include "eval/junit.h"
@@ -29,29 +29,23 @@ bool comparison_report_check(const struct surprisal_report_options *options, str
     return true;
 }
 
-/* Can a file be made there? */
-static bool check_output(const char *path, struct error *err)
+static bool try_outputs(const struct surprisal_report_options *o, struct error *err)
 {
-    if (!path)
-        return true;
-    if (file_is_directory(path))
-        return error_set(err, "%s: is a directory, expected a file to write", path);
-    const char *slash = strrchr(path, '/');
-    size_t n = slash ? (size_t)(slash - path) + 1 : 2;
-    char *folder = mem_string(slash ? path : "./", err);
-    if (!folder)
-        return false;
-    folder[n] = '\0';
-    bool ok = access(folder, W_OK | X_OK) == 0
-           || error_set(err, "%s: cannot be written: %s", path, strerror(errno));
-    free(folder);
+    const char *const outputs[] = { o->html, o->markdown, o->junit };
+    const struct progress progress = public_progress(&o->progress);
+    struct input_files in = { 0 };
+    bool ok = input_files_add_names(&in, o->baseline, err);
+    for (size_t i = 0; ok && i < o->n_inputs; i++)
+        ok = input_files_add_names(&in, o->inputs[i], err);
+    for (size_t i = 0; ok && i < sizeof outputs / sizeof *outputs; i++)
+        ok = output_file_try(outputs[i], &in, &progress, err);
+    input_files_free(&in);
     return ok;
 }
 
 bool comparison_report_prepare(const struct surprisal_report_options *options, struct error *err)
 {
-    if (!comparison_report_check(options, err) || !check_output(options->html, err)
-        || !check_output(options->markdown, err) || !check_output(options->junit, err))
+    if (!comparison_report_check(options, err) || !try_outputs(options, err))
         return false;
     if (!options->baseline)
         return true;

@@ -4,7 +4,15 @@
 
 #include "base/digest.h"
 #include "base/public.h"
+#include "eval/job_inputs.h"
 #include "eval/opened.h"
+
+/* A checkpoint of a run, its head as it was when the run was made. */
+struct source {
+    const struct divergence_source *of;
+    struct opened opened;
+    struct input_files inputs;
+};
 
 /* The head is what it was when the hidden states were made. */
 static bool check_head(const struct opened *o, const struct divergence_source *s,
@@ -20,16 +28,43 @@ static bool check_head(const struct opened *o, const struct divergence_source *s
                      o->checkpoint.path, hex, s->head_sha256);
 }
 
-static bool open_source(struct opened *o, const struct divergence_source *s,
+static bool open_source(struct source *to, const struct divergence_source *s,
                         const struct divergence_options *options, struct error *err)
 {
+    struct opened *o = &to->opened;
+    to->of = s;
     const struct progress progress = public_progress(&options->progress);
     const struct engine_options engine = {
         .n_threads = options->threads, .memory_bytes = options->memory_bytes, .isa = options->isa,
         .compute = s->compute, .progress = progress,
     };
-    return opened_checkpoint(o, s->checkpoint, &options->progress, err)
+    return checkpoint_list_folder(&to->inputs, s->checkpoint, err)
+        && opened_checkpoint(o, s->checkpoint, &options->progress, err)
+        && checkpoint_list_weights(&to->inputs, &o->checkpoint, err)
         && check_head(o, s, &progress, err) && opened_engine(o, &engine, err);
+}
+
+static bool same_head_still(void *user, const char *path, bool *same, struct error *err)
+{
+    const struct source *s = user;
+    (void)path;
+    *same = check_head(&s->opened, s->of, NULL, err);
+    return true;
+}
+
+/* The head was read once for each group of tokens, and each time the same. */
+static bool check_source(struct source *s, const struct divergence_options *options,
+                         struct error *err)
+{
+    const struct input_files_again again = { same_head_still, s };
+    const struct progress progress = public_progress(&options->progress);
+    return input_files_check(&s->inputs, &again, &progress, err);
+}
+
+static void close_source(struct source *s)
+{
+    opened_close(&s->opened);
+    input_files_free(&s->inputs);
 }
 
 static bool same_head(const struct divergence_source *a, const struct opened *opened_a,
@@ -44,17 +79,18 @@ bool divergence_measure(struct divergence_row *rows, const struct divergence_sou
                         const struct divergence_source *b, const struct divergence_options *options,
                         struct error *err)
 {
-    struct opened opened_a = { 0 }, opened_b = { 0 };
+    struct source x = { 0 }, y = { 0 };
     /* A's engine has the budget, so it is opened when all else is there. */
-    bool ok = open_source(&opened_b, b, options, err) && open_source(&opened_a, a, options, err);
+    bool ok = open_source(&y, b, options, err) && open_source(&x, a, options, err);
     if (ok) {
         const struct engine_divergence d = {
-            .a = opened_a.engine, .b = opened_b.engine, .hidden_a = a->hidden, .hidden_b = b->hidden,
-            .same_head = same_head(a, &opened_a, b, &opened_b),
+            .a = x.opened.engine, .b = y.opened.engine, .hidden_a = a->hidden, .hidden_b = b->hidden,
+            .same_head = same_head(a, &x.opened, b, &y.opened),
         };
-        ok = engine_divergence(&d, rows, err);
+        ok = engine_divergence(&d, rows, err) && check_source(&x, options, err)
+          && check_source(&y, options, err);
     }
-    opened_close(&opened_a);
-    opened_close(&opened_b);
+    close_source(&x);
+    close_source(&y);
     return ok;
 }

@@ -1,14 +1,17 @@
 #include "eval/evaluate.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/machine.h"
 #include "base/public.h"
+#include "eval/job_inputs.h"
 #include "eval/opened.h"
 #include "eval/partial.h"
+#include "eval/record.h"
 #include "eval/run_state.h"
 #include "eval/share.h"
 
@@ -19,6 +22,7 @@ struct job {
     struct opened opened;
     struct tokenizer *tokenizer;        /* NULL when none is needed */
     struct plans plans;
+    struct input_files inputs;          /* as they were before they were read */
     struct partial folder;
     struct shares shares;
     struct weights_hash *hash;
@@ -27,7 +31,8 @@ struct job {
     /* Saving and resuming: */
     struct buffer settings;
     struct run_state state;             /* that it was resumed from */
-    uint8_t *known;                     /* digests of tensors, to be saved */
+    bool is_complete;                   /* what it was resumed from */
+    uint8_t *known, *rows;              /* digests of tensors, and of rows, to be saved */
     double started, saved, save_seconds;
 };
 
@@ -37,6 +42,8 @@ static void job_close(struct job *j)
     run_state_close(&j->state);
     buffer_free(&j->settings);
     free(j->known);
+    free(j->rows);
+    input_files_free(&j->inputs);
     shares_free(&j->shares);
     partial_abandon(&j->folder);
     plans_free(&j->plans);
@@ -71,28 +78,60 @@ static bool open_engine(struct job *j, struct error *err)
     return true;
 }
 
-/* The state to go on from, if there is one; before anything in its folder is touched. */
+static struct run_state_of state_of(const struct job *j)
+{
+    return (struct run_state_of){
+        .settings = j->settings.data, .n_tensors = j->opened.weights.n_tensors,
+        .n_runs = j->shares.n, .hidden_size = j->shares.hidden_size,
+        .n_threads = engine_threads(j->opened.engine),
+    };
+}
+
+/* Gives the path of a share's run folder: the one that is written, or with plans one in it. */
+static char *folder_path(const struct job *j, const struct share *share, struct error *err)
+{
+    return j->options->n_plans ? file_join(j->folder.folder, share->name, err)
+                               : mem_string(j->folder.folder, err);
+}
+
+/* All that the run leaves stands there: only the folder's name is missing. */
+static bool finds_complete(const struct job *j)
+{
+    bool complete = j->folder.building.taken_over;
+    for (size_t i = 0; complete && i < j->shares.n; i++) {
+        char *path = folder_path(j, &j->shares.list[i], NULL);
+        complete = path && record_is_folder(path);
+        free(path);
+    }
+    return complete;
+}
+
+/* What there is to go on from; before anything in its folder is touched. */
 static bool find_state(struct job *j, struct error *err)
 {
     const struct shares *s = &j->shares;
-    size_t n = j->opened.weights.n_tensors;
-    j->known = mem_array(n, WEIGHTS_KNOWN_BYTES, "digests", err);
-    bool ok = j->known && summary_settings(&s->list[0].summary, &j->settings, err);
+    j->known = mem_array(j->opened.weights.n_tensors, WEIGHTS_KNOWN_BYTES, "digests", err);
+    j->rows = mem_array(s->n, DIGEST_BYTES, "digests", err);
+    bool ok = j->known && j->rows && summary_settings(&s->list[0].summary, &j->settings, err);
     for (size_t i = 0; ok && i < s->n; i++)
         ok = summary_plan_settings(&s->list[i].summary, &j->settings, err);
-    return ok && (!partial_has_state(&j->folder)
-                  || run_state_load(&j->state, j->folder.state, j->settings.data, n, s->hidden_size,
-                                    err));
+    if (!ok || !partial_settle(&j->folder, j->settings.data, err))
+        return false;
+    j->is_complete = finds_complete(j);
+    if (j->is_complete)
+        return true;
+    const struct run_state_of of = state_of(j);
+    return partial_has_state(&j->folder)
+         ? run_state_load(&j->state, j->folder.state, &of, err)
+         : partial_clear(&j->folder, err);
 }
 
-/* The run folder of a share: the one that is written, or with plans one in it. */
 static bool begin_folder(struct job *j, struct share *share, struct error *err)
 {
-    const struct surprisal_eval_options *o = j->options;
-    char *path = o->n_plans ? file_join(j->folder.folder, share->name, err)
-                            : mem_string(j->folder.folder, err);
-    bool ok = path && run_folder_begin(&share->folder, path, share->summary.scored, o->hidden,
-                                       j->shares.hidden_size, err);
+    char *path = folder_path(j, share, err);
+    bool ok = path && run_folder_begin(&share->folder, path, share->summary.scored,
+                                       j->options->hidden, j->shares.hidden_size,
+                                       j->state.known != NULL, err);
     free(path);
     return ok;
 }
@@ -102,7 +141,7 @@ static bool begin_scoring(struct job *j, struct error *err)
     bool keeps = j->options->out != NULL;
     if (keeps && !find_state(j, err))
         return false;
-    for (size_t i = 0; i < j->shares.n; i++) {
+    for (size_t i = 0; !j->is_complete && i < j->shares.n; i++) {
         struct share *share = &j->shares.list[i];
         if ((keeps && !begin_folder(j, share, err))
             || !scoring_begin(&share->scoring, &share->sequence, keeps ? &share->folder : NULL, err))
@@ -111,13 +150,34 @@ static bool begin_scoring(struct job *j, struct error *err)
     return true;
 }
 
+static bool open_folder(struct job *j, struct error *err)
+{
+    const struct surprisal_eval_options *o = j->options;
+    const struct progress progress = public_progress(&o->progress);
+    const struct output_request request = { .path = o->out, .kind = "run", .inputs = &j->inputs,
+                                            .progress = &progress, .resume = o->resume };
+    return !o->out || partial_begin(&j->folder, &request, err);
+}
+
+/* What was computed is of what the inputs are, or the run fails and its folder stays. */
+static bool inputs_hold(void *user, struct error *err)
+{
+    struct job *j = user;
+    if (job_inputs_check(&j->inputs, j->hash, &j->options->progress, err))
+        return true;
+    j->folder.keep = true;
+    return false;
+}
+
 /* Everything that can be known before the long work. */
 static bool prepare(struct job *j, struct error *err)
 {
     const struct surprisal_eval_options *o = j->options;
     return plans_make(&j->plans, o, err)
-        && (!o->out || partial_begin(&j->folder, o->out, o->resume, err))
+        && job_inputs_add(&j->inputs, o, err)
+        && open_folder(j, err)
         && opened_checkpoint(&j->opened, o->checkpoint, &o->progress, err)
+        && checkpoint_list_weights(&j->inputs, &j->opened.checkpoint, err)
         && open_tokenizer(j, err)
         && shares_make(&j->shares, &j->plans, o, &j->opened, j->tokenizer, err)
         && open_engine(j, err)
@@ -166,17 +226,20 @@ static double seconds_so_far(const struct job *j)
 
 static bool save(struct job *j, const struct engine_state *state, struct error *err)
 {
+    const struct run_state_of of = state_of(j);
+    const struct run_state s = { .engine = *state, .seconds = seconds_so_far(j), .known = j->known,
+                                 .rows = j->rows };
     weights_hash_known(j->hash, j->known);
-    return shares_sync(&j->shares, err)
-        && run_state_save(j->folder.state, j->settings.data, state, seconds_so_far(j), j->known,
-                          j->opened.weights.n_tensors, j->opened.checkpoint.config.hidden_size, err);
+    return shares_rows(&j->shares, j->rows, err) && shares_sync(&j->shares, err)
+        && run_state_save(j->folder.state, &of, &s, err);
 }
 
 /* A disk that is full costs the state, not the run: the older one stands. */
 static bool offer(void *user, const struct engine_state *state, bool now, struct error *err)
 {
     struct job *j = user;
-    (void)err;
+    if (!inputs_hold(j, err))
+        return false;
     size_t bytes = state->n_rows * j->opened.checkpoint.config.hidden_size * sizeof(float);
     double begin = machine_seconds(), cost = j->save_seconds;
     if (cost <= 0)
@@ -204,18 +267,18 @@ static bool score(struct job *j, struct error *err)
         return false;
     if (resumed && !(weights_hash_rest(j->hash, threads, &progress, err)
                      && weights_hash_check(j->hash, j->state.known, err)
-                     && shares_replay(s, j->state.engine.row, err)))
+                     && shares_replay(s, j->state.engine.row, j->state.rows, err)))
         return false;
     const struct engine_job job = {
         .ids = s->ids, .n_ids = s->n_ids, .windows = s->windows.list, .n_windows = s->windows.n,
         .sink = { shares_take, s }, .hash = resumed ? NULL : j->hash,
-        .saver = { saves ? offer : NULL, j }, .resume = resumed ? &j->state.engine : NULL,
+        .saver = { saves ? offer : NULL, j }, .guard = { inputs_hold, j }, .resume = resumed ? &j->state.engine : NULL,
     };
     j->started = j->saved = machine_seconds();
     if (!engine_score_windows(e, &job, &j->work, err))
         return false;
     j->seconds = seconds_so_far(j);
-    return weights_hash_rest(j->hash, threads, &progress, err);
+    return weights_hash_rest(j->hash, threads, &progress, err) && inputs_hold(j, err);
 }
 
 /* A share's figures, and its files complete. */
@@ -255,10 +318,76 @@ static bool conclude(struct job *j, struct surprisal_result *results, struct err
     bool ok = weights_hash_end(&checkpoint, j->hash, err) && weights_hash_head(&head, j->hash, err);
     for (size_t i = 0; ok && i < j->shares.n; i++)
         ok = conclude_share(j, &j->shares.list[i], &checkpoint, &head, &results[i], err);
-    ok = ok && (!j->options->out || partial_commit(&j->folder, err));
-    for (size_t i = 0; !ok && i < j->shares.n; i++)
-        surprisal_result_free(&results[i]);
     return ok;
+}
+
+/* ---- a complete run without its name ------------------------------------------- */
+
+static double number_or_nan(const cJSON *summary, const char *key)
+{
+    const cJSON *item = json_get(summary, key);
+    return cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;
+}
+
+static struct surprisal_result result_of(const struct record *r)
+{
+    const cJSON *s = r->summary;
+    return (struct surprisal_result){
+        .windows = r->windows, .tokens = r->tokens, .scored = r->scored,
+        .mean_nll = number_or_nan(s, "mean_nll"), .perplexity = number_or_nan(s, "perplexity"),
+        .nll_stderr = number_or_nan(s, "nll_stderr"),
+        .perplexity_stderr = number_or_nan(s, "perplexity_stderr"),
+        .word_perplexity = number_or_nan(s, "word_perplexity"),
+        .byte_perplexity = number_or_nan(s, "byte_perplexity"),
+        .bits_per_byte = number_or_nan(s, "bits_per_byte"), .seconds = number_or_nan(s, "seconds"),
+        .tokens_per_second = number_or_nan(s, "tokens_per_second"),
+    };
+}
+
+static bool check_checkpoint(const struct record *r, const struct digest *checkpoint,
+                             struct error *err)
+{
+    char hex[2 * DIGEST_BYTES + 1];
+    digest_hex(hex, checkpoint);
+    const char *of = cJSON_GetStringValue(json_get(json_get(r->summary, "checkpoint"), "digest"));
+    return (of && strcmp(of, hex) == 0)
+        || error_set(err, "%s: is a complete run of the checkpoint with digest %s, this one has %s",
+                     r->folder, of ? of : "none", hex);
+}
+
+/* Proves a share's folder by its own digests. */
+static bool take_share(const struct job *j, const struct share *share,
+                       const struct digest *checkpoint, struct surprisal_result *result,
+                       struct error *err)
+{
+    struct record r = { 0 };
+    struct buffer text = { 0 };
+    char *path = folder_path(j, share, err);
+    char *summary = path ? file_join(path, RUN_SUMMARY, err) : NULL;
+    bool ok = summary && record_open(&r, path, err)
+           && (!r.keeps_hidden || record_view_hidden(&r, err)) && check_checkpoint(&r, checkpoint, err)
+           && file_read(&text, summary, err);
+    if (ok) {
+        *result = result_of(&r);
+        memcpy(result->plan, share->name, sizeof result->plan);
+        result->summary_json = text.data;
+    }
+    record_close(&r);
+    free(summary);
+    free(path);
+    return ok;
+}
+
+static bool take_complete(struct job *j, struct surprisal_result *results, struct error *err)
+{
+    const struct progress progress = public_progress(&j->options->progress);
+    struct digest checkpoint;
+    bool ok = (j->hash = weights_hash_open(&j->opened.checkpoint, &j->opened.weights, err))
+           && weights_hash_rest(j->hash, engine_threads(j->opened.engine), &progress, err)
+           && weights_hash_end(&checkpoint, j->hash, err);
+    for (size_t i = 0; ok && i < j->shares.n; i++)
+        ok = take_share(j, &j->shares.list[i], &checkpoint, &results[i], err);
+    return ok && inputs_hold(j, err);
 }
 
 /* ---- options ----------------------------------------------------------------- */
@@ -326,6 +455,8 @@ bool evaluate_prepare(const struct surprisal_eval_options *o, struct evaluate_pr
         out->windows = j.shares.windows;
         j.shares.ids = NULL;
         j.shares.windows = (struct windows){ 0 };
+        out->inputs = j.inputs;
+        j.inputs = (struct input_files){ 0 };
     }
     job_close(&j);
     return ok;
@@ -335,14 +466,19 @@ void evaluate_prepared_free(struct evaluate_prepared *p)
 {
     free(p->ids);
     windows_free(&p->windows);
+    input_files_free(&p->inputs);
 }
 
 bool evaluate(const struct surprisal_eval_options *o, struct surprisal_result *results,
               struct error *err)
 {
     struct job j = { .options = o };
-    bool ok = evaluate_check(o, err) && prepare(&j, err) && score(&j, err)
-           && conclude(&j, results, err);
+    bool ok = evaluate_check(o, err) && prepare(&j, err)
+           && (j.is_complete ? take_complete(&j, results, err)
+                             : score(&j, err) && conclude(&j, results, err))
+           && (!o->out || partial_commit(&j.folder, err));
+    for (size_t i = 0; !ok && i < j.shares.n; i++)
+        surprisal_result_free(&results[i]);
     job_close(&j);
     return ok;
 }

@@ -8,6 +8,7 @@
 
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/input_files.h"
 #include "eval/protocol.h"
 #include "surprisal.h"
 
@@ -24,6 +25,7 @@ struct evaluate_prepared {
     int32_t *ids;                           /* given [n_ids]: what the model sees, */
     size_t n_ids;
     struct windows windows;                 /* given: and the windows over it */
+    struct input_files inputs;              /* given: what was read, as it was then */
 };
 
 /* Does all of evaluate that comes before the scoring, and so finds the mistakes that it would find.

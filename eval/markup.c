@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/json.h"
+#include "base/output_file.h"
 
 #define REPLACEMENT "\xEF\xBF\xBD"      /* U+FFFD */
 
@@ -86,7 +86,7 @@ void markup_text(struct markup *m, const char *text)
 
 bool markup_save(struct markup *m, const char *path)
 {
-    bool ok = !m->failed && file_write(path, m->out.data, m->out.size, m->err);
+    bool ok = !m->failed && output_file_write(path, m->out.data, m->out.size, m->err);
     markup_free(m);
     return ok;
 }

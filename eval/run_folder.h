@@ -20,6 +20,7 @@
 
 #define RUN_TOKENS  "tokens.safetensors"
 #define RUN_SUMMARY "summary.json"
+#define RUN_FOLDER_COLUMNS 6            /* without hidden */
 
 /* Zero-initialise, so that abandoning one that was never begun is fine. */
 struct run_folder {
@@ -30,6 +31,7 @@ struct run_folder {
     size_t hidden_size;
     void *staging;                      /* owned; a piece of one column */
     size_t staging_bytes;
+    struct digest_stream *rows[RUN_FOLDER_COLUMNS + 1];     /* owned; of each column, as it grows */
 };
 
 struct run_digests {
@@ -38,7 +40,6 @@ struct run_digests {
 };
 
 /* The columns that the digest of tokens covers, in its order. */
-#define RUN_FOLDER_COLUMNS 6
 extern const struct run_folder_column {
     const char *name;
     enum dtype dtype;
@@ -52,16 +53,24 @@ struct token_place {
 /* Of tokens.safetensors, but for its header. */
 size_t run_folder_bytes(size_t scored, enum surprisal_hidden hidden, size_t hidden_size);
 
-/* Creates the folder where it is not there yet, opens tokens.safetensors in it (what an earlier process
- * wrote stays) and reserves its space, so that a disk too small shows before the work. */
+/* Creates the folder where it is not there yet and tokens.safetensors in it, with its space, so that a
+ * disk too small shows before the work.  resume: opens the tokens.safetensors that an earlier process left, or
+ * refuses one that is missing or has another size or header. */
 bool run_folder_begin(struct run_folder *r, const char *path, size_t scored,
-                      enum surprisal_hidden hidden, size_t hidden_size, struct error *err);
+                      enum surprisal_hidden hidden, size_t hidden_size, bool resume,
+                      struct error *err);
+/* Reads the first rows back, which an earlier process added; they are refused when run_folder_rows said
+ * another digest of them.  Before anything is added. */
+bool run_folder_take_rows(struct run_folder *r, size_t rows, const struct digest *expected,
+                          struct error *err);
+/* A digest of all rows that were added so far, in order from the first. */
+bool run_folder_rows(const struct run_folder *r, struct digest *out, struct error *err);
 /* The NLL of rows [row, row + n) that an earlier process added. */
 bool run_folder_read_nll(const struct run_folder *r, size_t row, size_t n, double *nll,
                          struct error *err);
 /* Makes durable what was added, before a state says so. */
 bool run_folder_sync(struct run_folder *r, struct error *err);
-/* Rows [row, row + n); hidden [n, hidden_size] may be NULL when it is not kept. */
+/* Rows [row, row + n), the next ones; hidden [n, hidden_size] may be NULL when it is not kept. */
 bool run_folder_add(struct run_folder *r, size_t row, size_t n, const struct token_place *places,
                     const struct engine_score *scores, const float *hidden, struct error *err);
 /* Reads back all that was added, also by an earlier process. */

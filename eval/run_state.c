@@ -2,67 +2,74 @@
 
 #include <string.h>
 
+#include "base/file_digest.h"
+#include "eval/partial.h"
+
 /* x comes first: there it is aligned. */
-enum { X, NUMBERS, SECONDS, TENSORS, SETTINGS, N_PARTS };
-static const char *const names[N_PARTS] = { "x", "numbers", "seconds", "tensors", "settings" };
+enum { X, NUMBERS, SECONDS, TENSORS, ROWS, SETTINGS, SHA256, N_PARTS };
+static const struct { const char *name; enum dtype dtype; } parts[N_PARTS] = {
+    [X] = { "x", DTYPE_F32 }, [NUMBERS] = { "numbers", DTYPE_I64 },
+    [SECONDS] = { "seconds", DTYPE_F64 }, [TENSORS] = { "tensors", DTYPE_U8 },
+    [ROWS] = { "rows", DTYPE_U8 }, [SETTINGS] = { "settings", DTYPE_U8 },
+    [SHA256] = { "sha256", DTYPE_U8 },
+};
 
 enum { FIRST_WINDOW, N_WINDOWS, ROW, LAYER, MIXER_DONE, ROWS_DONE, PASSES, BYTES_READ, MODEL_TOKENS,
        N_NUMBERS };
 
-bool run_state_save(const char *path, const char *settings, const struct engine_state *state,
-                    double seconds, const uint8_t *known, size_t n_tensors, size_t hidden_size,
+/* Of all parts but the digest itself.  map: in which they stand; NULL: in memory. */
+static bool digest_parts(struct digest *out, const void *const bytes[], const size_t n_bytes[],
+                         const struct mapped_file *map, int n_threads, struct error *err)
+{
+    struct digest of_part[SHA256];
+    for (size_t i = 0; i < SHA256; i++)
+        if (!file_digest_pieces(&of_part[i], bytes[i], n_bytes[i], map, n_threads, err))
+            return false;
+    return digest_of(out, of_part, sizeof of_part, err);
+}
+
+bool run_state_save(const char *path, const struct run_state_of *of, const struct run_state *s,
                     struct error *err)
 {
-    const struct engine_statistics *st = &state->statistics;
+    const struct engine_state *e = &s->engine;
     const int64_t numbers[N_NUMBERS] = {
-        [FIRST_WINDOW] = (int64_t)state->first_window, [N_WINDOWS] = (int64_t)state->n_windows,
-        [ROW] = (int64_t)state->row, [LAYER] = (int64_t)state->layer,
-        [MIXER_DONE] = state->mixer_done, [ROWS_DONE] = (int64_t)state->rows_done,
-        [PASSES] = (int64_t)st->passes, [BYTES_READ] = (int64_t)st->bytes_read,
-        [MODEL_TOKENS] = (int64_t)st->model_tokens,
+        [FIRST_WINDOW] = (int64_t)e->first_window, [N_WINDOWS] = (int64_t)e->n_windows,
+        [ROW] = (int64_t)e->row, [LAYER] = (int64_t)e->layer, [MIXER_DONE] = e->mixer_done,
+        [ROWS_DONE] = (int64_t)e->rows_done, [PASSES] = (int64_t)e->statistics.passes,
+        [BYTES_READ] = (int64_t)e->statistics.bytes_read,
+        [MODEL_TOKENS] = (int64_t)e->statistics.model_tokens,
     };
-    const struct safetensors_entry entries[N_PARTS] = {
-        [SETTINGS] = { names[SETTINGS], DTYPE_U8, 1, { strlen(settings) } },
-        [NUMBERS] = { names[NUMBERS], DTYPE_I64, 1, { N_NUMBERS } },
-        [SECONDS] = { names[SECONDS], DTYPE_F64, 1, { 1 } },
-        [TENSORS] = { names[TENSORS], DTYPE_U8, 2, { n_tensors, WEIGHTS_KNOWN_BYTES } },
-        [X] = { names[X], DTYPE_F32, 2, { state->n_rows, hidden_size } },
+    struct safetensors_entry entries[N_PARTS] = {
+        [X] = { .ndim = 2, .shape = { e->n_rows, of->hidden_size } },
+        [NUMBERS] = { .ndim = 1, .shape = { N_NUMBERS } }, [SECONDS] = { .ndim = 1, .shape = { 1 } },
+        [TENSORS] = { .ndim = 2, .shape = { of->n_tensors, WEIGHTS_KNOWN_BYTES } },
+        [ROWS] = { .ndim = 2, .shape = { of->n_runs, DIGEST_BYTES } },
+        [SETTINGS] = { .ndim = 1, .shape = { strlen(of->settings) } },
+        [SHA256] = { .ndim = 1, .shape = { DIGEST_BYTES } },
     };
-    const void *const bytes[N_PARTS] = { state->x, numbers, &seconds, known, settings };
+    struct digest digest;
+    const void *const bytes[N_PARTS] = { e->x, numbers, &s->seconds, s->known, s->rows, of->settings,
+                                         &digest };
+    for (size_t i = 0; i < N_PARTS; i++) {
+        entries[i].name = parts[i].name;
+        entries[i].dtype = parts[i].dtype;
+    }
     struct safetensors_writer w;
     if (!safetensors_create(&w, path, entries, N_PARTS, err))
         return false;
-    for (size_t i = 0; i < N_PARTS; i++)
-        if (!safetensors_write(&w, i, 0, bytes[i], w.n_bytes[i], err)) {
-            safetensors_abandon(&w);
-            return false;
-        }
-    return safetensors_commit(&w, err);
+    bool ok = digest_parts(&digest, bytes, w.n_bytes, NULL, of->n_threads, err);
+    for (size_t i = 0; ok && i < N_PARTS; i++)
+        ok = safetensors_write(&w, i, 0, bytes[i], w.n_bytes[i], err);
+    if (ok)
+        return safetensors_commit(&w, err);
+    safetensors_abandon(&w);
+    return false;
 }
 
 void run_state_close(struct run_state *s)
 {
     safetensors_close(&s->file);
     *s = (struct run_state){ 0 };
-}
-
-/* Names the first line in which two texts differ. */
-static bool settings_differ(const char *path, const char *now, const char *then, size_t n_then,
-                            struct error *err)
-{
-    const char *end = then + n_then;
-    for (;;) {
-        size_t a = strcspn(now, "\n"), b = 0;
-        while (then + b < end && then[b] != '\n')
-            b++;
-        if (a != b || memcmp(now, then, a) != 0)
-            return error_set(err, "%s: the interrupted run had '%.*s', this one has '%.*s'; expected "
-                             "the same", path, (int)b, then, (int)a, now);
-        if (!now[a] || then + b >= end)
-            return error_set(err, "%s: belongs to a run with other settings", path);
-        now += a + 1;
-        then += b + 1;
-    }
 }
 
 static bool take_numbers(struct run_state *s, const struct tensor *t, const char *path,
@@ -87,44 +94,72 @@ static bool take_numbers(struct run_state *s, const struct tensor *t, const char
     return true;
 }
 
-bool run_state_load(struct run_state *s, const char *path, const char *settings, size_t n_tensors,
-                    size_t hidden_size, struct error *err)
+static bool find_parts(const struct tensor *t[N_PARTS], const struct run_state *s, const char *path,
+                       struct error *err)
 {
-    *s = (struct run_state){ 0 };
-    if (!safetensors_open(&s->file, path, err))
-        return false;
-    static const enum dtype dtypes[N_PARTS] = { DTYPE_F32, DTYPE_I64, DTYPE_F64, DTYPE_U8, DTYPE_U8 };
-    const struct tensor *t[N_PARTS];
     for (size_t i = 0; i < N_PARTS; i++) {
-        t[i] = safetensors_find(&s->file, names[i]);
-        if (!t[i] || t[i]->dtype != dtypes[i]) {
-            error_set(err, "%s: '%s' is missing or has another type: not a state of this version",
-                      path, names[i]);
-            goto fail;
-        }
+        t[i] = safetensors_find(&s->file, parts[i].name);
+        if (!t[i] || t[i]->dtype != parts[i].dtype)
+            return error_set(err, "%s: '%s' is missing or has another type: not a state of this version",
+                             path, parts[i].name);
     }
-    size_t n_settings = t[SETTINGS]->n_bytes;
-    if (n_settings != strlen(settings) || memcmp(t[SETTINGS]->data, settings, n_settings) != 0) {
-        settings_differ(path, settings, (const char *)t[SETTINGS]->data, n_settings, err);
-        goto fail;
+    return true;
+}
+
+static bool check_shapes(const struct tensor *const t[N_PARTS], const struct run_state_of *of,
+                         const char *path, struct error *err)
+{
+    bool ok = t[NUMBERS]->n_bytes == N_NUMBERS * sizeof(int64_t)
+           && t[SECONDS]->n_bytes == sizeof(double) && t[SHA256]->n_bytes == DIGEST_BYTES
+           && t[TENSORS]->n_bytes == of->n_tensors * WEIGHTS_KNOWN_BYTES
+           && t[ROWS]->n_bytes == of->n_runs * DIGEST_BYTES && t[X]->ndim == 2
+           && t[X]->shape[1] == of->hidden_size;
+    return ok || error_set(err, "%s: its tensors have not the shapes of this checkpoint's state", path);
+}
+
+static bool check_digest(const struct tensor *const t[N_PARTS], const struct run_state *s,
+                         const struct run_state_of *of, const char *path, struct error *err)
+{
+    const void *bytes[N_PARTS];
+    size_t n_bytes[N_PARTS];
+    struct digest found;
+    for (size_t i = 0; i < N_PARTS; i++) {
+        bytes[i] = t[i]->data;
+        n_bytes[i] = t[i]->n_bytes;
     }
-    if (t[NUMBERS]->n_bytes != N_NUMBERS * sizeof(int64_t) || t[SECONDS]->n_bytes != sizeof(double)
-        || t[TENSORS]->n_bytes != n_tensors * WEIGHTS_KNOWN_BYTES || t[X]->ndim != 2
-        || t[X]->shape[1] != hidden_size) {
-        error_set(err, "%s: its tensors have not the shapes of this checkpoint's state", path);
-        goto fail;
-    }
-    if (!take_numbers(s, t[NUMBERS], path, err))
-        goto fail;
+    return digest_parts(&found, bytes, n_bytes, &s->file.map, of->n_threads, err)
+        && (memcmp(&found, t[SHA256]->data, DIGEST_BYTES) == 0
+            || error_set(err, "%s: was damaged or edited: its sha256 is not that of its content", path));
+}
+
+static bool take(struct run_state *s, const char *path, const struct run_state_of *of,
+                 struct error *err)
+{
+    const struct tensor *t[N_PARTS];
+    if (!find_parts(t, s, path, err))
+        return false;
+    size_t n = t[SETTINGS]->n_bytes;
+    if (n != strlen(of->settings) || memcmp(t[SETTINGS]->data, of->settings, n) != 0)
+        return settings_differ(path, of->settings, (const char *)t[SETTINGS]->data, n, err);
+    if (!check_shapes(t, of, path, err) || !check_digest(t, s, of, path, err)
+        || !take_numbers(s, t[NUMBERS], path, err))
+        return false;
     memcpy(&s->seconds, t[SECONDS]->data, sizeof s->seconds);
     s->known = t[TENSORS]->data;
+    s->rows = t[ROWS]->data;
     s->engine.n_rows = t[X]->shape[0];
     s->engine.file = &s->file.map;
     s->engine.x = (const float *)(const void *)t[X]->data;
-    if ((uintptr_t)s->engine.x % sizeof(float) == 0)
+    return (uintptr_t)s->engine.x % sizeof(float) == 0
+        || error_set(err, "%s: 'x' is not aligned", path);
+}
+
+bool run_state_load(struct run_state *s, const char *path, const struct run_state_of *of,
+                    struct error *err)
+{
+    *s = (struct run_state){ 0 };
+    if (safetensors_open(&s->file, path, err) && take(s, path, of, err))
         return true;
-    error_set(err, "%s: 'x' is not aligned", path);
-fail:
     run_state_close(s);
     return false;
 }

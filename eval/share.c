@@ -139,14 +139,28 @@ bool shares_take(void *user, size_t row, size_t n, const struct engine_score *sc
     return true;
 }
 
-bool shares_replay(struct shares *s, size_t rows, struct error *err)
+bool shares_replay(struct shares *s, size_t rows, const uint8_t *digests, struct error *err)
 {
     for (size_t i = 0; i < s->n; i++) {
         struct share *share = &s->list[i];
+        struct digest digest;
         size_t n = size_min(rows, share->summary.scored);
-        if (!scoring_replay(&share->scoring, n, err))
+        memcpy(&digest, digests + i * DIGEST_BYTES, sizeof digest);
+        if (!run_folder_take_rows(&share->folder, n, &digest, err)
+            || !scoring_replay(&share->scoring, n, err))
             return false;
         rows -= n;
+    }
+    return true;
+}
+
+bool shares_rows(const struct shares *s, uint8_t *digests, struct error *err)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        struct digest digest;
+        if (!run_folder_rows(&s->list[i].folder, &digest, err))
+            return false;
+        memcpy(digests + i * DIGEST_BYTES, &digest, sizeof digest);
     }
     return true;
 }

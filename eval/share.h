@@ -42,8 +42,11 @@ bool shares_make(struct shares *s, const struct plans *plans, const struct surpr
 /* The engine's sink; user is the struct shares. */
 bool shares_take(void *user, size_t row, size_t n, const struct engine_score *scores,
                  const float *hidden, struct error *err);
-/* Takes in the first rows, which an earlier process wrote into the folders. */
-bool shares_replay(struct shares *s, size_t rows, struct error *err);
+/* Takes in the first rows, which an earlier process wrote into the folders, when they have the digests
+ * that shares_rows said of them.  digests: [n * DIGEST_BYTES]. */
+bool shares_replay(struct shares *s, size_t rows, const uint8_t *digests, struct error *err);
+/* Digests of the rows that were added so far. */
+bool shares_rows(const struct shares *s, uint8_t *digests, struct error *err);
 /* Makes durable what the folders hold, before a state says so. */
 bool shares_sync(struct shares *s, struct error *err);
 /* Abandons folders that were not committed. */

@@ -217,6 +217,7 @@ char *summary_json(const struct summary *s, struct error *err)
     add_figures(root, s);
     add_extras(root, s);
     add_record(root, s);
+    cJSON_AddTrueToObject(root, "complete");
     char *plain = cJSON_Print(root);
     cJSON_Delete(root);
     if (!plain)

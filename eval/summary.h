@@ -11,6 +11,7 @@
  *     tokens_sha256   of the columns in tokens.safetensors (run_folder.h); null without a folder
  *     hidden          "f32" or "bf16", null: not kept
  *     hidden_sha256   null: not kept
+ *     complete        true: it is written when all that it tells of is durable
  *     sha256          of this text itself with the last member left out, comma included: of the bytes
  *                     before `,\n\t"sha256":` and the closing `\n}` */
 #ifndef SURPRISAL_EVAL_SUMMARY_H

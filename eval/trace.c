@@ -2,8 +2,10 @@
 
 #include <stdlib.h>
 
+#include "base/output_file.h"
 #include "base/public.h"
 #include "eval/input.h"
+#include "eval/job_inputs.h"
 #include "eval/opened.h"
 
 struct file {
@@ -48,37 +50,52 @@ static bool create(struct file *f, const char *path, const struct config *c, siz
     return safetensors_create(&f->writer, path, entries, n, err);
 }
 
-static bool write(struct opened *opened, const char *path, const int32_t *ids, size_t n_ids,
+static bool write(struct file *f, struct opened *opened, const int32_t *ids, size_t n_ids,
                   struct error *err)
 {
-    struct file f;
-    if (!create(&f, path, &opened->checkpoint.config, n_ids, err))
-        return false;
-    const struct engine_tracer tracer = { .layer = take_layer, .logits = take_logits, .user = &f };
-    bool ok = safetensors_write(&f.writer, 0, 0, ids, n_ids * sizeof *ids, err)
-           && engine_trace(opened->engine, ids, n_ids, &tracer, err);
-    if (ok)
-        return safetensors_commit(&f.writer, err);
-    safetensors_abandon(&f.writer);
-    return false;
+    const struct engine_tracer tracer = { .layer = take_layer, .logits = take_logits, .user = f };
+    return safetensors_write(&f->writer, 0, 0, ids, n_ids * sizeof *ids, err)
+        && engine_trace(opened->engine, ids, n_ids, &tracer, err);
+}
+
+/* Everything that is read, as it is before. */
+static bool open_all(struct opened *opened, struct input_files *inputs, int32_t **ids, size_t *n_ids,
+                     const struct surprisal_trace_options *o, struct error *err)
+{
+    const struct engine_options engine = { .n_threads = o->threads, .isa = o->isa,
+                                           .progress = public_progress(&o->progress) };
+    return checkpoint_list_folder(inputs, o->checkpoint, err) && input_files_add(inputs, o->ids, err)
+        && opened_checkpoint(opened, o->checkpoint, &o->progress, err)
+        && checkpoint_list_weights(inputs, &opened->checkpoint, err)
+        && input_read_ids(o->ids, ids, n_ids, NULL, err)
+        && (*n_ids || error_set(err, "%s: holds no tokens", o->ids))
+        && input_check_ids(*ids, *n_ids, o->ids, &opened->checkpoint, err)
+        && opened_engine(opened, &engine, err);
 }
 
 bool trace(const struct surprisal_trace_options *o, struct error *err)
 {
     if (!o->checkpoint || !o->ids || !o->out)
         return error_set(err, "a trace needs a checkpoint, ids and a file to write");
-    const struct engine_options engine = { .n_threads = o->threads, .isa = o->isa,
-                                           .progress = public_progress(&o->progress) };
+    const struct progress progress = public_progress(&o->progress);
     struct opened opened = { 0 };
+    struct input_files inputs = { 0 };
     int32_t *ids = NULL;
     size_t n_ids = 0;
-    bool ok = opened_checkpoint(&opened, o->checkpoint, &o->progress, err)
-           && input_read_ids(o->ids, &ids, &n_ids, NULL, err)
-           && (n_ids || error_set(err, "%s: holds no tokens", o->ids))
-           && input_check_ids(ids, n_ids, o->ids, &opened.checkpoint, err)
-           && opened_engine(&opened, &engine, err)
-           && write(&opened, o->out, ids, n_ids, err);
+    struct file f;
+    bool ok = open_all(&opened, &inputs, &ids, &n_ids, o, err)
+           && output_file_try(o->out, &inputs, &progress, err)
+           && create(&f, o->out, &opened.checkpoint.config, n_ids, err);
+    if (ok) {
+        ok = write(&f, &opened, ids, n_ids, err)
+          && job_inputs_check(&inputs, NULL, &o->progress, err);
+        if (ok)
+            ok = safetensors_commit(&f.writer, err);
+        else
+            safetensors_abandon(&f.writer);
+    }
     free(ids);
+    input_files_free(&inputs);
     opened_close(&opened);
     return ok;
 }

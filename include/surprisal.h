@@ -262,6 +262,9 @@ struct surprisal_report_options {
     const char *markdown;               /* the quality section of a model card */
     const char *junit;                  /* JUnit XML, a test case a gate */
     const char *baseline;               /* what an earlier comparison printed as JSON, to stand beside */
+    const char *const *inputs;          /* [n_inputs]: files and folders of the comparison, or NULL; none of
+                                           their files is written over (surprisal_report_prepare) */
+    size_t n_inputs;
     /* Conditions on figures of the JSON document: "mean_kld<=0.02", "abs(delta_nll) < 0.005",
      * "mean_kld/floor.mean_kld <= 20", "mean_kld <= baseline.mean_kld*1.05"; eval/gate.h has the
      * grammar. */

@@ -26,6 +26,15 @@ bool digest_end(struct digest_stream *s, struct digest *out, struct error *err)
     return ok || error_set(err, "libcrypto cannot finish SHA-256");
 }
 
+bool digest_so_far(const struct digest_stream *s, struct digest *out, struct error *err)
+{
+    EVP_MD_CTX *copy = EVP_MD_CTX_new();
+    bool ok = copy && EVP_MD_CTX_copy_ex(copy, (const EVP_MD_CTX *)s) == 1
+           && EVP_DigestFinal_ex(copy, out->bytes, NULL) == 1;
+    EVP_MD_CTX_free(copy);
+    return ok || error_set(err, "libcrypto cannot copy SHA-256");
+}
+
 bool digest_of(struct digest *out, const void *bytes, size_t n, struct error *err)
 {
     struct digest_stream *s = digest_begin(err);

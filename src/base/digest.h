@@ -21,6 +21,9 @@ bool digest_update(struct digest_stream *s, const void *bytes, size_t n, struct 
 /* Writes the digest and frees the stream; with out NULL only frees it.  NULL is fine. */
 bool digest_end(struct digest_stream *s, struct digest *out, struct error *err);
 
+/* The digest of what has been taken so far; the stream goes on. */
+bool digest_so_far(const struct digest_stream *s, struct digest *out, struct error *err);
+
 /* begin, update, end. */
 bool digest_of(struct digest *out, const void *bytes, size_t n, struct error *err);
 

@@ -10,8 +10,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Opens a regular file for reading and gives its size; -1 on error. */
-static int open_regular(const char *path, size_t *size, struct error *err)
+struct file_stamp file_stamp_of(const struct stat *st)
+{
+    return (struct file_stamp){ st->st_dev, st->st_ino, st->st_size, st->st_mtim, st->st_ctim };
+}
+
+/* Opens a regular file for reading and gives its stamp; -1 on error. */
+static int open_regular(const char *path, struct file_stamp *stamp, struct error *err)
 {
     /* O_NONBLOCK: opening a FIFO must not wait for a writer; it is refused below. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -27,7 +32,7 @@ static int open_regular(const char *path, size_t *size, struct error *err)
     else if (!S_ISREG(st.st_mode))
         error_set(err, "%s: is not a regular file", path);
     else {
-        *size = (size_t)st.st_size;
+        *stamp = file_stamp_of(&st);
         return fd;
     }
     close(fd);
@@ -37,9 +42,10 @@ static int open_regular(const char *path, size_t *size, struct error *err)
 bool file_map(struct mapped_file *f, const char *path, struct error *err)
 {
     *f = (struct mapped_file){ .fd = -1 };
-    f->fd = open_regular(path, &f->size, err);
+    f->fd = open_regular(path, &f->stamp, err);
     if (f->fd < 0)
         return false;
+    f->size = (size_t)f->stamp.size;
     void *data = NULL;
     if (f->size)
         data = mmap(NULL, f->size, PROT_READ, MAP_SHARED, f->fd, 0);
@@ -132,10 +138,11 @@ bool file_read(struct buffer *b, const char *path, struct error *err)
 {
     *b = (struct buffer){ 0 };
     bool is_stdin = strcmp(path, "-") == 0;
-    size_t size = 0;
-    int fd = is_stdin ? STDIN_FILENO : open_regular(path, &size, err);
+    struct file_stamp stamp = { .size = 0 };
+    int fd = is_stdin ? STDIN_FILENO : open_regular(path, &stamp, err);
     if (fd < 0)
         return false;
+    size_t size = (size_t)stamp.size;
     /* Room for the whole file at once; read_all copes when it grows meanwhile. */
     bool ok = size > SIZE_MAX / 4
             ? error_set(err, "%s: %zu bytes do not fit into memory", path, size)
@@ -262,130 +269,4 @@ void file_list_free(char **names, size_t n_names)
     for (size_t i = 0; i < n_names; i++)
         free(names[i]);
     free(names);
-}
-
-/* ---- writing ---------------------------------------------------------- */
-
-bool file_create(struct output_file *f, const char *path, struct error *err)
-{
-    *f = (struct output_file){ .fd = -1 };
-    if (file_is_directory(path))
-        return error_set(err, "%s: is a directory, expected a file to write", path);
-    f->path = mem_string(path, err);
-    if (!f->path)
-        return false;
-    if (asprintf(&f->temporary, "%s.%ld.tmp", path, (long)getpid()) < 0) {
-        f->temporary = NULL;
-        error_set(err, "out of memory: a path");
-        goto fail;
-    }
-    f->fd = open(f->temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (f->fd < 0) {
-        error_set(err, "%s: cannot create: %s", f->temporary, strerror(errno));
-        goto fail;
-    }
-    return true;
-fail:
-    file_abandon(f);
-    return false;
-}
-
-bool file_open_in_place(struct output_file *f, const char *path, struct error *err)
-{
-    *f = (struct output_file){ .fd = -1 };
-    f->path = mem_string(path, err);
-    if (!f->path)
-        return false;
-    f->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (f->fd >= 0)
-        return true;
-    error_set(err, "%s: cannot open: %s", path, strerror(errno));
-    file_abandon(f);
-    return false;
-}
-
-bool file_read_at(const struct output_file *f, size_t offset, void *bytes, size_t n,
-                  struct error *err)
-{
-    char *p = bytes;
-    while (n) {
-        ssize_t got = pread(f->fd, p, n, (off_t)offset);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return error_set(err, "%s: cannot read: %s", f->path,
-                             got < 0 ? strerror(errno) : "it ends early");
-        p += got;
-        offset += (size_t)got;
-        n -= (size_t)got;
-    }
-    return true;
-}
-
-bool file_sync(struct output_file *f, struct error *err)
-{
-    return fsync(f->fd) == 0 || error_set(err, "%s: cannot write: %s", f->path, strerror(errno));
-}
-
-#define MANY_BYTES ((size_t)1 << 18)
-
-bool file_write_at(struct output_file *f, size_t offset, const void *bytes, size_t n,
-                   struct error *err)
-{
-    const char *p = bytes;
-    bool many = n >= MANY_BYTES;
-    while (n) {
-        ssize_t done = pwrite(f->fd, p, n, (off_t)offset);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            return error_set(err, "%s: cannot write: %s", f->path,
-                             done < 0 ? strerror(errno) : "no progress");
-        p += done;
-        offset += (size_t)done;
-        n -= (size_t)done;
-    }
-    if (many)                                   /* a file system that cannot begin now does not */
-        sync_file_range(f->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-    return true;
-}
-
-bool file_commit(struct output_file *f, struct error *err)
-{
-    bool ok = file_sync(f, err);
-    int closed = close(f->fd);
-    f->fd = -1;
-    if (ok && closed != 0)
-        ok = error_set(err, "%s: cannot write: %s", f->path, strerror(errno));
-    if (ok && f->temporary && rename(f->temporary, f->path) != 0)
-        ok = error_set(err, "%s: cannot rename: %s", f->path, strerror(errno));
-    if (ok) {
-        free(f->temporary);
-        f->temporary = NULL;
-    }
-    file_abandon(f);
-    return ok;
-}
-
-void file_abandon(struct output_file *f)
-{
-    if (f->fd >= 0)
-        close(f->fd);
-    if (f->temporary)
-        unlink(f->temporary);
-    free(f->temporary);
-    free(f->path);
-    *f = (struct output_file){ .fd = -1 };
-}
-
-bool file_write(const char *path, const void *bytes, size_t n, struct error *err)
-{
-    struct output_file f;
-    if (!file_create(&f, path, err))
-        return false;
-    if (!file_write_at(&f, 0, bytes, n, err)) {
-        file_abandon(&f);
-        return false;
-    }
-    return file_commit(&f, err);
 }

@@ -1,15 +1,25 @@
-/* file.h - files in: mapped or read whole; files out: written beside, then renamed. */
+/* file.h - files in: mapped or read whole.  Files out: output_file.h. */
 #ifndef SURPRISAL_BASE_FILE_H
 #define SURPRISAL_BASE_FILE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include "error.h"
 #include "memory.h"
 
-/* ---- reading ---------------------------------------------------------- */
+/* What tells a file from another one, and from itself before it was changed. */
+struct file_stamp {
+    dev_t device;
+    ino_t inode;
+    off_t size;
+    struct timespec mtime, ctime;
+};
+
+struct file_stamp file_stamp_of(const struct stat *st);
 
 /* A regular file mapped read-only.  Owns mapping and descriptor; data stays valid until
  * file_unmap. */
@@ -18,6 +28,7 @@ struct mapped_file {
     const uint8_t *data;        /* NULL for an empty file */
     size_t size;
     int fd;
+    struct file_stamp stamp;    /* when it was opened */
 };
 
 /* Refuses what is not a regular file (links are followed). */
@@ -51,33 +62,5 @@ bool file_list(char ***names, size_t *n_names, const char *folder, const char *s
  * gone into. */
 bool file_list_below(char ***names, size_t *n_names, const char *folder, struct error *err);
 void file_list_free(char **names, size_t n_names);
-
-/* ---- writing ---------------------------------------------------------- */
-
-/* A file under construction: bytes go to a temporary name in the same folder; file_commit makes
- * them durable (fsync) and renames them to `path`; file_abandon removes them.  One of the two
- * must be called.  An existing file at `path` is replaced only by the commit. */
-struct output_file {
-    char *path, *temporary;     /* owned; temporary NULL: written in place */
-    int fd;
-};
-
-bool file_create(struct output_file *f, const char *path, struct error *err);
-/* Opens or creates the file at `path` itself, for work that a later process may go on with: what
- * stands in it stays, the commit makes it durable, and file_abandon leaves it. */
-bool file_open_in_place(struct output_file *f, const char *path, struct error *err);
-/* Reads exactly n bytes at an offset. */
-bool file_read_at(const struct output_file *f, size_t offset, void *bytes, size_t n,
-                  struct error *err);
-/* Makes durable what has been written so far. */
-bool file_sync(struct output_file *f, struct error *err);
-/* Writes n bytes at an offset; a short write (disk full) is an error that names the file.  The disk
- * begins at once, without waiting, where there are many: so that the commit has less to wait for. */
-bool file_write_at(struct output_file *f, size_t offset, const void *bytes, size_t n,
-                   struct error *err);
-bool file_commit(struct output_file *f, struct error *err);
-void file_abandon(struct output_file *f);
-/* Creates, writes and commits in one step. */
-bool file_write(const char *path, const void *bytes, size_t n, struct error *err);
 
 #endif

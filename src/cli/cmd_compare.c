@@ -75,6 +75,10 @@ static int compare(struct settings *s, const struct command *c)
     struct surprisal_error err = { 0 };
     struct surprisal_comparison result;
     struct progress_line *line = &s->base.progress;
+    const char *const inputs[] = { s->compare.a, s->compare.b, s->compare.floor_run, s->base.eval.text,
+                                   s->base.eval.ids, s->base.eval.tokenizer };
+    s->report.inputs = inputs;
+    s->report.n_inputs = sizeof inputs / sizeof *inputs;
     s->compare.eval = s->base.eval;
     s->compare.plan = show_plan;
     s->compare.eval.plan = eval_show_plan;

@@ -151,7 +151,8 @@ bool calibration_run(struct calibration *c, const struct engine *e, const struct
     while (ok && at.first_window < job->n_windows) {
         size_t end = plan_pass_end(&plan, windows, job->n_windows, at.first_window);
         at.n_windows = end - at.first_window;
-        ok = run_pass(e, &plan, &mine, &watch, &at, err);
+        ok = run_pass(e, &plan, &mine, &watch, &at, err)
+          && (!job->guard.check || job->guard.check(job->guard.user, err));
         at.first_window = end;
         mine.hash = NULL;                       /* it has seen the weights */
     }

@@ -203,7 +203,8 @@ bool engine_score_windows(struct engine *e, const struct engine_job *job,
         if (!at.n_windows)
             at.n_windows = plan_pass_end(&plan, job->windows, job->n_windows, at.first_window)
                          - at.first_window;
-        if (!run_pass(e, &plan, at.statistics.passes ? &later : &first, &at, err))
+        if (!run_pass(e, &plan, at.statistics.passes ? &later : &first, &at, err)
+            || (job->guard.check && !job->guard.check(job->guard.user, err)))
             return false;
     }
     *statistics = at.statistics;

@@ -89,6 +89,13 @@ struct engine_saver {
     void *user;
 };
 
+/* Is asked after each pass whether what was computed from still is what it was; false stops the work
+ * with an error of its own. */
+struct engine_guard {
+    bool (*check)(void *user, struct error *err);
+    void *user;
+};
+
 struct engine_job {
     const int32_t *ids;                 /* [n_ids], each in [0, vocab_size) */
     size_t n_ids;
@@ -97,6 +104,7 @@ struct engine_job {
     struct engine_sink sink;
     struct weights_hash *hash;          /* takes the weights as they come in; NULL: none */
     struct engine_saver saver;          /* offer may be NULL */
+    struct engine_guard guard;          /* check may be NULL */
     const struct engine_state *resume;  /* go on from here; NULL: from the beginning */
 };
 

@@ -219,6 +219,20 @@ bool checkpoint_open(struct checkpoint *ck, const char *path, struct error *err)
     return false;
 }
 
+bool checkpoint_list_folder(struct input_files *in, const char *path, struct error *err)
+{
+    return input_files_add(in, path, err) && input_files_add_in(in, path, "config.json", err)
+        && input_files_add_in(in, path, CHECKPOINT_INDEX, err);
+}
+
+bool checkpoint_list_weights(struct input_files *in, const struct checkpoint *ck, struct error *err)
+{
+    for (size_t i = 0; i < ck->n_files; i++)
+        if (!input_files_add_mapped(in, &ck->files[i].map, err))
+            return false;
+    return true;
+}
+
 void checkpoint_close(struct checkpoint *ck)
 {
     for (size_t i = 0; i < ck->n_files; i++)

@@ -9,6 +9,7 @@
 #define SURPRISAL_FORMATS_CHECKPOINT_H
 
 #include "base/digest.h"
+#include "base/input_files.h"
 #include "base/progress.h"
 #include "formats/config.h"
 #include "formats/safetensors.h"
@@ -31,6 +32,11 @@ struct checkpoint {
 
 bool checkpoint_open(struct checkpoint *ck, const char *path, struct error *err);
 void checkpoint_close(struct checkpoint *ck);
+/* Lists what checkpoint_open reads (base/input_files.h): the folder and the files in it that it reads
+ * whole, before it is opened; */
+bool checkpoint_list_folder(struct input_files *in, const char *path, struct error *err);
+/* and then the files of weights, as they were when they were opened. */
+bool checkpoint_list_weights(struct input_files *in, const struct checkpoint *ck, struct error *err);
 /* The file in whose mapping data stands; NULL when it stands in none. */
 const struct mapped_file *checkpoint_file_of(const struct checkpoint *ck, const uint8_t *data);
 /* By its full name; NULL when there is none. */

@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/matrix.h"
+#include "base/output_file.h"
 
 #define TENSOR_MAX_DIMS 8
 
@@ -84,11 +85,16 @@ bool safetensors_create_noted(struct safetensors_writer *w, const char *path,
                               const struct safetensors_note *notes, size_t n_notes,
                               const struct safetensors_entry *entries, size_t n_entries,
                               struct error *err);
-/* The same at `path` itself (file_open_in_place): with equal entries, what an earlier process wrote
- * into the tensors stays. */
-bool safetensors_open_in_place(struct safetensors_writer *w, const char *path,
-                               const struct safetensors_entry *entries, size_t n_entries,
-                               struct error *err);
+/* The same at `path` itself, for work that a later process may go on with (output_file.h): the file gets
+ * its size at once.  Something there is refused. */
+bool safetensors_create_in_place(struct safetensors_writer *w, const char *path,
+                                 const struct safetensors_entry *entries, size_t n_entries,
+                                 struct error *err);
+/* Opens the file that safetensors_create_in_place made in an earlier process, by the same entries: what
+ * was written into the tensors stays.  Another size or header is refused. */
+bool safetensors_reopen(struct safetensors_writer *w, const char *path,
+                        const struct safetensors_entry *entries, size_t n_entries,
+                        struct error *err);
 /* Bytes that have been written before. */
 bool safetensors_read_back(const struct safetensors_writer *w, size_t i, size_t offset, void *bytes,
                            size_t n, struct error *err);

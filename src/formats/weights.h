@@ -166,6 +166,8 @@ bool weights_hash_rest(struct weights_hash *h, int n_threads, const struct progr
 void weights_hash_known(struct weights_hash *h, uint8_t *out);
 /* Refuses tensors whose digest is not the one that was known, by name.  All must have been taken. */
 bool weights_hash_check(const struct weights_hash *h, const uint8_t *known, struct error *err);
+/* *same: the tensors of a file that have been taken whole still have their digests. */
+bool weights_hash_again(struct weights_hash *h, const char *path, bool *same, struct error *err);
 /* The digest, when all bytes have been taken. */
 bool weights_hash_end(struct digest *out, const struct weights_hash *h, struct error *err);
 

@@ -234,6 +234,40 @@ bool weights_hash_check(const struct weights_hash *h, const uint8_t *known, stru
     return true;
 }
 
+/* Piece by piece, since a file may have been cut short. */
+static bool digest_tensor(struct digest *out, const struct checkpoint *ck, const struct tensor *t,
+                          struct error *err)
+{
+    const struct mapped_file *f = checkpoint_file_of(ck, t->data);
+    struct digest_stream *s = digest_begin(err);
+    bool ok = s != NULL;
+    for (size_t at = 0, n; ok && at < t->n_bytes; at += n) {
+        n = size_min(PIECE_BYTES, t->n_bytes - at);
+        ok = (!f || file_populate(f, (size_t)(t->data - f->data) + at, n, err))
+          && digest_update(s, t->data + at, n, err);
+        release(ck, t->data + at, n);
+    }
+    return digest_end(s, ok ? out : NULL, err) && ok;
+}
+
+bool weights_hash_again(struct weights_hash *h, const char *path, bool *same, struct error *err)
+{
+    *same = true;
+    for (size_t i = 0; *same && i < h->w->n_tensors; i++) {
+        const struct part *p = &h->parts[i];
+        struct digest digest;
+        pthread_mutex_lock(&h->lock);
+        bool done = p->done;
+        pthread_mutex_unlock(&h->lock);
+        if (!done || strcmp(p->tensor->file, path) != 0)
+            continue;
+        if (!digest_tensor(&digest, h->ck, p->tensor, err))
+            return false;
+        *same = memcmp(&digest, &p->digest, sizeof digest) == 0;
+    }
+    return true;
+}
+
 static bool check_done(const struct part *p, struct error *err)
 {
     return p->done || error_set(err, "%s: '%s' was not read to its end", p->tensor->file,

@@ -173,7 +173,7 @@ bool dequantize(cJSON **result, const struct surprisal_dequantize_options *o, st
         ok = error_set(err, "the checkpoint or the folder to write is missing");
     ok = ok && job_open(&j, o->checkpoint, o->isa, o->threads, &o->progress, err)
       && quantization_check(&j.ck, err) && expect_quantized(&j, err)
-      && new_folder_check(o->out, &j.ck, err) && run(&j, o, *result, err);
+      && new_folder_check(o->out, &j.inputs, err) && run(&j, o, *result, err);
     job_close(&j);
     if (!ok) {
         cJSON_Delete(*result);

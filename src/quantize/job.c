@@ -10,8 +10,10 @@ bool job_open(struct job *j, const char *checkpoint, const char *isa, int n_thre
     j->stream = (struct stream){ .ck = &j->ck, .layout = &j->layout, .progress = &j->progress,
                                  .n_threads = n_threads > 0 ? n_threads : machine_processors() };
     j->stream.kn = kernels_find(isa, err);
-    j->is_open = j->stream.kn && checkpoint_open(&j->ck, checkpoint, err);
-    j->is_bound = j->is_open && weights_bind(&j->w, &j->ck, err);
+    j->is_open = j->stream.kn && checkpoint_list_folder(&j->inputs, checkpoint, err)
+              && checkpoint_open(&j->ck, checkpoint, err);
+    j->is_bound = j->is_open && checkpoint_list_weights(&j->inputs, &j->ck, err)
+               && weights_bind(&j->w, &j->ck, err);
     return j->is_bound && modules_list(&j->modules, &j->ck, &j->w, err);
 }
 
@@ -38,7 +40,7 @@ bool job_run(struct job *j, const char *out, const char *config, const struct di
         j->stream.total_bytes += j->layout.tasks[i].module->n_bytes;
     j->folder = (struct new_folder){
         .path = out, .work = { &j->ck, &j->layout, config, *settings }, .resume = resume,
-        .progress = &j->progress,
+        .progress = &j->progress, .inputs = &j->inputs,
     };
     return new_folder_write(&j->folder, &j->stream, err)
         && add_figures(result, j, machine_seconds() - start, err);
@@ -49,6 +51,7 @@ void job_close(struct job *j)
     stream_free(&j->stream);
     layout_free(&j->layout);
     modules_free(&j->modules);
+    input_files_free(&j->inputs);
     if (j->is_bound)
         weights_free(&j->w);
     if (j->is_open)

@@ -10,6 +10,7 @@
 
 /* Zero-initialise; job_close also after a failure. */
 struct job {
+    struct input_files inputs;          /* owned */
     struct checkpoint ck;               /* owned */
     struct weights w;                   /* owned */
     struct modules modules;             /* owned */

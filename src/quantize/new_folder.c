@@ -1,136 +1,75 @@
 #include "quantize/new_folder.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
 
+#include "base/output_file.h"
+#include "base/temporary.h"
 #include "quantize/other_files.h"
 
 /* ---- where -------------------------------------------------------------------------- */
 
-/* Gives the real path of the folder in which `path` stands or will. */
-static char *real_parent(const char *path, struct error *err)
-{
-    char *copy = mem_string(path, err);
-    if (!copy)
-        return NULL;
-    for (size_t n = strlen(copy); n > 1 && copy[n - 1] == '/'; n--)
-        copy[n - 1] = '\0';
-    char *slash = strrchr(copy, '/');
-    if (slash)
-        slash[slash == copy] = '\0';
-    char *parent = realpath(slash ? copy : ".", NULL);
-    if (!parent)
-        error_set(err, "%s: %s", path, strerror(errno));
-    free(copy);
-    return parent;
-}
-
-static bool is_within(const char *path, const char *folder)
-{
-    size_t n = strlen(folder);
-    return strncmp(path, folder, n) == 0 && (!path[n] || path[n] == '/');
-}
-
-bool new_folder_check(const char *path, const struct checkpoint *ck, struct error *err)
+bool new_folder_check(const char *path, const struct input_files *inputs, struct error *err)
 {
     struct stat st;
     if (!*path)
         return error_set(err, "the name of the folder to write is empty");
     if (lstat(path, &st) == 0)
         return error_set(err, "%s: exists already, expected a new folder", path);
-    char *parent = real_parent(path, err), *source = parent ? realpath(ck->path, NULL) : NULL;
-    bool ok = source || !parent || error_set(err, "%s: %s", ck->path, strerror(errno));
-    if (source && is_within(parent, source))
-        ok = error_set(err, "%s: lies in %s, from which it is made", path, ck->path);
-    ok = ok && parent;
-    free(parent);
-    free(source);
-    return ok;
+    return input_files_refuse_folder(inputs, path, err);
 }
 
 /* ---- what an interrupted process left ------------------------------------------------------ */
 
-static bool is_ours(const struct new_folder *f, const struct other_files *others, const char *name)
+/* What the folder can hold. */
+struct names {
+    const struct new_folder *f;
+    const struct other_files *others;
+};
+
+static bool is_shard(const struct new_folder *f, const char *name)
 {
     char shard[SHARD_NAME_BYTES];
-    const char *const fixed[] = { STATE_NAME, CHECKPOINT_INDEX, "config.json" };
-    size_t n = strlen(name);
-    const char *dot = NULL;                     /* NAME.PID.tmp, of file_create */
-    if (name_ends_with(name, ".tmp") && (dot = memrchr(name, '.', n - 4)))
-        n = (size_t)(dot - name);
-    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
-        if (strlen(fixed[i]) == n && memcmp(fixed[i], name, n) == 0)
-            return true;
-    for (size_t i = 0; i < others->n; i++)
-        if (strlen(others->names[i]) == n && memcmp(others->names[i], name, n) == 0)
-            return true;
     for (size_t i = 0; i < f->work.layout->n_shards; i++) {
         layout_shard_name(shard, f->work.layout, i);
-        if (strlen(shard) == n && memcmp(shard, name, n) == 0)
+        if (strcmp(shard, name) == 0)
             return true;
     }
     return false;
 }
 
-/* Of an interrupted process's: the state, and the shards it names. */
-static bool is_kept(const struct new_folder *f, const char *name)
-{
-    return strcmp(name, STATE_NAME) == 0 || json_get(shard_state_known(&f->state), name);
-}
-
-/* A folder that one of the other files is in. */
-static bool is_folder_of(const struct other_files *others, const char *name)
+/* One of the other files, or ("folder/") a folder that one of them is in. */
+static bool is_other(const struct other_files *others, const char *name)
 {
     size_t n = strlen(name);
+    bool is_folder = n && name[n - 1] == '/';
     for (size_t i = 0; i < others->n; i++)
-        if (strncmp(others->names[i], name, n) == 0 && others->names[i][n] == '/')
+        if (is_folder ? strncmp(others->names[i], name, n) == 0 : strcmp(others->names[i], name) == 0)
             return true;
     return false;
 }
 
-/* Refuses what is not ours, before anything is touched: files, and folders that may be empty. */
-static bool expect_ours(const struct new_folder *f, const struct other_files *others,
-                        char *const *names, size_t n, struct error *err)
+static bool is_ours(void *user, const char *name)
 {
-    char **top = NULL;
-    size_t n_top = 0;
-    const char *foreign = NULL;
-    bool ok = file_list(&top, &n_top, f->partial.temporary, "", err);
-    for (size_t i = 0; !foreign && i < n_top; i++)
-        if (!is_ours(f, others, top[i]) && !is_folder_of(others, top[i]))
-            foreign = top[i];
-    for (size_t i = 0; !foreign && i < n; i++)
-        if (!is_ours(f, others, names[i]))
-            foreign = names[i];
-    if (foreign)
-        ok = error_set(err, "%s/%s: is nothing that surprisal left there; remove it",
-                       f->partial.temporary, foreign);
-    file_list_free(top, n_top);
-    return ok;
+    const struct names *names = user;
+    return strcmp(name, CHECKPOINT_INDEX) == 0 || strcmp(name, "config.json") == 0
+        || is_shard(names->f, name) || is_other(names->others, name);
 }
 
-/* Removes what is not kept. */
+/* The shards that the state names. */
+static bool is_kept(void *user, const char *name)
+{
+    const struct names *names = user;
+    return json_get(shard_state_known(&names->f->state), name) != NULL;
+}
+
+/* Removes what an interrupted process left and is not kept. */
 static bool clear(const struct new_folder *f, const struct other_files *others, struct error *err)
 {
-    char **names = NULL;
-    size_t n = 0;
-    bool ok = file_list_below(&names, &n, f->partial.temporary, err)
-           && expect_ours(f, others, names, n, err);
-    for (size_t i = 0; ok && i < n; i++) {
-        if (is_kept(f, names[i]))
-            continue;
-        char *path = file_join(f->partial.temporary, names[i], err);
-        ok = path && (unlink(path) == 0
-                      || error_set(err, "%s: cannot remove: %s", path, strerror(errno)));
-        free(path);
-    }
-    file_list_free(names, n);
-    return ok;
+    struct names all = { f, others };
+    const struct output_names names = { is_ours, is_kept, &all };
+    return output_folder_clear(&f->folder, &names, err);
 }
 
 /* More than headers, index and config will have. */
@@ -148,16 +87,15 @@ static bool check_space(const struct new_folder *f, size_t others, struct error 
     size_t needed = f->work.layout->bytes + text_bytes(&f->work) + others, size;
     const cJSON *item;
     cJSON_ArrayForEach(item, shard_state_known(&f->state)) {
-        char *path = file_join(f->partial.temporary, item->string, NULL);
+        char *path = file_join(f->folder.building, item->string, NULL);
         if (path && is_regular_file(path, &size))
             needed -= size_min(needed, size);
         free(path);
     }
-    struct statvfs fs;
-    if (statvfs(f->partial.temporary, &fs) != 0)
-        return error_set(err, "%s: %s", f->partial.temporary, strerror(errno));
     size_t free_bytes;
-    if (!size_product(&free_bytes, fs.f_bavail, fs.f_frsize) || free_bytes >= needed)
+    if (!output_folder_space(&free_bytes, f->folder.building, err))
+        return false;
+    if (free_bytes >= needed)
         return true;
     return error_set(err, "%s: needs %zu bytes, but only %zu are free there", f->path, needed,
                      free_bytes);
@@ -185,26 +123,61 @@ static bool fill_shard(const struct new_folder *f, struct stream *s, size_t shar
     return false;
 }
 
+/* A shard that was made while an input's inode changed: made once more, it must have the same bytes. */
+struct remake {
+    const struct new_folder *f;
+    struct stream *stream;
+    size_t shard;
+    const char *path;
+    bool done, same;
+};
+
+static bool make_again(void *user, const char *input, bool *same, struct error *err)
+{
+    struct remake *r = user;
+    struct stream *s = r->stream;
+    char first[2 * DIGEST_BYTES + 1], second[2 * DIGEST_BYTES + 1];
+    size_t done_bytes = s->done_bytes, blocks = s->blocks, undecided = s->undecided;
+    (void)input;
+    if (!r->done) {
+        if (!shard_state_digest(first, r->path, s->n_threads, err)
+            || !fill_shard(r->f, s, r->shard, r->path, err)
+            || !shard_state_digest(second, r->path, s->n_threads, err))
+            return false;
+        r->done = true;
+        r->same = strcmp(first, second) == 0;
+        s->done_bytes = done_bytes;
+        s->blocks = blocks;
+        s->undecided = undecided;
+    }
+    *same = r->same;
+    return true;
+}
+
+static bool make_shard(struct new_folder *f, struct stream *s, size_t shard, const char *name,
+                       const char *path, struct error *err)
+{
+    struct remake remake = { .f = f, .stream = s, .shard = shard, .path = path };
+    const struct input_files_again again = { make_again, &remake };
+    return temporary_remove(path, err) && fill_shard(f, s, shard, path, err)
+        && input_files_check(f->inputs, &again, f->progress, err)
+        && shard_state_add(&f->state, name, path, err);
+}
+
 static bool write_shard(struct new_folder *f, struct stream *s, size_t shard, struct error *err)
 {
     char name[SHARD_NAME_BYTES];
     layout_shard_name(name, f->work.layout, shard);
-    char *path = file_join(f->partial.temporary, name, err);
+    char *path = file_join(f->folder.building, name, err);
     bool ok = path != NULL;
     size_t size = 0;
-    if (ok && shard_state_holds(&f->state, name, path, s->n_threads)) {
+    if (ok && shard_state_holds(&f->state, name, path)) {
         f->kept++;
         for (size_t i = 0; i < f->work.layout->n_tasks; i++)
             if (f->work.layout->tensors[f->work.layout->tasks[i].tensor].shard == shard)
                 stream_skip(s, i);
-    } else if (ok) {
-        shard_state_forget(&f->state, name);
-        if (unlink(path) != 0 && errno != ENOENT)
-            ok = error_set(err, "%s: cannot remove: %s", path, strerror(errno));
-        ok = ok && fill_shard(f, s, shard, path, err)
-          && (shard + 1 == f->work.layout->n_shards
-              || shard_state_add(&f->state, name, path, s->n_threads, err));
-    }
+    } else
+        ok = ok && make_shard(f, s, shard, name, path, err);
     if (ok && is_regular_file(path, &size))
         f->bytes += size;
     free(path);
@@ -216,8 +189,8 @@ static bool write_shard(struct new_folder *f, struct stream *s, size_t shard, st
 static bool write_text(const struct new_folder *f, const char *name, const char *text,
                        struct error *err)
 {
-    char *path = file_join(f->partial.temporary, name, err);
-    bool ok = path && file_write(path, text, strlen(text), err);
+    char *path = file_join(f->folder.building, name, err);
+    bool ok = path && output_file_write(path, text, strlen(text), err);
     free(path);
     return ok;
 }
@@ -260,31 +233,52 @@ static bool write_index(const struct new_folder *f, struct error *err)
     return ok;
 }
 
+/* At the end: what the shards were made from was looked at with each of them. */
+static bool was_used(void *user, const char *path, bool *same, struct error *err)
+{
+    (void)user, (void)path, (void)err;
+    return *same = true;
+}
+
 static bool write_all(struct new_folder *f, struct stream *s, const struct other_files *others,
                       struct error *err)
 {
+    const struct input_files_again again = { was_used, NULL };
     f->bytes = others->bytes;
-    bool ok = shard_state_open(&f->state, f->partial.temporary, &f->work, f->resume, err)
+    f->state = (struct shard_state){ &f->folder, s->n_threads };
+    bool ok = shard_state_open(&f->state, &f->work, f->resume, err)
            && clear(f, others, err)
            && check_space(f, others->bytes, err);
     for (size_t i = 0; ok && i < f->work.layout->n_shards; i++)
         ok = write_shard(f, s, i, err);
-    return ok && other_files_copy(others, f->work.ck->path, f->partial.temporary, f->progress,
-                                  err)
+    return ok && other_files_copy(others, f->work.ck->path, f->folder.building, f->progress, err)
         && write_text(f, "config.json", f->work.config, err) && write_index(f, err)
-        && shard_state_remove(&f->state, err) && partial_folder_commit(&f->partial, err);
+        && input_files_check(f->inputs, &again, f->progress, err)
+        && output_folder_commit(&f->folder, NULL, err);
+}
+
+/* Lets go of the folder, and removes it unless a shard of it is complete. */
+static void end_folder(struct new_folder *f, const struct other_files *others)
+{
+    struct names all = { f, others };
+    const struct output_names names = { .is_ours = is_ours, .user = &all };
+    const cJSON *known = f->state.folder ? shard_state_known(&f->state) : NULL;
+    if (f->folder.building && f->state.folder && !(known && known->child))
+        output_folder_discard(&f->folder, &names);
+    else
+        output_folder_end(&f->folder);
 }
 
 bool new_folder_write(struct new_folder *f, struct stream *s, struct error *err)
 {
     struct other_files others;
-    bool listed = new_folder_check(f->path, f->work.ck, err)
-               && other_files_list(&others, f->work.ck, f->progress, err);
-    bool ok = listed && partial_folder_begin(&f->partial, f->path, err)
-           && write_all(f, s, &others, err);
-    partial_folder_end(&f->partial);
-    shard_state_close(&f->state);
-    if (listed)
-        other_files_free(&others);
+    const struct output_request request = { .path = f->path, .kind = "checkpoint",
+                                            .inputs = f->inputs, .progress = f->progress,
+                                            .resume = f->resume };
+    if (!other_files_list(&others, f->work.ck, f->progress, err))
+        return false;
+    bool ok = output_folder_begin(&f->folder, &request, err) && write_all(f, s, &others, err);
+    end_folder(f, &others);
+    other_files_free(&others);
     return ok;
 }

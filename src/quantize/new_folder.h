@@ -1,12 +1,13 @@
 /* new_folder.h - writes a checkpoint folder, shard by shard, so that a kill costs at most one.
  *
- * The folder is built as OUT.partial (partial_folder.h).  Shards that an earlier process completed
+ * The folder is built as OUT.partial (base/output_folder.h).  Shards that an earlier process completed
  * there are taken over (shard_state.h).  What else it left is removed; a name that is none of ours is
  * refused. */
 #ifndef SURPRISAL_QUANTIZE_NEW_FOLDER_H
 #define SURPRISAL_QUANTIZE_NEW_FOLDER_H
 
-#include "base/partial_folder.h"
+#include "base/input_files.h"
+#include "base/output_folder.h"
 #include "quantize/shard_state.h"
 #include "quantize/stream.h"
 
@@ -17,8 +18,10 @@ struct new_folder {
     bool resume;
     const struct progress *progress;
 
-    struct partial_folder partial;      /* owned */
-    struct shard_state state;           /* owned */
+    struct input_files *inputs;         /* borrowed: all that is read, but the other files */
+
+    struct output_folder folder;        /* owned */
+    struct shard_state state;
     size_t bytes;                       /* of all files */
     size_t kept;                        /* shards of an earlier process */
 };
@@ -27,7 +30,7 @@ struct new_folder {
  * gives the folder its name.  What was interrupted stays for `resume`, when a shard is complete. */
 bool new_folder_write(struct new_folder *f, struct stream *s, struct error *err);
 
-/* Refuses an OUT that exists, or lies in the checkpoint's folder. */
-bool new_folder_check(const char *path, const struct checkpoint *ck, struct error *err);
+/* Refuses an OUT that exists, or that is, holds or lies in an input. */
+bool new_folder_check(const char *path, const struct input_files *inputs, struct error *err);
 
 #endif

@@ -1,13 +1,14 @@
 #include "quantize/other_files.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/output_folder.h"
+#include "base/temporary.h"
 #include "quantize/modules.h"
 
 #define PIECE_BYTES ((size_t)8 << 20)
@@ -32,7 +33,7 @@ static bool judge(bool *wanted, size_t *bytes, const struct checkpoint *ck, cons
 {
     *wanted = false;
     if (strcmp(name, "config.json") == 0 || strcmp(name, CHECKPOINT_INDEX) == 0
-        || strcmp(name, STATE_NAME) == 0)
+        || strcmp(name, OUTPUT_MARK) == 0)
         return true;
     char *path = file_join(ck->path, name, err);
     struct stat st = { 0 };
@@ -80,52 +81,66 @@ bool other_files_list(struct other_files *o, const struct checkpoint *ck,
     return ok;
 }
 
-static bool copy(const char *from, const char *to, const struct progress *progress, size_t *done,
-                 size_t total, struct error *err)
+#define MOST_COPIES 3                   /* of a file whose inode is changed under the copy */
+
+static bool copy_bytes(const struct mapped_file *f, struct output_file *out,
+                       const struct progress *progress, size_t *done, size_t total, struct error *err)
 {
+    for (size_t at = 0, n; at < f->size; at += n) {
+        n = size_min(PIECE_BYTES, f->size - at);
+        *done += n;
+        if (!file_populate(f, at, n, err) || !output_file_write_at(out, at, f->data + at, n, err)
+            || !progress_report(progress, "other files", (double)*done, (double)total, "bytes", err))
+            return false;
+        file_release(f, at, n, false);
+    }
+    return true;
+}
+
+/* *again: the inode was changed meanwhile, perhaps with its bytes. */
+static bool copy_once(const char *from, const char *to, const struct progress *progress, size_t *done,
+                      size_t total, bool *again, struct error *err)
+{
+    struct input_files read = { 0 };
     struct mapped_file f;
     struct output_file out;
     if (!file_map(&f, from, err))
         return false;
-    bool ok = file_create(&out, to, err), created = ok;
-    for (size_t at = 0, n; ok && at < f.size; at += n) {
-        n = size_min(PIECE_BYTES, f.size - at);
-        *done += n;
-        ok = file_populate(&f, at, n, err) && file_write_at(&out, at, f.data + at, n, err)
-          && progress_report(progress, "other files", (double)*done, (double)total, "bytes", err);
-        file_release(&f, at, n, false);
-    }
-    if (created && !ok)
-        file_abandon(&out);
-    ok = ok && file_commit(&out, err);
+    struct error why = { 0 };
+    bool ok = output_file_create(&out, to, err), created = ok;
+    ok = ok && input_files_add_mapped(&read, &f, err)
+      && copy_bytes(&f, &out, progress, done, total, err);
+    *again = ok && !input_files_check(&read, NULL, NULL, &why);
+    if (created && (!ok || *again))
+        output_file_abandon(&out);
+    else
+        ok = ok && output_file_commit(&out, err);
+    if (*again)
+        *err = why;
+    input_files_free(&read);
     file_unmap(&f);
-    return ok;
+    return ok && !*again;
 }
 
-/* Of each folder that `path` names below `to`, outermost first. */
-static bool each_folder(char *path, const char *to, bool (*act)(const char *folder),
-                        const char *failed, struct error *err)
+static bool copy(const char *from, const char *to, const struct progress *progress, size_t *done,
+                 size_t total, struct error *err)
 {
-    bool ok = true;
-    for (char *slash = path + strlen(to) + 1; ok && (slash = strchr(slash, '/')); slash++) {
-        *slash = '\0';
-        ok = act(path) || error_set(err, "%s: %s: %s", path, failed, strerror(errno));
-        *slash = '/';
+    size_t before = *done;
+    bool again = true, ok = false;
+    for (int i = 0; !ok && again && i < MOST_COPIES; i++) {
+        *done = before;
+        ok = copy_once(from, to, progress, done, total, &again, err);
     }
     return ok;
 }
 
-static bool make_folder(const char *folder)
+/* Creates the folder in which `path` will stand. */
+static bool make_folder_of(char *path, struct error *err)
 {
-    return mkdir(folder, 0777) == 0 || errno == EEXIST;
-}
-
-static bool sync_folder(const char *folder)
-{
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool ok = fd >= 0 && fsync(fd) == 0;
-    if (fd >= 0)
-        close(fd);
+    char *slash = strrchr(path, '/');
+    *slash = '\0';
+    bool ok = output_folder_make(path, err);
+    *slash = '/';
     return ok;
 }
 
@@ -136,9 +151,8 @@ bool other_files_copy(const struct other_files *o, const char *from, const char 
     size_t done = 0;
     for (size_t i = 0; ok && i < o->n; i++) {
         char *source = file_join(from, o->names[i], err), *target = file_join(to, o->names[i], err);
-        ok = source && target && each_folder(target, to, make_folder, "cannot create", err)
-          && copy(source, target, progress, &done, o->bytes, err)
-          && each_folder(target, to, sync_folder, "cannot write", err);
+        ok = source && target && make_folder_of(target, err)
+          && copy(source, target, progress, &done, o->bytes, err);
         free(source);
         free(target);
     }

@@ -5,16 +5,14 @@
 #include "base/progress.h"
 #include "formats/checkpoint.h"
 
-/* What is under construction keeps its state under this name, which is never copied. */
-#define STATE_NAME "surprisal-state.json"
-
 struct other_files {
     char **names;               /* owned [n], sorted; "folder/name" below the checkpoint's */
     size_t n;
     size_t bytes;               /* of all of them */
 };
 
-/* All, links followed, but config.json, the index, STATE_NAME and *.safetensors; those in folders too,
+/* All, links followed, but config.json, the index, the mark of a folder under construction and
+ * *.safetensors; those in folders too,
  * but hidden ones (.git, .cache), which belong to the copy at hand.  Weights that the checkpoint does
  * not use, links to folders, and hidden files or those in folders that cannot be read are left out with
  * a warning (progress may be NULL), anything else is refused. */

@@ -119,7 +119,9 @@ static bool plan_and_run(struct job *j, const struct surprisal_quantize_options 
 {
     struct selection s = { 0 };
     struct importance im = { 0 };
-    bool ok = refuse_quantized(j, err) && (!o->out || new_folder_check(o->out, &j->ck, err))
+    bool ok = refuse_quantized(j, err) && input_files_add(&j->inputs, o->gamma, err)
+           && input_files_add(&j->inputs, o->activations, err)
+           && (!o->out || new_folder_check(o->out, &j->inputs, err))
            && selection_make(&s, &j->modules, o, err) && importance_open(&im, o, err);
     cJSON *plan = ok ? packing_plan_make(&j->modules, &s, o, &im, err) : NULL;
     ok = plan && cJSON_AddItemToObject(result, "plan", plan) && show_plan(plan, o, err)

@@ -4,12 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
+#include "base/file_digest.h"
 #include "base/json.h"
-#include "quantize/other_files.h"
-
-#define HASH_PIECE ((size_t)16 << 20)
 
 /* ---- digests ------------------------------------------------------------------------- */
 
@@ -48,29 +45,16 @@ static bool hash_work(char out[2 * DIGEST_BYTES + 1], const struct work *f, stru
     return ok;
 }
 
-/* SHA-256 of the SHA-256s of a file's pieces, so that all threads can work on it. */
-static bool hash_file(char out[2 * DIGEST_BYTES + 1], const char *path, int n_threads,
-                      struct error *err)
+bool shard_state_digest(char out[2 * DIGEST_BYTES + 1], const char *path, int n_threads,
+                        struct error *err)
 {
     struct mapped_file f;
+    struct digest digest;
     if (!file_map(&f, path, err))
         return false;
-    size_t n = f.size / HASH_PIECE + 1;
-    struct digest *pieces = mem_array(n, sizeof *pieces, "digests", err), digest;
-    bool ok = pieces != NULL;
-    #pragma omp parallel for schedule(dynamic) num_threads(n_threads) reduction(&& : ok)
-    for (size_t i = 0; i < n; i++) {
-        size_t at = i * HASH_PIECE, bytes = size_min(HASH_PIECE, f.size - at);
-        ok = ok && (!bytes || file_populate(&f, at, bytes, NULL))
-          && digest_of(&pieces[i], f.data + at, bytes, NULL);
-        file_release(&f, at, bytes, false);
-    }
-    if (pieces && !ok)
-        error_set(err, "%s: cannot be read back", path);
-    ok = ok && digest_of(&digest, pieces, n * sizeof *pieces, err);
+    bool ok = file_digest_pieces(&digest, f.data, f.size, &f, n_threads, err);
     if (ok)
         digest_hex(out, &digest);
-    free(pieces);
     file_unmap(&f);
     return ok;
 }
@@ -89,86 +73,53 @@ bool is_regular_file(const char *path, size_t *bytes)
 /* Starts anew: no shard is complete. */
 static bool begin(struct shard_state *s, const char *work, struct error *err)
 {
-    s->json = cJSON_CreateObject();
-    return (s->json && cJSON_AddStringToObject(s->json, "work", work)
-            && cJSON_AddObjectToObject(s->json, "shards"))
-        || error_set(err, "out of memory: the state");
+    cJSON *content = cJSON_CreateObject();
+    if (content && (!cJSON_AddStringToObject(content, "work", work)
+                    || !cJSON_AddObjectToObject(content, "shards"))) {
+        cJSON_Delete(content);
+        content = NULL;
+    }
+    return output_folder_mark(s->folder, content, err);
 }
 
-static bool take_over(struct shard_state *s, const char *work, struct error *err)
-{
-    size_t bytes;
-    if (!is_regular_file(s->path, &bytes))
-        return error_set(err, "%s: is not a regular file", s->path);
-    s->json = json_read(s->path, err);
-    if (!s->json)
-        return false;
-    const char *of = cJSON_GetStringValue(json_get(s->json, "work"));
-    return (of && strcmp(of, work) == 0 && cJSON_IsObject(json_get(s->json, "shards")))
-        || error_set(err, "%s: is of another checkpoint, other settings or another version; remove"
-                     " the folder to begin anew", s->path);
-}
-
-bool shard_state_open(struct shard_state *s, const char *folder, const struct work *work,
-                      bool resume, struct error *err)
+bool shard_state_open(struct shard_state *s, const struct work *work, bool resume, struct error *err)
 {
     char digest[2 * DIGEST_BYTES + 1];
-    struct stat st;
-    *s = (struct shard_state){ .path = file_join(folder, STATE_NAME, err) };
-    bool ok = s->path && hash_work(digest, work, err), there = ok && lstat(s->path, &st) == 0;
-    if (ok && there && !resume)
-        ok = error_set(err, "%s: holds an interrupted run; --resume goes on with it, or remove it",
-                       folder);
-    ok = ok && (there ? take_over(s, digest, err) : begin(s, digest, err));
-    if (!ok)
-        shard_state_close(s);
-    return ok;
-}
-
-void shard_state_close(struct shard_state *s)
-{
-    cJSON_Delete(s->json);
-    free(s->path);
-    *s = (struct shard_state){ 0 };
+    if (!hash_work(digest, work, err))
+        return false;
+    const cJSON *known = shard_state_known(s);
+    if (!cJSON_IsObject(known) || !known->child)
+        return begin(s, digest, err);
+    if (!resume)
+        return error_set(err, "%s: holds an interrupted run; --resume goes on with it, or remove it",
+                         s->folder->building);
+    const char *of = output_folder_marked(s->folder, "work");
+    return (of && strcmp(of, digest) == 0)
+        || error_set(err, "%s: is of another checkpoint, other settings or another version; remove"
+                     " the folder to begin anew", s->folder->building);
 }
 
 const cJSON *shard_state_known(const struct shard_state *s)
 {
-    return json_get(s->json, "shards");
+    return json_get(s->folder->mark, "shards");
 }
 
-bool shard_state_holds(const struct shard_state *s, const char *name, const char *path,
-                       int n_threads)
+bool shard_state_holds(const struct shard_state *s, const char *name, const char *path)
 {
     const char *known = cJSON_GetStringValue(json_get(shard_state_known(s), name));
     char found[2 * DIGEST_BYTES + 1];
     size_t bytes;
-    return known && is_regular_file(path, &bytes) && hash_file(found, path, n_threads, NULL)
-        && strcmp(found, known) == 0;
+    return known && is_regular_file(path, &bytes)
+        && shard_state_digest(found, path, s->n_threads, NULL) && strcmp(found, known) == 0;
 }
 
-void shard_state_forget(struct shard_state *s, const char *name)
-{
-    cJSON_DeleteItemFromObjectCaseSensitive(cJSON_GetObjectItemCaseSensitive(s->json, "shards"),
-                                            name);
-}
-
-bool shard_state_add(struct shard_state *s, const char *name, const char *path, int n_threads,
-                     struct error *err)
+bool shard_state_add(struct shard_state *s, const char *name, const char *path, struct error *err)
 {
     char digest[2 * DIGEST_BYTES + 1];
-    cJSON *shards = cJSON_GetObjectItemCaseSensitive(s->json, "shards");
-    if (!hash_file(digest, path, n_threads, err))
-        return false;
-    char *text = cJSON_AddStringToObject(shards, name, digest) ? cJSON_Print(s->json) : NULL;
-    bool ok = text ? file_write(s->path, text, strlen(text), err)
-                   : error_set(err, "out of memory: the state");
-    cJSON_free(text);
-    return ok;
-}
-
-bool shard_state_remove(const struct shard_state *s, struct error *err)
-{
-    return unlink(s->path) == 0 || errno == ENOENT
-        || error_set(err, "%s: cannot remove: %s", s->path, strerror(errno));
+    cJSON *shards = cJSON_GetObjectItemCaseSensitive(s->folder->mark, "shards");
+    cJSON_DeleteItemFromObjectCaseSensitive(shards, name);
+    return shard_state_digest(digest, path, s->n_threads, err)
+        && (cJSON_AddStringToObject(shards, name, digest)
+            || error_set(err, "out of memory: the state"))
+        && output_folder_mark(s->folder, s->folder->mark, err);
 }

@@ -1,13 +1,14 @@
 /* shard_state.h - which shards of a folder under construction are complete, for a later process.
  *
- * The state is a file in the folder: a digest of the work (layout, config, settings, version, and size
- * and time of the files that are read), and for each shard that is durable a digest of its bytes.
- * Neither the state nor a shard is believed beyond that: one of other work is refused, and a shard
- * with another digest, or a link in its place, is no shard. */
+ * The state is in the folder's mark (base/output_folder.h): a digest of the work (layout, config, settings,
+ * version, and size and time of the files that are read), and for each shard that is durable a digest of
+ * its bytes.  Neither the state nor a shard is believed beyond that: one of other work is refused, and a
+ * shard with another digest, or a link in its place, is no shard. */
 #ifndef SURPRISAL_QUANTIZE_SHARD_STATE_H
 #define SURPRISAL_QUANTIZE_SHARD_STATE_H
 
 #include "base/digest.h"
+#include "base/output_folder.h"
 #include "formats/checkpoint.h"
 #include "quantize/layout.h"
 
@@ -19,25 +20,24 @@ struct work {
     struct digest settings;             /* all else */
 };
 
+/* Borrows. */
 struct shard_state {
-    char *path;                         /* owned */
-    cJSON *json;                        /* owned */
+    struct output_folder *folder;
+    int n_threads;                      /* that hash shards */
 };
 
-/* With `resume` takes over what stands in the folder; without, refuses it. */
-bool shard_state_open(struct shard_state *s, const char *folder, const struct work *work,
-                      bool resume, struct error *err);
-void shard_state_close(struct shard_state *s);
+/* With `resume` goes on with what a folder that was taken over holds; without, refuses it when there is a
+ * complete shard. */
+bool shard_state_open(struct shard_state *s, const struct work *work, bool resume, struct error *err);
 /* The complete shards: an object with their names as keys. */
 const cJSON *shard_state_known(const struct shard_state *s);
 /* Is the file at `path` the shard of this name, as it was when it was complete? */
-bool shard_state_holds(const struct shard_state *s, const char *name, const char *path,
-                       int n_threads);
-void shard_state_forget(struct shard_state *s, const char *name);
+bool shard_state_holds(const struct shard_state *s, const char *name, const char *path);
 /* The shard at `path` is durable: says so, durably. */
-bool shard_state_add(struct shard_state *s, const char *name, const char *path, int n_threads,
-                     struct error *err);
-bool shard_state_remove(const struct shard_state *s, struct error *err);
+bool shard_state_add(struct shard_state *s, const char *name, const char *path, struct error *err);
+/* The digest of a shard's bytes. */
+bool shard_state_digest(char out[2 * DIGEST_BYTES + 1], const char *path, int n_threads,
+                        struct error *err);
 
 /* A file and no link. */
 bool is_regular_file(const char *path, size_t *bytes);

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/output_file.h"
 #include "base/public.h"
 #include "verify_report.h"
 
@@ -20,7 +21,7 @@ static bool write_all(struct surprisal_verify_result *result, const struct verif
         return false;
     bool ok = verify_json(&o.json, r, &t, err) && verify_text(&o.text, r, &t, err)
            && (!html || (verify_html(&o.html, r, &t, err)
-                         && file_write(html, o.html.data, o.html.size, err)));
+                         && output_file_write(html, o.html.data, o.html.size, err)));
     ok = public_give(o.json, &o.text, ok, &result->json, &result->text, err);
     if (ok) {
         result->findings = r->findings.n_findings;
@@ -31,6 +32,18 @@ static bool write_all(struct surprisal_verify_result *result, const struct verif
     return ok;
 }
 
+/* A page that cannot be written, or would be written over what is verified, shows before the work. */
+static bool try_page(const struct surprisal_verify_options *o, const struct progress *progress,
+                     struct error *err)
+{
+    struct input_files in = { 0 };
+    bool ok = input_files_add_names(&in, o->checkpoint, err)
+           && input_files_add_names(&in, o->against, err)
+           && output_file_try(o->html, &in, progress, err);
+    input_files_free(&in);
+    return ok;
+}
+
 bool surprisal_verify(const struct surprisal_verify_options *options,
                       struct surprisal_verify_result *result, struct surprisal_error *err)
 {
@@ -38,7 +51,8 @@ bool surprisal_verify(const struct surprisal_verify_options *options,
     struct error inner = { .interrupted = false };
     struct verify_result r;
     *result = (struct surprisal_verify_result){ 0 };
-    bool ok = verify(&r, options->checkpoint, options->against, options->threads, &progress, &inner);
+    bool ok = (!options->html || try_page(options, &progress, &inner))
+           && verify(&r, options->checkpoint, options->against, options->threads, &progress, &inner);
     if (ok) {
         ok = write_all(result, &r, options->html, &inner);
         verify_free(&r);

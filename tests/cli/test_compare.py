@@ -408,7 +408,7 @@ def test_checkpoints():
     check(sorted(os.listdir(kept)) == ["a", "b", "floor"], "--out keeps the runs", os.listdir(kept))
     d, again = json.loads(r.stdout), document(kept + "/a", kept + "/b", f"--floor={kept}/floor")
     check(d["a"]["hidden"] == "bf16" and without_layers(d) | {"repeat": 0} == again | {"repeat": 0} and "floor" in d, "which compare again to the same")
-    refused("a folder that exists", 1, [kept, "File exists"], *pair, *args, "--out", kept)
+    refused("a folder that exists", 1, [kept, "exists already"], *pair, *args, "--out", kept)
 
     def leaves_nothing(name, status, says, *more, **kw):
         refused(name, status, says, *more, env=env, **kw)

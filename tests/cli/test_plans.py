@@ -168,6 +168,12 @@ def test_refusals():
         with open(path("left.partial/" + name), "w") as f:
             f.write("what a killed process left")
     p = run(os.path.join(DEMO, "bf16"), "--plan", "llama:32", "--max-windows", "1", "--out", path("left"))
+    check(p.returncode == 1 and "left.partial" in p.stderr and len(os.listdir(path("left.partial"))) == 2,
+          "a folder without our mark is not touched", p.stderr)
+    with open(path("left.partial/surprisal-state.json"), "w") as f:
+        f.write('{"folder": "1", "unfinished": "run"}')
+    os.remove(path("left.partial/llama-64/summary.json"))
+    p = run(os.path.join(DEMO, "bf16"), "--plan", "llama:32", "--max-windows", "1", "--out", path("left"))
     check(p.returncode == 0 and os.listdir(path("left")) == ["llama-32"], "what was left without a state goes", p.stderr)
 
 

@@ -285,7 +285,7 @@ def test_foreign_folder():
     out = fresh("out")
     os.makedirs(os.path.join(out + ".partial", "foreign"))
     p = quantize(DEMO, out)
-    check(p.returncode == 1 and "foreign: is nothing that surprisal left there" in p.stderr and os.path.isdir(out + ".partial/foreign"),
+    check(p.returncode == 1 and "out" in p.stderr and "nothing in it is touched" in p.stderr and os.path.isdir(out + ".partial/foreign"),
           "an empty foreign folder is refused", p.stderr)
 
 
@@ -399,7 +399,7 @@ def test_leftovers(out, expected):
         f.write(expected[done_shards[1]])
     os.remove(os.path.join(partial, done_shards[1]))                    # a link in place of a shard
     os.symlink(outside, os.path.join(partial, done_shards[1]))
-    with open(os.path.join(partial, "tokenizer.json.123.tmp"), "w") as f:
+    with open(os.path.join(partial, ".surprisal-0123456789abcdef0123456789abcdef.tmp"), "w") as f:
         f.write("half")
     for foreign in ("mine.txt", "your.txt"):                            # before and after all others in order of name
         path, before = os.path.join(partial, foreign), content(partial)

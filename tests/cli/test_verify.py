@@ -368,7 +368,7 @@ def test_html():
     check("http" not in text and "src=" not in text and "scale-off" in text and text.count("color-mix") > 24,
           "the page needs nothing else and has a heat table", text[:300])
     p = verify(DEMO, "--html", os.path.join(DEMO, "no", "page.html"))
-    check(p.returncode == 1 and "cannot create" in p.stderr, "a page that cannot be written is a failure", p.stderr)
+    check(p.returncode == 1 and "cannot be written" in p.stderr, "a page that cannot be written is a failure", p.stderr)
 
 
 def test_usage():

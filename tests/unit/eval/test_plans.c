@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "base/output_file.h"
 #include "eval/plan_folders.h"
 #include "tests/check.h"
 
@@ -115,7 +116,7 @@ static bool make_run(const char *name)
     if (mkdir(in_folder(name), 0777) != 0)
         return false;
     char *summary = file_join(in_folder(name), "summary.json", NULL);
-    bool ok = summary && file_write(summary, "{}", 2, NULL);
+    bool ok = summary && output_file_write(summary, "{}", 2, NULL);
     free(summary);
     return ok;
 }
@@ -130,7 +131,7 @@ static void test_folders(void)
     snprintf(run, sizeof run, "%s", in_folder("a/llama-512"));
     bool made = mkdir(a, 0777) == 0 && mkdir(b, 0777) == 0
              && make_run("a/llama-512") && make_run("a/disjoint-2048") && make_run("a/disjoint-512")
-             && mkdir(in_folder("a/notes"), 0777) == 0 && file_write(in_folder("a/file"), "x", 1, NULL);
+             && mkdir(in_folder("a/notes"), 0777) == 0 && output_file_write(in_folder("a/file"), "x", 1, NULL);
     check(made && !plan_pairs_find(&p, a, b, &err) && strstr(err.message, "b: holds no run folders"),
           "a folder without runs", "'%s'", err.message);
     check(!plan_pairs_find(&p, in_folder("none"), b, &err) && strstr(err.message, "No such file"),

@@ -75,7 +75,7 @@ static bool write_run(const char *path, const struct made_up *m, struct error *e
     struct run_folder r;
     struct run_digests digests;
     char *summary = NULL;
-    bool ok = run_folder_begin(&r, path, ROWS, m->keep, WIDTH, err)
+    bool ok = run_folder_begin(&r, path, ROWS, m->keep, WIDTH, false, err)
            && run_folder_add(&r, 0, ROWS, m->places, m->scores, m->hidden, err)
            && run_folder_digests(&r, &digests, err) && (summary = summary_text(m, &digests, err))
            && run_folder_commit(&r, summary, err);

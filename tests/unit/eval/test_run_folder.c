@@ -48,12 +48,18 @@ static const float hidden[ROWS * WIDTH] = {
 };
 static const uint16_t hidden_bf16[6] = { 0x3F80, 0x3F80, 0x3F82, 0xBF80, 0xBF80, 0x3F81 };
 
+static bool begin(struct partial *p, const char *path, bool resume, struct error *err)
+{
+    const struct output_request request = { .path = path, .kind = "run", .resume = resume };
+    return partial_begin(p, &request, err);
+}
+
 static bool write_run(const char *path, enum surprisal_hidden kind, struct error *err)
 {
     struct partial p;
     struct run_folder r = { 0 };
-    bool ok = partial_begin(&p, path, false, err)
-           && run_folder_begin(&r, p.folder, ROWS, kind, WIDTH, err)
+    bool ok = begin(&p, path, false, err)
+           && run_folder_begin(&r, p.folder, ROWS, kind, WIDTH, false, err)
            && run_folder_add(&r, 0, 2, places, scores, hidden, err)
            && run_folder_add(&r, 2, 0, NULL, NULL, NULL, err)
            && run_folder_add(&r, 2, 3, places + 2, scores + 2, hidden + 2 * WIDTH, err)
@@ -133,7 +139,7 @@ static void test_refusals(void)
               cases[i].name, "%d '%s'", ok, err.message);
     }
     struct partial p;
-    check(!partial_begin(&p, "", false, NULL), "an empty name", "accepted");
+    check(!begin(&p, "", false, NULL), "an empty name", "accepted");
 }
 
 static void test_abandon(void)
@@ -142,25 +148,39 @@ static void test_abandon(void)
     struct partial p;
     struct run_folder r = { 0 };
     size_t before = entries(folder);
-    bool ok = partial_begin(&p, in_folder("left"), false, &err)
-           && run_folder_begin(&r, p.folder, ROWS, SURPRISAL_HIDDEN_NONE, 0, &err);
+    bool ok = begin(&p, in_folder("left"), false, &err)
+           && run_folder_begin(&r, p.folder, ROWS, SURPRISAL_HIDDEN_NONE, 0, false, &err);
     size_t during = entries(folder);
     run_folder_abandon(&r);
     partial_abandon(&p);
     check(ok && during == before + 1 && entries(folder) == before, "what is abandoned leaves nothing",
           "%s", err.message);
 
-    ok = partial_begin(&p, in_folder("raced"), false, &err)
-      && run_folder_begin(&r, p.folder, ROWS, SURPRISAL_HIDDEN_NONE, 0, &err)
+    ok = begin(&p, in_folder("raced"), false, &err)
+      && run_folder_begin(&r, p.folder, ROWS, SURPRISAL_HIDDEN_NONE, 0, false, &err)
       && run_folder_commit(&r, "{}", &err)
       && mkdir(in_folder("raced"), 0777) == 0 && !partial_commit(&p, &err);
-    check(ok && strstr(err.message, "File exists") && entries(in_folder("raced")) == 0,
-          "a folder that appears meanwhile is not replaced", "'%s'", err.message);
+    check(ok && strstr(err.message, "File exists") && strstr(err.message, "raced.partial")
+          && entries(in_folder("raced")) == 0,
+          "L1: a folder that appears meanwhile is not replaced", "'%s'", err.message);
+    check(entries(in_folder("raced.partial")) == 3, "L1: and the results stay, with their mark",
+          "%zu entries", entries(in_folder("raced.partial")));
+    ok = rmdir(in_folder("raced")) == 0 && begin(&p, in_folder("raced"), true, &err)
+      && partial_commit(&p, &err);
+    check(ok && entries(in_folder("raced")) == 2, "L1: --resume gives them their name", "'%s'",
+          err.message);
 }
 
 static bool make_file(const char *name)
 {
-    return file_write(in_folder(name), "x", 1, NULL);
+    return output_file_write(in_folder(name), "x", 1, NULL);
+}
+
+static bool make_mark(const char *name, const char *kind)
+{
+    char text[64];
+    snprintf(text, sizeof text, "{\"folder\":\"1\",\"unfinished\":\"%s\"}", kind);
+    return output_file_write(in_folder(name), text, strlen(text), NULL);
 }
 
 /* What a killed process left. */
@@ -170,28 +190,47 @@ static void test_leftovers(void)
     struct partial p;
     bool ok = mkdir(in_folder("old.partial"), 0777) == 0
            && mkdir(in_folder("old.partial/llama-8"), 0777) == 0
-           && mkdir(in_folder("old.partial/mine"), 0777) == 0
+           && make_mark("old.partial/surprisal-state.json", "run")
            && make_file("old.partial/tokens.safetensors")
-           && make_file("old.partial/state.safetensors.17.tmp")
+           && make_file("old.partial/.surprisal-0123456789abcdef0123456789abcdef.tmp")
            && make_file("old.partial/llama-8/tokens.safetensors")
-           && make_file("old.partial/llama-8/summary.json.17.tmp")
-           && make_file("old.partial/mine/notes.tmp")
-           && symlink("../old.partial/mine", in_folder("old.partial/link")) == 0
-           && partial_begin(&p, in_folder("old"), false, &err);
-    check(ok && entries(in_folder("old.partial")) == 2 && entries(in_folder("old.partial/mine")) == 1,
-          "runs without a state are begun anew, what is no run's stays", "%s, %zu entries",
-          err.message, entries(in_folder("old.partial")));
+           && make_file("old.partial/llama-8/.surprisal-0123456789abcdef0123456789abcdef.tmp")
+           && begin(&p, in_folder("old"), false, &err);
+    check(ok && entries(in_folder("old.partial")) == 1,
+          "runs without a state are begun anew", "%s, %zu entries", err.message,
+          entries(in_folder("old.partial")));
     ok = ok && make_file("old.partial/state.safetensors") && make_file("old.partial/tokens.safetensors");
     partial_abandon(&p);
-    check(ok && entries(in_folder("old.partial")) == 4, "a state keeps what stands with it",
+    check(ok && entries(in_folder("old.partial")) == 3, "a state keeps what stands with it",
           "%zu entries", entries(in_folder("old.partial")));
-    check(!partial_begin(&p, in_folder("old"), false, &err) && strstr(err.message, "--resume"),
+    check(!begin(&p, in_folder("old"), false, &err) && strstr(err.message, "--resume"),
           "it is not overwritten", "'%s'", err.message);
-    ok = make_file("old.partial/state.safetensors.18.tmp")
-      && partial_begin(&p, in_folder("old"), true, &err);
-    check(ok && entries(in_folder("old.partial")) == 4 && partial_commit(&p, &err)
-          && entries(in_folder("old")) == 3 && !file_exists(in_folder("old.partial")),
-          "resumed and complete: no state, nothing unfinished", "'%s'", err.message);
+    ok = make_file("old.partial/.surprisal-0123456789abcdef0123456789abcdef.tmp")
+      && begin(&p, in_folder("old"), true, &err);
+    check(ok && entries(in_folder("old.partial")) == 3 && partial_commit(&p, &err)
+          && entries(in_folder("old")) == 1 && !file_exists(in_folder("old.partial")),
+          "resumed and complete: no state, no mark, nothing unfinished", "'%s'", err.message);
+}
+
+/* Nothing of the user's is touched. */
+static void test_foreign(void)
+{
+    struct error err = { 0 };
+    struct partial p;
+    bool ok = mkdir(in_folder("mine.partial"), 0777) == 0
+           && mkdir(in_folder("mine.partial/llama-8"), 0777) == 0
+           && make_file("mine.partial/llama-8/tokens.safetensors");
+    check(ok && !begin(&p, in_folder("mine"), true, &err) && strstr(err.message, "mine.partial")
+          && file_exists(in_folder("mine.partial/llama-8/tokens.safetensors")),
+          "L4: a folder without our mark is refused", "'%s'", err.message);
+    check(make_mark("mine.partial/surprisal-state.json", "checkpoint")
+          && !begin(&p, in_folder("mine"), true, &err) && strstr(err.message, "unfinished checkpoint")
+          && entries(in_folder("mine.partial")) == 2,
+          "L4: one of another kind, too", "'%s'", err.message);
+    check(make_mark("mine.partial/surprisal-state.json", "run") && make_file("mine.partial/notes")
+          && !begin(&p, in_folder("mine"), false, &err) && strstr(err.message, "notes")
+          && file_exists(in_folder("mine.partial/llama-8/tokens.safetensors")),
+          "L4: a file of somebody's beside ours: nothing is touched", "'%s'", err.message);
 }
 
 /* A limit on file sizes stands in for a full disk: the same code meets EFBIG instead of ENOSPC. */
@@ -219,6 +258,7 @@ int main(void)
     test_refusals();
     test_abandon();
     test_leftovers();
+    test_foreign();
     test_full_disk();
     char command[4096];
     snprintf(command, sizeof command, "rm -r '%s'", folder);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/output_file.h"
 
 #define FOLDER_TEMPLATE "/tmp/surprisal-formats-XXXXXX"
 
@@ -55,7 +56,7 @@ __attribute__((unused))
 static void folder_write(const struct folder *f, const char *name, const void *bytes, size_t n)
 {
     struct error err;
-    if (!file_write(folder_path(f, name), bytes, n, &err)) {
+    if (!output_file_write(folder_path(f, name), bytes, n, &err)) {
         fprintf(stderr, "%s\n", err.message);
         exit(1);
     }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/output_file.h"
 #include "tokenizer/tokenizer.h"
 
 /* The parts of a file as JSON; NULL leaves the default of small_tokenizer(). */
@@ -47,7 +48,7 @@ static inline struct tokenizer *open_parts(const struct parts *p, struct error *
                          "\"model\":{\"type\":\"BPE\",%s\"vocab\":%s,\"merges\":%s}}",
                          PART(more), PART(added_tokens), PART(normalizer), PART(pre_tokenizer),
                          PART(decoder), PART(model), PART(vocab), PART(merges))
-        && file_write(path, text.data, text.size, err))
+        && output_file_write(path, text.data, text.size, err))
         t = tokenizer_open(folder, err);
     if (path)
         unlink(path);

@@ -1,0 +1,73 @@
+"""An evaluation long enough to save states, with several passes: for tests that interrupt it."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+DEMO = os.path.join(ROOT, "data", "demo")
+NUMBERS = ("first_window", "n_windows", "row", "layer", "mixer_done", "rows_done", "passes", "bytes_read", "model_tokens")
+
+
+def numbers(state):
+    """Where a saved state stands, {name: number}; None when there is none."""
+    try:
+        with open(state, "rb") as f:
+            size = int.from_bytes(f.read(8), "little")
+            begin, end = json.loads(f.read(size))["numbers"]["data_offsets"]
+            f.seek(8 + size + begin)
+            raw = f.read(end - begin)
+    except (OSError, ValueError, KeyError):
+        return None
+    return {name: int.from_bytes(raw[8 * i:8 * i + 8], "little", signed=True) for i, name in enumerate(NUMBERS)}
+
+
+class Checkpoint:
+    def __init__(self, program, folder, quick=0):
+        self.program, self.folder, self.checkpoint = program, folder, os.path.join(DEMO, "bf16")
+        self.text, self.other = os.path.join(folder, "long-text"), os.path.join(folder, "other-text")
+        text = open(os.path.join(DEMO, "text.txt")).read()[:80000 if quick else 240000]
+        for name, content in ((self.text, text), (self.other, "x" + text[1:])):
+            with open(name, "w") as f:
+                f.write(content)
+        # sanitizers take memory of their own; the least budgets are for the normal build
+        self.memory = "400M" if quick else "44M"
+        self.bytes = None
+
+    def args(self, checkpoint, out, text=None):
+        return ["eval", checkpoint, "--text", text or self.text, "--context", "256", "--memory", self.memory, "--hidden", "bf16", "--out", out]
+
+    def run(self, out, *options):
+        return subprocess.run([self.program, *self.args(self.checkpoint, out), "--quiet", *options], capture_output=True, text=True, timeout=1800)
+
+    def resume(self, out, *options):
+        return self.run(out, "--resume", *options)
+
+    def whole(self):
+        """The bytes of the record that an uninterrupted run leaves."""
+        if self.bytes is None:
+            out = os.path.join(self.folder, "whole-run")
+            p = self.run(out)
+            if p.returncode:
+                raise RuntimeError(p.stderr)
+            with open(os.path.join(out, "tokens.safetensors"), "rb") as f:
+                self.bytes = f.read()
+        return self.bytes
+
+    def interrupted(self, out, rows, text=None):
+        """Kills a run when it has saved a state, with rows: one that counts rows of earlier passes -> what the state says, or
+        None when the run ended first."""
+        text = self.other if text else self.text
+        p = subprocess.Popen([self.program, *self.args(self.checkpoint, out, text), "--quiet"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        state = out + ".partial/state.safetensors"
+        found = None
+        while p.poll() is None:
+            found = numbers(state)
+            if found and (not rows or found["row"] > 0):
+                break
+            time.sleep(0.005)
+        p.send_signal(signal.SIGKILL)
+        p.wait()
+        found = numbers(state)
+        return found if found and (not rows or found["row"] > 0) else None
