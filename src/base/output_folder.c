@@ -43,12 +43,32 @@ static char *mark_text(const struct output_folder *f, const cJSON *content, stru
     return text;
 }
 
+/* Replaces the mark; the first one, in a folder that has no name yet, is written where it stands: then no
+ * folder without a mark holds anything. */
+static bool write_mark(const struct output_folder *f, const char *text, bool first, struct error *err)
+{
+    char *path = mark_path(f, err);
+    struct output_file file;
+    bool ok = path != NULL;
+    if (ok && first) {
+        ok = output_file_create_in_place(&file, path, err);
+        if (ok && output_file_write_at(&file, 0, text, strlen(text), err))
+            ok = output_file_commit(&file, err);
+        else if (ok) {
+            output_file_abandon(&file);
+            ok = false;
+        }
+    } else if (ok)
+        ok = output_file_write(path, text, strlen(text), err);
+    free(path);
+    return ok;
+}
+
 bool output_folder_mark(struct output_folder *f, cJSON *content, struct error *err)
 {
-    char *path = content ? mark_path(f, err) : NULL, *text = path ? mark_text(f, content, err) : NULL;
+    char *text = content ? mark_text(f, content, err) : NULL;
     bool ok = content || error_set(err, "out of memory: the mark of %s", f->building);
-    ok = text && output_file_write(path, text, strlen(text), err);
-    free(path);
+    ok = text && write_mark(f, text, !f->mark, err);
     free(text);
     if (content != f->mark)
         cJSON_Delete(f->mark);
@@ -287,11 +307,20 @@ struct walk {
 
 static bool walk(const struct walk *w, const char *folder);
 
-/* Ours by its name alone. */
+/* Ours by its name alone: the mark, a temporary, and what is in one. */
 static bool is_known(const char *name)
 {
-    const char *slash = strrchr(name, '/');
-    return strcmp(name, OUTPUT_MARK) == 0 || temporary_is_name(slash ? slash + 1 : name);
+    if (strcmp(name, OUTPUT_MARK) == 0)
+        return true;
+    for (const char *part = name, *slash; part; part = slash ? slash + 1 : NULL) {
+        char one[TEMPORARY_NAME_BYTES];
+        slash = strchr(part, '/');
+        size_t n = slash ? (size_t)(slash - part) : strlen(part);
+        snprintf(one, sizeof one, "%.*s", (int)size_min(n, sizeof one), part);
+        if (n < sizeof one && temporary_is_name(one))
+            return true;
+    }
+    return false;
 }
 
 static bool visit(const struct walk *w, const char *path, bool is_folder)

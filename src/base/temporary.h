@@ -29,6 +29,7 @@ enum temporary_lock temporary_lock(int fd);
  * not be: the owner before may have renamed or removed it. */
 bool temporary_is_at(int fd, const char *path);
 
+#define TEMPORARY_NAME_BYTES 64         /* more than a temporary's name has */
 /* The name of a temporary? */
 bool temporary_is_name(const char *name);
 /* Gives a new path in `folder`, at which nothing stands. */
