@@ -160,7 +160,7 @@ bool shard_state_add(struct shard_state *s, const char *name, const char *path, 
     cJSON *shards = cJSON_GetObjectItemCaseSensitive(s->json, "shards");
     if (!hash_file(digest, path, n_threads, err))
         return false;
-    char *text = cJSON_AddStringToObject(shards, name, digest) ? cJSON_Print(s->json) : NULL;
+    char *text = cJSON_AddStringToObject(shards, name, digest) ? json_print(s->json) : NULL;
     bool ok = text ? file_write(s->path, text, strlen(text), err)
                    : error_set(err, "out of memory: the state");
     cJSON_free(text);
