@@ -1,4 +1,4 @@
-"""Numbers do not depend on the locale of the program around them (FAULTS.md: W4).
+"""Numbers do not depend on the locale of the program around them (FAULTS.md: W3, W4).
 
 The locales are made here, by Debian's package `locales`; numbers_host.c is the program that has one."""
 import json
@@ -39,6 +39,55 @@ def environment(**settings):
     """This one without settings of a locale but with these."""
     kept = {k: v for k, v in os.environ.items() if not re.match(r"LC_|LANG", k)}
     return {**kept, "LOCPATH": LOCALES, **settings}
+
+
+# ---- W3: the demo --------------------------------------------------------------------
+
+def demo(**settings):
+    """-> what `make demo` prints, without speeds, and its page"""
+    page = fresh("demo") + ".html"
+    ran = subprocess.run([os.path.join(ROOT, "tools", "demo"), SURPRISAL, page], capture_output=True, timeout=600,
+                         cwd=os.path.dirname(page), env=environment(**settings))
+    if ran.returncode != 0:
+        return f"exit status {ran.returncode}: {ran.stderr[-300:]}", ""
+    with open(page, "rb") as f:
+        text = f.read()
+    printed = re.sub(rb"(?m)^(bf16|mxfp4)(.*\S) +\d+$", rb"\1\2 SPEED", ran.stdout)
+    return printed.replace(os.path.basename(page).encode(), b"PAGE"), text.replace(os.path.basename(page).encode(), b"PAGE")
+
+
+def test_demo():
+    expected = demo(LC_ALL="C")
+    check(re.search(rb"(?m)^bf16 +11\.0 +4\.87\d\d +130\.9\d\d .* SPEED$", expected[0]), "W3: the demo prints points", expected[0])
+    for setting, locale in (("LC_ALL", "de_DE.UTF-8"), ("LC_NUMERIC", "de_DE.UTF-8"), ("LC_ALL", "tr_TR.ISO-8859-9"),
+                            ("LC_ALL", "ps_AF.UTF-8")):
+        name, why = f"W3: the demo prints the same under {setting}={locale}", make_locale(locale)
+        if why:
+            skip(name, why)
+            continue
+        printed, page = demo(**{setting: locale})
+        check(printed == expected[0], name, printed)
+        check(page == expected[1], f"{name}: its page too", "other bytes")
+
+
+SCRIPT_FOLDERS = ("tools", "data", ".ci", "tests", "tests/bench")
+
+
+def formats_or_sorts(text):
+    return re.search(r"\b(awk|sort|bc)\b|printf[^\n]*%[-+ 0#']*[\d*.]*[aefgAEFG]", re.sub(r"(?m)(^|\s)#.*", "", text))
+
+
+def test_scripts():
+    for folder in SCRIPT_FOLDERS:
+        for name in sorted(os.listdir(os.path.join(ROOT, folder))):
+            path = os.path.join(ROOT, folder, name)
+            if not os.path.isfile(path):
+                continue
+            with open(path, "rb") as f:
+                text = f.read().decode("utf-8", "replace")
+            if re.match(r"#!/bin/(ba|da)?sh", text) and formats_or_sorts(text):
+                check(re.search(r"(?m)^export LC_ALL=C\b", text), f"W3: {folder}/{name} formats or sorts in the C locale",
+                      "it has no line `export LC_ALL=C`")
 
 
 # ---- W4: a program that has a locale ---------------------------------------------------------
@@ -125,7 +174,7 @@ def test_host():
 
 
 def test_bench():
-    """Measures: no two runs have the same bytes."""
+    """It measures: no two runs have the same bytes."""
     name = "W4: bench in a program whose locale is de_DE.UTF-8"
     why = "an emulated C library does not read this machine's locales" if RUNNER else "takes long" if QUICK else make_locale("de_DE.UTF-8")
     if why:
@@ -213,6 +262,8 @@ def test_structure():
 
 
 test_structure()
+test_scripts()
+test_demo()
 test_host()
 test_bench()
 done()
