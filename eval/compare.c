@@ -218,7 +218,7 @@ static bool make_folder(struct job *j, struct error *err)
         return j->folder != NULL;
     }
     if (mkdir(o->eval.out, 0777) != 0)
-        return error_set(err, "%s: cannot create: %s", o->eval.out, strerror(errno));
+        return error_set(err, "%s: cannot create: %s", o->eval.out, error_reason(errno));
     j->folder = mem_string(o->eval.out, err);
     return j->folder != NULL;
 }

@@ -43,7 +43,7 @@ static bool check_output(const char *path, struct error *err)
         return false;
     folder[n] = '\0';
     bool ok = access(folder, W_OK | X_OK) == 0
-           || error_set(err, "%s: cannot be written: %s", path, strerror(errno));
+           || error_set(err, "%s: cannot be written: %s", path, error_reason(errno));
     free(folder);
     return ok;
 }

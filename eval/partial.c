@@ -72,7 +72,7 @@ bool partial_has_state(const struct partial *p)
 bool partial_commit(struct partial *p, struct error *err)
 {
     bool ok = (unlink(p->state) == 0 || errno == ENOENT
-               || error_set(err, "%s: cannot remove: %s", p->state, strerror(errno)))
+               || error_set(err, "%s: cannot remove: %s", p->state, error_reason(errno)))
            && partial_folder_commit(&p->building, err);
     partial_abandon(p);
     return ok;

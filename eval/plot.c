@@ -43,7 +43,7 @@ static bool streams_open(struct streams *s, const struct buffer *script, struct 
     bool ok = s->in >= 0 && s->out >= 0 && s->error >= 0
            && pwrite(s->in, script->data, script->size, 0) == (ssize_t)script->size;
     return ok || error_set(err, "gnuplot: cannot pass it %zu bytes: %s", script->size,
-                           strerror(errno));
+                           error_reason(errno));
 }
 
 /* This program's environment with the C locale, whatever it says itself: a report looks the same.
@@ -74,7 +74,7 @@ static bool start(pid_t *child, const struct streams *s, struct error *err)
     int failed = posix_spawn_file_actions_init(&actions);
     if (failed) {
         free(environment);
-        return error_set(err, "gnuplot: cannot be started: %s", strerror(failed));
+        return error_set(err, "gnuplot: cannot be started: %s", error_reason(failed));
     }
     failed = posix_spawn_file_actions_adddup2(&actions, s->in, STDIN_FILENO);
     failed = failed ? failed : posix_spawn_file_actions_adddup2(&actions, s->out, STDOUT_FILENO);
@@ -85,7 +85,7 @@ static bool start(pid_t *child, const struct streams *s, struct error *err)
     free(environment);
     if (failed == ENOENT)
         return error_set(err, "gnuplot is not installed (Debian package gnuplot-nox)");
-    return !failed || error_set(err, "gnuplot: cannot be started: %s", strerror(failed));
+    return !failed || error_set(err, "gnuplot: cannot be started: %s", error_reason(failed));
 }
 
 /* The last line of what it said: before it stand the command and a mark under its place. */
@@ -135,7 +135,7 @@ static bool read_output(struct buffer *svg, int fd, struct error *err)
         return false;
     svg->capacity = capacity;
     if (pread(fd, svg->data, n, 0) != (ssize_t)n)
-        return error_set(err, "gnuplot: its plot cannot be read: %s", strerror(errno));
+        return error_set(err, "gnuplot: its plot cannot be read: %s", error_reason(errno));
     svg->size = n;
     svg->data[n] = '\0';
     return true;

@@ -40,7 +40,8 @@ static bool reserve(const struct safetensors_writer *w, struct error *err)
     size_t last = w->n_tensors - 1, bytes = w->begin[last] + w->n_bytes[last];
     if (fallocate(w->out.fd, 0, 0, (off_t)bytes) == 0 || errno == EOPNOTSUPP || errno == ENOSYS)
         return true;
-    return error_set(err, "%s: cannot reserve %zu bytes: %s", w->out.path, bytes, strerror(errno));
+    return error_set(err, "%s: cannot reserve %zu bytes: %s", w->out.path, bytes,
+                     error_reason(errno));
 }
 
 bool run_folder_begin(struct run_folder *r, const char *path, size_t scored,
@@ -59,7 +60,7 @@ bool run_folder_begin(struct run_folder *r, const char *path, size_t scored,
     if (!r->path)
         return false;
     if (mkdir(path, 0777) != 0 && errno != EEXIST)
-        return error_set(err, "%s: cannot create: %s", path, strerror(errno));
+        return error_set(err, "%s: cannot create: %s", path, error_reason(errno));
     char *tokens = file_join(path, RUN_TOKENS, err);
     r->writing = tokens && safetensors_open_in_place(&r->tokens, tokens, entries, n, err);
     free(tokens);

@@ -16,7 +16,7 @@ char *scratch_folder_make(const char *parent, struct error *err)
     }
     if (mkdtemp(path))
         return path;
-    error_set(err, "%s: cannot create a temporary folder: %s", parent, strerror(errno));
+    error_set(err, "%s: cannot create a temporary folder: %s", parent, error_reason(errno));
     free(path);
     return NULL;
 }
@@ -39,7 +39,7 @@ bool scratch_folder_space(size_t *bytes, const char *folder, struct error *err)
 {
     struct statvfs fs;
     if (statvfs(folder, &fs) != 0)
-        return error_set(err, "%s: cannot tell its free space: %s", folder, strerror(errno));
+        return error_set(err, "%s: cannot tell its free space: %s", folder, error_reason(errno));
     *bytes = (size_t)fs.f_bavail * fs.f_frsize;
     return true;
 }

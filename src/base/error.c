@@ -30,6 +30,15 @@ void error_printable(char *text)
     }
 }
 
+const char *error_reason(int number)
+{
+    struct format_locale locale;
+    format_locale_enter(&locale);
+    const char *reason = strerror(number);
+    format_locale_leave(&locale);
+    return reason;
+}
+
 bool error_set(struct error *err, const char *format, ...)
 {
     if (!err)

@@ -16,12 +16,12 @@ static int open_regular(const char *path, size_t *size, struct error *err)
     /* O_NONBLOCK: opening a FIFO must not wait for a writer; it is refused below. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
-        error_set(err, "%s: %s", path, strerror(errno));
+        error_set(err, "%s: %s", path, error_reason(errno));
         return -1;
     }
     struct stat st;
     if (fstat(fd, &st) != 0)
-        error_set(err, "%s: %s", path, strerror(errno));
+        error_set(err, "%s: %s", path, error_reason(errno));
     else if (S_ISDIR(st.st_mode))
         error_set(err, "%s: is a directory, expected a file", path);
     else if (!S_ISREG(st.st_mode))
@@ -44,7 +44,7 @@ bool file_map(struct mapped_file *f, const char *path, struct error *err)
     if (f->size)
         data = mmap(NULL, f->size, PROT_READ, MAP_SHARED, f->fd, 0);
     if (data == MAP_FAILED)
-        error_set(err, "%s: cannot map %zu bytes: %s", path, f->size, strerror(errno));
+        error_set(err, "%s: cannot map %zu bytes: %s", path, f->size, error_reason(errno));
     else {
         f->data = data;
         f->path = mem_string(path, err);
@@ -79,7 +79,7 @@ bool file_populate(const struct mapped_file *f, size_t offset, size_t n, struct 
             continue;
         if (errno != EINVAL && errno != ENOSYS)         /* EFAULT: past the end, or a read failed */
             return error_set(err, "%s: cannot read bytes %zu to %zu: the file was cut short, or %s",
-                             f->path, offset, offset + n, strerror(errno));
+                             f->path, offset, offset + n, error_reason(errno));
         /* Linux before 5.14: touch each page, when the file still has it. */
         struct stat st;
         if (fstat(f->fd, &st) != 0 || (size_t)st.st_size < offset + n)
@@ -120,7 +120,7 @@ static bool read_all(struct buffer *b, int fd, const char *path, struct error *e
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return error_set(err, "%s: %s", path, strerror(errno));
+            return error_set(err, "%s: %s", path, error_reason(errno));
         b->size += (size_t)n;
         b->data[b->size] = '\0';
         if (n == 0)
@@ -190,7 +190,7 @@ bool file_list(char ***names, size_t *n_names, const char *folder, const char *s
     *n_names = 0;
     DIR *dir = opendir(folder);
     if (!dir)
-        return error_set(err, "%s: %s", folder, strerror(errno));
+        return error_set(err, "%s: %s", folder, error_reason(errno));
     size_t capacity = 0;
     bool ok = true;
     for (const struct dirent *entry; ok && (entry = readdir(dir));) {
@@ -219,7 +219,7 @@ static bool take(struct walk *w, const char *path, bool hidden)
 {
     struct stat st;
     if (lstat(path, &st) != 0)
-        return error_set(w->err, "%s: %s", path, strerror(errno));
+        return error_set(w->err, "%s: %s", path, error_reason(errno));
     if (S_ISDIR(st.st_mode) && (hidden || access(path, R_OK | X_OK) == 0))
         return hidden || walk(w, path);
     return mem_grow(&w->names, &w->capacity, w->n + 1, sizeof *w->names, "file names", w->err)
@@ -230,7 +230,7 @@ static bool walk(struct walk *w, const char *folder)
 {
     DIR *dir = opendir(folder);
     if (!dir)
-        return error_set(w->err, "%s: %s", folder, strerror(errno));
+        return error_set(w->err, "%s: %s", folder, error_reason(errno));
     bool ok = true;
     for (const struct dirent *entry; ok && (entry = readdir(dir));) {
         const char *name = entry->d_name;
@@ -281,7 +281,7 @@ bool file_create(struct output_file *f, const char *path, struct error *err)
     }
     f->fd = open(f->temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (f->fd < 0) {
-        error_set(err, "%s: cannot create: %s", f->temporary, strerror(errno));
+        error_set(err, "%s: cannot create: %s", f->temporary, error_reason(errno));
         goto fail;
     }
     return true;
@@ -299,7 +299,7 @@ bool file_open_in_place(struct output_file *f, const char *path, struct error *e
     f->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (f->fd >= 0)
         return true;
-    error_set(err, "%s: cannot open: %s", path, strerror(errno));
+    error_set(err, "%s: cannot open: %s", path, error_reason(errno));
     file_abandon(f);
     return false;
 }
@@ -314,7 +314,7 @@ bool file_read_at(const struct output_file *f, size_t offset, void *bytes, size_
             continue;
         if (got <= 0)
             return error_set(err, "%s: cannot read: %s", f->path,
-                             got < 0 ? strerror(errno) : "it ends early");
+                             got < 0 ? error_reason(errno) : "it ends early");
         p += got;
         offset += (size_t)got;
         n -= (size_t)got;
@@ -324,7 +324,8 @@ bool file_read_at(const struct output_file *f, size_t offset, void *bytes, size_
 
 bool file_sync(struct output_file *f, struct error *err)
 {
-    return fsync(f->fd) == 0 || error_set(err, "%s: cannot write: %s", f->path, strerror(errno));
+    return fsync(f->fd) == 0
+        || error_set(err, "%s: cannot write: %s", f->path, error_reason(errno));
 }
 
 #define MANY_BYTES ((size_t)1 << 18)
@@ -340,7 +341,7 @@ bool file_write_at(struct output_file *f, size_t offset, const void *bytes, size
             continue;
         if (done <= 0)
             return error_set(err, "%s: cannot write: %s", f->path,
-                             done < 0 ? strerror(errno) : "no progress");
+                             done < 0 ? error_reason(errno) : "no progress");
         p += done;
         offset += (size_t)done;
         n -= (size_t)done;
@@ -356,9 +357,9 @@ bool file_commit(struct output_file *f, struct error *err)
     int closed = close(f->fd);
     f->fd = -1;
     if (ok && closed != 0)
-        ok = error_set(err, "%s: cannot write: %s", f->path, strerror(errno));
+        ok = error_set(err, "%s: cannot write: %s", f->path, error_reason(errno));
     if (ok && f->temporary && rename(f->temporary, f->path) != 0)
-        ok = error_set(err, "%s: cannot rename: %s", f->path, strerror(errno));
+        ok = error_set(err, "%s: cannot rename: %s", f->path, error_reason(errno));
     if (ok) {
         free(f->temporary);
         f->temporary = NULL;

@@ -17,10 +17,10 @@ static bool take(struct partial_folder *p, struct error *err)
 {
     bool created = mkdir(p->temporary, 0777) == 0;
     if (!created && errno != EEXIST)
-        return error_set(err, "%s: cannot create: %s", p->temporary, strerror(errno));
+        return error_set(err, "%s: cannot create: %s", p->temporary, error_reason(errno));
     int folder = open(p->temporary, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (folder < 0)
-        return error_set(err, "%s: cannot open: %s", p->temporary, strerror(errno));
+        return error_set(err, "%s: cannot open: %s", p->temporary, error_reason(errno));
     if (flock(folder, LOCK_EX | LOCK_NB) != 0) {
         close(folder);
         return error_set(err, "%s: another run is writing it", p->temporary);
@@ -62,7 +62,7 @@ static bool rename_to_place(const struct partial_folder *p, struct error *err)
         struct stat st;
         failed = lstat(p->path, &st) == 0 ? (errno = EEXIST, -1) : rename(p->temporary, p->path);
     }
-    return !failed || error_set(err, "%s: cannot rename to it: %s", p->path, strerror(errno));
+    return !failed || error_set(err, "%s: cannot rename to it: %s", p->path, error_reason(errno));
 }
 
 /* The new name outlives a power cut; where the file system cannot say so, it is only less sure. */
@@ -80,7 +80,7 @@ static void sync_parent(const struct partial_folder *p)
 bool partial_folder_commit(struct partial_folder *p, struct error *err)
 {
     bool ok = fsync(p->lock) == 0
-           || error_set(err, "%s: cannot write: %s", p->temporary, strerror(errno));
+           || error_set(err, "%s: cannot write: %s", p->temporary, error_reason(errno));
     ok = ok && rename_to_place(p, err);
     if (ok) {
         sync_parent(p);

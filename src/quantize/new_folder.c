@@ -25,7 +25,7 @@ static char *real_parent(const char *path, struct error *err)
         slash[slash == copy] = '\0';
     char *parent = realpath(slash ? copy : ".", NULL);
     if (!parent)
-        error_set(err, "%s: %s", path, strerror(errno));
+        error_set(err, "%s: %s", path, error_reason(errno));
     free(copy);
     return parent;
 }
@@ -44,7 +44,7 @@ bool new_folder_check(const char *path, const struct checkpoint *ck, struct erro
     if (lstat(path, &st) == 0)
         return error_set(err, "%s: exists already, expected a new folder", path);
     char *parent = real_parent(path, err), *source = parent ? realpath(ck->path, NULL) : NULL;
-    bool ok = source || !parent || error_set(err, "%s: %s", ck->path, strerror(errno));
+    bool ok = source || !parent || error_set(err, "%s: %s", ck->path, error_reason(errno));
     if (source && is_within(parent, source))
         ok = error_set(err, "%s: lies in %s, from which it is made", path, ck->path);
     ok = ok && parent;
@@ -126,7 +126,7 @@ static bool clear(const struct new_folder *f, const struct other_files *others, 
             continue;
         char *path = file_join(f->partial.temporary, names[i], err);
         ok = path && (unlink(path) == 0
-                      || error_set(err, "%s: cannot remove: %s", path, strerror(errno)));
+                      || error_set(err, "%s: cannot remove: %s", path, error_reason(errno)));
         free(path);
     }
     file_list_free(names, n);
@@ -155,7 +155,7 @@ static bool check_space(const struct new_folder *f, size_t others, struct error 
     }
     struct statvfs fs;
     if (statvfs(f->partial.temporary, &fs) != 0)
-        return error_set(err, "%s: %s", f->partial.temporary, strerror(errno));
+        return error_set(err, "%s: %s", f->partial.temporary, error_reason(errno));
     size_t free_bytes;
     if (!size_product(&free_bytes, fs.f_bavail, fs.f_frsize) || free_bytes >= needed)
         return true;
@@ -200,7 +200,7 @@ static bool write_shard(struct new_folder *f, struct stream *s, size_t shard, st
     } else if (ok) {
         shard_state_forget(&f->state, name);
         if (unlink(path) != 0 && errno != ENOENT)
-            ok = error_set(err, "%s: cannot remove: %s", path, strerror(errno));
+            ok = error_set(err, "%s: cannot remove: %s", path, error_reason(errno));
         ok = ok && fill_shard(f, s, shard, path, err)
           && (shard + 1 == f->work.layout->n_shards
               || shard_state_add(&f->state, name, path, s->n_threads, err));

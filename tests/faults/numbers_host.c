@@ -256,6 +256,10 @@ static void look_inside(void)
     save_pair("inspect", json, plain);
     expect(surprisal_verify(&v, &r, &err), "verify");
     save_pair("verify", r.json, r.text);
+
+    int32_t *ids;
+    size_t n;
+    save_refusal("missing.txt", surprisal_read_ids("missing", &ids, &n, &err));
 }
 
 static void bench(void)

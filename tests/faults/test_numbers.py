@@ -36,9 +36,9 @@ def make_locale(name):
 
 
 def environment(**settings):
-    """This one without settings of a locale but with these."""
+    """This one without settings of a locale but with these, and messages in German where a program translates them."""
     kept = {k: v for k, v in os.environ.items() if not re.match(r"LC_|LANG", k)}
-    return {**kept, "LOCPATH": LOCALES, **settings}
+    return {**kept, "LOCPATH": LOCALES, "LANGUAGE": "de", **settings}
 
 
 # ---- W3: the demo --------------------------------------------------------------------
@@ -203,7 +203,8 @@ BY_FILE |= {f: [] for f in """strtof strtold atof vsscanf vfscanf localeconv str
     cJSON_GetObjectItem cJSON_HasObjectItem cJSON_DeleteItemFromObject cJSON_DetachItemFromObject cJSON_ReplaceItemInObject
     cJSON_Parse cJSON_ParseWithLength cJSON_ParseWithOpts cJSON_PrintBuffered cJSON_PrintPreallocated""".split()}
 BY_FILE |= {f: ["src/base/json.c"] for f in ("cJSON_ParseWithLengthOpts", "cJSON_Print", "cJSON_PrintUnformatted")}
-BY_FILE |= {"fnmatch": ["src/quantize/selection.c"]}
+BY_FILE |= {"fnmatch": ["src/quantize/selection.c"], "strerror": ["src/base/error.c"], "strerror_r": [], "strerror_l": [],
+            "perror": []}
 CALL = re.compile(r"\b(%s)\s*\(" % "|".join([*PRINTS, "sscanf", "fscanf", *BY_FILE]))
 TOKEN = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'|/\*.*?\*/|//[^\n]*|[()]', re.S)
 
@@ -249,7 +250,7 @@ def test_structure():
     for line, expected in (
             ('snprintf(out, n, "%.17g", x);', 1), ('snprintf(out, n, x ? "%zu" : "%5.*f %%", x);', 1), ('snprintf(out, n, format, x);', 1),
             ('printf("%d %s", f("(\\")"),\n "%+.4g");', 1), ("asprintf(&s, \"%'d\", i);", 1), ("vsnprintf(out, n, format, args);", 1),
-            ("x = strtod(s, NULL);", 1), ('sscanf(s, "%lf", &x);', 1), ("cJSON_Print(root);", 1), ("isspace (*s)", 1),
+            ("x = strtod(s, NULL);", 1), ('sscanf(s, "%lf", &x);', 1), ("cJSON_Print(root);", 1), ("isspace (*s)", 1), ("strerror(errno)", 1),
             ('snprintf(out, n, "%zu of %-5.3s %% %x", i, s, x);', 0), ('format_text(out, n, "%.17g", x);', 0), ("/* printf(x) */", 0),
             ('snprintf(format, n, "%%%s.%df", plus, decimals);', 0), ('markup_raw(m, "sprintf(\'%g\', $1)");', 0),
             ('sscanf(s, ": %llu kB", &kib);', 0), ("cJSON_GetObjectItemCaseSensitive(o, key)", 0), ("isfinite(x)", 0)):
