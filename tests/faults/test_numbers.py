@@ -1,6 +1,7 @@
 """Numbers do not depend on the locale of the program around them (FAULTS.md: W3, W4).
 
 The locales are made here, by Debian's package `locales`; numbers_host.c is the program that has one."""
+import functools
 import json
 import os
 import re
@@ -14,13 +15,14 @@ from check import QUICK, check, done, skip
 from program import ROOT, SURPRISAL, fresh
 
 RUNNER = os.environ.get("SURPRISAL_RUNNER")
-HOST = os.path.join(os.path.dirname(SURPRISAL), "tests", "faults", "numbers_host")
+HOST = os.path.join(os.path.dirname(SURPRISAL), *([] if RUNNER else ["tests"]), "faults", "numbers_host")
 DEMO = os.path.join(ROOT, "data", "demo")
 LOCALES = fresh("locales")
 
 
 # ---- locales ---------------------------------------------------------------------------
 
+@functools.cache
 def make_locale(name):
     """-> why it cannot be made, "" when it was"""
     source, charset = name.split(".")
@@ -36,9 +38,10 @@ def make_locale(name):
 
 
 def environment(**settings):
-    """This one without settings of a locale but with these, and messages in German where a program translates them."""
+    """This one without settings of a locale but with these, and messages in German where a program translates them.  Threads
+    that wait do not spin: other tests run beside."""
     kept = {k: v for k, v in os.environ.items() if not re.match(r"LC_|LANG", k)}
-    return {**kept, "LOCPATH": LOCALES, "LANGUAGE": "de", **settings}
+    return {**kept, "LOCPATH": LOCALES, "LANGUAGE": "de", "OMP_WAIT_POLICY": "passive", **settings}
 
 
 # ---- W3: the demo --------------------------------------------------------------------
@@ -59,8 +62,8 @@ def demo(**settings):
 def test_demo():
     expected = demo(LC_ALL="C")
     check(re.search(rb"(?m)^bf16 +11\.0 +4\.87\d\d +130\.9\d\d .* SPEED$", expected[0]), "W3: the demo prints points", expected[0])
-    for setting, locale in (("LC_ALL", "de_DE.UTF-8"), ("LC_NUMERIC", "de_DE.UTF-8"), ("LC_ALL", "tr_TR.ISO-8859-9"),
-                            ("LC_ALL", "ps_AF.UTF-8")):
+    settings = [("LC_ALL", "de_DE.UTF-8"), ("LC_NUMERIC", "de_DE.UTF-8"), ("LC_ALL", "tr_TR.ISO-8859-9"), ("LC_ALL", "ps_AF.UTF-8")]
+    for setting, locale in settings[:1 if QUICK else None]:
         name, why = f"W3: the demo prints the same under {setting}={locale}", make_locale(locale)
         if why:
             skip(name, why)
@@ -104,8 +107,10 @@ def host(mode, locale, *more):
         f.write(f"#!/bin/sh\necho \"$LC_ALL\" >> '{folder}/gnuplot-locale'\nexec '{shutil.which('gnuplot') or 'false'}' \"$@\"\n")
     os.chmod(f.name, 0o755)
     path = os.path.join(folder, "bin") + os.pathsep + os.environ["PATH"]
+    # glibc's newlocale does not free its list of folders when it is given LOCPATH: no leak of the library.
+    sanitizer = dict(ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0") if mode == "thread" else {}
     ran = subprocess.run([HOST, mode, locale, DEMO, *more], cwd=folder, capture_output=True, timeout=1800,
-                         env=environment(LC_ALL=locale, PATH=path, OMP_WAIT_POLICY="passive"))
+                         env=environment(LC_ALL=locale, PATH=path, **sanitizer))
     shutil.rmtree(os.path.join(folder, "bin"))
     return folder, ran.returncode, (ran.stdout + ran.stderr).decode("utf-8", "replace").strip()
 
@@ -144,7 +149,7 @@ def why_not_json(path):
     return ""
 
 
-# The last has a decimal point of two bytes, as Persian and some Indian languages have.
+# The last has a decimal point of two bytes.
 HOSTS = [("program", "de_DE.UTF-8"), ("thread", "de_DE.UTF-8"), ("program", "fr_FR.UTF-8"), ("program", "tr_TR.ISO-8859-9"),
          ("program", "ps_AF.UTF-8")]
 
@@ -265,6 +270,9 @@ def test_structure():
 test_structure()
 test_scripts()
 test_demo()
-test_host()
-test_bench()
+if os.path.exists(HOST):
+    test_host()
+    test_bench()
+else:
+    check(False, "W4: programs with a locale", f"there is no {HOST}: `make test` builds it")
 done()

@@ -21,7 +21,7 @@ static void test_numbers(void)
 static void test_kept(void)
 {
     char text[8];
-    locale_t own = newlocale(LC_ALL_MASK, "C", duplocale(LC_GLOBAL_LOCALE));
+    locale_t own = duplocale(LC_GLOBAL_LOCALE);
     locale_t before = uselocale(own);
     errno = ENOSPC;
     format_text(text, sizeof text, "%.3f", 0.5);
