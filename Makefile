@@ -53,12 +53,13 @@ LIBRARY_SOURCES := $(patsubst src/kernels/cpu.c,tests/emulated/cpu.c,$(LIBRARY_S
 endif
 CLI_SOURCES     := $(wildcard src/cli/*.c)
 TEST_SOURCES    := $(wildcard tests/unit/*/test_*.c)
+HOST_SOURCES    := $(wildcard tests/faults/*_host.c)
 
 object = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIBRARY_OBJECTS := $(call object,$(LIBRARY_SOURCES)) $(ROW_SETS:%=$(BUILD)/src/kernels/rows_%.o) \
                    $(BLOCK_SETS:%=$(BUILD)/src/kernels/mxfp4_blocks_%.o)
 CLI_OBJECTS     := $(call object,$(CLI_SOURCES))
-TEST_PROGRAMS   := $(patsubst %.c,$(BUILD)/%,$(TEST_SOURCES))
+TEST_PROGRAMS   := $(patsubst %.c,$(BUILD)/%,$(TEST_SOURCES) $(HOST_SOURCES))
 
 all: $(BUILD)/surprisal $(BUILD)/libsurprisal.a $(BUILD)/surprisal.pc
 
@@ -116,6 +117,11 @@ $(BUILD)/src/kernels/mxfp4_blocks_%.o: src/kernels/mxfp4_blocks.c Makefile | pac
 # GCC 12 for ARM breaks off (an internal error) where it vectorises a loop of test_moe.c.
 $(BUILD)/tests/unit/%.o: KERNEL_CFLAGS = -fno-tree-vectorize
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIBRARY_OBJECTS)
+	@echo "$(CC) -o $@"
+	@$(CC) -o $@ $^ $(LDLIBS)
+
+# Programs of the scripts in tests/faults: they use the library as anybody's program does.
+$(BUILD)/tests/faults/%: $(BUILD)/tests/faults/%.o $(BUILD)/libsurprisal.a
 	@echo "$(CC) -o $@"
 	@$(CC) -o $@ $^ $(LDLIBS)
 

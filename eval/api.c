@@ -133,7 +133,7 @@ bool surprisal_compare(const struct surprisal_compare_options *options,
     struct buffer text = { 0 };
     cJSON *document = compare_takes_plans(options) ? compare_plans(options, &text, &inner)
                                                    : compare(options, NULL, &text, &inner);
-    char *json = document ? cJSON_Print(document) : NULL;
+    char *json = document ? json_print(document) : NULL;
     bool ok = json || (document ? error_set(&inner, "out of memory: the comparison as JSON") : false);
     cJSON_Delete(document);
     *result = (struct surprisal_comparison){ .json = json, .text = text.data };

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "base/format.h"
 #include "base/public.h"
 #include "formats/checkpoint.h"
 
@@ -15,7 +16,7 @@ static bool add_measured(cJSON *to, const char *key, double value)
     char text[32];
     if (!(value > 0))
         return cJSON_AddNullToObject(to, key);
-    snprintf(text, sizeof text, "%.4g", value);
+    format_text(text, sizeof text, "%.4g", value);
     return cJSON_AddRawToObject(to, key, text);
 }
 

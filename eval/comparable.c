@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/format.h"
+
 #define VALUE_BYTES 96
 #define DIGEST_SHOWN 12                 /* hexadecimal digits */
 
@@ -17,11 +19,11 @@ void comparable_value(char *out, size_t n, const cJSON *summary, const char *pat
         key = key[length] ? key + length + 1 : NULL;
     }
     if (cJSON_IsString(item))
-        snprintf(out, n, "%s", item->valuestring);
+        format_text(out, n, "%s", item->valuestring);
     else if (cJSON_IsNumber(item))
-        snprintf(out, n, "%.15g", item->valuedouble);
+        format_text(out, n, "%.15g", item->valuedouble);
     else
-        snprintf(out, n, "none");
+        format_text(out, n, "none");
     error_printable(out);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/format.h"
 #include "eval/comparable.h"
 #include "eval/compare.h"
 #include "eval/comparison_json.h"
@@ -76,9 +77,9 @@ static void put(char out[DASH_OR_NUMBER_BYTES], const char *format, const cJSON 
 {
     double value = cJSON_GetNumberValue(item);          /* NaN when it is none */
     if (isfinite(value))
-        snprintf(out, DASH_OR_NUMBER_BYTES, format, value);
+        format_text(out, DASH_OR_NUMBER_BYTES, format, value);
     else
-        snprintf(out, DASH_OR_NUMBER_BYTES, "-");
+        format_text(out, DASH_OR_NUMBER_BYTES, "-");
 }
 
 static bool add_line(struct buffer *text, const cJSON *d, int width, struct error *err)
@@ -137,7 +138,7 @@ static bool add_table(struct buffer *text, const cJSON *list, struct error *err)
 /* A new document holds its numbers as the digits to print: only a parsed one has values. */
 static bool tell(struct buffer *text, const cJSON *root, struct error *err)
 {
-    char *printed = cJSON_Print(root);
+    char *printed = json_print(root);
     cJSON *parsed = printed ? json_parse(printed, strlen(printed), "the comparisons", err) : NULL;
     bool ok = (printed || error_set(err, "out of memory: the comparisons as JSON")) && parsed
            && add_table(text, json_get(parsed, "comparisons"), err);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/format.h"
 #include "eval/comparable.h"
 #include "eval/excerpt.h"
 #include "eval/verdict.h"
@@ -22,7 +23,7 @@ static void add_interval(cJSON *o, const char *key, const double interval[2])
     cJSON *list = cJSON_AddArrayToObject(o, key);
     for (int i = 0; i < 2; i++) {
         char digits[40];
-        snprintf(digits, sizeof digits, "%.17g", interval[i]);
+        format_text(digits, sizeof digits, "%.17g", interval[i]);
         cJSON_AddItemToArray(list, cJSON_CreateRaw(digits));
     }
 }

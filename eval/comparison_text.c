@@ -1,9 +1,9 @@
-#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/format.h"
 #include "eval/comparable.h"
 #include "eval/comparison_json.h"
 #include "eval/excerpt.h"
@@ -51,9 +51,9 @@ static bool add_protocol(struct buffer *out, const struct comparison *c, struct 
 static void put(char *out, size_t n, const char *format, double value)
 {
     if (isfinite(value))
-        snprintf(out, n, fabs(value) < 1e9 ? format : format[1] == '+' ? "%+.6g" : "%.6g", value);
+        format_text(out, n, fabs(value) < 1e9 ? format : format[1] == '+' ? "%+.6g" : "%.6g", value);
     else
-        snprintf(out, n, "-");
+        format_text(out, n, "-");
 }
 
 static bool add_sides(struct buffer *out, const struct comparison *c, struct error *err)
@@ -199,7 +199,7 @@ static bool add_floor(struct buffer *out, const struct comparison *floor, struct
 static bool add_line(struct buffer *out, char *text, struct error *err)
 {
     for (char *s = text; s && *s; s++)
-        if (isspace((unsigned char)*s))
+        if (ascii_space(*s))
             *s = ' ';
     if (text)
         error_printable(text);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/format.h"
 #include "eval/figure.h"
 
 const struct key_figure describe_key_figures[] = {
@@ -83,7 +84,7 @@ static void grouped(char out[DESCRIBE_BYTES], double value)
 {
     char digits[40];
     /* Above 2^53 the digits say nothing. */
-    size_t n = (size_t)snprintf(digits, sizeof digits, fabs(value) < 9e15 ? "%.0f" : "%.3e", value);
+    size_t n = (size_t)format_text(digits, sizeof digits, fabs(value) < 9e15 ? "%.0f" : "%.3e", value);
     size_t to = 0;
     for (size_t i = 0; i < n; i++) {
         if (i && (n - i) % 3 == 0 && digits[i - 1] != '-' && fabs(value) < 9e15)
@@ -96,19 +97,19 @@ static void grouped(char out[DESCRIBE_BYTES], double value)
 void describe_number(char out[DESCRIBE_BYTES], enum number_kind kind, double value)
 {
     if (isnan(value))
-        snprintf(out, DESCRIBE_BYTES, DESCRIBE_NONE);
+        format_text(out, DESCRIBE_BYTES, DESCRIBE_NONE);
     else if (kind == NUMBER_COUNT)
         grouped(out, value);
     else if (kind == NUMBER_FINE)
-        snprintf(out, DESCRIBE_BYTES, "%.6g", value);
+        format_text(out, DESCRIBE_BYTES, "%.6g", value);
     else if (kind == NUMBER_WHOLE)
-        snprintf(out, DESCRIBE_BYTES, "%.0f", value);
+        format_text(out, DESCRIBE_BYTES, "%.0f", value);
     else if (kind == NUMBER_SHARE)
-        snprintf(out, DESCRIBE_BYTES, "%.*f %%", value > 0.9999 && value < 1 ? 4 : 2, 100 * value);
+        format_text(out, DESCRIBE_BYTES, "%.*f %%", value > 0.9999 && value < 1 ? 4 : 2, 100 * value);
     else if (kind == NUMBER_GIGABYTES)
-        snprintf(out, DESCRIBE_BYTES, value < 1e9 ? "%.3g" : "%.2f", value / 1e9);
+        format_text(out, DESCRIBE_BYTES, value < 1e9 ? "%.3g" : "%.2f", value / 1e9);
     else
-        snprintf(out, DESCRIBE_BYTES, kind == NUMBER_DIFFERENCE ? "%+.4g" : "%.4g", value);
+        format_text(out, DESCRIBE_BYTES, kind == NUMBER_DIFFERENCE ? "%+.4g" : "%.4g", value);
 }
 
 void describe_pair(char out[DESCRIBE_BYTES], enum number_kind kind, double value, double error)
@@ -124,7 +125,7 @@ void describe_pair(char out[DESCRIBE_BYTES], enum number_kind kind, double value
         snprintf(format, sizeof format, "%%%s.3g ± %%.2g", plus);
     else
         snprintf(format, sizeof format, "%%%s.%df ± %%.%df", plus, decimals, decimals);
-    snprintf(out, DESCRIBE_BYTES, format, value, error);
+    format_text(out, DESCRIBE_BYTES, format, value, error);
 }
 
 static double value_at(const cJSON *document, const char *path)
@@ -156,7 +157,7 @@ bool describe_figure(char out[DESCRIBE_BYTES], const struct key_figure *f, const
     else
         describe_pair(out, f->kind, value, with_error ? value_at(document, f->error) : (double)NAN);
     if (!found)
-        snprintf(out, DESCRIBE_BYTES, DESCRIBE_NONE);
+        format_text(out, DESCRIBE_BYTES, DESCRIBE_NONE);
     return found;
 }
 
@@ -168,9 +169,9 @@ bool describe_change(char out[DESCRIBE_BYTES], const struct key_figure *f, const
         return false;
     bool share = f->kind == NUMBER_SHARE;
     if (change == 0)
-        snprintf(out, DESCRIBE_BYTES, "0");
+        format_text(out, DESCRIBE_BYTES, "0");
     else
-        snprintf(out, DESCRIBE_BYTES, share ? "%+.3g points" : "%+.3g", share ? 100 * change : change);
+        format_text(out, DESCRIBE_BYTES, share ? "%+.3g points" : "%+.3g", share ? 100 * change : change);
     return true;
 }
 

@@ -1,10 +1,11 @@
 #include "eval/figure.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "base/format.h"
 
 #define TAIL_FIGURES  "median p90 p95 p99 p999 max"
 #define RUN_FIGURES   "windows tokens scored mean_nll perplexity nll_stderr perplexity_stderr " \
@@ -73,7 +74,7 @@ static size_t match_prefix(const char *prefix, const char *name, size_t n)
     size_t at = 0;
     for (; *prefix; prefix++) {
         size_t digits = 0;
-        while (*prefix == '#' && at + digits < n && isdigit((unsigned char)name[at + digits]))
+        while (*prefix == '#' && at + digits < n && ascii_digit(name[at + digits]))
             digits++;
         if (digits)
             at += digits;
@@ -158,7 +159,7 @@ static const cJSON *element(const cJSON *array, const char *digits, size_t n)
 {
     size_t index = 0;
     for (size_t i = 0; i < n; i++) {
-        if (!isdigit((unsigned char)digits[i]) || index > INT32_MAX / 10 - 1)
+        if (!ascii_digit(digits[i]) || index > INT32_MAX / 10 - 1)
             return NULL;
         index = 10 * index + (size_t)(digits[i] - '0');
     }

@@ -1,11 +1,9 @@
 #include "eval/gate.h"
 
-#include <ctype.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/format.h"
 #include "eval/figure.h"
 
 /* ---- parsing ----------------------------------------------------------------- */
@@ -45,7 +43,7 @@ static bool parse_number(struct gate_term *t, struct cursor *c, struct error *er
             return refuse(c, "a number", err);
         p = digits + n;
     }
-    t->number = strtod(c->at, NULL);
+    t->number = number_parse(c->at, NULL);
     if (!isfinite(t->number))
         return refuse(c, "a number that a double can hold", err);
     c->at = p;
@@ -55,7 +53,7 @@ static bool parse_number(struct gate_term *t, struct cursor *c, struct error *er
 static bool parse_figure(struct gate_term *t, struct cursor *c, struct error *err)
 {
     size_t n = 0;
-    while (isalnum((unsigned char)c->at[n]) || c->at[n] == '_' || c->at[n] == '.')
+    while (ascii_letter(c->at[n]) || ascii_digit(c->at[n]) || c->at[n] == '_' || c->at[n] == '.')
         n++;
     t->figure = c->at;
     t->length = n;
@@ -75,7 +73,7 @@ static bool parse_term(struct gate_term *t, struct cursor *c, struct error *err)
 {
     *t = (struct gate_term){ 0 };
     skip_spaces(c);
-    if (!isalpha((unsigned char)*c->at))
+    if (!ascii_letter(*c->at))
         return parse_number(t, c, err);
     size_t word = strspn(c->at, "abs");
     const char *after = c->at + word + strspn(c->at + word, " \t");
@@ -84,7 +82,7 @@ static bool parse_term(struct gate_term *t, struct cursor *c, struct error *err)
         return parse_figure(t, c, err);
     c->at = after + 1;
     skip_spaces(c);
-    if (!isalpha((unsigned char)*c->at))
+    if (!ascii_letter(*c->at))
         return refuse(c, "a figure", err);
     if (!parse_figure(t, c, err))
         return false;
@@ -212,9 +210,9 @@ static void describe(const struct gate *g, double x, double y, bool met, struct 
 {
     char left[32], right[32];
     for (int digits = 6; digits <= 17; digits++) {
-        snprintf(left, sizeof left, "%.*g", digits, x);
-        snprintf(right, sizeof right, "%.*g", digits, y);
-        if (holds(strtod(left, NULL), g->comparison, strtod(right, NULL)) == met)
+        format_text(left, sizeof left, "%.*g", digits, x);
+        format_text(right, sizeof right, "%.*g", digits, y);
+        if (holds(number_parse(left, NULL), g->comparison, number_parse(right, NULL)) == met)
             break;
     }
     const struct gate_value *l = &g->left, *r = &g->right;

@@ -1,8 +1,9 @@
 #include "eval/inspect.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "base/format.h"
 
 #define NUMBER_BYTES 48
 
@@ -15,7 +16,7 @@ static const char *member_text(char text[NUMBER_BYTES], const cJSON *item)
         return cJSON_IsTrue(item) ? "true" : "false";
     if (!cJSON_IsNumber(item))
         return "?";
-    snprintf(text, NUMBER_BYTES, "%.15g", item->valuedouble);
+    format_text(text, NUMBER_BYTES, "%.15g", item->valuedouble);
     return text;
 }
 
@@ -43,9 +44,9 @@ static const char *scaled(char text[NUMBER_BYTES], double value, bool is_bytes)
     for (; value >= base && i < strlen(prefixes); i++)
         value /= base;
     if (i == 0)
-        snprintf(text, NUMBER_BYTES, "%.0f %s", value, is_bytes ? "B" : "FLOP");
+        format_text(text, NUMBER_BYTES, "%.0f %s", value, is_bytes ? "B" : "FLOP");
     else
-        snprintf(text, NUMBER_BYTES, "%.2f %c%s", value, prefixes[i - 1], is_bytes ? "iB" : "FLOP");
+        format_text(text, NUMBER_BYTES, "%.2f %c%s", value, prefixes[i - 1], is_bytes ? "iB" : "FLOP");
     return text;
 }
 
@@ -67,7 +68,7 @@ static bool add_cost(struct buffer *out, const cJSON *cost, struct error *err)
     cJSON_ArrayForEach(item, cost) {
         char text[NUMBER_BYTES], value[NUMBER_BYTES];
         bool is_bytes = strstr(item->string, "bytes") != NULL;
-        scaled(value, strtod(member_text(text, item), NULL), is_bytes);
+        scaled(value, number_parse(member_text(text, item), NULL), is_bytes);
         ok = ok && add_row(out, item->string, value, err);
     }
     return ok;

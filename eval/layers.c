@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/format.h"
 #include "engine/lockstep.h"
 #include "eval/opened.h"
 
@@ -188,9 +189,9 @@ static bool add_to(cJSON *document, const struct job *j, struct error *err)
 static void put_share(char out[SHARE_BYTES], double share)
 {
     if (isfinite(share))
-        snprintf(out, SHARE_BYTES, "%.2f %%", 100 * share);
+        format_text(out, SHARE_BYTES, "%.2f %%", 100 * share);
     else
-        snprintf(out, SHARE_BYTES, "-");
+        format_text(out, SHARE_BYTES, "-");
 }
 
 static bool add_layer(struct buffer *text, const struct lockstep *l, size_t i, struct error *err)

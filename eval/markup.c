@@ -2,7 +2,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -22,18 +21,10 @@ void markup_raw(struct markup *m, const char *text)
 
 void markup_printf(struct markup *m, const char *format, ...)
 {
-    char *text = NULL;
     va_list args;
     va_start(args, format);
-    int n = vasprintf(&text, format, args);
+    m->failed = m->failed || !buffer_vprintf(&m->out, m->err, format, args);
     va_end(args);
-    if (n < 0) {
-        m->failed = true;
-        error_set(m->err, "out of memory: text of a report");
-        return;
-    }
-    append(m, text, (size_t)n);
-    free(text);
 }
 
 /* What stands for the character at s (of well-formed text), NULL when it stands for itself;

@@ -1,9 +1,9 @@
 #include "eval/opened.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
+#include "base/format.h"
 #include "base/machine.h"
 #include "formats/quantization.h"
 
@@ -17,7 +17,7 @@ void opened_warn(const struct surprisal_progress *p, const char *format, ...)
     if (!p->warn)
         return;
     va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
+    format_text_v(message, sizeof message, format, args);
     va_end(args);
     /* Names come from files: error_set makes them safe to print. */
     struct error safe;

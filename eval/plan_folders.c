@@ -42,7 +42,7 @@ static bool add_folder(struct plan_pairs *p, const char *folder, bool is_b, stru
 {
     DIR *d = opendir(folder);
     if (!d)
-        return error_set(err, "%s: cannot open: %s", folder, strerror(errno));
+        return error_set(err, "%s: cannot open: %s", folder, error_reason(errno));
     bool ok = true, found = false;
     for (const struct dirent *e; ok && (e = readdir(d));)
         if (e->d_name[0] != '.' && holds_run(folder, e->d_name)) {

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -42,25 +43,49 @@ static bool streams_open(struct streams *s, const struct buffer *script, struct 
     bool ok = s->in >= 0 && s->out >= 0 && s->error >= 0
            && pwrite(s->in, script->data, script->size, 0) == (ssize_t)script->size;
     return ok || error_set(err, "gnuplot: cannot pass it %zu bytes: %s", script->size,
-                           strerror(errno));
+                           error_reason(errno));
+}
+
+/* This program's environment with the C locale, whatever it says itself: a report looks the same.
+ * Gives an array of borrowed strings. */
+static char **make_environment(char *locale, struct error *err)
+{
+    size_t n = 0, to = 0;
+    while (environ && environ[n])
+        n++;
+    char **all = mem_array(n + 2, sizeof *all, "gnuplot's environment", err);
+    if (!all)
+        return NULL;
+    all[to++] = locale;
+    for (size_t i = 0; i < n; i++)
+        if (strncmp(environ[i], "LC_ALL=", strlen("LC_ALL=")) != 0)
+            all[to++] = environ[i];
+    return all;
 }
 
 static bool start(pid_t *child, const struct streams *s, struct error *err)
 {
     /* -d: whatever a user's own settings say, a report looks the same. */
-    char *argv[] = { "gnuplot", "-d", "-", NULL };
+    char *argv[] = { "gnuplot", "-d", "-", NULL }, locale[] = "LC_ALL=C";
     posix_spawn_file_actions_t actions;
+    char **environment = make_environment(locale, err);
+    if (!environment)
+        return false;
     int failed = posix_spawn_file_actions_init(&actions);
-    if (failed)
-        return error_set(err, "gnuplot: cannot be started: %s", strerror(failed));
+    if (failed) {
+        free(environment);
+        return error_set(err, "gnuplot: cannot be started: %s", error_reason(failed));
+    }
     failed = posix_spawn_file_actions_adddup2(&actions, s->in, STDIN_FILENO);
     failed = failed ? failed : posix_spawn_file_actions_adddup2(&actions, s->out, STDOUT_FILENO);
     failed = failed ? failed : posix_spawn_file_actions_adddup2(&actions, s->error, STDERR_FILENO);
-    failed = failed ? failed : posix_spawnp(child, argv[0], &actions, NULL, argv, environ);
+    failed = failed ? failed : posix_spawnp(child, argv[0], &actions, NULL, argv,
+                                           environment);
     posix_spawn_file_actions_destroy(&actions);
+    free(environment);
     if (failed == ENOENT)
         return error_set(err, "gnuplot is not installed (Debian package gnuplot-nox)");
-    return !failed || error_set(err, "gnuplot: cannot be started: %s", strerror(failed));
+    return !failed || error_set(err, "gnuplot: cannot be started: %s", error_reason(failed));
 }
 
 /* The last line of what it said: before it stand the command and a mark under its place. */
@@ -110,7 +135,7 @@ static bool read_output(struct buffer *svg, int fd, struct error *err)
         return false;
     svg->capacity = capacity;
     if (pread(fd, svg->data, n, 0) != (ssize_t)n)
-        return error_set(err, "gnuplot: its plot cannot be read: %s", strerror(errno));
+        return error_set(err, "gnuplot: its plot cannot be read: %s", error_reason(errno));
     svg->size = n;
     svg->data[n] = '\0';
     return true;

@@ -167,7 +167,7 @@ bool summary_plan_settings(const struct summary *s, struct buffer *out, struct e
 
 static const char own_digest[] = ",\n\t\"sha256\":\t\"", after_digest[] = "\"\n}", closing[] = "\n}";
 
-/* text: as cJSON_Print gave it.  Gives it with the digest as its last member. */
+/* text: as json_print gave it.  Gives it with the digest as its last member. */
 static char *with_own_digest(const char *text, struct error *err)
 {
     struct digest d;
@@ -218,7 +218,7 @@ char *summary_json(const struct summary *s, struct error *err)
     add_extras(root, s);
     add_record(root, s);
     cJSON_AddTrueToObject(root, "complete");
-    char *plain = cJSON_Print(root);
+    char *plain = json_print(root);
     cJSON_Delete(root);
     if (!plain)
         error_set(err, "out of memory: the summary");

@@ -3,12 +3,14 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/format.h"
+
 void verdict_p(char out[VERDICT_P_BYTES], double p)
 {
     if (p < 1e-4)
-        snprintf(out, VERDICT_P_BYTES, "p < 0.0001");
+        format_text(out, VERDICT_P_BYTES, "p < 0.0001");
     else
-        snprintf(out, VERDICT_P_BYTES, "p = %.2g", p);
+        format_text(out, VERDICT_P_BYTES, "p = %.2g", p);
 }
 
 static const char *unit_name(const struct comparison *c, bool one)
@@ -24,7 +26,7 @@ static const char *percent(char out[PERCENT_BYTES], const char *sign, double rat
     char format[16];
     snprintf(format, sizeof format, "%%%s.%s", sign,
              value <= -99.5 ? "4g" : value >= 99.5 && value < 1e6 ? "0f" : "2g");
-    snprintf(out, PERCENT_BYTES, format, *sign ? value : fabs(value));
+    format_text(out, PERCENT_BYTES, format, *sign ? value : fabs(value));
     return out;
 }
 

@@ -15,7 +15,8 @@
  * names the file or argument, what was found and what was expected.  NLL is in nats.  Pointers
  * returned through an argument are owned by the caller and released by the function named beside
  * them; strings given in options are borrowed for the call.  Nothing is printed, and there is no
- * global state: calls on different objects may run in different threads. */
+ * global state: calls on different objects may run in different threads.  Numbers are written and read
+ * as in the C locale, whatever locale the program has set, and that stays as it is. */
 #ifndef SURPRISAL_H
 #define SURPRISAL_H
 

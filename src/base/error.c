@@ -1,8 +1,9 @@
 #include "error.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
+
+#include "format.h"
 
 /* Length of the well-formed UTF-8 sequence at s, 0 when it is broken. */
 static size_t utf8_length(const unsigned char *s)
@@ -29,13 +30,22 @@ void error_printable(char *text)
     }
 }
 
+const char *error_reason(int number)
+{
+    struct format_locale locale;
+    format_locale_enter(&locale);
+    const char *reason = strerror(number);
+    format_locale_leave(&locale);
+    return reason;
+}
+
 bool error_set(struct error *err, const char *format, ...)
 {
     if (!err)
         return false;
     va_list args;
     va_start(args, format);
-    vsnprintf(err->message, sizeof err->message, format, args);
+    format_text_v(err->message, sizeof err->message, format, args);
     va_end(args);
     error_printable(err->message);
     return false;
@@ -49,10 +59,10 @@ bool error_prefix(struct error *err, const char *format, ...)
     memcpy(rest, err->message, sizeof rest);
     va_list args;
     va_start(args, format);
-    int n = vsnprintf(err->message, sizeof err->message, format, args);
+    int n = format_text_v(err->message, sizeof err->message, format, args);
     va_end(args);
     if (n >= 0 && (size_t)n < sizeof err->message)
-        snprintf(err->message + n, sizeof err->message - (size_t)n, "%s", rest);
+        format_text(err->message + n, sizeof err->message - (size_t)n, "%s", rest);
     error_printable(err->message);
     return false;
 }

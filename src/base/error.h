@@ -26,6 +26,10 @@ struct error {
 bool error_set(struct error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* strerror in English whatever the program's locale: as the messages are, and not in another
+ * character set.  Some messages stand in JSON, which so does not depend on the locale. */
+const char *error_reason(int number);
+
 /* What every message goes through: replaces control characters and broken UTF-8, in place. */
 void error_printable(char *text);
 

@@ -21,12 +21,12 @@ static int open_regular(const char *path, struct file_stamp *stamp, struct error
     /* O_NONBLOCK: opening a FIFO must not wait for a writer; it is refused below. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
-        error_set(err, "%s: %s", path, strerror(errno));
+        error_set(err, "%s: %s", path, error_reason(errno));
         return -1;
     }
     struct stat st;
     if (fstat(fd, &st) != 0)
-        error_set(err, "%s: %s", path, strerror(errno));
+        error_set(err, "%s: %s", path, error_reason(errno));
     else if (S_ISDIR(st.st_mode))
         error_set(err, "%s: is a directory, expected a file", path);
     else if (!S_ISREG(st.st_mode))
@@ -50,7 +50,7 @@ bool file_map(struct mapped_file *f, const char *path, struct error *err)
     if (f->size)
         data = mmap(NULL, f->size, PROT_READ, MAP_SHARED, f->fd, 0);
     if (data == MAP_FAILED)
-        error_set(err, "%s: cannot map %zu bytes: %s", path, f->size, strerror(errno));
+        error_set(err, "%s: cannot map %zu bytes: %s", path, f->size, error_reason(errno));
     else {
         f->data = data;
         f->path = mem_string(path, err);
@@ -85,7 +85,7 @@ bool file_populate(const struct mapped_file *f, size_t offset, size_t n, struct 
             continue;
         if (errno != EINVAL && errno != ENOSYS)         /* EFAULT: past the end, or a read failed */
             return error_set(err, "%s: cannot read bytes %zu to %zu: the file was cut short, or %s",
-                             f->path, offset, offset + n, strerror(errno));
+                             f->path, offset, offset + n, error_reason(errno));
         /* Linux before 5.14: touch each page, when the file still has it. */
         struct stat st;
         if (fstat(f->fd, &st) != 0 || (size_t)st.st_size < offset + n)
@@ -126,7 +126,7 @@ static bool read_all(struct buffer *b, int fd, const char *path, struct error *e
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return error_set(err, "%s: %s", path, strerror(errno));
+            return error_set(err, "%s: %s", path, error_reason(errno));
         b->size += (size_t)n;
         b->data[b->size] = '\0';
         if (n == 0)
@@ -197,7 +197,7 @@ bool file_list(char ***names, size_t *n_names, const char *folder, const char *s
     *n_names = 0;
     DIR *dir = opendir(folder);
     if (!dir)
-        return error_set(err, "%s: %s", folder, strerror(errno));
+        return error_set(err, "%s: %s", folder, error_reason(errno));
     size_t capacity = 0;
     bool ok = true;
     for (const struct dirent *entry; ok && (entry = readdir(dir));) {
@@ -226,7 +226,7 @@ static bool take(struct walk *w, const char *path, bool hidden)
 {
     struct stat st;
     if (lstat(path, &st) != 0)
-        return error_set(w->err, "%s: %s", path, strerror(errno));
+        return error_set(w->err, "%s: %s", path, error_reason(errno));
     if (S_ISDIR(st.st_mode) && (hidden || access(path, R_OK | X_OK) == 0))
         return hidden || walk(w, path);
     return mem_grow(&w->names, &w->capacity, w->n + 1, sizeof *w->names, "file names", w->err)
@@ -237,7 +237,7 @@ static bool walk(struct walk *w, const char *folder)
 {
     DIR *dir = opendir(folder);
     if (!dir)
-        return error_set(w->err, "%s: %s", folder, strerror(errno));
+        return error_set(w->err, "%s: %s", folder, error_reason(errno));
     bool ok = true;
     for (const struct dirent *entry; ok && (entry = readdir(dir));) {
         const char *name = entry->d_name;

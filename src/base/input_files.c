@@ -221,7 +221,7 @@ static bool check_file(struct input_file *f, const struct input_files_again *aga
 {
     struct stat st;
     if (stat(f->path, &st) != 0)
-        return changed(f, strerror(errno), err);
+        return changed(f, error_reason(errno), err);
     if (!is_inode(f, &st))
         return changed(f, "another file stands there", err);
     if (st.st_size != f->stamp.size)

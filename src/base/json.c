@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "file.h"
+#include "format.h"
 
 #define LARGEST_EXACT_INTEGER 9007199254740992.0    /* 2^53 */
 
@@ -65,7 +66,10 @@ cJSON *json_parse(const char *text, size_t n, const char *path, struct error *er
         return NULL;
     }
     const char *end = NULL;
+    struct format_locale locale;
+    format_locale_enter(&locale);
     cJSON *root = cJSON_ParseWithLengthOpts(text, n, &end, false);
+    format_locale_leave(&locale);
     if (!root) {
         error_set(err, "%s: not valid JSON (or nested too deeply) at byte %zu of %zu", path,
                   end ? (size_t)(end - text) : (size_t)0, n);
@@ -79,6 +83,24 @@ cJSON *json_parse(const char *text, size_t n, const char *path, struct error *er
         return NULL;
     }
     return root;
+}
+
+char *json_print(const cJSON *item)
+{
+    struct format_locale locale;
+    format_locale_enter(&locale);
+    char *text = cJSON_Print(item);
+    format_locale_leave(&locale);
+    return text;
+}
+
+char *json_print_line(const cJSON *item)
+{
+    struct format_locale locale;
+    format_locale_enter(&locale);
+    char *text = cJSON_PrintUnformatted(item);
+    format_locale_leave(&locale);
+    return text;
 }
 
 cJSON *json_read(const char *path, struct error *err)
@@ -149,7 +171,7 @@ cJSON *json_add_size(cJSON *object, const char *key, size_t value)
 cJSON *json_add_double(cJSON *object, const char *key, double value)
 {
     char digits[40];
-    snprintf(digits, sizeof digits, "%.17g", value);
+    format_text(digits, sizeof digits, "%.17g", value);
     return isfinite(value) ? cJSON_AddRawToObject(object, key, digits)
                            : cJSON_AddNullToObject(object, key);
 }
@@ -159,7 +181,7 @@ static cJSON *exact(cJSON *item)
 {
     char digits[40];
     if (cJSON_IsNumber(item)) {
-        snprintf(digits, sizeof digits, "%.17g", item->valuedouble);
+        format_text(digits, sizeof digits, "%.17g", item->valuedouble);
         item->valuestring = cJSON_malloc(strlen(digits) + 1);
         if (!item->valuestring)
             return NULL;

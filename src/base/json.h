@@ -22,6 +22,12 @@ cJSON *json_parse(const char *text, size_t n, const char *path, struct error *er
 /* file_read and json_parse. */
 cJSON *json_read(const char *path, struct error *err);
 
+/* cJSON_Print and cJSON_PrintUnformatted in the C locale (base/format.h), as json_parse parses: cJSON
+ * goes by the locale's decimal point, and takes it to be one byte.  Each gives a text to be freed by
+ * cJSON_free; NULL when memory is out or item is NULL. */
+char *json_print(const cJSON *item);
+char *json_print_line(const cJSON *item);
+
 /* Refuses an object in which a key stands twice; O(n log n). */
 bool json_unique_keys(const cJSON *object, const char *path, struct error *err);
 

@@ -1,11 +1,11 @@
 #include "memory.h"
 
 #include <assert.h>
-#include <stdarg.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "format.h"
 
 bool size_product(size_t *out, size_t a, size_t b)
 {
@@ -66,22 +66,29 @@ bool buffer_append(struct buffer *b, const void *bytes, size_t n, struct error *
     return true;
 }
 
-bool buffer_printf(struct buffer *b, struct error *err, const char *format, ...)
+bool buffer_vprintf(struct buffer *b, struct error *err, const char *format, va_list args)
 {
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(NULL, 0, format, args);
-    va_end(args);
+    va_list again;
+    va_copy(again, args);
+    int n = format_text_v(NULL, 0, format, again);
+    va_end(again);
     size_t needed;
     if (n < 0 || !size_sum(&needed, b->size, (size_t)n + 1))
         return error_set(err, "cannot format a text");
     if (!mem_grow(&b->data, &b->capacity, needed, 1, "text", err))
         return false;
-    va_start(args, format);
-    vsnprintf(b->data + b->size, (size_t)n + 1, format, args);
-    va_end(args);
+    format_text_v(b->data + b->size, (size_t)n + 1, format, args);
     b->size += (size_t)n;
     return true;
+}
+
+bool buffer_printf(struct buffer *b, struct error *err, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    bool ok = buffer_vprintf(b, err, format, args);
+    va_end(args);
+    return ok;
 }
 
 void buffer_free(struct buffer *b)

@@ -5,6 +5,7 @@
 #ifndef SURPRISAL_BASE_MEMORY_H
 #define SURPRISAL_BASE_MEMORY_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -47,6 +48,8 @@ struct buffer {
 bool buffer_append(struct buffer *b, const void *bytes, size_t n, struct error *err);
 bool buffer_printf(struct buffer *b, struct error *err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+bool buffer_vprintf(struct buffer *b, struct error *err, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
 void buffer_free(struct buffer *b);
 
 /* ---- scratch arena ---------------------------------------------------- */

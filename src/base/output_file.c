@@ -37,7 +37,7 @@ static char *with_real_folder(const char *path, struct error *err)
     char *folder = folder_of(path, err);
     char *real = folder ? realpath(folder, NULL) : NULL;
     if (folder && !real)
-        error_set(err, "%s: cannot be written: %s", path, strerror(errno));
+        error_set(err, "%s: cannot be written: %s", path, error_reason(errno));
     char *whole = real ? file_join(real, name, err) : NULL;
     free(folder);
     free(real);
@@ -50,7 +50,7 @@ static char *read_link(const char *link, struct error *err)
     char name[PATH_MAX];
     ssize_t n = readlink(link, name, sizeof name - 1);
     if (n < 0) {
-        error_set(err, "%s: %s", link, strerror(errno));
+        error_set(err, "%s: %s", link, error_reason(errno));
         return NULL;
     }
     name[n] = '\0';
@@ -84,7 +84,7 @@ static char *resolve(const char *path, struct error *err)
     for (int links = 0; at && is_link(at) && own_descriptor(at) < 0; links++) {
         char *next = links < MOST_LINKS ? read_link(at, err) : NULL;
         if (links == MOST_LINKS)
-            error_set(err, "%s: %s", path, strerror(ELOOP));
+            error_set(err, "%s: %s", path, error_reason(ELOOP));
         free(at);
         at = next ? with_real_folder(next, err) : NULL;
         free(next);
@@ -101,9 +101,9 @@ static bool open_stream(struct output_file *f, const char *real, struct error *e
     f->stream = own >= 0 ? fcntl(own, F_DUPFD_CLOEXEC, 3)
                          : open(real, O_WRONLY | O_NOCTTY | O_CLOEXEC);
     if (f->stream < 0)
-        return error_set(err, "%s: cannot be written: %s", f->path, strerror(errno));
+        return error_set(err, "%s: cannot be written: %s", f->path, error_reason(errno));
     f->fd = memfd_create("surprisal", MFD_CLOEXEC);
-    return f->fd >= 0 || error_set(err, "%s: no memory for its bytes: %s", f->path, strerror(errno));
+    return f->fd >= 0 || error_set(err, "%s: no memory for its bytes: %s", f->path, error_reason(errno));
 }
 
 static bool open_temporary(struct output_file *f, mode_t mode, struct error *err)
@@ -157,7 +157,7 @@ bool output_file_try(const char *path, const struct input_files *inputs,
     struct output_file f;
     if (ok && stat(real, &st) == 0 && S_ISFIFO(st.st_mode))     /* its reader must not see an end yet */
         ok = access(real, W_OK) == 0
-          || error_set(err, "%s: cannot be written: %s", path, strerror(errno));
+          || error_set(err, "%s: cannot be written: %s", path, error_reason(errno));
     else if (ok && (ok = output_file_create(&f, path, err)))
         output_file_abandon(&f);
     free(folder);
@@ -174,7 +174,7 @@ static bool open_in_place(struct output_file *f, const char *path, int flags, st
     f->fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | flags, 0666);
     if (f->fd >= 0)
         return true;
-    error_set(err, "%s: cannot %s: %s", path, flags & O_CREAT ? "create" : "open", strerror(errno));
+    error_set(err, "%s: cannot %s: %s", path, flags & O_CREAT ? "create" : "open", error_reason(errno));
     output_file_abandon(f);
     return false;
 }
@@ -205,7 +205,7 @@ bool output_file_reserve(struct output_file *f, size_t size, struct error *err)
     if (failed && (errno == EOPNOTSUPP || errno == ENOSYS))     /* a full disk shows while writing */
         failed = ftruncate(f->fd, (off_t)size);
     return !failed
-        || error_set(err, "%s: cannot reserve %zu bytes: %s", f->path, size, strerror(errno));
+        || error_set(err, "%s: cannot reserve %zu bytes: %s", f->path, size, error_reason(errno));
 }
 
 bool output_file_read_at(const struct output_file *f, size_t offset, void *bytes, size_t n,
@@ -218,7 +218,7 @@ bool output_file_read_at(const struct output_file *f, size_t offset, void *bytes
             continue;
         if (got <= 0)
             return error_set(err, "%s: cannot read: %s", f->path,
-                             got < 0 ? strerror(errno) : "it ends early");
+                             got < 0 ? error_reason(errno) : "it ends early");
         p += got;
         offset += (size_t)got;
         n -= (size_t)got;
@@ -228,7 +228,7 @@ bool output_file_read_at(const struct output_file *f, size_t offset, void *bytes
 
 bool output_file_sync(struct output_file *f, struct error *err)
 {
-    return fsync(f->fd) == 0 || error_set(err, "%s: cannot write: %s", f->path, strerror(errno));
+    return fsync(f->fd) == 0 || error_set(err, "%s: cannot write: %s", f->path, error_reason(errno));
 }
 
 #define MANY_BYTES ((size_t)1 << 18)
@@ -244,7 +244,7 @@ bool output_file_write_at(struct output_file *f, size_t offset, const void *byte
             continue;
         if (done <= 0)
             return error_set(err, "%s: cannot write: %s", f->path,
-                             done < 0 ? strerror(errno) : "no progress");
+                             done < 0 ? error_reason(errno) : "no progress");
         p += done;
         offset += (size_t)done;
         n -= (size_t)done;
@@ -268,10 +268,10 @@ static bool pour(const struct output_file *f, struct error *err)
                 continue;
             if (done <= 0)
                 return error_set(err, "%s: cannot write: %s", f->path,
-                                 done < 0 ? strerror(errno) : "no progress");
+                                 done < 0 ? error_reason(errno) : "no progress");
             from += done;
         }
-    return got == 0 || error_set(err, "%s: cannot read back: %s", f->path, strerror(errno));
+    return got == 0 || error_set(err, "%s: cannot read back: %s", f->path, error_reason(errno));
 }
 
 static bool give_name(struct output_file *f, struct error *err)
@@ -281,7 +281,7 @@ static bool give_name(struct output_file *f, struct error *err)
     if (!f->temporary)
         return true;
     if (rename(f->temporary, f->target) != 0)
-        return error_set(err, "%s: cannot rename: %s", f->path, strerror(errno));
+        return error_set(err, "%s: cannot rename: %s", f->path, error_reason(errno));
     free(f->temporary);
     f->temporary = NULL;
     char *folder = folder_of(f->target, NULL);

@@ -30,10 +30,10 @@ static char *mark_text(const struct output_folder *f, const cJSON *content, stru
     struct stat st;
     char *text = NULL, *rest = NULL;
     if (fstat(f->lock, &st) != 0) {
-        error_set(err, "%s: %s", f->building, strerror(errno));
+        error_set(err, "%s: %s", f->building, error_reason(errno));
         return NULL;
     }
-    rest = cJSON_PrintUnformatted(content);
+    rest = json_print_line(content);
     if (!rest || asprintf(&text, "{\"folder\":\"%llu\",\"unfinished\":\"%s\"%s%s\n",
                           (unsigned long long)st.st_ino, f->kind, strcmp(rest, "{}") == 0 ? "" : ",", rest + 1) < 0) {
         text = NULL;
@@ -172,7 +172,7 @@ static bool create_marked(struct output_folder *f, const char *parent, struct er
     int failed = ok ? rename_to_new(f->building, named) : -1, reason = errno;
     if (failed) {
         if (ok)
-            error_set(err, "%s: cannot create: %s", named, strerror(reason));
+            error_set(err, "%s: cannot create: %s", named, error_reason(reason));
         temporary_empty(f->lock);
         rmdir(f->building);
         close(f->lock);
@@ -198,7 +198,7 @@ static enum attempt lock_existing(struct output_folder *f, bool resume, struct e
     if (f->lock < 0) {
         if (errno == ENOENT)
             return RACED;
-        error_set(err, "%s: cannot open: %s", f->building, strerror(errno));
+        error_set(err, "%s: cannot open: %s", f->building, error_reason(errno));
         return FAILED;
     }
     enum temporary_lock lock = temporary_lock(f->lock);
@@ -342,14 +342,14 @@ static bool visit(const struct walk *w, const char *path, bool is_folder)
         return true;
     bool gone = (is_folder ? rmdir(path) : unlink(path)) == 0 || errno == ENOENT
              || (is_folder && (errno == ENOTEMPTY || errno == EEXIST));
-    return gone || error_set(w->err, "%s: cannot remove: %s", path, strerror(errno));
+    return gone || error_set(w->err, "%s: cannot remove: %s", path, error_reason(errno));
 }
 
 static bool walk(const struct walk *w, const char *folder)
 {
     DIR *d = opendir(folder);
     if (!d)
-        return error_set(w->err, "%s: %s", folder, strerror(errno));
+        return error_set(w->err, "%s: %s", folder, error_reason(errno));
     bool ok = true;
     for (const struct dirent *e; ok && (e = readdir(d));) {
         struct stat st;
@@ -383,11 +383,11 @@ bool output_folder_make(const char *path, struct error *err)
     for (char *slash = copy; ok && (slash = strchr(slash + 1, '/'));) {
         *slash = '\0';
         ok = mkdir(copy, 0777) == 0 || file_is_directory(copy)
-          || error_set(err, "%s: cannot create: %s", copy, strerror(errno));
+          || error_set(err, "%s: cannot create: %s", copy, error_reason(errno));
         *slash = '/';
     }
     ok = ok && (mkdir(path, 0777) == 0 || file_is_directory(path)
-                || error_set(err, "%s: cannot create: %s", path, strerror(errno)));
+                || error_set(err, "%s: cannot create: %s", path, error_reason(errno)));
     free(copy);
     return ok;
 }
@@ -396,7 +396,7 @@ bool output_folder_space(size_t *bytes, const char *folder, struct error *err)
 {
     struct statvfs fs;
     if (statvfs(folder, &fs) != 0)
-        return error_set(err, "%s: cannot tell its free space: %s", folder, strerror(errno));
+        return error_set(err, "%s: cannot tell its free space: %s", folder, error_reason(errno));
     if (!size_product(bytes, fs.f_bavail, fs.f_frsize))
         *bytes = SIZE_MAX;
     return true;
@@ -428,7 +428,7 @@ static bool move_mark(struct moved_mark *m, const struct output_folder *f, const
     if (m->fd >= 0)
         temporary_lock(m->fd);
     return rename_to_new(m->from, m->to) == 0
-        || error_set(err, "%s: cannot rename: %s", m->from, strerror(errno));
+        || error_set(err, "%s: cannot rename: %s", m->from, error_reason(errno));
 }
 
 /* Leaves the folder under its name, or as it was with its mark in it. */
@@ -438,7 +438,7 @@ static bool leave(const struct output_folder *f, const char *parent, struct erro
     bool ok = move_mark(&m, f, parent, err);
     if (ok && rename_to_new(f->building, f->path) != 0) {
         ok = error_set(err, "%s: cannot rename to it: %s; all of it is complete in %s, and the same "
-                       "command with --resume gives it its name", f->path, strerror(errno), f->building);
+                       "command with --resume gives it its name", f->path, error_reason(errno), f->building);
         rename_to_new(m.to, m.from);
     } else if (ok) {
         temporary_sync(parent);
@@ -453,7 +453,7 @@ bool output_folder_commit(struct output_folder *f, const char *state, struct err
     char *parent = parent_of(f->path, err);
     bool ok = parent
            && (fsync(f->lock) == 0
-               || error_set(err, "%s: cannot write: %s", f->building, strerror(errno)))
+               || error_set(err, "%s: cannot write: %s", f->building, error_reason(errno)))
            && (!state || temporary_remove(state, err)) && leave(f, parent, err);
     free(parent);
     if (ok) {

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/json.h"
+
 bool public_tell(struct surprisal_error *out, bool ok, const struct error *err)
 {
     _Static_assert(sizeof out->message == ERROR_MESSAGE_BYTES, "messages pass whole");
@@ -33,7 +35,7 @@ bool public_give_text(struct buffer *b, bool ok, char **text, size_t *n_bytes, s
 bool public_give(cJSON *found, struct buffer *b, bool ok, char **json, char **text,
                  struct error *err)
 {
-    char *print = ok && json ? cJSON_Print(found) : NULL;
+    char *print = ok && json ? json_print(found) : NULL;
     cJSON_Delete(found);
     if (ok && json && !print)
         ok = error_set(err, "out of memory: the result as JSON");

@@ -51,7 +51,7 @@ char *temporary_path(const char *folder, struct error *err)
     char name[sizeof prefix + 2 * RANDOM_BYTES + sizeof suffix];
     size_t n = strlen(prefix);
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
-        error_set(err, "%s: no random name for a temporary: %s", folder, strerror(errno));
+        error_set(err, "%s: no random name for a temporary: %s", folder, error_reason(errno));
         return NULL;
     }
     memcpy(name, prefix, n);
@@ -89,7 +89,7 @@ int temporary_create(char **path, const char *in, bool folder, struct error *err
         if (fd >= 0)
             close(fd);
         else if (!again) {
-            error_set(err, "%s", strerror(why));
+            error_set(err, "%s", error_reason(why));
             if (made)
                 rmdir(*path);
         }
@@ -133,7 +133,7 @@ bool temporary_empty(int fd)
 bool temporary_remove(const char *path, struct error *err)
 {
     return unlink(path) == 0 || errno == ENOENT
-        || error_set(err, "%s: cannot remove: %s", path, strerror(errno));
+        || error_set(err, "%s: cannot remove: %s", path, error_reason(errno));
 }
 
 void temporary_sync(const char *folder)

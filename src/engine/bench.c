@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/format.h"
 #include "base/machine.h"
 #include "engine/bench_work.h"
 #include "engine/stopwatch.h"
@@ -127,8 +128,8 @@ static void tell_plan(struct bench *b)
 static void warn(const struct progress *p, double waited)
 {
     char line[160];
-    snprintf(line, sizeof line, "other work had %.0f %% of the processors' time: the figures are "
-             "too low, and shares are not of one moment", 100 * waited);
+    format_text(line, sizeof line, "other work had %.0f %% of the processors' time: the figures are "
+                "too low, and shares are not of one moment", 100 * waited);
     if (p->warn)
         p->warn(p->user, line);
 }

@@ -230,7 +230,7 @@ bool limits_disk(struct limits_rate *rate, const char *path, size_t max_bytes, d
         took = machine_seconds() - start;
     }
     if (n < 0)
-        error_set(err, "%s: %s", path, strerror(errno));
+        error_set(err, "%s: %s", path, error_reason(errno));
     else if (took > 0)
         rate->bytes_per_second = (double)rate->bytes / took;
     free(block);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/format.h"
 #include "base/machine.h"
 #include "engine/cost.h"
 #include "model/layer.h"
@@ -263,8 +264,8 @@ bool pass_report(void *pass, double share)
           : p->at.layer < L ? snprintf(stage, sizeof stage, "layer %zu of %zu", p->at.layer + 1, L)
                             : snprintf(stage, sizeof stage, "head");
     if (seconds > 0.5)
-        snprintf(stage + n, sizeof stage - (size_t)n, ", %.0f MB/s",
-                 (double)stream_bytes(p->stream) / seconds / 1e6);
+        format_text(stage + n, sizeof stage - (size_t)n, ", %.0f MB/s",
+                    (double)stream_bytes(p->stream) / seconds / 1e6);
     double of_pass = (p->flop_done + share * p->step_flop) / p->flop;
     double done = p->done_before + of_pass * p->tokens;
     return progress->report(progress->user, stage, done, p->all_tokens, "tokens");

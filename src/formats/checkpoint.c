@@ -209,7 +209,7 @@ bool checkpoint_open(struct checkpoint *ck, const char *path, struct error *err)
     if (!*path)
         return error_set(err, "the path of the checkpoint is empty");
     if (!file_exists(path))
-        return error_set(err, "%s: %s", path, strerror(errno));
+        return error_set(err, "%s: %s", path, error_reason(errno));
     if (!file_is_directory(path))
         return error_set(err, "%s: is not a folder, expected a checkpoint folder", path);
     ck->path = mem_string(path, err);

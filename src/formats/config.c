@@ -23,7 +23,7 @@ struct source {
 /* The value as one short line, for messages. */
 static const char *value_text(const cJSON *item, char *text, size_t n)
 {
-    char *printed = item ? cJSON_PrintUnformatted(item) : NULL;
+    char *printed = item ? json_print_line(item) : NULL;
     snprintf(text, n, "%s", printed ? printed : "missing");
     if (printed && strlen(printed) >= n && n > 4)
         memcpy(text + n - 4, "...", 4);

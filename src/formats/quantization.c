@@ -77,7 +77,7 @@ static bool check_setting(const struct checking *c, const cJSON *object,
     const cJSON *item = json_get_value(object, setting->key);
     if (!item && setting->may_be_absent)
         return true;
-    char *printed = item ? cJSON_PrintUnformatted(item) : NULL;
+    char *printed = item ? json_print_line(item) : NULL;
     const char *found = printed ? printed : "missing";
     bool ok = false;
     for (size_t i = 0; i < COUNT(setting->values) && setting->values[i]; i++)

@@ -35,7 +35,7 @@ static cJSON *without(const struct checkpoint *ck)
 /* Takes root; gives its text. */
 static char *print(cJSON *root, bool ok, struct error *err)
 {
-    char *text = ok ? cJSON_Print(root) : NULL;
+    char *text = ok ? json_print(root) : NULL;
     cJSON_Delete(root);
     if (!text)
         error_set(err, "out of memory: config.json");

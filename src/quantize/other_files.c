@@ -38,9 +38,9 @@ static bool judge(bool *wanted, size_t *bytes, const struct checkpoint *ck, cons
     char *path = file_join(ck->path, name, err);
     struct stat st = { 0 };
     bool found = path && stat(path, &st) == 0, aside = is_aside(name);
-    bool ok = path && (found || aside || error_set(err, "%s: %s", path, strerror(errno)));
+    bool ok = path && (found || aside || error_set(err, "%s: %s", path, error_reason(errno)));
     if (ok && !found)
-        warn(progress, ck->path, name, strerror(errno));
+        warn(progress, ck->path, name, error_reason(errno));
     else if (ok && S_ISDIR(st.st_mode))
         warn(progress, ck->path, name, "a link to a folder, or one that may not be read");
     else if (ok && aside && (!S_ISREG(st.st_mode) || access(path, R_OK) != 0))

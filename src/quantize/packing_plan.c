@@ -1,8 +1,8 @@
 #include "quantize/packing_plan.h"
 
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/format.h"
 #include "quantize/merged.h"
 
 struct sum {
@@ -144,7 +144,7 @@ cJSON *packing_plan_make(const struct modules *m, const struct selection *s,
 double packing_plan_number(const cJSON *o, const char *key)
 {
     const cJSON *item = json_get(o, key);
-    return cJSON_IsRaw(item) ? strtod(item->valuestring, NULL) : 0;
+    return cJSON_IsRaw(item) ? number_parse(item->valuestring, NULL) : 0;
 }
 
 static bool put_row(struct buffer *out, const char *name, const cJSON *sum, struct error *err)

@@ -4,10 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/format.h"
+
 static bool matches_name(const char *pattern, const char *name)
 {
-    return strchr(pattern, '*') ? fnmatch(pattern, name, FNM_NOESCAPE) == 0
-                                : strstr(name, pattern) != NULL;
+    if (!strchr(pattern, '*'))
+        return strstr(name, pattern) != NULL;
+    struct format_locale locale;        /* what [a-z] holds depends on it */
+    format_locale_enter(&locale);
+    bool matched = fnmatch(pattern, name, FNM_NOESCAPE) == 0;
+    format_locale_leave(&locale);
+    return matched;
 }
 
 static bool matches(const char *pattern, const struct module *m)

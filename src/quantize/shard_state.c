@@ -34,7 +34,7 @@ static bool hash_work(char out[2 * DIGEST_BYTES + 1], const struct work *f, stru
     for (size_t i = 0; ok && i < f->ck->n_files; i++) {
         struct stat st = { 0 };
         const struct mapped_file *map = &f->ck->files[i].map;
-        ok = fstat(map->fd, &st) == 0 || error_set(err, "%s: %s", map->path, strerror(errno));
+        ok = fstat(map->fd, &st) == 0 || error_set(err, "%s: %s", map->path, error_reason(errno));
         int64_t numbers[] = { (int64_t)st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec };
         ok = ok && digest_update(s, numbers, sizeof numbers, err);
     }

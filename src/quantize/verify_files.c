@@ -1,10 +1,11 @@
 #include "verify_files.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include "base/format.h"
 
 #define PIECE_BYTES ((size_t)1 << 20)
 
@@ -46,8 +47,8 @@ static bool compare_setting(const struct settings *s, const cJSON *here, const c
 {
     if (cJSON_IsObject(here) && cJSON_IsObject(there))
         return compare_inside(s, here, there, in);
-    char *a = here ? cJSON_PrintUnformatted(here) : NULL;
-    char *b = there ? cJSON_PrintUnformatted(there) : NULL;
+    char *a = here ? json_print_line(here) : NULL;
+    char *b = there ? json_print_line(there) : NULL;
     bool ok = a && b && strcmp(a, b) == 0;
     if (!ok)
         ok = findings_add(s->found, FOUND_CONFIG_DIFFERS, "config.json", NULL, s->err,
@@ -126,7 +127,7 @@ static bool add(struct findings *found, enum finding_code code, const char *name
     char text[ERROR_MESSAGE_BYTES];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    format_text_v(text, sizeof text, format, args);
     va_end(args);
     return findings_add(found, is_note(name) ? NOTE_FILE : code, name, NULL, err, "%s%.*s%s%s",
                         slash ? "in " : "", slash ? (int)(slash - name) : 0, name,

@@ -1,10 +1,10 @@
 #include "verify_findings.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/format.h"
 #include "base/memory.h"
 
 static const char *const names[FINDING_CODES] = {
@@ -88,7 +88,7 @@ bool findings_add(struct findings *f, enum finding_code code, const char *file, 
     if (f->n == FINDINGS_KEPT || (finding_is_note(code) && f->n_notes > NOTES_KEPT))
         return true;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    format_text_v(text, sizeof text, format, args);
     va_end(args);
     struct finding x = { .code = code };
     if ((x.file = clean(last_part(file), err)) && (x.tensor = clean(tensor, err))

@@ -291,7 +291,7 @@ bool verify_folder_open(struct verify_folder *f, const char *path, struct findin
     if (!file_is_directory(path))
         return error_set(err, "%s: %s", path,
                          file_exists(path) ? "is not a folder, expected a checkpoint folder"
-                                           : strerror(errno));
+                                           : error_reason(errno));
     f->ck.path = mem_string(path, err);
     bool ok = f->ck.path && open_all(&o);
     file_list_free(o.names, o.n_names);

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/format.h"
+
 #define PLACE_BYTES 128
 
 /* ---- where -------------------------------------------------------------------------- */
@@ -41,7 +43,7 @@ static bool add(const struct judge *j, enum finding_code code, const struct tens
     char text[512];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    format_text_v(text, sizeof text, format, args);
     va_end(args);
     return findings_add(j->found, code, of->file, of->name, j->err, "%s%s%s",
                         j->w->is_fused ? j->w->name : "", j->w->is_fused ? ": " : "", text);

@@ -4,11 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/format.h"
+
 /* ---- figures ---------------------------------------------------------------------- */
 
 const char *verify_number(char text[VERIFY_NUMBER_BYTES], double x, int digits)
 {
-    snprintf(text, VERIFY_NUMBER_BYTES, "%.*f", digits, x);
+    format_text(text, VERIFY_NUMBER_BYTES, "%.*f", digits, x);
     return isfinite(x) ? text : isinf(x) ? "exact" : "-";
 }
 
