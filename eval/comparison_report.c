@@ -93,7 +93,7 @@ static bool write_files(const struct report *r, const struct surprisal_report_op
     if (options->html && !html_write(r, options->html, &missing, err))
         return false;
     if (missing.message[0] && options->progress.warn) {
-        struct error line;
+        struct error line = { 0 };
         error_set(&line, "%s: tables instead of plots: %s", options->html, missing.message);
         options->progress.warn(options->progress.user, line.message);
     }

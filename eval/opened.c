@@ -20,7 +20,7 @@ void opened_warn(const struct surprisal_progress *p, const char *format, ...)
     vsnprintf(message, sizeof message, format, args);
     va_end(args);
     /* Names come from files: error_set makes them safe to print. */
-    struct error safe;
+    struct error safe = { 0 };
     error_set(&safe, "%s", message);
     p->warn(p->user, safe.message);
 }

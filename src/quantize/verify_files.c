@@ -145,7 +145,7 @@ static bool compare_paths(const char *here, const char *there, const char *name,
                           struct findings *found, struct error *err)
 {
     struct mapped_file a, b;
-    struct error why;
+    struct error why = { 0 };
     struct stat st;
     bool same = false;
     if (!file_exists(here))

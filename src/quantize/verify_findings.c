@@ -61,7 +61,7 @@ bool finding_is_note(enum finding_code code)
 /* Gives a copy that is safe to print. */
 static char *clean(const char *text, struct error *err)
 {
-    struct error safe;
+    struct error safe = { 0 };
     error_set(&safe, "%s", text ? text : "");
     return mem_string(safe.message, err);
 }

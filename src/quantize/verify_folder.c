@@ -40,7 +40,7 @@ static int compare_tensors(const void *a, const void *b)
 static bool read_config_json(struct opening *o)
 {
     struct checkpoint *ck = &o->f->ck;
-    struct error why;
+    struct error why = { 0 };
     char *path = file_join(ck->path, "config.json", o->err);
     if (!path)
         return false;
@@ -57,7 +57,7 @@ static bool read_config_json(struct opening *o)
 static bool read_settings(struct opening *o)
 {
     struct checkpoint *ck = &o->f->ck;
-    struct error why;
+    struct error why = { 0 };
     if (!ck->config_json)
         return true;
     char *path = file_join(ck->path, "config.json", o->err);
@@ -83,7 +83,7 @@ static bool open_files(struct opening *o)
         ok = findings_add(o->found, FOUND_MISSING_FILE, CHECKPOINT_SINGLE, NULL, o->err,
                           "the folder has no *%s file", CHECKPOINT_SUFFIX);
     for (size_t i = 0; ok && i < o->n_names; i++) {
-        struct error why;
+        struct error why = { 0 };
         char *path = file_join(ck->path, o->names[i], o->err);
         if (!path)
             return false;

@@ -56,7 +56,7 @@ static bool is_usable(const cJSON *json, const char *path, struct error *why)
 static bool read_path(struct verify_index *x, const char *path, struct findings *found,
                       struct error *err)
 {
-    struct error why;
+    struct error why = { 0 };
     x->json = json_read(path, &why);
     if (x->json && is_usable(x->json, path, &why)) {
         x->has_total = json_to_size(json_get(json_get(x->json, "metadata"), "total_size"),

@@ -1,0 +1,64 @@
+"""What surrounds a run: descriptors, signals, limits, names of files, terminals, the build.
+
+A test bears the number of the fault that it was written for.  `test_surroundings.py C2 O3` runs these alone.  Device nodes
+and FIFOs are made in a folder of the test's own only.  What the machine lacks is skipped by name."""
+import glob
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "conformance"))
+from program import FIXTURES, ROOT, SURPRISAL, TEMP, fresh
+
+from check import attempt, check, done, skip
+
+DEMO = os.path.join(ROOT, "data", "demo")
+MINI = os.path.join(FIXTURES, "mini")
+TEXT = os.path.join(DEMO, "text.txt")
+# Without capabilities root is refused what the permissions of a file refuse.
+WITHOUT_RIGHTS = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"]
+NATIVE = "SURPRISAL_RUNNER" not in os.environ
+
+
+def run(*args, under=(), timeout=120, **kw):
+    """-> exit status, stdout, stderr (bytes)"""
+    r = subprocess.run([*under, SURPRISAL, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, **kw)
+    return r.returncode, r.stdout, r.stderr
+
+
+def one_line(err, *words):
+    return err.count(b"\n") == 1 and all(w.encode() in err for w in words)
+
+
+# ---- C2 --------------------------------------------------------------------------------
+
+def test_c2():
+    original = fresh("original")
+    shutil.copytree(os.path.join(DEMO, "bf16"), original)
+    os.chmod(os.path.join(original, "tokenizer.json"), 0)
+    under = WITHOUT_RIGHTS if os.geteuid() == 0 else []
+    if under and not shutil.which("setpriv"):
+        skip("C2: verify --against with an original that may not be read", "no setpriv, and root may read everything")
+    else:
+        status, out, err = run("verify", os.path.join(DEMO, "mxfp4"), "--against", original, under=under)
+        check(status == 1 and not out and one_line(err, "tokenizer.json: Permission denied"),
+              "C2: verify --against with an original that may not be read: exit status 1, one line", (status, err))
+    raw = []
+    for path in glob.glob(os.path.join(ROOT, "src", "*", "*.c")) + glob.glob(os.path.join(ROOT, "eval", "*.c")):
+        with open(path, encoding="utf-8") as f:
+            in_struct = False
+            for number, line in enumerate(f, 1):
+                in_struct = bool(re.match(r"struct \w+ \{", line)) or (in_struct and not line.startswith("}"))
+                if not in_struct and re.search(r"^\s+struct (surprisal_)?error \w+;", line):
+                    raw.append(f"{path}:{number}")
+    check(not raw, "C2: every struct error on the stack begins with zeros", raw)
+
+
+tests = {name.split("_", 1)[1].upper(): test for name, test in list(globals().items()) if re.fullmatch(r"test_[a-z]\d+", name)}
+for number, test in tests.items():
+    if len(sys.argv) == 1 or number in sys.argv[1:]:
+        attempt(f"{number}: its test", test)
+done()
