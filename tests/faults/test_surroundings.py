@@ -6,14 +6,16 @@ import glob
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "conformance"))
 from program import FIXTURES, ROOT, SURPRISAL, TEMP, fresh
 
-from check import attempt, check, done, skip
+from check import QUICK, attempt, check, done, skip
 
 DEMO = os.path.join(ROOT, "data", "demo")
 MINI = os.path.join(FIXTURES, "mini")
@@ -55,6 +57,38 @@ def test_c2():
                 if not in_struct and re.search(r"^\s+struct (surprisal_)?error \w+;", line):
                     raw.append(f"{path}:{number}")
     check(not raw, "C2: every struct error on the stack begins with zeros", raw)
+
+
+# ---- M5 --------------------------------------------------------------------------------
+
+def hang_up(scratch, *before):
+    """Starts a comparison, sends SIGHUP twice when its temporary folder is there -> the process, its stderr."""
+    p = subprocess.Popen(
+        [*before, SURPRISAL, "compare", os.path.join(DEMO, "bf16"), os.path.join(DEMO, "mxfp4"), "--text", TEXT, "--context", "512",
+         "--threads", "1", "--layers", "none"], env=dict(os.environ, TMPDIR=scratch), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not os.listdir(scratch) and p.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    for _ in range(2):
+        p.send_signal(signal.SIGHUP)
+        time.sleep(0.02)
+    _, err = p.communicate(timeout=600)
+    return p.returncode, err
+
+
+def test_m5():
+    scratch = fresh("scratch")
+    os.mkdir(scratch)
+    status, err = hang_up(scratch)
+    check(status == 130 and one_line(err, "interrupted"), "M5: SIGHUP, twice: exit status 130, one line", (status, err))
+    check(os.listdir(scratch) == [], "M5: SIGHUP leaves no temporary folder of compare", os.listdir(scratch))
+    for name in os.listdir(scratch):
+        shutil.rmtree(os.path.join(scratch, name))
+    if QUICK:
+        return skip("M5: under nohup SIGHUP stays ignored", "slow here")
+    status, err = hang_up(scratch, sys.executable, "-c",
+                          "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])")
+    check(status == 0, "M5: SIGHUP that was ignored at the start (nohup) stays ignored", (status, err))
 
 
 tests = {name.split("_", 1)[1].upper(): test for name, test in list(globals().items()) if re.fullmatch(r"test_[a-z]\d+", name)}
