@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <surprisal.h>
+#include <sys/auxv.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "commands.h"
@@ -53,6 +55,16 @@ static void name_core(void)
 #endif
 }
 
+/* Under valgrind /proc/self/exe is valgrind, and after `ld.so PROGRAM` it is the loader: to start that
+ * again with our arguments is another program. */
+static bool is_own_program(void)
+{
+    const char *started = (const char *)getauxval(AT_EXECFN);
+    struct stat this, that;
+    return started && stat(started, &this) == 0 && stat("/proc/self/exe", &that) == 0
+        && this.st_dev == that.st_dev && this.st_ino == that.st_ino;
+}
+
 /* Threads that wait for others spin, by libgomp's default for a millisecond: on a machine with other
  * work that can cost most of the speed.  libgomp and OpenBLAS read their settings before main, and
  * have no calls for these, so the program starts itself once more with them.  A user's own setting
@@ -62,7 +74,7 @@ static void set_libraries(char **argv)
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY"))
         return;
     name_core();
-    if (setenv("GOMP_SPINCOUNT", "10000", 1) == 0)
+    if (setenv("GOMP_SPINCOUNT", "10000", 1) == 0 && is_own_program())
         execv("/proc/self/exe", argv);          /* where that fails, it is only slower */
 }
 

@@ -91,6 +91,25 @@ def test_m5():
     check(status == 0, "M5: SIGHUP that was ignored at the start (nohup) stays ignored", (status, err))
 
 
+# ---- O1 --------------------------------------------------------------------------------
+
+def test_o1():
+    unset = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    loaders = glob.glob("/lib64/ld-linux-x86-64.so.2") + glob.glob("/lib/ld-linux-aarch64.so.1")
+    sanitized = b"__asan_init" in open(SURPRISAL, "rb").read() if NATIVE else False
+    for name, under in (("valgrind", [shutil.which("valgrind"), "-q"]), ("the loader", loaders[:1])):
+        name = f"O1: run by {name}: its own version and work"
+        if not NATIVE or not under or not under[0]:
+            skip(name, "it is not here")
+        elif sanitized and len(under) > 1:
+            skip(name, "a sanitizer's program cannot run there")
+        else:
+            version = run("--version", under=under, env=unset)
+            status, out, err = run("inspect", MINI, under=under, env=unset)
+            check(version[0] == 0 and version[1].startswith(b"surprisal ") and status == 0 and b"model_type" in out and not err, name,
+                  (version, status, out[:200], err[:500]))
+
+
 tests = {name.split("_", 1)[1].upper(): test for name, test in list(globals().items()) if re.fullmatch(r"test_[a-z]\d+", name)}
 for number, test in tests.items():
     if len(sys.argv) == 1 or number in sys.argv[1:]:
