@@ -51,7 +51,10 @@ bool file_map(struct mapped_file *f, const char *path, struct error *err)
         if (f->path)
             return true;
     }
-    file_unmap(f);
+    if (f->data)
+        munmap(data, f->size);
+    close(f->fd);
+    *f = (struct mapped_file){ .fd = -1 };
     return false;
 }
 
@@ -59,7 +62,7 @@ void file_unmap(struct mapped_file *f)
 {
     if (f->data)
         munmap((void *)(uintptr_t)f->data, f->size);
-    if (f->path || f->fd > 0)
+    if (f->path)
         close(f->fd);
     free(f->path);
     *f = (struct mapped_file){ .fd = -1 };
@@ -119,6 +122,8 @@ static bool read_all(struct buffer *b, int fd, const char *path, struct error *e
         ssize_t n = read(fd, b->data + b->size, b->capacity - b->size - 1);
         if (n < 0 && errno == EINTR)
             continue;
+        if (n < 0 && errno == EBADF)            /* as the program opens a closed one, too */
+            return error_set(err, "%s: standard input is closed", path);
         if (n < 0)
             return error_set(err, "%s: %s", path, strerror(errno));
         b->size += (size_t)n;

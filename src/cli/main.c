@@ -1,5 +1,6 @@
 /* surprisal - how surprised is a language model by a text: the command line. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +45,20 @@ static int run(int argc, char **argv)
     return usage_error(NULL, "unknown command '%s'", argv[1]);
 }
 
+/* A closed standard descriptor would be taken by the first file that is opened, and then read as the
+ * input or overwritten by messages.  What stands in for it cannot be read, or written, any more than
+ * the closed one. */
+static void open_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) != -1)
+            continue;
+        int opened = open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+        if (opened < 0)                         /* a bare chroot; a folder cannot be read either */
+            open("/", O_RDONLY | O_DIRECTORY);
+    }
+}
+
 /* OpenBLAS 0.3.21 takes a processor with AVX-512 that it does not know by name for a Haswell, which
  * costs half the speed. */
 static void name_core(void)
@@ -80,6 +95,7 @@ static void set_libraries(char **argv)
 
 int main(int argc, char **argv)
 {
+    open_standard_descriptors();
     set_libraries(argv);
     /* A closed pipe or a file-size limit is an error of the write that meets it. */
     signal(SIGPIPE, SIG_IGN);

@@ -110,6 +110,38 @@ def test_o1():
                   (version, status, out[:200], err[:500]))
 
 
+# ---- O2 --------------------------------------------------------------------------------
+
+def close_standard(*numbers):
+    def close():
+        for fd in numbers:
+            os.close(fd)
+    return close
+
+
+def test_o2():
+    # Folder and shard are the first two files that the run opens, its record the third.
+    out, ids = fresh(), os.path.join(TEMP, "ids")
+    with open(ids, "w", encoding="ascii") as f:
+        f.write(" ".join(str(7 * i % 32) for i in range(3000)))
+    r = subprocess.run([SURPRISAL, "eval", MINI, "--ids", ids, "--context", "512", "--threads", "1", "--progress", "--out", out],
+                       preexec_fn=close_standard(0, 1, 2), timeout=300)
+    compared = run("compare", out, out)
+    # The work is done; that nobody can read the result on a closed stdout is the failure that it always was.
+    check(r.returncode == 1 and compared[0] == 0, "O2: with 0, 1 and 2 closed no file becomes stderr: the record can be read",
+          (r.returncode, compared[2]))
+    for name, command in (("eval", ["eval", os.path.join(DEMO, "bf16"), "--text"]), ("tokenize", ["tokenize", "--tokenizer", os.path.join(DEMO, "bf16")])):
+        command = [*command, "-"] if name == "eval" else command
+        out = fresh()
+        status, text, err = run(*command, *(["--out", out] if name == "eval" else []), preexec_fn=close_standard(0))
+        check(status == 1 and not text and one_line(err, "standard input is closed"), f"O2: {name} reads no other file as a closed standard input",
+              (status, text[:80], err))
+        check(not os.path.exists(out + ".partial"), f"O2: {name} with 0 closed leaves nothing when it is refused", "a folder stays")
+    status, _, err = run("inspect", MINI, preexec_fn=close_standard(1))
+    check(status == 1 and one_line(err, "standard output", "cannot write: Bad file descriptor"), "O2: a closed standard output is an error as ever",
+          (status, err))
+
+
 tests = {name.split("_", 1)[1].upper(): test for name, test in list(globals().items()) if re.fullmatch(r"test_[a-z]\d+", name)}
 for number, test in tests.items():
     if len(sys.argv) == 1 or number in sys.argv[1:]:
