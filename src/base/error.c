@@ -29,15 +29,33 @@ void error_printable(char *text)
     }
 }
 
+static void set(struct error *err, const char *format, va_list args)
+{
+    vsnprintf(err->message, sizeof err->message, format, args);
+    error_printable(err->message);
+}
+
 bool error_set(struct error *err, const char *format, ...)
 {
     if (!err)
         return false;
     va_list args;
     va_start(args, format);
-    vsnprintf(err->message, sizeof err->message, format, args);
+    set(err, format, args);
     va_end(args);
-    error_printable(err->message);
+    err->lacking = false;
+    return false;
+}
+
+bool error_lack(struct error *err, const char *format, ...)
+{
+    if (!err)
+        return false;
+    va_list args;
+    va_start(args, format);
+    set(err, format, args);
+    va_end(args);
+    err->lacking = true;
     return false;
 }
 

@@ -20,10 +20,16 @@
 struct error {
     char message[ERROR_MESSAGE_BYTES];  /* NUL-terminated, no newline */
     bool interrupted;                   /* the user asked to stop (Ctrl-C) */
+    bool lacking;                       /* set by error_lack */
 };
 
 /* Replaces the message; always false. */
 bool error_set(struct error *err, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* The same when the process has no more memory or descriptors: then the message says nothing of the
+ * object that it names, and must not be taken for a fault of it. */
+bool error_lack(struct error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* What every message goes through: replaces control characters and broken UTF-8, in place. */

@@ -16,7 +16,8 @@ static int open_regular(const char *path, size_t *size, struct error *err)
     /* O_NONBLOCK: opening a FIFO must not wait for a writer; it is refused below. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
-        error_set(err, "%s: %s", path, strerror(errno));
+        bool lacks = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
+        (lacks ? error_lack : error_set)(err, "%s: %s", path, strerror(errno));
         return -1;
     }
     struct stat st;
@@ -44,7 +45,8 @@ bool file_map(struct mapped_file *f, const char *path, struct error *err)
     if (f->size)
         data = mmap(NULL, f->size, PROT_READ, MAP_SHARED, f->fd, 0);
     if (data == MAP_FAILED)
-        error_set(err, "%s: cannot map %zu bytes: %s", path, f->size, strerror(errno));
+        (errno == ENOMEM ? error_lack : error_set)(err, "%s: cannot map %zu bytes: %s", path, f->size,
+                                                   strerror(errno));
     else {
         f->data = data;
         f->path = mem_string(path, err);

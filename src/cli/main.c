@@ -7,6 +7,7 @@
 #include <string.h>
 #include <surprisal.h>
 #include <sys/auxv.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -59,6 +60,17 @@ static void open_standard_descriptors(void)
     }
 }
 
+/* Each shard stays open, and there are checkpoints of more than a thousand; the usual soft limit of
+ * 1024 is there for programs that call select(). */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 /* OpenBLAS 0.3.21 takes a processor with AVX-512 that it does not know by name for a Haswell, which
  * costs half the speed. */
 static void name_core(void)
@@ -96,6 +108,7 @@ static void set_libraries(char **argv)
 int main(int argc, char **argv)
 {
     open_standard_descriptors();
+    raise_descriptor_limit();
     set_libraries(argv);
     /* A closed pipe or a file-size limit is an error of the write that meets it. */
     signal(SIGPIPE, SIG_IGN);

@@ -152,11 +152,11 @@ static bool compare_paths(const char *here, const char *there, const char *name,
         return add(found, FOUND_MISSING_FILE, name, err, "is not here, but in the original");
     if (is_note(name) && size > COMPARED_BYTES && stat(here, &st) == 0)
         return (size_t)st.st_size == size || say_differs(name, (size_t)st.st_size, size, found, err);
-    if (!file_map(&a, here, &why))
+    if (!file_map(&a, here, &why) && !why.lacking)
         return add(found, FOUND_UNREADABLE, name, err, "%s", why.message);
-    if (!file_map(&b, there, &why)) {
+    if (why.lacking || !file_map(&b, there, &why)) {
         file_unmap(&a);
-        if (is_note(name))
+        if (is_note(name) && !why.lacking)
             return add(found, NOTE_FILE, name, err, "cannot be compared: %s", why.message);
         *err = why;
         return false;

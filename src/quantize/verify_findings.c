@@ -101,6 +101,22 @@ bool findings_add(struct findings *f, enum finding_code code, const char *file, 
     return false;
 }
 
+/* A message without the path in front of it, which a finding shows by itself. */
+static const char *without_path(const char *message, const char *path)
+{
+    size_t n = strlen(path);
+    return strncmp(message, path, n) == 0 && message[n] == ':' ? message + n + 2 : message;
+}
+
+bool findings_add_error(struct findings *f, enum finding_code code, const char *path,
+                        const struct error *why, struct error *err)
+{
+    if (!why->lacking)
+        return findings_add(f, code, path, NULL, err, "%s", without_path(why->message, path));
+    *err = *why;
+    return false;
+}
+
 void findings_free(struct findings *f)
 {
     for (size_t i = 0; i < f->n; i++)

@@ -47,8 +47,7 @@ static bool read_config_json(struct opening *o)
     ck->config_json = json_read(path, &why);
     bool ok = true;
     if (!ck->config_json)
-        ok = findings_add(o->found, FOUND_CONFIG, path, NULL, o->err, "%s",
-                          verify_without_path(why.message, path));
+        ok = findings_add_error(o->found, FOUND_CONFIG, path, &why, o->err);
     free(path);
     return ok;
 }
@@ -66,8 +65,7 @@ static bool read_settings(struct opening *o)
     bool ok = true;
     o->f->has_config = config_read(&ck->config, ck->config_json, ck->n_tensors, path, &why);
     if (!o->f->has_config)
-        ok = findings_add(o->found, FOUND_CONFIG, path, NULL, o->err, "%s",
-                          verify_without_path(why.message, path));
+        ok = findings_add_error(o->found, FOUND_CONFIG, path, &why, o->err);
     free(path);
     return ok;
 }
@@ -90,8 +88,7 @@ static bool open_files(struct opening *o)
         if (safetensors_open(&ck->files[ck->n_files], path, &why))
             ck->n_files++;
         else
-            ok = findings_add(o->found, FOUND_UNREADABLE, path, NULL, o->err, "%s",
-                              verify_without_path(why.message, path));
+            ok = findings_add_error(o->found, FOUND_UNREADABLE, path, &why, o->err);
         free(path);
     }
     return ok;

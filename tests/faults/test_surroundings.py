@@ -5,6 +5,7 @@ and FIFOs are made in a folder of the test's own only.  What the machine lacks i
 import glob
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,8 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "conformance"))
+import numpy as np
+import safetensors_io as st
 from program import FIXTURES, ROOT, SURPRISAL, TEMP, fresh
 
 from check import QUICK, attempt, check, done, skip
@@ -140,6 +143,33 @@ def test_o2():
     status, _, err = run("inspect", MINI, preexec_fn=close_standard(1))
     check(status == 1 and one_line(err, "standard output", "cannot write: Bad file descriptor"), "O2: a closed standard output is an error as ever",
           (status, err))
+
+
+# ---- O6 --------------------------------------------------------------------------------
+
+def limit(what, soft, hard):
+    return lambda: resource.setrlimit(what, (soft, hard))
+
+
+def in_shards(n):
+    """mini, in n files more, of one tensor each that no model knows: verify would list them, inspect only opens them"""
+    folder = fresh("shards")
+    shutil.copytree(MINI, folder)
+    for i in range(n):
+        st.write(os.path.join(folder, f"mtp-{i:03}.safetensors"), {f"mtp.x{i}.weight": np.ones(4, np.float32)})
+    return folder
+
+
+def test_o6():
+    folder, files = in_shards(60), resource.RLIMIT_NOFILE
+    status, out, err = run("verify", folder, preexec_fn=limit(files, 32, 32))
+    check(status == 1 and not out and one_line(err, "Too many open files"), "O6: verify: too few descriptors are one line, and no finding",
+          (status, out[-300:], err))
+    plenty = run("verify", folder)
+    raised = run("verify", folder, preexec_fn=limit(files, 32, 200))
+    same = [re.sub(rb"[0-9.]+ s$", b"", r[1].strip()) for r in (plenty, raised)]
+    check(raised[0] == plenty[0] and same[0] == same[1] and b"Too many" not in raised[1],
+          "O6: the soft limit of descriptors is raised to the hard one", (raised, plenty))
 
 
 tests = {name.split("_", 1)[1].upper(): test for name, test in list(globals().items()) if re.fullmatch(r"test_[a-z]\d+", name)}
