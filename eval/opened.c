@@ -1,7 +1,6 @@
 #include "eval/opened.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/machine.h"
@@ -12,16 +11,14 @@
 
 void opened_warn(const struct surprisal_progress *p, const char *format, ...)
 {
-    char message[1024];
     va_list args;
     if (!p->warn)
         return;
-    va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
-    va_end(args);
-    /* Names come from files: error_set makes them safe to print. */
+    /* Names come from files: this makes them safe to print. */
     struct error safe = { 0 };
-    error_set(&safe, "%s", message);
+    va_start(args, format);
+    error_vset(&safe, format, args);
+    va_end(args);
     p->warn(p->user, safe.message);
 }
 

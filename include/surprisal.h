@@ -36,6 +36,10 @@ struct surprisal_error {
 
 SURPRISAL_API const char *surprisal_version(void);
 
+/* Gives safe->message: text from outside (an argument, a path) as messages and reports of the library
+ * show it.  Control characters and broken UTF-8 become '?'; of what is too long the middle goes. */
+SURPRISAL_API const char *surprisal_printable(struct surprisal_error *safe, const char *text);
+
 /* How long work tells where it is.  Both members may be NULL. */
 struct surprisal_progress {
     /* done of total (0: unknown) `unit`s; stage says what is going on.  Return false to stop: the

@@ -8,11 +8,14 @@
  *
  * A message is one line: the object first ("path: "), then what was found and
  * what was expected.  Bytes from files are untrusted: control characters and
- * broken UTF-8 are replaced by '?', so a message cannot drive a terminal.
+ * broken UTF-8 are replaced by '?', so a message cannot drive a terminal.  One
+ * that is too long loses the middle of its longest word, so that a long path
+ * hides neither what it is about nor the reason.
  * err may be NULL where the caller does not care why. */
 #ifndef SURPRISAL_BASE_ERROR_H
 #define SURPRISAL_BASE_ERROR_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 
 #define ERROR_MESSAGE_BYTES 1024
@@ -27,6 +30,8 @@ struct error {
 bool error_set(struct error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+void error_vset(struct error *err, const char *format, va_list args);
+
 /* The same when the process has no more memory or descriptors: then the message says nothing of the
  * object that it names, and must not be taken for a fault of it. */
 bool error_lack(struct error *err, const char *format, ...)
@@ -34,6 +39,10 @@ bool error_lack(struct error *err, const char *format, ...)
 
 /* What every message goes through: replaces control characters and broken UTF-8, in place. */
 void error_printable(char *text);
+
+/* Gives a copy, in safe->message, of text from outside that reports can show: printable, on one line,
+ * not too long.  error_clean(&(struct error){ 0 }, path) is an argument of a printf. */
+const char *error_clean(struct error *safe, const char *text);
 
 /* Puts text in front of the message that is there ("layer 3: " ...); always false. */
 bool error_prefix(struct error *err, const char *format, ...)

@@ -5,25 +5,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <surprisal.h>
 
 /* ---- messages -------------------------------------------------------------- */
 
-/* Arguments are repeated in messages, and must not drive the terminal. */
-static void make_printable(char *text)
-{
-    for (unsigned char *c = (unsigned char *)text; *c; c++)
-        if (*c < 0x20 || *c == 0x7F)
-            *c = '?';
-}
-
 int usage_error(const struct command *c, const char *format, ...)
 {
-    char message[1024];
+    char *whole = NULL;
     va_list args;
     va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
+    int n = vasprintf(&whole, format, args);
     va_end(args);
-    make_printable(message);
+    /* Arguments are repeated in messages, and must not drive the terminal. */
+    struct surprisal_error safe = { 0 };
+    const char *message = surprisal_printable(&safe, n < 0 ? "out of memory" : whole);
+    if (n >= 0)
+        free(whole);
     if (c)
         fprintf(stderr, "surprisal %s: %s (see surprisal %s --help)\n", c->name, message, c->name);
     else

@@ -1,7 +1,6 @@
 #include "verify_files.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -123,14 +122,14 @@ static bool add(struct findings *found, enum finding_code code, const char *name
                 const char *format, ...)
 {
     const char *slash = strrchr(name, '/');
-    char text[ERROR_MESSAGE_BYTES];
+    struct error text = { 0 };
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    error_vset(&text, format, args);
     va_end(args);
     return findings_add(found, is_note(name) ? NOTE_FILE : code, name, NULL, err, "%s%.*s%s%s",
                         slash ? "in " : "", slash ? (int)(slash - name) : 0, name,
-                        slash ? ": " : "", text);
+                        slash ? ": " : "", text.message);
 }
 
 static bool say_differs(const char *name, size_t here, size_t there, struct findings *found,

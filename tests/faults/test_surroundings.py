@@ -145,6 +145,34 @@ def test_o2():
           (status, err))
 
 
+# ---- O5 --------------------------------------------------------------------------------
+
+def test_o5():
+    absent = "/".join(["nowhere" * 20] * 20)
+    deep = fresh("deep")
+    for _ in range(14):                     # 14 x 240 bytes: less than PATH_MAX
+        deep = os.path.join(deep, "d" * 240)
+    os.makedirs(deep)
+    shutil.copytree(MINI, os.path.join(deep, "ck"))
+    with open(os.path.join(deep, "ck", "config.json"), "w", encoding="ascii") as f:
+        f.write("{")
+    ids = os.path.join(deep, "ids")
+    for name, status, words, args in (
+            ("a checkpoint that is absent", 1, ["nowherenowhere", "\u2026", ": No such file or directory"], ["inspect", absent]),
+            ("a damaged file far below", 1, ["surprisal: " + TEMP, "/ck/config.json: not valid JSON"], ["inspect", deep + "/ck"]),
+            ("an input far below", 1, ["surprisal: " + TEMP, "/ids: No such file"], ["eval", MINI, "--ids", ids]),
+            ("an output far below", 1, ["surprisal: ", "/none/x", "No such file"], ["trace", MINI, "--ids", ids, "--out", deep + "/none/x"]),
+            ("a value of an option", 2, ["--context: 'xxx", "is not"], ["eval", MINI, "--context", "x" * 100000]),
+            ("an unknown command", 2, ["unknown command 'xxx", "(see surprisal --help)"], ["x" * 3000])):
+        if "--out" in args:
+            with open(ids, "w", encoding="ascii") as f:
+                f.write("1 2 3 4 5")
+        got, out, err = run(*args)
+        check(got == status and not out and one_line(err, *words) and len(err) < 1200, f"O5: {name}: name and reason stay", (got, err))
+    status, out, err = run("verify", deep + "/ck")
+    check(b"config: config.json: " in out and b"not valid JSON" in out, "O5: verify: a finding far below says why", (out[:300], err))
+
+
 # ---- O6 --------------------------------------------------------------------------------
 
 def limit(what, soft, hard):
