@@ -197,12 +197,12 @@ static cJSON *report_json(const struct job *j)
     const struct surprisal_eval_options *o = &j->options->eval;
     cJSON *root = cJSON_CreateObject();
     cJSON_AddStringToObject(root, "surprisal", SURPRISAL_VERSION);
-    cJSON_AddStringToObject(root, "out", j->options->out);
+    json_add_bytes(root, "out", j->options->out);
     cJSON *checkpoint = cJSON_AddObjectToObject(root, "checkpoint");
-    cJSON_AddStringToObject(checkpoint, "path", o->checkpoint);
+    json_add_bytes(checkpoint, "path", o->checkpoint);
     cJSON_AddStringToObject(checkpoint, "digest", j->checkpoint_digest);
     cJSON *text = cJSON_AddObjectToObject(root, "text");
-    cJSON_AddStringToObject(text, "path", j->shares.list->summary.input->path);
+    json_add_bytes(text, "path", j->shares.list->summary.input->path);
     cJSON_AddStringToObject(text, "sha256", j->text_digest);
     cJSON_AddStringToObject(root, "protocol", protocol_name(plan_of(j)->protocol));
     json_add_size(root, "context", plan_of(j)->context);

@@ -77,8 +77,7 @@ static bool put_patterns(cJSON *plan, const struct selection *s,
         cJSON *row = cJSON_CreateObject();
         ok = cJSON_AddItemToArray(list, row)
           && cJSON_AddStringToObject(row, "option", is_include ? "include" : "exclude")
-          && cJSON_AddStringToObject(row, "pattern", is_include ? o->include[i]
-                                                                : o->exclude[i - o->n_include])
+          && json_add_bytes(row, "pattern", is_include ? o->include[i] : o->exclude[i - o->n_include])
           && put_matches(row, &s->matched[i]);
     }
     return ok;
@@ -94,15 +93,15 @@ static bool put_merged(cJSON *plan, const struct modules *m, const struct select
 
 static bool put_settings(cJSON *plan, const struct surprisal_quantize_options *o)
 {
-    return cJSON_AddStringToObject(plan, "checkpoint", o->checkpoint)
-        && (o->out ? cJSON_AddStringToObject(plan, "out", o->out)
+    return json_add_bytes(plan, "checkpoint", o->checkpoint)
+        && (o->out ? json_add_bytes(plan, "out", o->out)
                    : cJSON_AddNullToObject(plan, "out"))
         && cJSON_AddStringToObject(plan, "scale", scale_name(o->scale))
         && (o->scale == SURPRISAL_SCALE_QSTREAM
             ? json_add_double(plan, "scale_percentile", packing_plan_percentile(o))
             : cJSON_AddNullToObject(plan, "scale_percentile"))
-        && (!o->gamma || cJSON_AddStringToObject(plan, "gamma", o->gamma))
-        && (!o->activations || cJSON_AddStringToObject(plan, "activations", o->activations));
+        && (!o->gamma || json_add_bytes(plan, "gamma", o->gamma))
+        && (!o->activations || json_add_bytes(plan, "activations", o->activations));
 }
 
 static bool count_unweighted(size_t *n, const struct modules *m, const struct selection *s,

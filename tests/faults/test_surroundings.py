@@ -3,6 +3,7 @@
 A test bears the number of the fault that it was written for.  `test_surroundings.py C2 O3` runs these alone.  Device nodes
 and FIFOs are made in a folder of the test's own only.  What the machine lacks is skipped by name."""
 import glob
+import json
 import os
 import re
 import resource
@@ -143,6 +144,45 @@ def test_o2():
     status, _, err = run("inspect", MINI, preexec_fn=close_standard(1))
     check(status == 1 and one_line(err, "standard output", "cannot write: Bad file descriptor"), "O2: a closed standard output is an error as ever",
           (status, err))
+
+
+# ---- O3 --------------------------------------------------------------------------------
+
+def test_o3():
+    # Bytes that are no UTF-8, that look like it (a surrogate), and what JSON, HTML and terminals care about.
+    folder = os.fsencode(fresh("named")) + b"-\xff\xed\xa0\x80<&\"\x1b\n\xc2\x9b"
+    os.mkdir(folder)
+    ck, original, text = (os.path.join(folder, x) for x in (b"mxfp4", b"bf16", b"text.txt"))
+    shutil.copytree(os.fsencode(os.path.join(DEMO, "mxfp4")), ck)
+    shutil.copytree(os.fsencode(os.path.join(DEMO, "bf16")), original)
+    shutil.copy(os.fsencode(TEXT), text)
+    with open(os.path.join(ck, b"x\xed\xa0\x80\xff.safetensors"), "wb") as f:
+        f.write(b"no")
+    page, out = os.path.join(folder, b"page.html"), os.path.join(folder, b"out")
+    for name, args in (
+            ("inspect", ["inspect", original]),
+            ("verify", ["verify", ck, "--against", original, "--html", page]),
+            ("calibrate", ["calibrate", original, "--text", text, "--max-windows", "1", "--context", "64", "--out", out + b".safetensors"]),
+            ("quantize", ["quantize", original, out + b"q", "--include", b"mlp", "--exclude", b"\xff\xed\xa0\x80", "--allow-unmatched"]),
+            ("bench", ["bench", "--checkpoint", original, "--seconds", "0.001"]),
+            ("eval", ["eval", original, "--text", text, "--max-windows", "1", "--context", "64"])):
+        if name == "bench" and QUICK:
+            skip("O3: bench: a name that is no UTF-8", "slow here")
+            continue
+        status, got, err = run(*args, "--json")
+        try:
+            document = json.loads(got.decode("utf-8"))
+        except ValueError as e:
+            document = e
+        check(status == (name == "verify") and isinstance(document, dict), f"O3: {name}: names that are no UTF-8 in valid JSON", (status, document, err))
+    with open(page, "rb") as f:
+        html = f.read()
+    try:
+        html.decode("utf-8")
+        ok = b"\x1b" not in html and b"\xc2\x9b" not in html and b"&lt;" in html
+        check(ok, "O3: verify's page has no control characters", html[2000:3000])
+    except ValueError as e:
+        check(False, "O3: verify's page is valid UTF-8", e)
 
 
 # ---- O5 --------------------------------------------------------------------------------
