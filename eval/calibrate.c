@@ -248,11 +248,13 @@ static bool add_rare(struct buffer *out, const struct job *j, struct error *err)
 
 static bool add_text(struct buffer *out, const struct job *j, struct error *err)
 {
+    struct error file = { 0 }, checkpoint = { 0 }, input = { 0 };
     return buffer_printf(out, err, "statistics       %s\n"
                          "checkpoint       %s, digest %.12s\ntext             %s, sha256 %.12s\n"
                          "tokens           %zu in %zu windows, %.1f s\nlinear layers    %zu\n",
-                         j->options->out, j->options->eval.checkpoint, j->checkpoint_digest,
-                         j->shares.list->summary.input->path, j->text_digest, j->work.model_tokens, j->shares.windows.n, j->seconds,
+                         error_clean(&file, j->options->out),
+                         error_clean(&checkpoint, j->options->eval.checkpoint), j->checkpoint_digest,
+                         error_clean(&input, j->shares.list->summary.input->path), j->text_digest, j->work.model_tokens, j->shares.windows.n, j->seconds,
                          j->calibration.n)
         && add_rare(out, j, err);
 }

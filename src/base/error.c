@@ -15,10 +15,8 @@
 void error_printable(char *text)
 {
     while (*text) {
-        unsigned char c = (unsigned char)*text;
         size_t n = utf8_length(text, 4);
-        bool c1_control = n == 2 && c == 0xC2 && (unsigned char)text[1] < 0xA0;
-        if (n == 0 || c < 0x20 || c == 0x7F || c1_control) {
+        if (n == 0 || utf8_is_control(text)) {
             *text++ = '?';
             continue;
         }

@@ -1,7 +1,5 @@
 #include "utf8.h"
 
-#include <stdbool.h>
-
 size_t utf8_length(const char *s, size_t n)
 {
     const unsigned char *c = (const unsigned char *)s;
@@ -18,4 +16,10 @@ size_t utf8_length(const char *s, size_t n)
     for (size_t i = 2; ok && i < length; i++)
         ok = (c[i] & 0xC0) == 0x80;
     return ok ? length : 0;
+}
+
+bool utf8_is_control(const char *s)
+{
+    const unsigned char *c = (const unsigned char *)s;
+    return c[0] < 0x20 || c[0] == 0x7F || (c[0] == 0xC2 && c[1] >= 0x80 && c[1] < 0xA0);
 }

@@ -9,18 +9,24 @@
 
 /* ---- messages -------------------------------------------------------------- */
 
-int usage_error(const struct command *c, const char *format, ...)
+/* Arguments and names are repeated in messages, and must not drive the terminal. */
+static const char *compose(struct surprisal_error *safe, const char *format, va_list args)
 {
     char *whole = NULL;
-    va_list args;
-    va_start(args, format);
     int n = vasprintf(&whole, format, args);
-    va_end(args);
-    /* Arguments are repeated in messages, and must not drive the terminal. */
-    struct surprisal_error safe = { 0 };
-    const char *message = surprisal_printable(&safe, n < 0 ? "out of memory" : whole);
+    surprisal_printable(safe, n < 0 ? "out of memory" : whole);
     if (n >= 0)
         free(whole);
+    return safe->message;
+}
+
+int usage_error(const struct command *c, const char *format, ...)
+{
+    struct surprisal_error safe = { 0 };
+    va_list args;
+    va_start(args, format);
+    const char *message = compose(&safe, format, args);
+    va_end(args);
     if (c)
         fprintf(stderr, "surprisal %s: %s (see surprisal %s --help)\n", c->name, message, c->name);
     else
@@ -28,9 +34,13 @@ int usage_error(const struct command *c, const char *format, ...)
     return WRONG_USAGE;
 }
 
-int run_error(const char *message)
+int run_error(const char *format, ...)
 {
-    fprintf(stderr, "surprisal: %s\n", message);
+    struct surprisal_error safe = { 0 };
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "surprisal: %s\n", compose(&safe, format, args));
+    va_end(args);
     return FAILED;
 }
 

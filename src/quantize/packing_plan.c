@@ -159,8 +159,9 @@ static bool put_row(struct buffer *out, const char *name, const cJSON *sum, stru
 static bool put_pattern(struct buffer *out, const cJSON *pattern, struct error *err)
 {
     const cJSON *kind, *kinds = json_get(pattern, "modules");
+    struct error shown = { 0 };
     bool ok = buffer_printf(out, err, "--%s '%s' matches %.0f", json_get(pattern, "option")->valuestring,
-                            json_get(pattern, "pattern")->valuestring,
+                            error_clean(&shown, json_get(pattern, "pattern")->valuestring),
                             packing_plan_number(pattern, "matched"));
     cJSON_ArrayForEach(kind, kinds)
         ok = ok && buffer_printf(out, err, "%s %.0f %s", kind == kinds->child ? ":" : ",",
@@ -182,7 +183,8 @@ bool packing_plan_text(struct buffer *out, const cJSON *plan, struct error *err)
     if (ok && json_get(plan, "merged_in_part"))
         ok = buffer_printf(out, err, "%.0f modules that vLLM merges are packed in part: it cannot load"
                            " them (%s)\n", packing_plan_number(plan, "merged_in_part"),
-                           json_get(plan, "merged_example")->valuestring);
+                           error_clean(&(struct error){ 0 },
+                                       json_get(plan, "merged_example")->valuestring));
     if (ok && unweighted > 0)
         ok = buffer_printf(out, err, "%.0f of the %.0f to MXFP4 are not in the file of weights: their errors"
                            " count all alike\n", unweighted, packing_plan_number(plan, "packed"));

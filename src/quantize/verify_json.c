@@ -22,7 +22,7 @@ static bool add_row(cJSON *list, const char *layer, const char *kind, const char
 {
     cJSON *to = cJSON_CreateObject();
     return cJSON_AddItemToArray(list, to)
-        && (!layer || cJSON_AddStringToObject(to, "layer", layer))
+        && (!layer || json_add_bytes(to, "layer", layer))
         && (!kind || cJSON_AddStringToObject(to, "kind", kind))
         && (!tensor || cJSON_AddStringToObject(to, "tensor", tensor))
         && add_figures(to, cell);

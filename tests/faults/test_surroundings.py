@@ -146,11 +146,15 @@ def test_o2():
           (status, err))
 
 
-# ---- O3 --------------------------------------------------------------------------------
+# ---- O3, O4 ------------------------------------------------------------------------------
 
-def test_o3():
-    # Bytes that are no UTF-8, that look like it (a surrogate), and what JSON, HTML and terminals care about.
-    folder = os.fsencode(fresh("named")) + b"-\xff\xed\xa0\x80<&\"\x1b\n\xc2\x9b"
+# Bytes that are no UTF-8, that look like it (a surrogate), and what JSON, HTML and terminals care about.
+EVIL = b"\xff\xed\xa0\x80<&\"\x1b[31m\n\xc2\x9b"
+
+
+def evil_folder():
+    """A folder with such a name that holds the demo, and a file with one -> its path, checkpoint, original, text"""
+    folder = os.fsencode(fresh("named")) + EVIL
     os.mkdir(folder)
     ck, original, text = (os.path.join(folder, x) for x in (b"mxfp4", b"bf16", b"text.txt"))
     shutil.copytree(os.fsencode(os.path.join(DEMO, "mxfp4")), ck)
@@ -158,6 +162,11 @@ def test_o3():
     shutil.copy(os.fsencode(TEXT), text)
     with open(os.path.join(ck, b"x\xed\xa0\x80\xff.safetensors"), "wb") as f:
         f.write(b"no")
+    return folder, ck, original, text
+
+
+def test_o3():
+    folder, ck, original, text = evil_folder()
     page, out = os.path.join(folder, b"page.html"), os.path.join(folder, b"out")
     for name, args in (
             ("inspect", ["inspect", original]),
@@ -183,6 +192,58 @@ def test_o3():
         check(ok, "O3: verify's page has no control characters", html[2000:3000])
     except ValueError as e:
         check(False, "O3: verify's page is valid UTF-8", e)
+
+
+def is_calm(output):
+    """Valid UTF-8 without control characters but the ends of lines?"""
+    try:
+        return not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", output.decode("utf-8"))
+    except ValueError:
+        return False
+
+
+def test_o4():
+    folder, ck, original, text = evil_folder()
+    name, one = "evil.\x1b[2J\n\x9b.", ["--text", text, "--max-windows", "1", "--context", "64"]
+    st.write(os.path.join(ck, b"y.safetensors"), {name + "weight_packed": np.full((2, 16), 0x21, np.uint8),
+                                                  name + "weight_scale": np.full((2, 1), 127, np.uint8)})
+    st.write(os.path.join(original, b"y.safetensors"), {name + "weight": np.ones((2, 32), np.float32)})
+    out = os.path.join(folder, b"out")
+    plans = [os.path.join(folder, x) for x in (b"plans-a", b"plans-b")]
+    for checkpoint, plan in zip((original, ck), plans):
+        run("eval", checkpoint, *one, "--out", os.path.join(plan, EVIL.replace(b"\xff\xed\xa0\x80", b"")), preexec_fn=lambda p=plan: os.mkdir(p))
+    # Where a path is valid UTF-8 its C1 controls come through.
+    c1 = [os.fsencode(fresh("c1")) + b"\xc2\x9b31m" + x for x in (b"a", b"b")]
+    for path, checkpoint in zip(c1, (original, ck)):
+        os.symlink(checkpoint, path)
+    cases = [
+        ("inspect", 0, 1, ["inspect", original]),
+        ("verify", 1, 1, ["verify", ck, "--against", original]),
+        ("calibrate", 0, 1, ["calibrate", original, *one, "--out", out + b".safetensors"]),
+        ("quantize", 0, 1, ["quantize", original, "--dry-run", "--include", b"mlp", "--exclude", EVIL, "--allow-unmatched"]),
+        ("eval", 0, 1, ["eval", original, *one]),
+        ("compare, with its plan", 0, 1, ["compare", original, ck, *one, "--progress", "--layers", "none"]),
+        ("compare, with C1 controls", 0, 1, ["compare", *c1, *one, "--layers", "none", "--markdown", out]),
+        ("a failed gate of plans", 3, 2, ["compare", *plans, "--gate", "a.mean_nll < 1"]),
+        ("an unknown option", 2, 1, ["eval", original, b"--" + EVIL]),
+        ("an unknown command", 2, 1, [EVIL]),
+        ("a text that is absent", 1, 1, ["eval", original, "--text", EVIL]),
+        ("lines that are absent", 1, 1, ["tokenize", "--jsonl", EVIL, "--tokenizer", original]),
+        ("a line that is no JSON", 1, 1, ["tokenize", "--jsonl", text, "--tokenizer", original]),
+    ]
+    env = dict(os.environ, TMPDIR=os.fsdecode(folder))
+    for name, status, lines, args in cases:
+        got, text_out, err = run(*args, env=env)
+        least = {"eval": 10, "inspect": 10}.get(name, 0)
+        check(got == status and is_calm(text_out) and is_calm(err) and text_out.count(b"\n") >= least, f"O4: {name}: nothing drives the terminal",
+              (got, text_out[-600:], err[-600:]))
+        if out in args:
+            with open(out, "rb") as f:
+                check(is_calm(f.read()), "O4: nor does what --markdown wrote", out)
+        if status in (1, 2) and not text_out:
+            check(err.count(b"\n") == lines, f"O4: {name}: one line", err)
+        if status == 3:
+            check(all(x.startswith((b"gate failed: ", b"surprisal: warning: ")) for x in err.splitlines()), f"O4: {name}: a line each", err)
 
 
 # ---- O5 --------------------------------------------------------------------------------
