@@ -35,6 +35,11 @@ def run(*args, under=(), timeout=120, **kw):
     return r.returncode, r.stdout, r.stderr
 
 
+def sanitized():
+    with open(SURPRISAL, "rb") as f:
+        return b"__asan_init" in f.read()
+
+
 def one_line(err, *words):
     return err.count(b"\n") == 1 and all(w.encode() in err for w in words)
 
@@ -100,12 +105,11 @@ def test_m5():
 def test_o1():
     unset = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
     loaders = glob.glob("/lib64/ld-linux-x86-64.so.2") + glob.glob("/lib/ld-linux-aarch64.so.1")
-    sanitized = b"__asan_init" in open(SURPRISAL, "rb").read() if NATIVE else False
     for name, under in (("valgrind", [shutil.which("valgrind"), "-q"]), ("the loader", loaders[:1])):
         name = f"O1: run by {name}: its own version and work"
         if not NATIVE or not under or not under[0]:
             skip(name, "it is not here")
-        elif sanitized and len(under) > 1:
+        elif sanitized() and len(under) > 1:
             skip(name, "a sanitizer's program cannot run there")
         else:
             version = run("--version", under=under, env=unset)
@@ -299,6 +303,104 @@ def test_o6():
     same = [re.sub(rb"[0-9.]+ s$", b"", r[1].strip()) for r in (plenty, raised)]
     check(raised[0] == plenty[0] and same[0] == same[1] and b"Too many" not in raised[1],
           "O6: the soft limit of descriptors is raised to the hard one", (raised, plenty))
+
+
+# ---- O8 --------------------------------------------------------------------------------
+
+# At most $LIVE_THREADS at once beside the main one.
+FEW_THREADS = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+static int live;
+struct call { void *(*start)(void *); void *user; };
+static void leave(void *none) { (void)none; __atomic_sub_fetch(&live, 1, __ATOMIC_SEQ_CST); }
+static void *run(void *user)
+{
+    struct call c = *(struct call *)user;
+    void *result;
+    free(user);
+    pthread_cleanup_push(leave, 0);
+    result = c.start(c.user);
+    pthread_cleanup_pop(1);
+    return result;
+}
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *user)
+{
+    int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) = dlsym(RTLD_NEXT, "pthread_create");
+    if (__atomic_add_fetch(&live, 1, __ATOMIC_SEQ_CST) > atoi(getenv("LIVE_THREADS"))) {
+        leave(0);
+        return EAGAIN;
+    }
+    struct call *c = malloc(sizeof *c);
+    *c = (struct call){ start, user };
+    return real(thread, attributes, run, c);
+}
+"""
+
+
+def threads_cases():
+    """name, arguments, threads that it needs beside the main one with --threads 2"""
+    mxfp4, bf16 = os.path.join(DEMO, "mxfp4"), os.path.join(DEMO, "bf16")
+    one, out = ["--text", TEXT, "--max-windows", "1", "--context", "64"], fresh()
+    ids = os.path.join(TEMP, "few-ids")
+    with open(ids, "w", encoding="ascii") as f:
+        f.write(" ".join(map(str, range(30))))
+    return out, [
+        ("eval", ["eval", bf16, *one, "--out", out], 2),
+        ("compare", ["compare", bf16, mxfp4, *one, "--out", out], 3),
+        ("calibrate", ["calibrate", bf16, *one, "--out", out], 2),
+        ("trace", ["trace", bf16, "--ids", ids, "--out", out], 2),
+        ("verify", ["verify", mxfp4, "--against", bf16], 1),
+        ("quantize", ["quantize", bf16, out], 1),
+        ("dequantize", ["dequantize", mxfp4, out], 1),
+        ("bench", ["bench", "--checkpoint", bf16, "--seconds", "0.001"], None),
+    ]
+
+
+def test_o8():
+    out, cases = threads_cases()
+    reason = "cannot start 8 threads: Resource temporarily unavailable; --threads "
+    library, source = os.path.join(TEMP, "few-threads.so"), os.path.join(TEMP, "few-threads.c")
+    with open(source, "w", encoding="ascii") as f:
+        f.write(FEW_THREADS)
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    preloads = NATIVE and not sanitized() and compiler \
+        and subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], stderr=subprocess.DEVNULL, check=False).returncode == 0
+    for name, args, needs in cases:
+        if not preloads:
+            skip(f"O8: {name}: threads that cannot be created", "no compiler, or a program that takes no preloaded library")
+            continue
+        env = dict(os.environ, LD_PRELOAD=library, OPENBLAS_NUM_THREADS="1", LIVE_THREADS="4")
+        status, text, err = run(*args, "--threads", "8", env=env)
+        check(status == 1 and not text and one_line(err, reason), f"O8: {name}: threads that cannot be created are an error", (status, err))
+        check(not glob.glob(out + "*"), f"O8: {name}: and leave nothing", glob.glob(out + "*"))
+        if needs:
+            status, text, err = run(*args, "--threads", "2", env=dict(env, LIVE_THREADS=str(needs)))
+            check(status == 0, f"O8: {name}: as many as it needs suffice", (status, text, err))
+        for path in glob.glob(out + "*"):
+            shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+    limited("O8: eval under a limit of the user's processes", reason)
+
+
+def limited(name, reason):
+    """As another user, whose limit root does not pass by; the program and its files must be readable to him."""
+    folder = fresh("limited")
+    shutil.copytree(DEMO, os.path.join(folder, "demo"))
+    os.chmod(TEMP, 0o755)
+    under = ["setpriv", "--reuid=64321", "--regid=64321", "--clear-groups", "prlimit", "--nproc=4"]
+    if os.geteuid() != 0 or not shutil.which("setpriv") or not NATIVE:
+        return skip(name, "not root, or no setpriv")
+    if subprocess.run([*under[:4], SURPRISAL, "--version"], capture_output=True, check=False).returncode != 0:
+        return skip(name, "another user cannot run the program here")
+    args = ["eval", folder + "/demo/bf16", "--text", folder + "/demo/text.txt", "--context", "64", "--max-windows", "1", "--json"]
+    env = dict(os.environ, OPENBLAS_NUM_THREADS="1")
+    status, text, err = run(*args, "--threads", "8", under=under, env=env)
+    check(status == 1 and not text and one_line(err, reason + "3 can be had"), name, (status, err))
+    status, text, err = run(*args, "--threads", "3", under=under, env=env)
+    check(status == 0, f"{name}: what it offers can be had", (status, text, err))
 
 
 tests = {name.split("_", 1)[1].upper(): test for name, test in list(globals().items()) if re.fullmatch(r"test_[a-z]\d+", name)}
