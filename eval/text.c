@@ -78,7 +78,7 @@ bool text_join_hf(struct buffer *out, const char *text, size_t n, struct error *
 
 bool text_read(struct buffer *b, const char *path, enum surprisal_join join, struct error *err)
 {
-    if (!file_read(b, path, err))
+    if (!file_read_input(b, path, err))
         return false;
     size_t bad;
     bool ok = utf8_valid(b->data, b->size, &bad)

@@ -155,6 +155,35 @@ bool file_read(struct buffer *b, const char *path, struct error *err)
     return ok;
 }
 
+/* What is read once and has no size: a pipe, a terminal. */
+static bool is_stream(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode));
+}
+
+bool file_is_read_once(const char *path)
+{
+    return strcmp(path, "-") == 0 || is_stream(path);
+}
+
+bool file_read_input(struct buffer *b, const char *path, struct error *err)
+{
+    if (!is_stream(path))
+        return file_read(b, path, err);
+    *b = (struct buffer){ 0 };
+    int fd = open(path, O_RDONLY | O_CLOEXEC);          /* a FIFO waits for its writer */
+    if (fd < 0 && errno == EINTR && err)
+        err->interrupted = true;
+    if (fd < 0)
+        return error_set(err, "%s: %s", path, errno == EINTR ? "interrupted" : strerror(errno));
+    bool ok = read_all(b, fd, path, err);
+    close(fd);
+    if (!ok)
+        buffer_free(b);
+    return ok;
+}
+
 bool file_exists(const char *path)
 {
     struct stat st;

@@ -403,6 +403,65 @@ def limited(name, reason):
     check(status == 0, f"{name}: what it offers can be had", (status, text, err))
 
 
+# ---- O9 --------------------------------------------------------------------------------
+
+def piped(path, args, name):
+    """Runs with a FIFO at `path` that gets the bytes of a file; None when nobody has opened it."""
+    os.mkfifo(path)
+    writer = subprocess.Popen(["sh", "-c", 'exec cat "$0" > "$1"', name, path], stderr=subprocess.DEVNULL)
+    try:
+        return run(*args, timeout=60)
+    finally:
+        writer.kill()
+        writer.wait()
+        os.remove(path)
+
+
+def figures(output):
+    document = json.loads(output)
+    return document["mean_nll"], document["text"]["sha256"]
+
+
+def test_o9():
+    ck, fifo, ids = os.path.join(DEMO, "bf16"), fresh("fifo"), os.path.join(TEMP, "piped-ids")
+    with open(ids, "w", encoding="ascii") as f:
+        f.write(" ".join(map(str, range(200))))
+    few = ["--context", "64", "--max-windows", "2", "--threads", "1", "--json"]
+    for option, path in (("--text", TEXT), ("--ids", ids)):
+        expected = run("eval", ck, option, path, *few)
+        status, out, err = piped(fifo, ["eval", ck, option, fifo, *few], path)
+        check(status == 0 and figures(out) == figures(expected[1]), f"O9: {option} FIFO: as the file", (status, out[:200], err))
+        command = 'exec "$0" "$@" ' + option + " <(cat " + path + ")"
+        r = subprocess.run(["bash", "-c", command, SURPRISAL, "eval", ck, *few], capture_output=True, timeout=60, check=False)
+        check(r.returncode == 0 and figures(r.stdout) == figures(expected[1]), f"O9: {option} <(...): as the file", (r.returncode, r.stderr))
+        status, out, err = run("eval", ck, option, "/dev/stdin", *few, input=open(path, "rb").read())
+        check(status == 0 and figures(out) == figures(expected[1]), f"O9: {option} /dev/stdin, a pipe: as the file", (status, err))
+    status, out, err = piped(fifo, ["tokenize", fifo, "--tokenizer", ck], TEXT)
+    check(status == 0 and out == run("tokenize", TEXT, "--tokenizer", ck)[1], "O9: tokenize FIFO: as the file", (status, err))
+    status, out, err = run("eval", ck, "--text", "/dev/null", *few)
+    check(status == 1 and one_line(err, "/dev/null: is empty"), "O9: a device is read, too", (status, err))
+    os.mkfifo(fifo)
+    p = subprocess.Popen([SURPRISAL, "eval", ck, "--text", fifo, *few], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(0.5)
+    p.send_signal(signal.SIGINT)
+    out, err = p.communicate(timeout=60)
+    check(p.returncode in (130, -signal.SIGINT) and not out, "O9: who waits for a FIFO's writer in vain can be interrupted", (p.returncode, err))
+    for option in ("--text", "--ids"):
+        status, out, err = run("compare", ck, ck, option, fifo, timeout=60)
+        check(status == 2 and one_line(err, "read more than once", "a pipe or a device"), f"O9: compare {option} reads twice, and refuses a FIFO", (status, err))
+    os.remove(fifo)
+    folder = fresh("piped")
+    shutil.copytree(MINI, folder)
+    for name in ("config.json", "model.safetensors"):
+        os.rename(os.path.join(folder, name), os.path.join(folder, "was"))
+        os.mkfifo(os.path.join(folder, name))
+        status, out, err = run("inspect", folder, timeout=60)
+        check(status == 1 and one_line(err, name + ": is not a regular file"), f"O9: a FIFO called {name} does not hang", (status, err))
+        os.rename(os.path.join(folder, "was"), os.path.join(folder, name))
+    status, out, err = run("eval", MINI, "--ids", ids, "--plan", "wikitext:8", "--plan", "rolling:9")
+    check(status == 2 and one_line(err, "needs a text"), "O9: the task wikitext beside other plans without a text is refused", (status, err))
+
+
 tests = {name.split("_", 1)[1].upper(): test for name, test in list(globals().items()) if re.fullmatch(r"test_[a-z]\d+", name)}
 for number, test in tests.items():
     if len(sys.argv) == 1 or number in sys.argv[1:]:
