@@ -7,7 +7,7 @@
 #include "eval/opened.h"
 
 /* The head is what it was when the hidden states were made. */
-static bool check_head(const struct opened *o, const struct divergence_source *s,
+static bool check_head(const struct opened *o, const struct divergence_source *s, bool *other,
                        const struct progress *progress, struct error *err)
 {
     struct digest digest;
@@ -15,8 +15,11 @@ static bool check_head(const struct opened *o, const struct divergence_source *s
     if (!weights_head_digest(&digest, &o->checkpoint, &o->weights, progress, err))
         return false;
     digest_hex(hex, &digest);
-    return strcmp(hex, s->head_sha256) == 0
-        || error_set(err, "%s: the head has SHA-256 %s, but the run was made with %s",
+    if (strcmp(hex, s->head_sha256) == 0)
+        return true;
+    if (other)
+        *other = true;
+    return error_set(err, "%s: the head has SHA-256 %s, but the run was made with %s",
                      o->checkpoint.path, hex, s->head_sha256);
 }
 
@@ -29,7 +32,7 @@ static bool open_source(struct opened *o, const struct divergence_source *s,
         .compute = s->compute, .progress = progress,
     };
     return opened_checkpoint(o, s->checkpoint, &options->progress, err)
-        && check_head(o, s, &progress, err) && opened_engine(o, &engine, err);
+        && check_head(o, s, options->other_head, &progress, err) && opened_engine(o, &engine, err);
 }
 
 static bool same_head(const struct divergence_source *a, const struct opened *opened_a,

@@ -462,6 +462,53 @@ def test_o9():
     check(status == 2 and one_line(err, "needs a text"), "O9: the task wikitext beside other plans without a text is refused", (status, err))
 
 
+# ---- O11 -------------------------------------------------------------------------------
+
+def test_o11():
+    place, runs = fresh("place"), fresh("runs")
+    os.mkdir(place), os.mkdir(runs)
+    args = ["--text", TEXT, "--context", "64", "--max-windows", "3"]
+    pair = [os.path.join(runs, name) for name in ("a", "b")]
+    for name, out in zip(("bf16", "mxfp4"), pair):
+        shutil.copytree(os.path.join(DEMO, name), os.path.join(place, name))
+        run("eval", os.path.join(place, name), *args, "--hidden", "--out", out)
+    there = json.loads(run("compare", *pair, "--json")[1])
+    del there["verdict"], there["repeat"]
+    ck = os.path.join(place, "mxfp4")
+
+    def empty():
+        shutil.rmtree(ck)
+        os.mkdir(ck)
+
+    def without_weights():
+        shutil.copytree(os.path.join(DEMO, "mxfp4"), ck, ignore=shutil.ignore_patterns("*.safetensors"), dirs_exist_ok=True)
+
+    def other_head():
+        shutil.rmtree(ck)
+        shutil.copytree(MINI, ck)
+
+    def absent():
+        shutil.rmtree(ck)
+
+    for name, change, why in (("an empty folder", empty, "is not at"), ("a folder without weights", without_weights, "is not at"),
+                              ("another head", other_head, "the head has SHA-256"), ("no folder", absent, "is not at")):
+        change()
+        status, out, err = run("compare", *pair, "--json")
+        check(status == 0 and one_line(err, "warning: no KL divergence: ", why), f"O11: {name}: a warning", (status, err))
+        if status == 0:
+            here = json.loads(out)
+            kept = {k: v for k, v in there.items() if k in here}
+            check("mean_kld" not in here and kept["delta_nll"] == here["delta_nll"] and kept["p_value"] == here["p_value"],
+                  f"O11: {name}: NLL is compared as before", here)
+        status, out, err = run("compare", *pair, "--gate", "mean_kld<=1")
+        check(status != 0, f"O11: {name}: a gate on the divergence does not pass", (status, err))
+    shutil.copytree(os.path.join(DEMO, "mxfp4"), ck)
+    with open(os.path.join(ck, "config.json"), "w", encoding="ascii") as f:
+        f.write("{")
+    status, out, err = run("compare", *pair)
+    check(status == 1 and one_line(err, "config.json: not valid JSON"), "O11: a checkpoint that is damaged is an error", (status, err))
+
+
 tests = {name.split("_", 1)[1].upper(): test for name, test in list(globals().items()) if re.fullmatch(r"test_[a-z]\d+", name)}
 for number, test in tests.items():
     if len(sys.argv) == 1 or number in sys.argv[1:]:
