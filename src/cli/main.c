@@ -105,6 +105,35 @@ static void set_libraries(char **argv)
         execv("/proc/self/exe", argv);          /* where that fails, it is only slower */
 }
 
+/* Why the first write to standard output that failed did so: stdio only remembers that one did. */
+static int output_errno;
+
+static ssize_t write_output(void *none, const char *bytes, size_t n)
+{
+    (void)none;
+    size_t done = 0;
+    while (done < n) {
+        ssize_t written = write(STDOUT_FILENO, bytes + done, n - done);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0 && !output_errno)
+            output_errno = errno;
+        if (written < 0)
+            break;
+        done += (size_t)written;
+    }
+    return (ssize_t)done;
+}
+
+static void watch_output(void)
+{
+    FILE *watched = fopencookie(NULL, "w", (cookie_io_functions_t){ .write = write_output });
+    if (!watched)
+        return;                                 /* then a reason may be missing */
+    setvbuf(watched, NULL, isatty(STDOUT_FILENO) == 1 ? _IOLBF : _IOFBF, 1 << 16);
+    stdout = watched;
+}
+
 int main(int argc, char **argv)
 {
     open_standard_descriptors();
@@ -113,12 +142,9 @@ int main(int argc, char **argv)
     /* A closed pipe or a file-size limit is an error of the write that meets it. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
+    watch_output();
     int status = run(argc, argv);
-    errno = 0;
-    if ((fflush(stdout) != 0 || ferror(stdout)) && status == DONE) {
-        fprintf(stderr, "surprisal: standard output: cannot write%s%s\n", errno ? ": " : "",
-                errno ? strerror(errno) : "");
-        status = FAILED;
-    }
+    if ((fflush(stdout) != 0 || ferror(stdout)) && status == DONE)
+        status = run_error("standard output: cannot write: %s", strerror(output_errno ? output_errno : errno));
     return status;
 }

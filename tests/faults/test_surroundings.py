@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -507,6 +508,73 @@ def test_o11():
         f.write("{")
     status, out, err = run("compare", *pair)
     check(status == 1 and one_line(err, "config.json: not valid JSON"), "O11: a checkpoint that is damaged is an error", (status, err))
+
+
+# ---- O12 -------------------------------------------------------------------------------
+
+def test_o12():
+    full = "/dev/full"
+    # More than stdio keeps, so that writes fail in the middle; the last one may have nothing to write any more.
+    for name, args in (("ids", ["tokenize", TEXT, "--tokenizer", os.path.join(DEMO, "bf16")]), ("a line", ["--version"]),
+                       ("JSON", ["verify", os.path.join(DEMO, "mxfp4"), "--against", os.path.join(DEMO, "bf16"), "--json"])):
+        with open(full, "wb") if os.path.exists(full) else open(os.devnull, "rb") as f:
+            r = subprocess.run([SURPRISAL, *args], stdout=f, stderr=subprocess.PIPE, timeout=120, check=False)
+        check(r.returncode == 1 and one_line(r.stderr, "standard output: cannot write: "), f"O12: {name} on a full disk: the reason", r.stderr)
+    repeated, page = fresh("repeated"), fresh("page")
+    with open(repeated, "w", encoding="ascii") as f:
+        f.write(" ".join(str(i % 32) for i in range(160)))
+    runs = [fresh("run"), fresh("run")]
+    for ck, out in zip(("bf16", "mxfp4"), runs):
+        run("eval", os.path.join(DEMO, ck), "--ids", repeated, "--context", "32", "--out", out)
+    status, out, err = run("compare", *runs, "--json")
+    document = json.loads(out)
+    check(document["p_value"] is None and document["delta_nll_ci95"] in ([None, None], None) and "differ by the same amount" in document["verdict"],
+          "O12: identical windows: no p-value", (status, document.get("p_value"), document.get("delta_nll_ci95"), document.get("verdict")))
+    for script, message in (("exit 3", "gnuplot: failed: exit status 3"), ("kill -9 $$", "gnuplot: failed: ended by signal 9")):
+        folder = fresh("gnuplot")
+        os.mkdir(folder)
+        with open(os.path.join(folder, "gnuplot"), "w", encoding="ascii") as f:
+            f.write("#!/bin/sh\n" + script + "\n")
+        os.chmod(f.name, 0o755)
+        status, out, err = run("compare", *runs, "--html", page, env=dict(os.environ, PATH=folder))
+        check(status == 0 and message in err.decode(), f"O12: gnuplot that ends by {script}: says so", (status, err))
+    ids = fresh("ids")
+    with open(ids, "wb") as f:
+        f.write(b"1 2\n3 4\0 5")
+    status, out, err = run("eval", MINI, "--ids", ids)
+    check(status == 1 and one_line(err, "line 2: byte 7 is NUL"), "O12: ids with a NUL: its byte is named", (status, err))
+    test_install()
+
+
+def files_below(folder):
+    return sorted(os.path.join(where, name)[len(folder):] for where, _, names in os.walk(folder) for name in names)
+
+
+def test_install():
+    build = os.path.basename(os.path.dirname(SURPRISAL))
+    flags = {"build": [], "build-sanitize": ["SANITIZE=1"]}.get(build)
+    if flags is None or not NATIVE or not shutil.which("make") or not shutil.which("pkg-config"):
+        return skip("O12: make install", f"a build in {build}, or no make or pkg-config")
+    env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE") and k not in ("PREFIX", "DESTDIR")}
+    for destination, prefix in (("a b", "/usr/local"), ("", "/p&q|r's \\ \"t\" (u)"), ("'", "/x;y")):
+        top = fresh("install")
+        where = [f"DESTDIR={top}/{destination}" if destination else "DESTDIR=", f"PREFIX={prefix}" if destination else f"PREFIX={top}{prefix}"]
+        root = f"{top}/{destination}{prefix}" if destination else top + prefix
+        # -o all: what is to be installed is there, and another build may be going on.
+        make = ["make", "-s", "-C", ROOT, "-o", "all", *flags, *where]
+        r = subprocess.run([*make, "install"], capture_output=True, text=True, env=env, check=False)
+        expected = ["/bin/surprisal", "/include/surprisal.h", "/lib/libsurprisal.a", "/lib/pkgconfig/surprisal.pc"]
+        check(r.returncode == 0 and files_below(root) == expected, f"O12: make install {where[0][:8]}... {prefix}", (r.stderr, files_below(top)))
+        found = subprocess.run(["pkg-config", "--cflags-only-I", "surprisal"], capture_output=True, text=True, check=False,
+                               env=dict(env, PKG_CONFIG_PATH=root + "/lib/pkgconfig"))
+        wanted = "-I" + (prefix if destination else top + prefix) + "/include"
+        try:
+            flags_found = shlex.split(found.stdout)
+        except ValueError as e:
+            flags_found = [e]
+        check(wanted in flags_found or prefix == "/usr/local", f"O12: pkg-config gives back the folder: {prefix}", (found.stdout, found.stderr, wanted))
+        r = subprocess.run([*make, "uninstall"], capture_output=True, text=True, env=env, check=False)
+        check(r.returncode == 0 and files_below(top) == [], f"O12: make uninstall takes it away: {prefix}", (r.stderr, files_below(top)))
 
 
 tests = {name.split("_", 1)[1].upper(): test for name, test in list(globals().items()) if re.fullmatch(r"test_[a-z]\d+", name)}
