@@ -128,9 +128,10 @@ $(BUILD)/surprisal.pc: src/surprisal.pc.in tools/pc-file Makefile
 
 # ---- what a user types -------------------------------------------------------
 
-# Installs missing Debian packages; silent when nothing is missing.
+# Installs missing Debian packages; silent when nothing is missing.  A compiler and libraries from
+# elsewhere will do.
 packages:
-	@tools/install-packages $(DEBIAN_PACKAGES)
+	@CC=$(call quoted,$(CC)) MODULES='$(if $(CROSS)$(EMULATE),,$(PACKAGES))' tools/install-packages $(DEBIAN_PACKAGES)
 	@$(if $(CROSS),tools/cross-sysroot $(SYSROOT) $(CROSS) $(LIBRARY_PACKAGES) libgomp1)
 
 demo: all

@@ -577,6 +577,82 @@ def test_install():
         check(r.returncode == 0 and files_below(top) == [], f"O12: make uninstall takes it away: {prefix}", (r.stderr, files_below(top)))
 
 
+# ---- O13 -------------------------------------------------------------------------------
+
+MODULES = "libcjson libpcre2-8 libutf8proc libcrypto openblas"
+
+
+def installing(packages, modules=MODULES, without=(), **stubs):
+    """Runs tools/install-packages with nothing but the tools it uses in its PATH; stubs: name=script"""
+    folder = fresh("tools")
+    os.mkdir(folder)
+    for name in ("sh", "grep", "sed", "env", "cc", "gcc", "ld", "objcopy", "ar", "pkg-config", "python3", "dpkg-query", "cat"):
+        if shutil.which(name) and name not in without and name not in stubs:
+            os.symlink(shutil.which(name), os.path.join(folder, name))
+    calls = os.path.join(folder, "calls")
+    for name, script in stubs.items():
+        with open(os.path.join(folder, name), "w", encoding="ascii") as f:
+            f.write(f"#!/bin/sh\necho {name} \"$@\" >> {calls}\n{script}\n")
+        os.chmod(f.name, 0o755)
+    r = subprocess.run([os.path.join(ROOT, "tools", "install-packages"), *packages], capture_output=True, text=True, timeout=60, check=False,
+                       env=dict(PATH=folder, CC="cc", MODULES=modules))
+    called = open(calls, encoding="ascii").read() if os.path.exists(calls) else ""
+    return r.returncode, r.stderr, called
+
+
+def test_packages():
+    if not shutil.which("dpkg-query") or installing(["no-such-package"], id="echo 1000")[0] != 0:
+        return skip("O13: tools/install-packages", "not Debian, or no compiler and libraries of its own")
+    user, none = "echo 1000", ["no-such-package"]
+    denied = "echo 'sudo: Permission denied' >&2; exit 1"
+    for name, got, status, says, apt in (
+            ("without sudo", installing(none, id=user, **{"apt-get": "exit 1"}), 0, "not installed: gnuplot", False),
+            ("sudo that is denied", installing(none, id=user, sudo=denied, **{"apt-get": "exit 0"}), 0, "not installed: gnuplot", False),
+            ("root without a network", installing(none, id="echo 0", **{"apt-get": "exit 1"}), 0, "not installed: gnuplot", True),
+            ("gnuplot from elsewhere", installing(none, id=user, gnuplot="exit 0"), 0, "", False),
+            ("sudo that asks for nothing", installing(none, id=user, sudo='case $1 in -n) exit 0; esac; "$@"', **{"apt-get": "exit 0"}),
+             0, "installing: no-such-package", True),
+            ("no library", installing(none, "no-such-library", id=user, **{"apt-get": "exit 0"}), 1, "install these", False),
+            ("no compiler", installing(none, without=("cc", "gcc"), id=user, **{"apt-get": "exit 0"}), 1, "install these", False),
+            ("no library, root", installing(none, "no-such-library", id="echo 0", **{"apt-get": "exit 0"}), 0, "installing:", True),
+            ("no library, sudo that is denied", installing(none, "no-such-library", id=user, sudo=denied, **{"apt-get": "exit 0"}), 1,
+             "install these", True),
+            ("nothing is missing", installing(["dpkg"], id=user), 0, "", False)):
+        check(got[0] == status and says in got[1] and (says or "gnuplot" not in got[1]) and ("apt-get install" in got[2]) == apt,
+              f"O13: installing packages: {name}", got)
+
+
+def test_clang():
+    name = "O13: clang compiles everything without a warning"
+    flags = subprocess.run(["pkg-config", "--cflags", *MODULES.split()], capture_output=True, text=True, check=False).stdout.split()
+    folders = ["-Isrc", "-Iinclude", "-I.", "-I" + os.path.dirname(SURPRISAL)]
+    compile_ = ["clang", "-fsyntax-only", "-Werror", "-D_GNU_SOURCE", '-DSURPRISAL_VERSION="x"', *folders, "-std=c11", "-Wall", "-Wextra", "-Wshadow",
+                "-Wconversion", "-fopenmp", "-ffp-contract=off", "-O2", *flags]
+    if QUICK or not NATIVE or not shutil.which("clang"):
+        return skip(name, "slow here, or no clang")
+    if subprocess.run([*compile_, "-x", "c", "-"], input=b"#include <omp.h>\n", cwd=ROOT, capture_output=True, check=False).returncode != 0:
+        return skip(name, "clang has no omp.h (libomp-dev)")
+    kernels = "src/kernels/"
+    of_sets = [kernels + x for x in ("rows.c", "scalar_rows.c", "mxfp4_blocks.c", "avx2.c", "avx512.c", "avx512bf16.c", "neon.c")]
+    rest = [os.path.relpath(f, ROOT) for pattern in ("src/*/*.c", "eval/*.c") for f in sorted(glob.glob(os.path.join(ROOT, pattern)))]
+    r = subprocess.run([*compile_, *(f for f in rest if f not in of_sets)], cwd=ROOT, capture_output=True, text=True, check=False)
+    said = r.stderr
+    avx512 = ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mfma"]
+    intel = [["-mavx2", "-mfma"], avx512] if os.uname().machine == "x86_64" else []
+    for isa in ([], *intel):
+        for define, file in (("ROW_KERNELS=k", "rows.c"), ("ROW_KERNELS=k", "scalar_rows.c"), ("MXFP4_BLOCKS=k", "mxfp4_blocks.c")):
+            said += subprocess.run([*compile_, *isa, "-D" + define, kernels + file], cwd=ROOT, capture_output=True, text=True, check=False).stderr
+    for file, isa in (("avx2.c", [["-mavx2", "-mfma"]]), ("avx512.c", [avx512]), ("avx512bf16.c", [[*avx512, "-mavx512bf16"]])):
+        for flags in isa if intel else []:
+            said += subprocess.run([*compile_, *flags, kernels + file], cwd=ROOT, capture_output=True, text=True, check=False).stderr
+    check(not said, name, said[:1500])
+
+
+def test_o13():
+    test_packages()
+    test_clang()
+
+
 tests = {name.split("_", 1)[1].upper(): test for name, test in list(globals().items()) if re.fullmatch(r"test_[a-z]\d+", name)}
 for number, test in tests.items():
     if len(sys.argv) == 1 or number in sys.argv[1:]:
