@@ -125,15 +125,19 @@ $(BUILD)/tests/faults/%: $(BUILD)/tests/faults/%.o $(BUILD)/libsurprisal.a
 	@echo "$(CC) -o $@"
 	@$(CC) -o $@ $^ $(LDLIBS)
 
-$(BUILD)/surprisal.pc: src/surprisal.pc.in Makefile
+# A word of the shell: what a user may give has blanks, quotes, anything.
+quoted = '$(subst ','\'',$(1))'
+
+$(BUILD)/surprisal.pc: src/surprisal.pc.in tools/pc-file Makefile
 	@mkdir -p $(@D)
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@PACKAGES@|$(PACKAGES)|' $< > $@
+	tools/pc-file $(call quoted,$(PREFIX)) '$(VERSION)' '$(PACKAGES)' < $< > $@
 
 # ---- what a user types -------------------------------------------------------
 
-# Installs missing Debian packages; silent when nothing is missing.
+# Installs missing Debian packages; silent when nothing is missing.  A compiler and libraries from
+# elsewhere will do.
 packages:
-	@tools/install-packages $(DEBIAN_PACKAGES)
+	@CC=$(call quoted,$(CC)) MODULES='$(if $(CROSS)$(EMULATE),,$(PACKAGES))' tools/install-packages $(DEBIAN_PACKAGES)
 	@$(if $(CROSS),tools/cross-sysroot $(SYSROOT) $(CROSS) $(LIBRARY_PACKAGES) libgomp1)
 
 demo: all
@@ -155,16 +159,23 @@ test: all $(TEST_PROGRAMS)
 bench: all
 	@tests/bench/run $(BUILD)/surprisal
 
+INSTALLED = $(call quoted,$(DESTDIR)$(PREFIX))
+
 install: all
-	install -D -m 755 $(BUILD)/surprisal $(DESTDIR)$(PREFIX)/bin/surprisal
-	install -D -m 644 $(BUILD)/libsurprisal.a $(DESTDIR)$(PREFIX)/lib/libsurprisal.a
-	install -D -m 644 include/surprisal.h $(DESTDIR)$(PREFIX)/include/surprisal.h
-	sed 's|^prefix=.*|prefix=$(PREFIX)|' $(BUILD)/surprisal.pc > $(BUILD)/surprisal.pc.installed
-	install -D -m 644 $(BUILD)/surprisal.pc.installed $(DESTDIR)$(PREFIX)/lib/pkgconfig/surprisal.pc
+	install -D -m 755 $(BUILD)/surprisal $(INSTALLED)/bin/surprisal
+	install -D -m 644 $(BUILD)/libsurprisal.a $(INSTALLED)/lib/libsurprisal.a
+	install -D -m 644 include/surprisal.h $(INSTALLED)/include/surprisal.h
+	tools/pc-file $(call quoted,$(PREFIX)) '$(VERSION)' '$(PACKAGES)' < src/surprisal.pc.in > $(BUILD)/surprisal.pc.installed
+	install -D -m 644 $(BUILD)/surprisal.pc.installed $(INSTALLED)/lib/pkgconfig/surprisal.pc
+
+# With the same PREFIX and DESTDIR.
+uninstall:
+	rm -f $(INSTALLED)/bin/surprisal $(INSTALLED)/lib/libsurprisal.a $(INSTALLED)/include/surprisal.h \
+	    $(INSTALLED)/lib/pkgconfig/surprisal.pc
 
 clean:
 	rm -rf build build-*
 
-.PHONY: all packages demo test bench install clean
+.PHONY: all packages demo test bench install uninstall clean
 .SECONDARY:
 -include $(LIBRARY_OBJECTS:.o=.d) $(CLI_OBJECTS:.o=.d) $(TEST_PROGRAMS:=.d)

@@ -23,6 +23,14 @@ const char *surprisal_version(void)
     return SURPRISAL_VERSION;
 }
 
+const char *surprisal_printable(struct surprisal_error *safe, const char *text)
+{
+    struct error inner = { 0 };
+    error_set(&inner, "%s", text);
+    public_tell(safe, false, &inner);
+    return safe->message;
+}
+
 /* ---- tokenizer ----------------------------------------------------------- */
 
 /* struct surprisal_tokenizer is never defined: a pointer to it is one to struct tokenizer. */

@@ -100,7 +100,7 @@ static bool add_all(cJSON *root, const struct bench_result *r, const char *check
     bool ok = root && cJSON_AddStringToObject(root, "surprisal", surprisal_version())
            && cJSON_AddStringToObject(root, "isa", r->isa)
            && json_add_size(root, "threads", (size_t)r->n_threads)
-           && (checkpoint ? cJSON_AddStringToObject(root, "checkpoint", checkpoint)
+           && (checkpoint ? json_add_bytes(root, "checkpoint", checkpoint)
                           : cJSON_AddNullToObject(root, "checkpoint"))
            && add_measured(root, "seconds", seconds)
            && json_add_double(root, "waited_share", r->waited_share) && add_limits(root, r);

@@ -212,12 +212,12 @@ static cJSON *report_json(const struct job *j)
     const struct surprisal_eval_options *o = &j->options->eval;
     cJSON *root = cJSON_CreateObject();
     cJSON_AddStringToObject(root, "surprisal", SURPRISAL_VERSION);
-    cJSON_AddStringToObject(root, "out", j->options->out);
+    json_add_bytes(root, "out", j->options->out);
     cJSON *checkpoint = cJSON_AddObjectToObject(root, "checkpoint");
-    cJSON_AddStringToObject(checkpoint, "path", o->checkpoint);
+    json_add_bytes(checkpoint, "path", o->checkpoint);
     cJSON_AddStringToObject(checkpoint, "digest", j->checkpoint_digest);
     cJSON *text = cJSON_AddObjectToObject(root, "text");
-    cJSON_AddStringToObject(text, "path", j->shares.list->summary.input->path);
+    json_add_bytes(text, "path", j->shares.list->summary.input->path);
     cJSON_AddStringToObject(text, "sha256", j->text_digest);
     cJSON_AddStringToObject(root, "protocol", protocol_name(plan_of(j)->protocol));
     json_add_size(root, "context", plan_of(j)->context);
@@ -263,11 +263,13 @@ static bool add_rare(struct buffer *out, const struct job *j, struct error *err)
 
 static bool add_text(struct buffer *out, const struct job *j, struct error *err)
 {
+    struct error file = { 0 }, checkpoint = { 0 }, input = { 0 };
     return buffer_printf(out, err, "statistics       %s\n"
                          "checkpoint       %s, digest %.12s\ntext             %s, sha256 %.12s\n"
                          "tokens           %zu in %zu windows, %.1f s\nlinear layers    %zu\n",
-                         j->options->out, j->options->eval.checkpoint, j->checkpoint_digest,
-                         j->shares.list->summary.input->path, j->text_digest, j->work.model_tokens, j->shares.windows.n, j->seconds,
+                         error_clean(&file, j->options->out),
+                         error_clean(&checkpoint, j->options->eval.checkpoint), j->checkpoint_digest,
+                         error_clean(&input, j->shares.list->summary.input->path), j->text_digest, j->work.model_tokens, j->shares.windows.n, j->seconds,
                          j->calibration.n)
         && add_rare(out, j, err);
 }

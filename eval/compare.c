@@ -134,9 +134,9 @@ static bool check_checkpoints(const struct surprisal_compare_options *o, struct 
                          o->floor_run);
     if (o->floor && e.compute == SURPRISAL_COMPUTE_BF16)
         return error_set(err, "the noise floor is A in bf16 compute, which is asked for anyway");
-    if (source && strcmp(source, "-") == 0)
-        return error_set(err, "what is evaluated is read more than once: it cannot be the standard "
-                         "input");
+    if (source && file_is_read_once(source))
+        return error_set(err, "what is evaluated is read more than once: it cannot be %s",
+                         strcmp(source, "-") == 0 ? "the standard input" : "a pipe or a device");
     return evaluate_check(&e, err);
 }
 

@@ -61,6 +61,7 @@ static bool ask_gates(struct gate_result *gates, const struct surprisal_report_o
                       struct error *err)
 {
     const char *plan = cJSON_GetStringValue(json_get(r->document, "plan"));
+    struct error name = { 0 }, text = { 0 };
     for (size_t i = 0; i < options->n_gates; i++) {
         struct gate_result *g = &gates[i];
         if (!gate_parse(&g->gate, options->gates[i], err))
@@ -69,8 +70,8 @@ static bool ask_gates(struct gate_result *gates, const struct surprisal_report_o
         if (g->met)
             continue;
         result->n_failed++;
-        if (!buffer_printf(lines, err, "gate failed: %s%s%s: %s\n", plan ? plan : "", plan ? ": " : "",
-                           g->gate.text, g->found.message))
+        if (!buffer_printf(lines, err, "gate failed: %s%s%s: %s\n", plan ? error_clean(&name, plan) : "",
+                           plan ? ": " : "", error_clean(&text, g->gate.text), g->found.message))
             return false;
     }
     return true;
@@ -87,7 +88,7 @@ static bool write_files(const struct report *r, const struct surprisal_report_op
     if (options->html && !html_write(r, options->html, &missing, err))
         return false;
     if (missing.message[0] && options->progress.warn) {
-        struct error line;
+        struct error line = { 0 };
         error_set(&line, "%s: tables instead of plots: %s", options->html, missing.message);
         options->progress.warn(options->progress.user, line.message);
     }

@@ -15,7 +15,7 @@ struct source {
 };
 
 /* The head is what it was when the hidden states were made. */
-static bool check_head(const struct opened *o, const struct divergence_source *s,
+static bool check_head(const struct opened *o, const struct divergence_source *s, bool *other,
                        const struct progress *progress, struct error *err)
 {
     struct digest digest;
@@ -23,8 +23,11 @@ static bool check_head(const struct opened *o, const struct divergence_source *s
     if (!weights_head_digest(&digest, &o->checkpoint, &o->weights, progress, err))
         return false;
     digest_hex(hex, &digest);
-    return strcmp(hex, s->head_sha256) == 0
-        || error_set(err, "%s: the head has SHA-256 %s, but the run was made with %s",
+    if (strcmp(hex, s->head_sha256) == 0)
+        return true;
+    if (other)
+        *other = true;
+    return error_set(err, "%s: the head has SHA-256 %s, but the run was made with %s",
                      o->checkpoint.path, hex, s->head_sha256);
 }
 
@@ -41,14 +44,14 @@ static bool open_source(struct source *to, const struct divergence_source *s,
     return checkpoint_list_folder(&to->inputs, s->checkpoint, err)
         && opened_checkpoint(o, s->checkpoint, &options->progress, err)
         && checkpoint_list_weights(&to->inputs, &o->checkpoint, err)
-        && check_head(o, s, &progress, err) && opened_engine(o, &engine, err);
+        && check_head(o, s, options->other_head, &progress, err) && opened_engine(o, &engine, err);
 }
 
 static bool same_head_still(void *user, const char *path, bool *same, struct error *err)
 {
     const struct source *s = user;
     (void)path;
-    *same = check_head(&s->opened, s->of, NULL, err);
+    *same = check_head(&s->opened, s->of, NULL, NULL, err);
     return true;
 }
 

@@ -19,6 +19,7 @@ struct divergence_options {
     size_t memory_bytes;                /* of the process; 0: 3/4 of what is free */
     const char *isa;                    /* NULL: the best of this machine */
     struct surprisal_progress progress;
+    bool *other_head;                   /* set when it fails because of a head; may be NULL */
 };
 
 /* Opens both checkpoints and fills rows [scored].  A checkpoint whose head is not the one that the run

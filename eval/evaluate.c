@@ -414,8 +414,8 @@ static bool check_rules(const struct surprisal_eval_options *o, const struct pla
         { wikitext && !o->text, "the task wikitext needs a text, not ids" },
         { wikitext && o->join != SURPRISAL_JOIN_RAW,
           "the task wikitext finds its documents in the file as it is, not in joined rows" },
-        { wikitext && wikitext < plans->n && strcmp(o->text, "-") == 0,
-          "the task wikitext beside other plans needs a file: standard input is read once" },
+        { wikitext && wikitext < plans->n && o->text && file_is_read_once(o->text),
+          "the task wikitext beside other plans needs a file: standard input is read once, as a pipe is" },
         { o->max_documents && !wikitext, "a number of documents needs the task wikitext" },
         { o->threads < 0, "the number of threads is negative" },
     };

@@ -194,7 +194,7 @@ static bool write_cost(cJSON *root, const struct inspection *in, struct error *e
 
 static bool write_all(cJSON *root, const struct inspection *in, struct error *err)
 {
-    bool ok = cJSON_AddStringToObject(root, "path", in->ck->path)
+    bool ok = json_add_bytes(root, "path", in->ck->path)
            && cJSON_AddStringToObject(root, "model_type", in->ck->config.model_type)
            && json_add_size(root, "parameters", in->w->parameters)
            && json_add_size(root, "bytes", in->w->bytes)

@@ -79,7 +79,7 @@ static bool add_architecture(struct buffer *out, const cJSON *inspection, struct
     const cJSON *item;
     char text[NUMBER_BYTES];
     const char *path = member_text(text, json_get(inspection, "path"));
-    bool ok = buffer_printf(out, err, "%s\n\n", path);
+    bool ok = buffer_printf(out, err, "%s\n\n", error_clean(&(struct error){ 0 }, path));
     const char *type = member_text(text, json_get(inspection, "model_type"));
     ok = ok && add_row(out, "model_type", type, err);
     cJSON_ArrayForEach(item, json_get(inspection, "architecture"))
@@ -123,7 +123,7 @@ static bool add_contradictions(struct buffer *out, const cJSON *inspection, stru
     bool ok = buffer_printf(out, err, "\ncontradictions between config and files:%s\n",
                             list && list->child ? "" : " none");
     cJSON_ArrayForEach(line, list)
-        ok = ok && buffer_printf(out, err, "  %s\n", line->valuestring);
+        ok = ok && buffer_printf(out, err, "  %s\n", error_clean(&(struct error){ 0 }, line->valuestring));
     return ok;
 }
 

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/utf8.h"
 #include "eval/describe.h"
 #include "eval/figure.h"
 #include "eval/markup.h"
@@ -11,9 +12,10 @@
 static void add_text(struct markup *m, const char *text)
 {
     for (const char *s = text ? text : ""; *s; s++) {
-        if ((unsigned char)*s < 0x20 || *s == 0x7F)
+        if (utf8_is_control(s)) {
             markup_raw(m, " ");
-        else if (*s == '<' || *s == '&')
+            s += (unsigned char)*s >= 0x80;     /* of two bytes */
+        } else if (*s == '<' || *s == '&')
             markup_raw(m, *s == '<' ? "&lt;" : "&amp;");
         else
             markup_printf(m, strchr("\\`*_{}[]#|~!>", *s) ? "\\%c" : "%c", *s);
@@ -35,8 +37,11 @@ static void add_code(struct markup *m, const char *text)
     m->failed |= fence.failed;
     if (!m->failed)
         markup_printf(m, "%s\n", fence.out.data);
-    for (const char *s = text; *s; s++)
-        markup_printf(m, "%c", ((unsigned char)*s < 0x20 && *s != '\n') || *s == 0x7F ? '?' : *s);
+    for (const char *s = text; *s; s++) {
+        bool control = *s != '\n' && utf8_is_control(s);
+        markup_printf(m, "%c", control ? '?' : *s);
+        s += control && (unsigned char)*s >= 0x80;      /* of two bytes */
+    }
     if (!m->failed)
         markup_printf(m, "\n%s\n", fence.out.data);
     markup_free(&fence);

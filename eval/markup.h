@@ -18,9 +18,8 @@ void markup_raw(struct markup *m, const char *text);
 /* printf, for our own text and numbers. */
 __attribute__((format(printf, 2, 3)))
 void markup_printf(struct markup *m, const char *format, ...);
-/* Anybody's text, for HTML or XML, between tags or in a quoted attribute.  What XML 1.0 and HTML
- * forbid cannot be escaped: a line's end becomes U+21B5, other control characters their pictures (U+2400 and
- * up), the rest, and bytes that are not UTF-8, U+FFFD.  NULL writes nothing. */
+/* Anybody's text, for HTML or XML, between tags or in a quoted attribute (base/escape.h).  NULL writes
+ * nothing. */
 void markup_text(struct markup *m, const char *text);
 
 /* Writes the file (complete or not at all) and frees the buffer. */

@@ -12,16 +12,14 @@
 
 void opened_warn(const struct surprisal_progress *p, const char *format, ...)
 {
-    char message[1024];
     va_list args;
     if (!p->warn)
         return;
+    /* Names come from files: this makes them safe to print. */
+    struct error safe = { 0 };
     va_start(args, format);
-    format_text_v(message, sizeof message, format, args);
+    error_vset(&safe, format, args);
     va_end(args);
-    /* Names come from files: error_set makes them safe to print. */
-    struct error safe;
-    error_set(&safe, "%s", message);
     p->warn(p->user, safe.message);
 }
 

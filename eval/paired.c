@@ -9,18 +9,26 @@
 #define Z_975 1.9599639845400545        /* normal quantiles */
 #define Z_80  0.8416212335729143
 
+/* Rounding of sums.  Units that differ by the same amount to the last digit repeat one text: they are
+ * no independent samples, and say no more than one of them. */
+#define NO_SPREAD 1e-12
+
+static bool has_spread(double value, double error)
+{
+    return value == 0 || error > NO_SPREAD * fabs(value);
+}
+
 static double p_value(double value, double error, double df)
 {
-    if (!isfinite(value) || !isfinite(error))
+    if (!isfinite(value) || !isfinite(error) || !has_spread(value, error))
         return (double)NAN;
-    if (error > 0)
-        return student_p(value / error, df);
-    return value == 0 ? 1 : 0;
+    return error > 0 ? student_p(value / error, df) : 1;
 }
 
 struct estimate paired_estimate(double value, double error, double df)
 {
-    double half = isfinite(error) ? student_t(0.05, df) * error : (double)NAN;
+    bool known = isfinite(error) && has_spread(value, error);
+    double half = known ? student_t(0.05, df) * error : (double)NAN;
     return (struct estimate){
         .value = value, .error = error, .ci95 = { value - half, value + half },
         .p = p_value(value, error, df),
@@ -68,7 +76,7 @@ static double difference_error(const struct paired *p, const struct paired_unit 
 static double units_needed(const struct estimate *delta, size_t units)
 {
     double root = (Z_975 + Z_80) * delta->error * sqrt((double)units) / delta->value;
-    double needed = ceil(root * root);
+    double needed = has_spread(delta->value, delta->error) ? ceil(root * root) : (double)NAN;
     return delta->value == 0 ? 0 : needed < 2 ? 2 : needed;     /* NaN stays one */
 }
 

@@ -6,8 +6,7 @@
  *     delta_nll            sum d_u / N
  *     delta_nll_stderr     sqrt(W / (W - 1) * sum (d_u - delta n_u)^2) / N         (statistics.h)
  *     p_value              of t = delta / stderr, Student's t with W - 1 degrees of freedom, two-sided;
- *                          1 where every difference is 0 (never 0 / 0), 0 where all units shift by
- *                          the same amount (no scatter)
+ *                          1 where every difference is 0 (never 0 / 0)
  *     *_ci95               delta -+ t(0.975, W - 1) stderr
  *     perplexity ratio     exp(delta), error by the delta method: ratio * stderr; its interval is the
  *                          exponential of delta's
@@ -19,7 +18,8 @@
  *     units_needed         ((z_0.975 + z_0.8) stderr sqrt(W) / delta)^2, rounded up, at least 2: so many
  *                          units of this kind show this effect at 5 %, two-sided, in 80 % of texts
  *                          (normal approximation); 0 where the effect is 0
- * With one unit (one token: the naive figures) there is no error: NaN.  Figures beyond the range of a
+ * With one unit (one token: the naive figures) there is no error: NaN.  Where all units differ by the
+ * same amount, which is not 0, there is neither interval nor p-value: NaN.  Figures beyond the range of a
  * double are not finite, and never turn into a p-value. */
 #ifndef SURPRISAL_EVAL_PAIRED_H
 #define SURPRISAL_EVAL_PAIRED_H

@@ -122,7 +122,12 @@ static bool finish(pid_t child, const struct streams *s, struct error *err)
         return true;
     char line[200];
     read_message(line, s->error);
-    return error_set(err, "gnuplot: failed: %s", line);
+    if (*line)
+        return error_set(err, "gnuplot: failed: %s", line);
+    return WIFSIGNALED(status)
+        ? error_set(err, "gnuplot: failed: ended by signal %d (%s)", WTERMSIG(status),
+                    strsignal(WTERMSIG(status)))
+        : error_set(err, "gnuplot: failed: exit status %d, and no message", WEXITSTATUS(status));
 }
 
 static bool read_output(struct buffer *svg, int fd, struct error *err)

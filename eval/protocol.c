@@ -105,7 +105,7 @@ bool protocol_windows(struct windows *out, enum surprisal_protocol protocol, siz
     case SURPRISAL_ROLLING:
         return append_rolling(out, base, n, context, err);
     }
-    assert(!"protocol_check lets no other through");
+    assert(0 && "protocol_check lets no other through");
     return false;
 }
 

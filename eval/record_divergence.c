@@ -1,13 +1,29 @@
 #include "eval/record_divergence.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "eval/opened.h"
 
 static const cJSON *checkpoint_of(const struct record *r)
 {
     return json_get(r->summary, "checkpoint");
+}
+
+/* An empty mount point, or a config.json that stayed when the weights were deleted, is no checkpoint.
+ * One that is damaged or may not be read is: that opening it says. */
+static bool is_absent(const char *folder)
+{
+    char **names = NULL;
+    size_t n = 0;
+    char *config = file_join(folder, "config.json", NULL);
+    bool absent = config && !file_exists(config) && (errno == ENOENT || errno == ENOTDIR);
+    absent = absent || (file_list(&names, &n, folder, CHECKPOINT_SUFFIX, NULL) && n == 0);
+    file_list_free(names, n);
+    free(config);
+    return absent;
 }
 
 /* "hidden states are left aside" is worth a line only where somebody kept them. */
@@ -16,7 +32,7 @@ static bool is_measurable(const struct record *r, const struct surprisal_progres
     const char *path = cJSON_GetStringValue(json_get(checkpoint_of(r), "path"));
     if (!r->keeps_hidden)
         return false;
-    if (path && file_is_directory(path))
+    if (path && !is_absent(path))
         return true;
     opened_warn(progress, "no KL divergence: the checkpoint of %s is not at %s", r->folder,
                 path ? path : "any path");
@@ -49,10 +65,16 @@ bool record_divergence(struct divergence_row **rows, struct record *a, struct re
     if (!record_view_hidden(a, err) || !record_view_hidden(b, err) || !source_of(&x, a, err)
         || !source_of(&y, b, err))
         return false;
+    bool other_head = false;
+    struct divergence_options mine = *options;
+    mine.other_head = &other_head;
     *rows = mem_array(a->scored, sizeof **rows, "KL divergence", err);
-    if (*rows && divergence_measure(*rows, &x, &y, options, err))
+    if (*rows && divergence_measure(*rows, &x, &y, &mine, err))
         return true;
     free(*rows);
     *rows = NULL;
-    return false;
+    /* Another checkpoint lies there by now: what the records hold can be compared all the same. */
+    if (other_head)
+        opened_warn(&options->progress, "no KL divergence: %s", err->message);
+    return other_head;
 }

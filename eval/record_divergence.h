@@ -6,9 +6,8 @@
 #include "eval/record.h"
 
 /* Gives *rows [a->scored] (free), or NULL: a record keeps no hidden states, or its checkpoint is not
- * where its summary says, which is warned about.  The records' rows must be of the same tokens; their
- * hidden states are checked and viewed here.  A checkpoint that is there but has another head than the
- * run is refused. */
+ * where its summary says (nothing, no checkpoint, or one with another head), which is warned about.  The
+ * records' rows must be of the same tokens; their hidden states are checked and viewed here. */
 bool record_divergence(struct divergence_row **rows, struct record *a, struct record *b,
                        const struct divergence_options *options, struct error *err);
 

@@ -78,7 +78,7 @@ bool text_join_hf(struct buffer *out, const char *text, size_t n, struct error *
 
 bool text_read(struct buffer *b, const char *path, enum surprisal_join join, struct error *err)
 {
-    if (!file_read(b, path, err))
+    if (!file_read_input(b, path, err))
         return false;
     size_t bad;
     bool ok = utf8_valid(b->data, b->size, &bad)
@@ -133,6 +133,12 @@ bool ids_parse(const char *text, size_t n, const char *path, int32_t **ids, size
             i++;
         int32_t id;
         if (!to_id(&id, text + begin, i - begin)) {
+            const char *nul = memchr(text + begin, '\0', i - begin);
+            if (nul) {
+                error_set(err, "%s: line %zu: byte %zu is NUL, expected token ids in decimal", path, line,
+                          (size_t)(nul - text));
+                goto fail;
+            }
             int shown = i - begin < 40 ? (int)(i - begin) : 40;
             error_set(err, "%s: line %zu: '%.*s' is no token id (expected 0 to %d in decimal)",
                       path, line, shown, text + begin, INT32_MAX);

@@ -7,7 +7,7 @@
 #include "base/memory.h"
 #include "surprisal.h"
 
-/* Reads a file ("-": standard input) and joins its rows; refuses what is not UTF-8, naming the
+/* Reads a file ("-": standard input), or a pipe, and joins its rows; refuses what is not UTF-8, naming the
  * byte.  b: zero-initialised, owned by the caller; nothing to free after a failure. */
 bool text_read(struct buffer *b, const char *path, enum surprisal_join join, struct error *err);
 

@@ -41,11 +41,11 @@ static bool append_size(struct buffer *out, const struct paired *p, struct error
         || isinf(r->ci95[1]))
         return buffer_printf(out, err, "mean NLL %.6g against %.6g, %s by %.6g nats/token", p->nll_b,
                              p->nll_a, direction, fabs(d->value))
-            && (!isfinite(d->error)
+            && (!isfinite(d->ci95[0])
                 || buffer_printf(out, err, " (95 %% interval %+.6g to %+.6g)", d->ci95[0], d->ci95[1]));
     return buffer_printf(out, err, "perplexity %.6g against %.6g, %s by %s %%", p->perplexity_b,
                          p->perplexity_a, direction, percent(change, "", r->value))
-        && (!isfinite(r->error)
+        && (!isfinite(r->ci95[0])
             || buffer_printf(out, err, " (95 %% interval %s to %s %%)", percent(low, "+", r->ci95[0]),
                              percent(high, "+", r->ci95[1])));
 }
@@ -89,6 +89,11 @@ bool verdict_append(struct buffer *out, const struct comparison *c, struct error
         ok = buffer_printf(out, err, "B has ") && append_size(out, p, err)
           && buffer_printf(out, err, "; from one %s no standard error follows, so whether the "
                            "difference is real cannot be said", unit_name(c, true));
+    else if (!isfinite(p->delta.p) && isfinite(p->delta.error))
+        ok = buffer_printf(out, err, "B has ") && append_size(out, p, err)
+          && buffer_printf(out, err, "; all %zu %s differ by the same amount, so no standard error "
+                           "follows, and whether the difference is real cannot be said", p->units,
+                           unit_name(c, false));
     else if (!isfinite(p->delta.p))
         ok = buffer_printf(out, err, "The difference is beyond the range of floating-point numbers, "
                            "so nothing can be said about it");

@@ -37,6 +37,10 @@ struct surprisal_error {
 
 SURPRISAL_API const char *surprisal_version(void);
 
+/* Gives safe->message: text from outside (an argument, a path) as messages and reports of the library
+ * show it.  Control characters and broken UTF-8 become '?'; of what is too long the middle goes. */
+SURPRISAL_API const char *surprisal_printable(struct surprisal_error *safe, const char *text);
+
 /* How long work tells where it is.  Both members may be NULL. */
 struct surprisal_progress {
     /* done of total (0: unknown) `unit`s; stage says what is going on.  Return false to stop: the
@@ -72,8 +76,8 @@ SURPRISAL_API bool surprisal_detokenize(const struct surprisal_tokenizer *t, con
  * newlines, as the Hugging Face perplexity guide does. */
 enum surprisal_join { SURPRISAL_JOIN_RAW, SURPRISAL_JOIN_HF };
 
-/* Reads a file as surprisal_eval does; path "-" is the standard input.  Anything but UTF-8 is
- * refused.  *text: *n_bytes and a NUL, released with free(). */
+/* Reads a file as surprisal_eval does; path "-" is the standard input, and a pipe will do.  Anything
+ * but UTF-8 is refused.  *text: *n_bytes and a NUL, released with free(). */
 SURPRISAL_API bool surprisal_read_text(const char *path, enum surprisal_join join, char **text,
                                        size_t *n_bytes, struct surprisal_error *err);
 /* Decimal ids separated by white space.  *ids: [*n_ids], released with free(). */

@@ -1,32 +1,27 @@
 #include "error.h"
 
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "format.h"
+#include "utf8.h"
 
-/* Length of the well-formed UTF-8 sequence at s, 0 when it is broken. */
-static size_t utf8_length(const unsigned char *s)
-{
-    size_t n = s[0] < 0x80 ? 1 : (s[0] & 0xE0) == 0xC0 ? 2 : (s[0] & 0xF0) == 0xE0 ? 3
-             : (s[0] & 0xF8) == 0xF0 ? 4 : 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xC0) != 0x80)
-            return 0;
-    return n;
-}
+#define CUT "\xE2\x80\xA6"              /* U+2026: three dots */
+#define CUT_BYTES (sizeof CUT - 1)
+#define LONG_WORD 160                   /* bytes: words that are longer are cut first, */
+#define KEPT_WORD 96                    /* down to this */
 
 void error_printable(char *text)
 {
-    unsigned char *s = (unsigned char *)text;
-    while (*s) {
-        size_t n = utf8_length(s);
-        bool c1_control = n == 2 && s[0] == 0xC2 && s[1] < 0xA0;
-        if (n == 0 || s[0] < 0x20 || s[0] == 0x7F || c1_control) {
-            *s++ = '?';
+    while (*text) {
+        size_t n = utf8_length(text, 4);
+        if (n == 0 || utf8_is_control(text)) {
+            *text++ = '?';
             continue;
         }
-        s += n;
+        text += n;
     }
 }
 
@@ -39,15 +34,99 @@ const char *error_reason(int number)
     return reason;
 }
 
+/* ---- long messages ---------------------------------------------------------- */
+
+static bool is_inside(char c)           /* a character of UTF-8 */
+{
+    return ((unsigned char)c & 0xC0) == 0x80;
+}
+
+/* Takes at least n bytes out of the middle of text[begin, end), and puts three dots there. */
+static void cut_middle(char *text, size_t begin, size_t end, size_t n)
+{
+    size_t from = begin + (end - begin - n) / 2, to = from + n;
+    while (from > begin && is_inside(text[from]))
+        from--;
+    while (to < end && is_inside(text[to]))
+        to++;
+    memmove(text + from + CUT_BYTES, text + to, strlen(text + to) + 1);
+    memcpy(text + from, CUT, CUT_BYTES);
+}
+
+/* Cuts the longest word, which is most likely a path; false when there is no long one. */
+static bool cut_word(char *text, size_t excess)
+{
+    size_t longest = 0, begin = 0;
+    for (size_t at = 0, n; text[at]; at += n + (text[at + n] == ' ')) {
+        n = strcspn(text + at, " ");
+        if (n > longest) {
+            longest = n;
+            begin = at;
+        }
+    }
+    if (longest <= LONG_WORD)
+        return false;
+    size_t most = longest - KEPT_WORD, n = excess + CUT_BYTES;
+    cut_middle(text, begin, begin + longest, n < most ? n : most);
+    return true;
+}
+
+/* What a message is about stands at its begin and the reason at its end: both stay. */
+static void shorten(char *text, size_t most)
+{
+    size_t n;
+    while ((n = strlen(text)) > most)
+        if (!cut_word(text, n - most))
+            cut_middle(text, 0, n, n - most + CUT_BYTES);
+}
+
+/* ---- messages ----------------------------------------------------------------- */
+
+void error_vset(struct error *err, const char *format, va_list args)
+{
+    va_list again;
+    va_copy(again, args);
+    int n = format_text_v(err->message, sizeof err->message, format, args);
+    /* Too long; without memory for the whole its begin has to do. */
+    char *whole = n >= (int)sizeof err->message ? malloc((size_t)n + 1) : NULL;
+    if (whole) {
+        format_text_v(whole, (size_t)n + 1, format, again);
+        error_printable(whole);
+        shorten(whole, sizeof err->message - 1);
+        strcpy(err->message, whole);
+        free(whole);
+    }
+    va_end(again);
+    error_printable(err->message);
+    err->lacking = false;
+}
+
+const char *error_clean(struct error *safe, const char *text)
+{
+    error_set(safe, "%s", text);
+    return safe->message;
+}
+
 bool error_set(struct error *err, const char *format, ...)
 {
     if (!err)
         return false;
     va_list args;
     va_start(args, format);
-    format_text_v(err->message, sizeof err->message, format, args);
+    error_vset(err, format, args);
     va_end(args);
-    error_printable(err->message);
+    return false;
+}
+
+bool error_lack(struct error *err, const char *format, ...)
+{
+    if (!err)
+        return false;
+    va_list args;
+    va_start(args, format);
+    error_vset(err, format, args);
+    va_end(args);
+    err->lacking = true;
     return false;
 }
 
@@ -55,14 +134,13 @@ bool error_prefix(struct error *err, const char *format, ...)
 {
     if (!err)
         return false;
-    char rest[ERROR_MESSAGE_BYTES];
-    memcpy(rest, err->message, sizeof rest);
+    const struct error rest = *err;
+    struct error prefix = { 0 };
     va_list args;
     va_start(args, format);
-    int n = format_text_v(err->message, sizeof err->message, format, args);
+    error_vset(&prefix, format, args);
     va_end(args);
-    if (n >= 0 && (size_t)n < sizeof err->message)
-        format_text(err->message + n, sizeof err->message - (size_t)n, "%s", rest);
-    error_printable(err->message);
+    error_set(err, "%s%s", prefix.message, rest.message);
+    err->lacking = rest.lacking;
     return false;
 }

@@ -21,7 +21,8 @@ static int open_regular(const char *path, struct file_stamp *stamp, struct error
     /* O_NONBLOCK: opening a FIFO must not wait for a writer; it is refused below. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
-        error_set(err, "%s: %s", path, error_reason(errno));
+        bool lacks = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
+        (lacks ? error_lack : error_set)(err, "%s: %s", path, error_reason(errno));
         return -1;
     }
     struct stat st;
@@ -50,14 +51,18 @@ bool file_map(struct mapped_file *f, const char *path, struct error *err)
     if (f->size)
         data = mmap(NULL, f->size, PROT_READ, MAP_SHARED, f->fd, 0);
     if (data == MAP_FAILED)
-        error_set(err, "%s: cannot map %zu bytes: %s", path, f->size, error_reason(errno));
+        (errno == ENOMEM ? error_lack : error_set)(err, "%s: cannot map %zu bytes: %s", path, f->size,
+                                                   error_reason(errno));
     else {
         f->data = data;
         f->path = mem_string(path, err);
         if (f->path)
             return true;
     }
-    file_unmap(f);
+    if (f->data)
+        munmap(data, f->size);
+    close(f->fd);
+    *f = (struct mapped_file){ .fd = -1 };
     return false;
 }
 
@@ -65,7 +70,7 @@ void file_unmap(struct mapped_file *f)
 {
     if (f->data)
         munmap((void *)(uintptr_t)f->data, f->size);
-    if (f->path || f->fd > 0)
+    if (f->path)
         close(f->fd);
     free(f->path);
     *f = (struct mapped_file){ .fd = -1 };
@@ -125,6 +130,8 @@ static bool read_all(struct buffer *b, int fd, const char *path, struct error *e
         ssize_t n = read(fd, b->data + b->size, b->capacity - b->size - 1);
         if (n < 0 && errno == EINTR)
             continue;
+        if (n < 0 && errno == EBADF)            /* as the program opens a closed one, too */
+            return error_set(err, "%s: standard input is closed", path);
         if (n < 0)
             return error_set(err, "%s: %s", path, error_reason(errno));
         b->size += (size_t)n;
@@ -150,6 +157,35 @@ bool file_read(struct buffer *b, const char *path, struct error *err)
               && read_all(b, fd, path, err);
     if (!is_stdin)
         close(fd);
+    if (!ok)
+        buffer_free(b);
+    return ok;
+}
+
+/* What is read once and has no size: a pipe, a terminal. */
+static bool is_stream(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode));
+}
+
+bool file_is_read_once(const char *path)
+{
+    return strcmp(path, "-") == 0 || is_stream(path);
+}
+
+bool file_read_input(struct buffer *b, const char *path, struct error *err)
+{
+    if (!is_stream(path))
+        return file_read(b, path, err);
+    *b = (struct buffer){ 0 };
+    int fd = open(path, O_RDONLY | O_CLOEXEC);          /* a FIFO waits for its writer */
+    if (fd < 0 && errno == EINTR && err)
+        err->interrupted = true;
+    if (fd < 0)
+        return error_set(err, "%s: %s", path, errno == EINTR ? "interrupted" : error_reason(errno));
+    bool ok = read_all(b, fd, path, err);
+    close(fd);
     if (!ok)
         buffer_free(b);
     return ok;

@@ -48,6 +48,12 @@ void file_release(const struct mapped_file *f, size_t offset, size_t n, bool evi
 /* Reads a regular file (or, for path "-", standard input) whole into b. */
 bool file_read(struct buffer *b, const char *path, struct error *err);
 
+/* The same of what a user named to be read once: a pipe, FIFO or character device will do as well
+ * (process substitution, /dev/stdin).  Files of a folder are never read so: a FIFO would hang. */
+bool file_read_input(struct buffer *b, const char *path, struct error *err);
+/* Is it one of these, or standard input? */
+bool file_is_read_once(const char *path);
+
 bool file_exists(const char *path);
 bool file_is_directory(const char *path);
 /* Gives "folder/name". */

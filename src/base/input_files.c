@@ -235,7 +235,7 @@ static bool check_file(struct input_file *f, const struct input_files_again *aga
         return false;
     if (!same)
         return changed(f, "it has other bytes under its old time", err);
-    struct error line;
+    struct error line = { 0 };
     error_set(&line, "%s: its inode was changed while it was in use (rights, name or time); its bytes were "
               "hashed again and are the same", f->path);
     if (progress && progress->warn)

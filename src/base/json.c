@@ -7,35 +7,19 @@
 
 #include "file.h"
 #include "format.h"
+#include "utf8.h"
 
 #define LARGEST_EXACT_INTEGER 9007199254740992.0    /* 2^53 */
 
 bool utf8_valid(const char *text, size_t n, size_t *bad_offset)
 {
-    const unsigned char *s = (const unsigned char *)text;
-    size_t i = 0;
-    while (i < n) {
-        if (s[i] < 0x80) {
-            i++;
-            continue;
-        }
-        /* Second byte's range by first byte: Unicode 15, table 3-7. */
-        size_t length = s[i] >= 0xC2 && s[i] <= 0xDF ? 2 : (s[i] & 0xF0) == 0xE0 ? 3
-                      : s[i] >= 0xF0 && s[i] <= 0xF4 ? 4 : 0;
-        bool ok = length != 0 && length <= n - i;
-        if (ok) {
-            unsigned char low = s[i] == 0xE0 ? 0xA0 : s[i] == 0xF0 ? 0x90 : 0x80;
-            unsigned char high = s[i] == 0xED ? 0x9F : s[i] == 0xF4 ? 0x8F : 0xBF;
-            ok = s[i + 1] >= low && s[i + 1] <= high;
-            for (size_t j = 2; ok && j < length; j++)
-                ok = (s[i + j] & 0xC0) == 0x80;
-        }
-        if (!ok) {
+    for (size_t i = 0, length; i < n; i += length) {
+        length = utf8_length(text + i, n - i);
+        if (length == 0) {
             if (bad_offset)
                 *bad_offset = i;
             return false;
         }
-        i += length;
     }
     return true;
 }

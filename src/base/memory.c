@@ -21,7 +21,7 @@ void *mem_array(size_t n, size_t size, const char *what, struct error *err)
 {
     void *block = calloc(n ? n : 1, size ? size : 1);
     if (!block)
-        error_set(err, "out of memory: %zu x %zu bytes for %s", n, size, what);
+        error_lack(err, "out of memory: %zu x %zu bytes for %s", n, size, what);
     return block;
 }
 
@@ -34,11 +34,11 @@ bool mem_grow(void *block, size_t *capacity, size_t needed, size_t size, const c
     size_t target = *capacity ? *capacity : 16;
     while (target < needed)
         if (!size_product(&target, target, 2))
-            return error_set(err, "out of memory: %zu elements for %s", needed, what);
+            return error_lack(err, "out of memory: %zu elements for %s", needed, what);
     size_t bytes;
     void *grown = size_product(&bytes, target, size) ? realloc(*p, bytes) : NULL;
     if (!grown)
-        return error_set(err, "out of memory: %zu x %zu bytes for %s", target, size, what);
+        return error_lack(err, "out of memory: %zu x %zu bytes for %s", target, size, what);
     *p = grown;
     *capacity = target;
     return true;
@@ -48,7 +48,7 @@ char *mem_string(const char *s, struct error *err)
 {
     char *copy = strdup(s);
     if (!copy)
-        error_set(err, "out of memory: %zu bytes for a string", strlen(s));
+        error_lack(err, "out of memory: %zu bytes for a string", strlen(s));
     return copy;
 }
 
@@ -56,7 +56,7 @@ bool buffer_append(struct buffer *b, const void *bytes, size_t n, struct error *
 {
     size_t needed;
     if (!size_sum(&needed, b->size, n) || !size_sum(&needed, needed, 1))
-        return error_set(err, "out of memory: text of %zu bytes", n);
+        return error_lack(err, "out of memory: text of %zu bytes", n);
     if (!mem_grow(&b->data, &b->capacity, needed, 1, "text", err))
         return false;
     if (n)
@@ -118,7 +118,7 @@ bool arena_allocate(struct arena *a, struct error *err)
 {
     a->block = aligned_alloc(ARENA_ALIGN, a->peak ? a->peak : ARENA_ALIGN);
     if (!a->block)
-        return error_set(err, "out of memory: %zu bytes of scratch space", a->peak);
+        return error_lack(err, "out of memory: %zu bytes of scratch space", a->peak);
     a->size = a->peak;
     a->used = 0;
     return true;

@@ -108,7 +108,7 @@ static bool open_stream(struct output_file *f, const char *real, struct error *e
 
 static bool open_temporary(struct output_file *f, mode_t mode, struct error *err)
 {
-    struct error why;
+    struct error why = { 0 };
     char *folder = folder_of(f->target, err);
     if (!folder)
         return false;

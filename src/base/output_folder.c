@@ -157,7 +157,7 @@ enum attempt { FAILED, DONE, RACED };
 /* A folder with its mark, under a temporary name. */
 static bool create_marked(struct output_folder *f, const char *parent, struct error *err)
 {
-    struct error why;
+    struct error why = { 0 };
     char *named = f->building;
     f->building = NULL;
     f->lock = temporary_create(&f->building, parent, true, &why);

@@ -190,7 +190,7 @@ static void sweep_one(const char *in, const char *path, const struct progress *p
              && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode));
     enum temporary_lock lock = ours ? temporary_lock(fd) : LOCK_HELD;
     if (lock == LOCK_IMPOSSIBLE) {
-        struct error line;
+        struct error line = { 0 };
         error_set(&line, "%s: a temporary, perhaps of a killed run; this file system has no locks to "
                   "tell: remove it when no run is at work", path);
         if (progress && progress->warn)

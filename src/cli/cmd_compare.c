@@ -17,9 +17,10 @@ struct settings {
 static void show_plan(void *user, const struct surprisal_comparison_plan *plan)
 {
     const struct progress_line *p = user;
+    struct surprisal_error folder = { 0 };
     if (p->shown)
         fprintf(stderr, "%zu evaluations; their runs take %.3g GB of disk in %s (%.3g GB free)\n",
-                plan->runs, (double)plan->disk_bytes / 1e9, plan->folder,
+                plan->runs, (double)plan->disk_bytes / 1e9, surprisal_printable(&folder, plan->folder),
                 (double)plan->free_bytes / 1e9);
 }
 
@@ -60,7 +61,7 @@ static int report(const struct settings *s, const char *comparison_json)
     struct surprisal_error err = { 0 };
     struct surprisal_report report;
     if (!surprisal_report(comparison_json, &s->report, &report, &err))
-        return run_error(err.message);
+        return run_error("%s", err.message);
     if (report.baseline && !s->json)
         printf("\n%s", report.baseline);
     fflush(stdout);
@@ -86,7 +87,7 @@ static int compare(struct settings *s, const struct command *c)
     if (!surprisal_report_check(&s->report, &err) || !surprisal_compare_check(&s->compare, &err))
         return usage_error(c, "%s", err.message);
     if (!surprisal_report_prepare(&s->report, &err))
-        return run_error(err.message);
+        return run_error("%s", err.message);
     s->report.progress = s->compare.eval.progress = progress_begin(line);
     bool ok = surprisal_compare(&s->compare, &result, &err);
     progress_end(line);

@@ -38,11 +38,11 @@ static int tokenize_file(const struct settings *s, const struct surprisal_tokeni
     size_t n, n_ids;
     int32_t *ids;
     if (!surprisal_read_text(s->file, s->join, &text, &n, &err))
-        return run_error(err.message);
+        return run_error("%s", err.message);
     bool ok = surprisal_tokenize(t, text, n, &ids, &n_ids, &err);
     free(text);
     if (!ok)
-        return run_error(err.message);
+        return run_error("%s", err.message);
     if (s->count)
         printf("%zu", n_ids);
     else
@@ -59,11 +59,11 @@ static int detokenize_file(const struct settings *s, const struct surprisal_toke
     size_t n, n_ids;
     int32_t *ids;
     if (!surprisal_read_ids(s->file, &ids, &n_ids, &err))
-        return run_error(err.message);
+        return run_error("%s", err.message);
     bool ok = surprisal_detokenize(t, ids, n_ids, &text, &n, &err);
     free(ids);
     if (!ok)
-        return run_error(err.message);
+        return run_error("%s", err.message);
     fwrite(text, 1, n, stdout);
     free(text);
     return DONE;
@@ -119,12 +119,6 @@ static bool detokenize_line(struct lines *l, const char *line, size_t n, struct 
     return true;
 }
 
-static int line_error(const char *file, size_t number, const char *why)
-{
-    fprintf(stderr, "surprisal: %s: line %zu: %s\n", file, number, why);
-    return FAILED;
-}
-
 static int each_line(struct lines *l, FILE *f,
                      bool (*one)(struct lines *, const char *, size_t, struct surprisal_error *))
 {
@@ -137,12 +131,10 @@ static int each_line(struct lines *l, FILE *f,
         number++;
         n -= n > 0 && line[n - 1] == '\n';
         if (!jsonl_is_blank(line, (size_t)n) && !one(l, line, (size_t)n, &err))
-            status = line_error(l->settings->file, number, err.message);
+            status = run_error("%s: line %zu: %s", l->settings->file, number, err.message);
     }
-    if (ferror(f)) {
-        fprintf(stderr, "surprisal: %s: %s\n", l->settings->file, strerror(errno));
-        status = FAILED;
-    }
+    if (ferror(f))
+        status = run_error("%s: %s", l->settings->file, strerror(errno));
     free(line);
     free(l->text.bytes);
     free(l->ids.ids);
@@ -155,10 +147,8 @@ static int process_lines(const struct settings *s, const struct surprisal_tokeni
     struct lines lines = { .settings = s, .tokenizer = t };
     bool is_stdin = strcmp(s->file, "-") == 0;
     FILE *f = is_stdin ? stdin : fopen(s->file, "re");
-    if (!f) {
-        fprintf(stderr, "surprisal: %s: %s\n", s->file, strerror(errno));
-        return FAILED;
-    }
+    if (!f)
+        return run_error("%s: %s", s->file, strerror(errno));
     int status = each_line(&lines, f, one);
     if (!is_stdin)
         fclose(f);
@@ -181,7 +171,7 @@ static int run(const struct command *c, int argc, char **argv)
     struct surprisal_error err = { 0 };
     struct surprisal_tokenizer *t = surprisal_tokenizer_open(s.tokenizer, &err);
     if (!t)
-        return run_error(err.message);
+        return run_error("%s", err.message);
     status = s.jsonl ? process_lines(&s, t, forth ? tokenize_line : detokenize_line)
            : forth ? tokenize_file(&s, t) : detokenize_file(&s, t);
     surprisal_tokenizer_close(t);

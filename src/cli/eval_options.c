@@ -45,7 +45,7 @@ const struct choice hidden_kinds[] = {
 };
 
 const struct option eval_options[EVAL_OPTIONS] = {
-    { .name = "text", .value = "FILE", .help = "UTF-8 text to score ('-': standard input); or",
+    { .name = "text", .value = "FILE", .help = "UTF-8 text to score ('-': standard input; a pipe will do); or",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(eval.text) },
     { .name = "ids", .value = "FILE",
       .help = "decimal token ids separated by white space; needs no tokenizer",

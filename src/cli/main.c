@@ -1,10 +1,14 @@
 /* surprisal - how surprised is a language model by a text: the command line. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <surprisal.h>
+#include <sys/auxv.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "commands.h"
@@ -42,6 +46,31 @@ static int run(int argc, char **argv)
     return usage_error(NULL, "unknown command '%s'", argv[1]);
 }
 
+/* A closed standard descriptor would be taken by the first file that is opened, and then read as the
+ * input or overwritten by messages.  What stands in for it cannot be read, or written, any more than
+ * the closed one. */
+static void open_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) != -1)
+            continue;
+        int opened = open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+        if (opened < 0)                         /* a bare chroot; a folder cannot be read either */
+            open("/", O_RDONLY | O_DIRECTORY);
+    }
+}
+
+/* Each shard stays open, and there are checkpoints of more than a thousand; the usual soft limit of
+ * 1024 is there for programs that call select(). */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 /* OpenBLAS 0.3.21 takes a processor with AVX-512 that it does not know by name for a Haswell, which
  * costs half the speed. */
 static void name_core(void)
@@ -53,6 +82,16 @@ static void name_core(void)
 #endif
 }
 
+/* Under valgrind /proc/self/exe is valgrind, and after `ld.so PROGRAM` it is the loader: to start that
+ * again with our arguments is another program. */
+static bool is_own_program(void)
+{
+    const char *started = (const char *)getauxval(AT_EXECFN);
+    struct stat this, that;
+    return started && stat(started, &this) == 0 && stat("/proc/self/exe", &that) == 0
+        && this.st_dev == that.st_dev && this.st_ino == that.st_ino;
+}
+
 /* Threads that wait for others spin, by libgomp's default for a millisecond: on a machine with other
  * work that can cost most of the speed.  libgomp and OpenBLAS read their settings before main, and
  * have no calls for these, so the program starts itself once more with them.  A user's own setting
@@ -62,22 +101,50 @@ static void set_libraries(char **argv)
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY"))
         return;
     name_core();
-    if (setenv("GOMP_SPINCOUNT", "10000", 1) == 0)
+    if (setenv("GOMP_SPINCOUNT", "10000", 1) == 0 && is_own_program())
         execv("/proc/self/exe", argv);          /* where that fails, it is only slower */
+}
+
+/* Why the first write to standard output that failed did so: stdio only remembers that one did. */
+static int output_errno;
+
+static ssize_t write_output(void *none, const char *bytes, size_t n)
+{
+    (void)none;
+    size_t done = 0;
+    while (done < n) {
+        ssize_t written = write(STDOUT_FILENO, bytes + done, n - done);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0 && !output_errno)
+            output_errno = errno;
+        if (written < 0)
+            break;
+        done += (size_t)written;
+    }
+    return (ssize_t)done;
+}
+
+static void watch_output(void)
+{
+    FILE *watched = fopencookie(NULL, "w", (cookie_io_functions_t){ .write = write_output });
+    if (!watched)
+        return;                                 /* then a reason may be missing */
+    setvbuf(watched, NULL, isatty(STDOUT_FILENO) == 1 ? _IOLBF : _IOFBF, 1 << 16);
+    stdout = watched;
 }
 
 int main(int argc, char **argv)
 {
+    open_standard_descriptors();
+    raise_descriptor_limit();
     set_libraries(argv);
     /* A closed pipe or a file-size limit is an error of the write that meets it. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
+    watch_output();
     int status = run(argc, argv);
-    errno = 0;
-    if ((fflush(stdout) != 0 || ferror(stdout)) && status == DONE) {
-        fprintf(stderr, "surprisal: standard output: cannot write%s%s\n", errno ? ": " : "",
-                errno ? strerror(errno) : "");
-        status = FAILED;
-    }
+    if ((fflush(stdout) != 0 || ferror(stdout)) && status == DONE)
+        status = run_error("standard output: cannot write: %s", strerror(output_errno ? output_errno : errno));
     return status;
 }

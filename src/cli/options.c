@@ -5,25 +5,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <surprisal.h>
 
 /* ---- messages -------------------------------------------------------------- */
 
-/* Arguments are repeated in messages, and must not drive the terminal. */
-static void make_printable(char *text)
+/* Arguments and names are repeated in messages, and must not drive the terminal. */
+static const char *compose(struct surprisal_error *safe, const char *format, va_list args)
 {
-    for (unsigned char *c = (unsigned char *)text; *c; c++)
-        if (*c < 0x20 || *c == 0x7F)
-            *c = '?';
+    char *whole = NULL;
+    int n = vasprintf(&whole, format, args);
+    surprisal_printable(safe, n < 0 ? "out of memory" : whole);
+    if (n >= 0)
+        free(whole);
+    return safe->message;
 }
 
 int usage_error(const struct command *c, const char *format, ...)
 {
-    char message[1024];
+    struct surprisal_error safe = { 0 };
     va_list args;
     va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
+    const char *message = compose(&safe, format, args);
     va_end(args);
-    make_printable(message);
     if (c)
         fprintf(stderr, "surprisal %s: %s (see surprisal %s --help)\n", c->name, message, c->name);
     else
@@ -31,9 +34,13 @@ int usage_error(const struct command *c, const char *format, ...)
     return WRONG_USAGE;
 }
 
-int run_error(const char *message)
+int run_error(const char *format, ...)
 {
-    fprintf(stderr, "surprisal: %s\n", message);
+    struct surprisal_error safe = { 0 };
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "surprisal: %s\n", compose(&safe, format, args));
+    va_end(args);
     return FAILED;
 }
 

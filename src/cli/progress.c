@@ -101,6 +101,16 @@ static void warn(void *user, const char *message)
     fprintf(stderr, "surprisal: warning: %s\n", message);
 }
 
+/* A closed terminal stops the work in order, too.  Under nohup the signal is ignored and stays so.
+ * The handler stays: the shell and the kernel may each send one. */
+static void catch_hangup(struct sigaction action)
+{
+    struct sigaction before;
+    action.sa_flags = 0;
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+        sigaction(SIGHUP, &action, NULL);
+}
+
 struct surprisal_progress progress_begin(struct progress_line *p)
 {
     /* The handler is gone after the first signal: the second does what it does by default. */
@@ -108,6 +118,7 @@ struct surprisal_progress progress_begin(struct progress_line *p)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    catch_hangup(action);
     p->on_terminal = isatty(STDERR_FILENO) == 1;
     p->shown = !p->quiet && (p->wanted || p->on_terminal);
     return (struct surprisal_progress){ .report = report, .warn = warn, .user = p };

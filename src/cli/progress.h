@@ -2,7 +2,8 @@
  *
  * On a terminal one line is redrawn a few times a second and cleared at the end; with --progress
  * but no terminal a line is added every few seconds.  The first SIGINT or SIGTERM asks the work to
- * stop; the second ends the program. */
+ * stop; the second ends the program.  SIGHUP asks as well, however often it comes, unless it was
+ * ignored when the program started (nohup). */
 #ifndef SURPRISAL_CLI_PROGRESS_H
 #define SURPRISAL_CLI_PROGRESS_H
 

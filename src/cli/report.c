@@ -10,10 +10,12 @@
 
 #define DIGEST_SHOWN 12                 /* hexadecimal digits */
 
+/* In place, as a terminal may show it: never longer than it was. */
 static const char *word(const cJSON *o, const char *key)
 {
-    const char *value = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, key));
-    return value ? value : "?";
+    char *value = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, key));
+    struct surprisal_error safe = { 0 };
+    return value ? strcpy(value, surprisal_printable(&safe, value)) : "?";
 }
 
 static double number(const cJSON *o, const char *key)
@@ -160,7 +162,7 @@ bool report_print_plans(const struct surprisal_result *results, size_t n)
 
 int report_failure(const struct surprisal_error *err)
 {
-    run_error(err->message);
+    run_error("%s", err->message);
     return err->interrupted ? INTERRUPTED : FAILED;
 }
 

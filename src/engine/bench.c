@@ -6,6 +6,7 @@
 
 #include "base/format.h"
 #include "base/machine.h"
+#include "base/threads.h"
 #include "engine/bench_work.h"
 #include "engine/stopwatch.h"
 
@@ -144,7 +145,7 @@ bool bench_run(struct bench_result *result, const struct bench_options *options,
     *result = (struct bench_result){
         .n_threads = options->n_threads ? options->n_threads : machine_processors() };
     b.kernels = kernels_find(options->isa, err);
-    if (!b.kernels)
+    if (!b.kernels || !threads_start(result->n_threads, 0, err))
         return false;
     result->isa = b.kernels->isa;
     result->has_dot = limits_has_dot(b.kernels);

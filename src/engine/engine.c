@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/machine.h"
+#include "base/threads.h"
 #include "engine/cost.h"
 #include "engine/limits.h"
 #include "engine/pass.h"
@@ -31,6 +32,9 @@ struct engine *engine_open(const struct checkpoint *ck, const struct weights *w,
                       INT_MAX);
             return NULL;
         }
+    int n_threads = options->n_threads > 0 ? options->n_threads : machine_processors();
+    if (!threads_start(n_threads, 1, err))      /* and the one that reads weights */
+        return NULL;
     struct engine *e = mem_array(1, sizeof *e, "the engine", err);
     if (!e)
         return NULL;
@@ -40,7 +44,7 @@ struct engine *engine_open(const struct checkpoint *ck, const struct weights *w,
     *e = (struct engine){
         .ck = ck, .w = w, .kernels = kernels, .progress = options->progress,
         .compute = options->compute, .memory_bytes = budget,
-        .n_threads = options->n_threads > 0 ? options->n_threads : machine_processors(),
+        .n_threads = n_threads,
     };
     if (!parts_make(&e->parts, ck, w, err)) {
         free(e);

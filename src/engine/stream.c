@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 
@@ -115,7 +116,7 @@ struct stream *stream_open(const struct stream_parts *parts, size_t first_part,
     if (!failed)
         return s;
     free(s);
-    error_set(err, "cannot start the thread that reads weights");
+    error_lack(err, "cannot start the thread that reads weights: %s", error_reason(failed));
     return NULL;
 }
 

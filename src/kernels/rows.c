@@ -98,7 +98,7 @@ static void expand(float *out, const struct matrix *w, size_t row, size_t first,
         expand_mxfp4(out, w->data + at / 2, w->scale + at / MXFP4_BLOCK, n);
         break;
     default:
-        assert(!"a weight's dtype is checked when it is bound");
+        assert(0 && "a weight's dtype is checked when it is bound");
     }
 }
 

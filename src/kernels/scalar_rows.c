@@ -44,7 +44,7 @@ static void expand(float *out, const struct matrix *w, size_t row, size_t first,
         case DTYPE_MXFP4:
             out[i] = e2m1[w->data[at / 2] >> 4 * (at % 2) & 15] * e8m0(w->scale[at / MXFP4_BLOCK]);
             break;
-        default: assert(!"a weight's dtype is checked when it is bound");
+        default: assert(0 && "a weight's dtype is checked when it is bound");
         }
     }
 }

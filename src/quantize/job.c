@@ -2,6 +2,7 @@
 
 #include "base/machine.h"
 #include "base/public.h"
+#include "base/threads.h"
 
 bool job_open(struct job *j, const char *checkpoint, const char *isa, int n_threads,
               const struct surprisal_progress *progress, struct error *err)
@@ -10,7 +11,8 @@ bool job_open(struct job *j, const char *checkpoint, const char *isa, int n_thre
     j->stream = (struct stream){ .ck = &j->ck, .layout = &j->layout, .progress = &j->progress,
                                  .n_threads = n_threads > 0 ? n_threads : machine_processors() };
     j->stream.kn = kernels_find(isa, err);
-    j->is_open = j->stream.kn && checkpoint_list_folder(&j->inputs, checkpoint, err)
+    j->is_open = j->stream.kn && threads_start(j->stream.n_threads, 0, err)
+              && checkpoint_list_folder(&j->inputs, checkpoint, err)
               && checkpoint_open(&j->ck, checkpoint, err);
     j->is_bound = j->is_open && checkpoint_list_weights(&j->inputs, &j->ck, err)
                && weights_bind(&j->w, &j->ck, err);

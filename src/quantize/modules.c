@@ -74,7 +74,7 @@ static bool add_packed(struct lister *l, const struct tensor *t, const struct te
              && scale->shape[1] == cols / MXFP4_BLOCK;
     if (!fits)
         return error_set(l->err, "%s: '%s' is not U8 [out, in / 2] with a '%s' U8 [out, in / 32]"
-                         " beside it", t->file, t->name, STORED_SCALE + 1);
+                         " beside it", t->file, t->name, &STORED_SCALE[1]);
     struct module m = {
         .tensor = t, .ndim = 2, .shape = { rows, cols }, .n_bytes = t->n_bytes,
         .view = { DTYPE_MXFP4, t->data, scale->data, rows, cols },

@@ -15,10 +15,10 @@
 
 static void warn(const struct progress *p, const char *folder, const char *name, const char *why)
 {
-    char line[512];
-    snprintf(line, sizeof line, "%s/%s: not copied: %s", folder, name, why);
+    struct error line = { 0 };
+    error_set(&line, "%s/%s: not copied: %s", folder, name, why);
     if (p && p->warn)
-        p->warn(p->user, line);
+        p->warn(p->user, line.message);
 }
 
 /* What a loader may need is not left out in silence: hidden files and those in folders may be. */

@@ -77,8 +77,7 @@ static bool put_patterns(cJSON *plan, const struct selection *s,
         cJSON *row = cJSON_CreateObject();
         ok = cJSON_AddItemToArray(list, row)
           && cJSON_AddStringToObject(row, "option", is_include ? "include" : "exclude")
-          && cJSON_AddStringToObject(row, "pattern", is_include ? o->include[i]
-                                                                : o->exclude[i - o->n_include])
+          && json_add_bytes(row, "pattern", is_include ? o->include[i] : o->exclude[i - o->n_include])
           && put_matches(row, &s->matched[i]);
     }
     return ok;
@@ -94,15 +93,15 @@ static bool put_merged(cJSON *plan, const struct modules *m, const struct select
 
 static bool put_settings(cJSON *plan, const struct surprisal_quantize_options *o)
 {
-    return cJSON_AddStringToObject(plan, "checkpoint", o->checkpoint)
-        && (o->out ? cJSON_AddStringToObject(plan, "out", o->out)
+    return json_add_bytes(plan, "checkpoint", o->checkpoint)
+        && (o->out ? json_add_bytes(plan, "out", o->out)
                    : cJSON_AddNullToObject(plan, "out"))
         && cJSON_AddStringToObject(plan, "scale", scale_name(o->scale))
         && (o->scale == SURPRISAL_SCALE_QSTREAM
             ? json_add_double(plan, "scale_percentile", packing_plan_percentile(o))
             : cJSON_AddNullToObject(plan, "scale_percentile"))
-        && (!o->gamma || cJSON_AddStringToObject(plan, "gamma", o->gamma))
-        && (!o->activations || cJSON_AddStringToObject(plan, "activations", o->activations));
+        && (!o->gamma || json_add_bytes(plan, "gamma", o->gamma))
+        && (!o->activations || json_add_bytes(plan, "activations", o->activations));
 }
 
 static bool count_unweighted(size_t *n, const struct modules *m, const struct selection *s,
@@ -160,8 +159,9 @@ static bool put_row(struct buffer *out, const char *name, const cJSON *sum, stru
 static bool put_pattern(struct buffer *out, const cJSON *pattern, struct error *err)
 {
     const cJSON *kind, *kinds = json_get(pattern, "modules");
+    struct error shown = { 0 };
     bool ok = buffer_printf(out, err, "--%s '%s' matches %.0f", json_get(pattern, "option")->valuestring,
-                            json_get(pattern, "pattern")->valuestring,
+                            error_clean(&shown, json_get(pattern, "pattern")->valuestring),
                             packing_plan_number(pattern, "matched"));
     cJSON_ArrayForEach(kind, kinds)
         ok = ok && buffer_printf(out, err, "%s %.0f %s", kind == kinds->child ? ":" : ",",
@@ -183,7 +183,8 @@ bool packing_plan_text(struct buffer *out, const cJSON *plan, struct error *err)
     if (ok && json_get(plan, "merged_in_part"))
         ok = buffer_printf(out, err, "%.0f modules that vLLM merges are packed in part: it cannot load"
                            " them (%s)\n", packing_plan_number(plan, "merged_in_part"),
-                           json_get(plan, "merged_example")->valuestring);
+                           error_clean(&(struct error){ 0 },
+                                       json_get(plan, "merged_example")->valuestring));
     if (ok && unweighted > 0)
         ok = buffer_printf(out, err, "%.0f of the %.0f to MXFP4 are not in the file of weights: their errors"
                            " count all alike\n", unweighted, packing_plan_number(plan, "packed"));

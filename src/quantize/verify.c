@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/machine.h"
+#include "base/threads.h"
 #include "verify_files.h"
 #include "verify_judge.h"
 #include "verify_layout.h"
@@ -29,7 +30,7 @@ static bool check(struct verify_result *r, const char *checkpoint, const char *a
     struct findings *found = &r->findings;
     struct verify_weights *w = &r->weights;
     const struct verify_weights *original = against ? &r->original_weights : NULL;
-    if (!verify_folder_open(&r->folder, checkpoint, found, err)
+    if (!threads_start(n_threads, 0, err) || !verify_folder_open(&r->folder, checkpoint, found, err)
         || !verify_weights_list(w, &r->folder, found, err)
         || (against && !open_original(r, against, err))
         || !verify_layout(&r->folder, w, found, err)

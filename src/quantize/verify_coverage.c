@@ -223,7 +223,7 @@ bool verify_coverage(const struct verify_folder *f, const struct verify_weights 
                      struct findings *found, struct error *err)
 {
     struct cover c = { .w = w, .found = found, .err = err };
-    struct error why;
+    struct error why = { 0 };
     if (!f->ck.config_json)
         return true;
     if (!quantization_check_each(&f->ck, add_fault, &c, &why))

@@ -124,14 +124,14 @@ static bool add(struct findings *found, enum finding_code code, const char *name
                 const char *format, ...)
 {
     const char *slash = strrchr(name, '/');
-    char text[ERROR_MESSAGE_BYTES];
+    struct error text = { 0 };
     va_list args;
     va_start(args, format);
-    format_text_v(text, sizeof text, format, args);
+    error_vset(&text, format, args);
     va_end(args);
     return findings_add(found, is_note(name) ? NOTE_FILE : code, name, NULL, err, "%s%.*s%s%s",
                         slash ? "in " : "", slash ? (int)(slash - name) : 0, name,
-                        slash ? ": " : "", text);
+                        slash ? ": " : "", text.message);
 }
 
 static bool say_differs(const char *name, size_t here, size_t there, struct findings *found,
@@ -146,18 +146,18 @@ static bool compare_paths(const char *here, const char *there, const char *name,
                           struct findings *found, struct error *err)
 {
     struct mapped_file a, b;
-    struct error why;
+    struct error why = { 0 };
     struct stat st;
     bool same = false;
     if (!file_exists(here))
         return add(found, FOUND_MISSING_FILE, name, err, "is not here, but in the original");
     if (is_note(name) && size > COMPARED_BYTES && stat(here, &st) == 0)
         return (size_t)st.st_size == size || say_differs(name, (size_t)st.st_size, size, found, err);
-    if (!file_map(&a, here, &why))
+    if (!file_map(&a, here, &why) && !why.lacking)
         return add(found, FOUND_UNREADABLE, name, err, "%s", why.message);
-    if (!file_map(&b, there, &why)) {
+    if (why.lacking || !file_map(&b, there, &why)) {
         file_unmap(&a);
-        if (is_note(name))
+        if (is_note(name) && !why.lacking)
             return add(found, NOTE_FILE, name, err, "cannot be compared: %s", why.message);
         *err = why;
         return false;

@@ -61,9 +61,7 @@ bool finding_is_note(enum finding_code code)
 /* Gives a copy that is safe to print. */
 static char *clean(const char *text, struct error *err)
 {
-    struct error safe;
-    error_set(&safe, "%s", text ? text : "");
-    return mem_string(safe.message, err);
+    return mem_string(error_clean(&(struct error){ 0 }, text ? text : ""), err);
 }
 
 static const char *last_part(const char *path)
@@ -82,22 +80,39 @@ static void free_finding(struct finding *x)
 bool findings_add(struct findings *f, enum finding_code code, const char *file, const char *tensor,
                   struct error *err, const char *format, ...)
 {
-    char text[ERROR_MESSAGE_BYTES];
+    struct error text = { 0 };
     va_list args;
     *(finding_is_note(code) ? &f->n_notes : &f->n_findings) += 1;
     if (f->n == FINDINGS_KEPT || (finding_is_note(code) && f->n_notes > NOTES_KEPT))
         return true;
     va_start(args, format);
-    format_text_v(text, sizeof text, format, args);
+    error_vset(&text, format, args);
     va_end(args);
     struct finding x = { .code = code };
     if ((x.file = clean(last_part(file), err)) && (x.tensor = clean(tensor, err))
-        && (x.text = clean(text, err))
+        && (x.text = clean(text.message, err))
         && mem_grow(&f->list, &f->capacity, f->n + 1, sizeof *f->list, "findings", err)) {
         f->list[f->n++] = x;
         return true;
     }
     free_finding(&x);
+    return false;
+}
+
+/* A message without the path in front of it, which a finding shows by itself. */
+static const char *without_path(const char *message, const char *path)
+{
+    struct error shown = { 0 };
+    size_t n = strlen(error_clean(&shown, path));
+    return strncmp(message, shown.message, n) == 0 && message[n] == ':' ? message + n + 2 : message;
+}
+
+bool findings_add_error(struct findings *f, enum finding_code code, const char *path,
+                        const struct error *why, struct error *err)
+{
+    if (!why->lacking)
+        return findings_add(f, code, path, NULL, err, "%s", without_path(why->message, path));
+    *err = *why;
     return false;
 }
 

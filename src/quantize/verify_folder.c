@@ -40,15 +40,14 @@ static int compare_tensors(const void *a, const void *b)
 static bool read_config_json(struct opening *o)
 {
     struct checkpoint *ck = &o->f->ck;
-    struct error why;
+    struct error why = { 0 };
     char *path = file_join(ck->path, "config.json", o->err);
     if (!path)
         return false;
     ck->config_json = json_read(path, &why);
     bool ok = true;
     if (!ck->config_json)
-        ok = findings_add(o->found, FOUND_CONFIG, path, NULL, o->err, "%s",
-                          verify_without_path(why.message, path));
+        ok = findings_add_error(o->found, FOUND_CONFIG, path, &why, o->err);
     free(path);
     return ok;
 }
@@ -57,7 +56,7 @@ static bool read_config_json(struct opening *o)
 static bool read_settings(struct opening *o)
 {
     struct checkpoint *ck = &o->f->ck;
-    struct error why;
+    struct error why = { 0 };
     if (!ck->config_json)
         return true;
     char *path = file_join(ck->path, "config.json", o->err);
@@ -66,8 +65,7 @@ static bool read_settings(struct opening *o)
     bool ok = true;
     o->f->has_config = config_read(&ck->config, ck->config_json, ck->n_tensors, path, &why);
     if (!o->f->has_config)
-        ok = findings_add(o->found, FOUND_CONFIG, path, NULL, o->err, "%s",
-                          verify_without_path(why.message, path));
+        ok = findings_add_error(o->found, FOUND_CONFIG, path, &why, o->err);
     free(path);
     return ok;
 }
@@ -83,15 +81,14 @@ static bool open_files(struct opening *o)
         ok = findings_add(o->found, FOUND_MISSING_FILE, CHECKPOINT_SINGLE, NULL, o->err,
                           "the folder has no *%s file", CHECKPOINT_SUFFIX);
     for (size_t i = 0; ok && i < o->n_names; i++) {
-        struct error why;
+        struct error why = { 0 };
         char *path = file_join(ck->path, o->names[i], o->err);
         if (!path)
             return false;
         if (safetensors_open(&ck->files[ck->n_files], path, &why))
             ck->n_files++;
         else
-            ok = findings_add(o->found, FOUND_UNREADABLE, path, NULL, o->err, "%s",
-                              verify_without_path(why.message, path));
+            ok = findings_add_error(o->found, FOUND_UNREADABLE, path, &why, o->err);
         free(path);
     }
     return ok;

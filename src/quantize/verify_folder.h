@@ -17,7 +17,7 @@ struct verify_folder {
     size_t n_lost, n_sorted, lost_capacity;
 };
 
-/* Fails only where there is no folder to look into, or memory is out. */
+/* Fails only where there is no folder to look into, or memory or descriptors are out. */
 bool verify_folder_open(struct verify_folder *f, const char *path, struct findings *found,
                         struct error *err);
 void verify_folder_close(struct verify_folder *f);

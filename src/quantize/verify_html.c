@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/escape.h"
 #include "verify_judge.h"
 #include "verify_report.h"
 
@@ -25,24 +26,10 @@ static const char head[] =
     ".findings td:first-child{font-weight:600}}\n"
     "</style></head><body>\n<h1>surprisal verify</h1>\n";
 
-static bool put_escaped(struct buffer *out, const char *text, struct error *err)
-{
-    bool ok = true;
-    for (; ok && *text; text++) {
-        size_t n = strcspn(text, "&<>\"'");
-        ok = buffer_append(out, text, n, err);
-        text += n;
-        if (!*text)
-            break;
-        ok = ok && buffer_printf(out, err, "&#%d;", *text);
-    }
-    return ok;
-}
-
 /* <tag>text</tag> */
 static bool put(struct buffer *out, const char *tag, const char *text, struct error *err)
 {
-    return buffer_printf(out, err, "<%s>", tag) && put_escaped(out, text, err)
+    return buffer_printf(out, err, "<%s>", tag) && escape_text(out, text, err)
         && buffer_printf(out, err, "</%s>", tag);
 }
 
@@ -124,8 +111,10 @@ bool verify_html(struct buffer *out, const struct verify_result *r, const struct
            && buffer_printf(out, err, "<p>") && put(out, "code", r->folder.ck.path, err);
     if (ok && r->has_original)
         ok = buffer_printf(out, err, " against ") && put(out, "code", r->original.ck.path, err);
-    ok = ok && verify_closing(&closing, r, err) && buffer_printf(out, err, "</p>\n")
-      && put(out, "p", closing.data, err)
+    ok = ok && verify_closing(&closing, r, err) && buffer_printf(out, err, "</p>\n");
+    if (ok)
+        closing.data[strcspn(closing.data, "\n")] = '\0';
+    ok = ok && put(out, "p", closing.data, err)
       && put_findings(out, &r->findings, false, err) && put_findings(out, &r->findings, true, err)
       && (isnan(tally_sqnr(&t->all.sum))
           || (put_heat(out, t, err) && put_worst(out, r, err)))

@@ -6,12 +6,6 @@
 
 #include "formats/checkpoint.h"
 
-const char *verify_without_path(const char *message, const char *path)
-{
-    size_t n = strlen(path);
-    return strncmp(message, path, n) == 0 && message[n] == ':' ? message + n + 2 : message;
-}
-
 static int compare_rows(const void *a, const void *b)
 {
     const struct verify_index_row *x = a, *y = b;
@@ -56,7 +50,7 @@ static bool is_usable(const cJSON *json, const char *path, struct error *why)
 static bool read_path(struct verify_index *x, const char *path, struct findings *found,
                       struct error *err)
 {
-    struct error why;
+    struct error why = { 0 };
     x->json = json_read(path, &why);
     if (x->json && is_usable(x->json, path, &why)) {
         x->has_total = json_to_size(json_get(json_get(x->json, "metadata"), "total_size"),
@@ -65,7 +59,7 @@ static bool read_path(struct verify_index *x, const char *path, struct findings 
     }
     cJSON_Delete(x->json);
     x->json = NULL;
-    return fault(found, NULL, verify_without_path(why.message, path), err);
+    return findings_add_error(found, FOUND_INDEX, path, &why, err);
 }
 
 bool verify_index_read(struct verify_index *x, const char *folder, struct findings *found,

@@ -17,13 +17,10 @@ struct verify_index {
     size_t total_bytes;                 /* metadata.total_size */
 };
 
-/* Of a folder.  Faults are findings; fails only for lack of memory.  verify_index_free also after a
- * failure. */
+/* Of a folder.  Faults are findings; fails only for lack of memory or descriptors.
+ * verify_index_free also after a failure. */
 bool verify_index_read(struct verify_index *x, const char *folder, struct findings *found,
                        struct error *err);
 void verify_index_free(struct verify_index *x);
-
-/* A message without the path in front of it, which a finding shows by itself. */
-const char *verify_without_path(const char *message, const char *path);
 
 #endif

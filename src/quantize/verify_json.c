@@ -22,7 +22,7 @@ static bool add_row(cJSON *list, const char *layer, const char *kind, const char
 {
     cJSON *to = cJSON_CreateObject();
     return cJSON_AddItemToArray(list, to)
-        && (!layer || cJSON_AddStringToObject(to, "layer", layer))
+        && (!layer || json_add_bytes(to, "layer", layer))
         && (!kind || cJSON_AddStringToObject(to, "kind", kind))
         && (!tensor || cJSON_AddStringToObject(to, "tensor", tensor))
         && add_figures(to, cell);
@@ -85,8 +85,8 @@ static bool add_findings(cJSON *root, const char *key, const struct findings *fo
 static bool add_inputs(cJSON *root, const struct verify_result *r)
 {
     return cJSON_AddStringToObject(root, "surprisal", SURPRISAL_VERSION)
-        && cJSON_AddStringToObject(root, "checkpoint", r->folder.ck.path)
-        && (r->has_original ? cJSON_AddStringToObject(root, "against", r->original.ck.path)
+        && json_add_bytes(root, "checkpoint", r->folder.ck.path)
+        && (r->has_original ? json_add_bytes(root, "against", r->original.ck.path)
                             : cJSON_AddNullToObject(root, "against"))
         && json_add_size(root, "tensors", r->folder.ck.n_tensors)
         && json_add_size(root, "bytes", verify_bytes(r))

@@ -89,7 +89,9 @@ static bool add_kinds(struct buffer *out, const struct verify_table *t, struct e
                             "relative error");
     for (size_t j = 0; ok && j < t->n_kinds; j++) {
         const struct verify_cell *cell = &t->totals[j];
-        ok = buffer_printf(out, err, "[%2zu] %-39s %8zu", j + 1, t->kinds[j].text, cell->tensors)
+        struct error kind = { 0 };
+        ok = buffer_printf(out, err, "[%2zu] %-39s %8zu", j + 1, error_clean(&kind, t->kinds[j].text),
+                           cell->tensors)
           && buffer_printf(out, err, " %10s", verify_number(text, tally_sqnr(&cell->sum), 2))
           && buffer_printf(out, err, " %15s\n",
                            verify_number(text, tally_relative_error(&cell->sum), 5));
@@ -101,7 +103,7 @@ static bool add_layer(struct buffer *out, const struct verify_table *t, size_t l
                       struct error *err)
 {
     char text[VERIFY_NUMBER_BYTES];
-    bool ok = buffer_printf(out, err, "%-9s", t->layers[layer].text);
+    bool ok = buffer_printf(out, err, "%-9s", error_clean(&(struct error){ 0 }, t->layers[layer].text));
     for (size_t j = 0; ok && j < t->n_kinds; j++) {
         const struct verify_cell *cell = verify_table_cell(t, layer, j);
         ok = buffer_printf(out, err, " %6s", cell->tensors
@@ -123,7 +125,7 @@ static bool add_distances(struct buffer *out, const struct verify_result *r,
     ok = ok && (!n || buffer_printf(out, err, "\nlowest SQNR\n"));
     for (size_t i = 0; ok && i < n && i < 3; i++)
         ok = buffer_printf(out, err, "%8.2f dB  %s\n", tally_sqnr(&r->tallies[worst[i]]),
-                           r->weights.list[worst[i]].name);
+                           error_clean(&(struct error){ 0 }, r->weights.list[worst[i]].name));
     return ok;
 }
 

@@ -37,7 +37,7 @@ static bool refuse_unsupported(const cJSON *json, const char *path, struct error
         if (affix && !(cJSON_IsString(affix) && affix->valuestring[0] == '\0'))
             return error_set(err, "%s: model.%s is not supported", path, affixes[i]);
     }
-    bool byte_fallback;
+    bool byte_fallback = false;
     if (!read_flag(&byte_fallback, json, "byte_fallback", path, err))
         return false;
     return !byte_fallback || error_set(err, "%s: model.byte_fallback is not supported", path);

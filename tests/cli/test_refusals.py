@@ -399,11 +399,10 @@ def test_checkpoints(ids):
 def test_inputs(ids, mini):
     for name, content, message in IDS:
         refused(f"ids: {name}", [mini, "--ids", written(content), *DEFAULTS], message)
-    fifo, gone, folder = fresh("fifo"), fresh("gone"), fresh("folder")
-    os.mkfifo(fifo), os.mkdir(folder)
+    gone, folder = fresh("gone"), fresh("folder")
+    os.mkdir(folder)
     either = (1, 2)
     refused("ids in a directory", [mini, "--ids", folder, *DEFAULTS], f"{folder}: .*directory")
-    refused("ids from a FIFO without a writer", [mini, "--ids", fifo, *DEFAULTS], f"{fifo}: ")
     refused("no such ids", [mini, "--ids", gone, *DEFAULTS], f"{gone}: ", either)
     refused("no such checkpoint", [gone, "--ids", ids, *DEFAULTS], f"{gone}", either)
     refused("checkpoint is a file", [ids, "--ids", ids, *DEFAULTS], f"{ids}", either)

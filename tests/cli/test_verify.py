@@ -363,7 +363,7 @@ def test_html():
     p = verify(folder, "--against", ORIGINAL, "--html", page)
     with open(page) as f:
         text = f.read()
-    check(p.returncode == 1 and "<script" not in text and "&#60;script&#62;" in text and "&#34;&#39;" in text,
+    check(p.returncode == 1 and "<script" not in text and "&lt;script&gt;" in text and "&quot;&#39;" in text,
           "names are escaped in HTML", text[:300])
     check("http" not in text and "src=" not in text and "scale-off" in text and text.count("color-mix") > 24,
           "the page needs nothing else and has a heat table", text[:300])

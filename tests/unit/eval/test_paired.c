@@ -89,8 +89,11 @@ static void test_known(void)
     } cases[] = {
         { "identical runs: 0, error 0, p 1",
           { 4, { 1, 2, 3, 4 }, { 1, 2, 3, 4 }, { 0, 0, 1, 1 } }, 0, 0, 1, 0, 1 },
-        { "a constant shift: error 0, p 0",
-          { 4, { 1, 2, 3, 4 }, { 1.25, 2.25, 3.25, 4.25 }, { 0, 0, 1, 1 } }, 0.25, 0, 0, 0, 0 },
+        { "O12: a constant shift: error 0, no p",
+          { 4, { 1, 2, 3, 4 }, { 1.25, 2.25, 3.25, 4.25 }, { 0, 0, 1, 1 } }, 0.25, 0, NAN, 0, NAN },
+        { "O12: identical windows have no p, their tokens have",
+          { 4, { 1, 2, 1, 2 }, { 1.125, 2.375, 1.125, 2.375 }, { 0, 0, 1, 1 } }, 0.25, 0,
+          NAN, 0.072168783648703216, 0.04051932635383393 },
         { "one window has no error",
           { 3, { 1, 2, 3 }, { 2, 2, 5 }, { 0, 0, 0 } }, 1, NAN, NAN, 0.57735026918962576,
           0.22540333075851662 },
@@ -132,6 +135,12 @@ static void test_delta_method(void)
     check(p.units_needed == 7, "windows needed for the effect, rounded up", "%g", p.units_needed);
     const struct made_up same = { 2, { 1, 2 }, { 1, 2 }, { 0, 1 } };
     check(compute(&same).units_needed == 0, "no effect needs no windows", "not 0");
+    const struct made_up repeated = { 6, { 1, 2, 1, 2, 1, 2 }, { 1.1, 2.3, 1.1, 2.3, 1.1, 2.3 },
+                                      { 0, 0, 1, 1, 2, 2 } };
+    p = compute(&repeated);
+    check(isnan(p.delta.p) && isnan(p.delta.ci95[0]) && isnan(p.ratio.ci95[1]) && isnan(p.units_needed),
+          "O12: nor have they where sums are rounded: no interval, no windows needed", "p %g, error %g",
+          p.delta.p, p.delta.error);
     const struct made_up alone = { 2, { 1, 2 }, { 2, 3 }, { 0, 0 } };
     check(isnan(compute(&alone).units_needed), "from one window it cannot be said", "it is");
     const struct made_up huge = { 2, { 800, 900 }, { 801, 903 }, { 0, 1 } };

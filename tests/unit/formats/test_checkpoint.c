@@ -121,7 +121,7 @@ static void test_links(void)
     struct folder f = folder_make(), elsewhere = folder_make();
     two_files(&elsewhere);
     folder_write_text(&f, "config.json", FAKE_MOE "}");
-    char target[128];
+    char target[256];
     snprintf(target, sizeof target, "%s", folder_path(&elsewhere, "b.safetensors"));
     bool ok = symlink(target, folder_path(&f, "shard-of-any-name")) == 0;
     folder_write_text(&f, INDEX, MAP("\"c\":\"shard-of-any-name\",\"b\":\"shard-of-any-name\""));

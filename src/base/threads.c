@@ -1,0 +1,85 @@
+#include "threads.h"
+
+#include <omp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "memory.h"
+
+/* What OpenMP holds for the calling thread, which it has no call to ask for: the threads of its last
+ * parallel region stay for the next one.  It is only to not count them twice. */
+static _Thread_local int running = 1;
+
+struct gate {
+    pthread_mutex_t lock;
+    pthread_cond_t opened;
+    bool is_open;
+};
+
+static void *wait_at_gate(void *user)
+{
+    struct gate *g = user;
+    pthread_mutex_lock(&g->lock);
+    while (!g->is_open)
+        pthread_cond_wait(&g->opened, &g->lock);
+    pthread_mutex_unlock(&g->lock);
+    return NULL;
+}
+
+static void open_gate(struct gate *g)
+{
+    pthread_mutex_lock(&g->lock);
+    g->is_open = true;
+    pthread_cond_broadcast(&g->opened);
+    pthread_mutex_unlock(&g->lock);
+}
+
+/* How many of n threads can be there at once; *why: the error of the first that cannot. */
+static int try(pthread_t *threads, int n, int *why)
+{
+    struct gate gate = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false };
+    sigset_t all, before;
+    int started = 0;
+    sigfillset(&all);                   /* signals are for the others */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    *why = 0;
+    while (started < n
+           && (*why = pthread_create(&threads[started], NULL, wait_at_gate, &gate)) == 0)
+        started++;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    open_gate(&gate);
+    for (int i = 0; i < started; i++)
+        pthread_join(threads[i], NULL);
+    return started;
+}
+
+/* A region that does next to nothing; its threads stay. */
+static void start(int n)
+{
+    int seen = 0;
+    #pragma omp parallel num_threads(n) reduction(+ : seen)
+    seen += omp_get_thread_num();
+    running = seen > 0 ? n : 1;
+}
+
+bool threads_start(int n, int more, struct error *err)
+{
+    int limit = omp_get_thread_limit(), why;
+    int team = n < limit ? n : limit, new = (team > running ? team - running : 0) + more;
+    pthread_t *threads = mem_array((size_t)new, sizeof *threads, "threads", err);
+    if (!threads)
+        return false;
+    int started = try(threads, new, &why);
+    free(threads);
+    if (started == new) {
+        start(team);
+        return true;
+    }
+    int possible = running + started - more;
+    if (possible < 1)
+        return error_lack(err, "cannot start a thread beside the main one: %s", error_reason(why));
+    return error_lack(err, "cannot start %d threads: %s; --threads %d can be had", n, error_reason(why),
+                      possible);
+}

@@ -1,0 +1,25 @@
+#include "utf8.h"
+
+size_t utf8_length(const char *s, size_t n)
+{
+    const unsigned char *c = (const unsigned char *)s;
+    if (c[0] < 0x80)
+        return 1;
+    /* Second byte's range by first byte: Unicode 15, table 3-7. */
+    size_t length = c[0] >= 0xC2 && c[0] <= 0xDF ? 2 : (c[0] & 0xF0) == 0xE0 ? 3
+                  : c[0] >= 0xF0 && c[0] <= 0xF4 ? 4 : 0;
+    if (length == 0 || length > n)
+        return 0;
+    unsigned char low = c[0] == 0xE0 ? 0xA0 : c[0] == 0xF0 ? 0x90 : 0x80;
+    unsigned char high = c[0] == 0xED ? 0x9F : c[0] == 0xF4 ? 0x8F : 0xBF;
+    bool ok = c[1] >= low && c[1] <= high;
+    for (size_t i = 2; ok && i < length; i++)
+        ok = (c[i] & 0xC0) == 0x80;
+    return ok ? length : 0;
+}
+
+bool utf8_is_control(const char *s)
+{
+    const unsigned char *c = (const unsigned char *)s;
+    return c[0] < 0x20 || c[0] == 0x7F || (c[0] == 0xC2 && c[1] >= 0x80 && c[1] < 0xA0);
+}
