@@ -1,8 +1,8 @@
 """Faults of output folders, resuming and inputs that change: one test an entry (L1 to L6, W1, W2, O10, and M5's folder that
 a killed comparison leaves), by the number that the attack gave it."""
-import ctypes
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -438,6 +438,21 @@ def test_o10():
     check(p.returncode == 0 and left_over(here) == [], "M5: the next comparison removes it", os.listdir(here))
 
 
+def test_one_module():
+    """Nothing but base/output_* and base/temporary creates, renames or removes files."""
+    calls = re.compile(r"\b(rename|renameat|renameat2|unlink|unlinkat|remove|rmdir|mkdir|mkdtemp|mkstemp|link|symlink|truncate|ftruncate|fallocate|creat|tmpfile|"
+                       r"freopen)\(|O_CREAT|O_TRUNC|fopen\([^)]*\"[wa]")
+    found = []
+    for top in ("src", "eval"):
+        for at, _, files in os.walk(os.path.join(ROOT, top)):
+            for name in files:
+                if name.endswith(".c") and name not in ("output_file.c", "output_folder.c", "temporary.c"):
+                    with open(os.path.join(at, name)) as f:
+                        found += [f"{name}:{n}" for n, line in enumerate(f, 1) if calls.search(line)]
+    check(found == [], "L1 to L6: one module writes: no other creates, renames or removes", found)
+    check(calls.search("    if (rename(a, b) != 0)") and calls.search('f = fopen(path, "w");'), "L1 to L6: the search finds such a call")
+
+
 if __name__ == "__main__":
     try:
         with open(path("text"), "w") as f:
@@ -445,7 +460,7 @@ if __name__ == "__main__":
         with open(path("ids"), "w") as f:
             f.write(" ".join(str(i) for i in range(1, 25)))
         long_run = Checkpoint(PROGRAM, TEMP, quick=QUICK)
-        for test in (test_l1, test_l2, test_l3, test_l4, test_l5, test_l6, test_outputs_that_are_inputs, test_o10):
+        for test in (test_one_module, test_l1, test_l2, test_l3, test_l4, test_l5, test_l6, test_outputs_that_are_inputs, test_o10):
             attempt(test.__name__, test)
         for test in (test_w1, test_w2):
             attempt(test.__name__, test, long_run)
