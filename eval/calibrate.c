@@ -79,11 +79,12 @@ static bool open_checkpoint(struct job *j, struct error *err)
         && checkpoint_list_weights(&j->inputs, &j->opened.checkpoint, err);
 }
 
-/* A file that cannot be written shows before the work. */
+/* A file that cannot be written, or a disk without room for it, shows before the work. */
 static bool try_out(const struct job *j, struct error *err)
 {
     const struct progress progress = public_progress(&j->options->eval.progress);
-    return output_file_try(j->options->out, &j->inputs, &progress, err);
+    return output_file_try(j->options->out, calibration_file_bytes(&j->calibration), &j->inputs,
+                           &progress, err);
 }
 
 static bool inputs_hold(void *user, struct error *err)
@@ -279,8 +280,9 @@ bool calibrate(cJSON **json, struct buffer *text, const struct surprisal_calibra
 {
     struct job j = { .options = o };
     bool ok = calibrate_check(o, err)
-           && open_checkpoint(&j, err) && read_text(&j, err) && try_out(&j, err)
+           && open_checkpoint(&j, err) && read_text(&j, err)
            && calibration_begin(&j.calibration, &j.opened.checkpoint, &j.opened.weights, err)
+           && try_out(&j, err)
            && open_engine(&j, err) && tell_plan(&j, err) && run(&j, err)
            && (!text || add_text(text, &j, err)) && write(&j, err);
     if (ok && json)

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define HEADER_BYTES 256                /* about what the header says of a linear's two tensors */
+
 /* Linear i has tensors i (tokens) and n + i (means), so that the eight-byte ones come first. */
 struct file {
     const struct calibration *c;
@@ -75,6 +77,14 @@ static bool write_all(struct file *f)
         return safetensors_commit(&f->writer, f->err);
     safetensors_abandon(&f->writer);
     return false;
+}
+
+size_t calibration_file_bytes(const struct calibration *c)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < c->n; i++)
+        bytes += c->linears[i].weight->cols * sizeof(float) + sizeof(int64_t) + HEADER_BYTES;
+    return bytes;
 }
 
 bool calibration_write(const char *path, const struct calibration *c, const struct checkpoint *ck,

@@ -38,7 +38,7 @@ static bool try_outputs(const struct surprisal_report_options *o, struct error *
     for (size_t i = 0; ok && i < o->n_inputs; i++)
         ok = input_files_add_names(&in, o->inputs[i], err);
     for (size_t i = 0; ok && i < sizeof outputs / sizeof *outputs; i++)
-        ok = output_file_try(outputs[i], &in, &progress, err);
+        ok = output_file_try(outputs[i], 0, &in, &progress, err);
     input_files_free(&in);
     return ok;
 }

@@ -58,6 +58,16 @@ static bool write(struct file *f, struct opened *opened, const int32_t *ids, siz
         && engine_trace(opened->engine, ids, n_ids, &tracer, err);
 }
 
+/* Of all tensors; SIZE_MAX when they are too many. */
+static size_t file_bytes(const struct config *c, size_t n_ids)
+{
+    size_t a, b, per_token = c->num_experts ? c->num_experts_per_tok : 0;
+    bool ok = size_sum(&a, c->hidden_size, per_token) && size_product(&a, a, c->num_hidden_layers)
+           && size_sum(&b, c->vocab_size, 1) && size_sum(&a, a, b) && size_product(&a, a, n_ids)
+           && size_product(&a, a, sizeof(float));
+    return ok ? a : SIZE_MAX;
+}
+
 /* Everything that is read, as it is before. */
 static bool open_all(struct opened *opened, struct input_files *inputs, int32_t **ids, size_t *n_ids,
                      const struct surprisal_trace_options *o, struct error *err)
@@ -84,7 +94,8 @@ bool trace(const struct surprisal_trace_options *o, struct error *err)
     size_t n_ids = 0;
     struct file f;
     bool ok = open_all(&opened, &inputs, &ids, &n_ids, o, err)
-           && output_file_try(o->out, &inputs, &progress, err)
+           && output_file_try(o->out, file_bytes(&opened.checkpoint.config, n_ids), &inputs, &progress,
+                              err)
            && create(&f, o->out, &opened.checkpoint.config, n_ids, err);
     if (ok) {
         ok = write(&f, &opened, ids, n_ids, err)

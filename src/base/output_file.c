@@ -144,7 +144,18 @@ bool output_file_create(struct output_file *f, const char *path, struct error *e
     return ok;
 }
 
-bool output_file_try(const char *path, const struct input_files *inputs,
+/* Creates it with its space, and abandons it. */
+static bool try_to_create(const char *path, size_t bytes, struct error *err)
+{
+    struct output_file f;
+    if (!output_file_create(&f, path, err))
+        return false;
+    bool ok = !bytes || f.stream >= 0 || output_file_reserve(&f, bytes, err);
+    output_file_abandon(&f);
+    return ok;
+}
+
+bool output_file_try(const char *path, size_t bytes, const struct input_files *inputs,
                      const struct progress *progress, struct error *err)
 {
     if (!path)
@@ -154,12 +165,11 @@ bool output_file_try(const char *path, const struct input_files *inputs,
     if (ok)
         temporary_sweep(folder, progress);
     struct stat st;
-    struct output_file f;
     if (ok && stat(real, &st) == 0 && S_ISFIFO(st.st_mode))     /* its reader must not see an end yet */
         ok = access(real, W_OK) == 0
           || error_set(err, "%s: cannot be written: %s", path, error_reason(errno));
-    else if (ok && (ok = output_file_create(&f, path, err)))
-        output_file_abandon(&f);
+    else
+        ok = ok && try_to_create(path, bytes, err);
     free(folder);
     free(real);
     return ok;

@@ -25,9 +25,10 @@ struct output_file {
 
 /* Nothing stands at `path`, or what stood there stays, until the commit.  Refuses a folder. */
 bool output_file_create(struct output_file *f, const char *path, struct error *err);
-/* Can `path` be written, and is it none of the inputs?  For the time before long work: nothing is
- * changed but that temporaries of dead processes beside it go.  path NULL is fine. */
-bool output_file_try(const char *path, const struct input_files *inputs,
+/* Can `path` be written, is it none of the inputs, and has its file system room for so many bytes?  For
+ * the time before long work: nothing is changed but that temporaries of dead processes beside it go.
+ * path NULL is fine. */
+bool output_file_try(const char *path, size_t bytes, const struct input_files *inputs,
                      const struct progress *progress, struct error *err);
 
 /* A file inside a folder under construction (output_folder.h), which a later process may go on with: it

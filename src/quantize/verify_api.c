@@ -39,7 +39,7 @@ static bool try_page(const struct surprisal_verify_options *o, const struct prog
     struct input_files in = { 0 };
     bool ok = input_files_add_names(&in, o->checkpoint, err)
            && input_files_add_names(&in, o->against, err)
-           && output_file_try(o->html, &in, progress, err);
+           && output_file_try(o->html, 0, &in, progress, err);
     input_files_free(&in);
     return ok;
 }

@@ -438,6 +438,21 @@ def test_o10():
     check(p.returncode == 0 and left_over(here) == [], "M5: the next comparison removes it", os.listdir(here))
 
 
+def test_full_disk():
+    """Room on disk is looked for before the work."""
+    disk = place("disk")
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", disk], capture_output=True).returncode:
+        return skip("M4: a full disk shows before the work", "cannot mount a small file system")
+    try:
+        for command in (["trace", BF16, "--ids", path("ids"), "--out"], ["calibrate", BF16, "--ids", path("ids"), "--context", "8", "--out"],
+                        ["eval", BF16, "--text", TEXT, "--context", "64", "--progress", "--out"], ["quantize", BF16]):
+            p = run(*command, os.path.join(disk, "out"))
+            check(p.returncode == 1 and ("No space left" in p.stderr or "are free" in p.stderr) and "layer" not in p.stderr and os.listdir(disk) == [],
+                  f"M4: {command[0]}: a disk without room shows before the work, and nothing is left", (p.stderr, os.listdir(disk)))
+    finally:
+        subprocess.run(["umount", disk])
+
+
 def test_one_module():
     """Nothing but base/output_* and base/temporary creates, renames or removes files."""
     calls = re.compile(r"\b(rename|renameat|renameat2|unlink|unlinkat|remove|rmdir|mkdir|mkdtemp|mkstemp|link|symlink|truncate|ftruncate|fallocate|creat|tmpfile|"
@@ -460,7 +475,7 @@ if __name__ == "__main__":
         with open(path("ids"), "w") as f:
             f.write(" ".join(str(i) for i in range(1, 25)))
         long_run = Checkpoint(PROGRAM, TEMP, quick=QUICK)
-        for test in (test_one_module, test_l1, test_l2, test_l3, test_l4, test_l5, test_l6, test_outputs_that_are_inputs, test_o10):
+        for test in (test_one_module, test_l1, test_l2, test_l3, test_l4, test_l5, test_l6, test_outputs_that_are_inputs, test_full_disk, test_o10):
             attempt(test.__name__, test)
         for test in (test_w1, test_w2):
             attempt(test.__name__, test, long_run)
