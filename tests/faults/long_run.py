@@ -1,6 +1,7 @@
 """An evaluation long enough to save states, with several passes: for tests that interrupt it."""
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -31,9 +32,25 @@ class Checkpoint:
         for name, content in ((self.text, text), (self.other, "x" + text[1:])):
             with open(name, "w") as f:
                 f.write(content)
-        # sanitizers take memory of their own; the least budgets are for the normal build
-        self.memory = "400M" if quick else "44M"
         self.bytes = None
+        self.memory = self.small_budget()
+
+    def small_budget(self):
+        """The least budget that suffices, by steps: then there are several passes.  (Sanitizers take memory of their own.)"""
+        for megabytes in range(32, 1000, 6):
+            self.memory = f"{megabytes}M"
+            p = subprocess.Popen([self.program, *self.args(self.checkpoint, os.path.join(self.folder, "budget")), "--progress"], stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.PIPE, text=True)
+            fits = False
+            for line in p.stderr:
+                fits = re.match(r"\d+ pass", line) is not None
+                if fits:
+                    break
+            p.kill()
+            p.communicate()
+            if fits:
+                break
+        return self.memory
 
     def args(self, checkpoint, out, text=None):
         return ["eval", checkpoint, "--text", text or self.text, "--context", "256", "--memory", self.memory, "--hidden", "bf16", "--out", out]

@@ -17,6 +17,8 @@ sys.path.insert(0, os.path.join(ROOT, "tests"))
 from check import QUICK, attempt, check, done, skip
 from faults.long_run import Checkpoint
 
+# strace and LeakSanitizer both trace: where one is, the other cannot be.
+TRACED = {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
 PROGRAM = os.environ.get("SURPRISAL", os.path.join(ROOT, "build", "surprisal"))
 DEMO = os.path.join(ROOT, "data", "demo")
 BF16, MXFP4, TEXT = (os.path.join(DEMO, name) for name in ("bf16", "mxfp4", "text.txt"))
@@ -40,7 +42,7 @@ def injected(what, *args):
     """Runs the program while strace injects something into its system calls."""
     calls = what.split(":")[0]
     return subprocess.run([STRACE, "-f", "-q", "-o", "/dev/null", "-e", "trace=" + calls, "-e", "inject=" + what, PROGRAM, *args],
-                          capture_output=True, text=True, timeout=900)
+                          capture_output=True, text=True, timeout=900, env=TRACED)
 
 
 def content(folder):
