@@ -62,7 +62,7 @@ struct arena {
 };
 
 /* 64-byte aligned n * size bytes, not zeroed; NULL while measuring.  Asking for more than
- * was measured is our own mistake (assert). */
+ * was measured is our own mistake, and ends the process with a message (abort, with NDEBUG too). */
 void *arena_take(struct arena *a, size_t n, size_t size);
 /* Allocates a block of the measured peak. */
 bool arena_allocate(struct arena *a, struct error *err);

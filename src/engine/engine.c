@@ -8,8 +8,6 @@
 #include "engine/limits.h"
 #include "engine/pass.h"
 #include "model/head.h"
-#include "model/linear.h"
-#include "model/norm.h"
 
 struct engine *engine_open(const struct checkpoint *ck, const struct weights *w,
                            const struct engine_options *options, struct error *err)
@@ -98,23 +96,21 @@ static bool head_error(const struct pass *p, size_t row, struct error *err)
 static bool score_pass(struct pass *p, struct error *err)
 {
     size_t D = p->e->ck->config.hidden_size, n = p->batch.n_tokens, bad = n;
-    struct head_score *scores = arena_take(&p->arena, n, sizeof *scores);
-    struct engine_score *out = arena_take(&p->arena, n, sizeof *out);
-    int32_t *targets = arena_take(&p->arena, n, sizeof *targets);
-    fill_targets(p, targets);
+    const struct score_buffers b = score_buffers_take(&p->arena, n);
+    fill_targets(p, b.targets);
     p->step_flop = p->flop - p->flop_done;
     const struct head_task task = {
-        .hidden = p->x, .targets = targets, .scores = scores, .n = n, .lm_head = &p->e->w->lm_head,
+        .hidden = p->x, .targets = b.targets, .scores = b.scores, .n = n, .lm_head = &p->e->w->lm_head,
         .feed = &p->feed, .first_part = p->e->parts.layer[p->at.layer],
         .watch = { pass_report, p },
     };
     if (!head_forward(&p->cm, &task, &bad, err))
         return bad < n ? head_error(p, bad, err) : false;
     for (size_t i = 0; i < n; i++)
-        out[i] = (struct engine_score){ scores[i].nll, scores[i].logsumexp, scores[i].top1 };
+        b.out[i] = (struct engine_score){ b.scores[i].nll, b.scores[i].logsumexp, b.scores[i].top1 };
     const struct engine_sink *sink = &p->job->sink;
     for (size_t i = 0; i < n; i += SINK_ROWS)
-        if (!sink->take(sink->user, p->at.row + i, size_min(SINK_ROWS, n - i), out + i,
+        if (!sink->take(sink->user, p->at.row + i, size_min(SINK_ROWS, n - i), b.out + i,
                         p->x + i * D, err))
             return false;
     p->at.row += n;
@@ -250,12 +246,10 @@ static bool trace_logits(struct pass *p, const struct engine_tracer *tracer, str
     size_t D = c->hidden_size, T = p->batch.n_tokens;
     float *logits = mem_array(ROWS, c->vocab_size * sizeof *logits, "logits", err);
     float *hidden = mem_array(ROWS, D * sizeof *hidden, "hidden states", err);
-    float *norm = vector_take(&p->cm, &p->e->w->norm, 1);
     bool ok = logits && hidden;
     for (size_t row = 0; ok && row < T; row += ROWS) {
         size_t n = size_min(ROWS, T - row);
-        rms_norm_rows(&p->cm, hidden, p->x + row * D, n, norm);
-        linear(&p->cm, logits, c->vocab_size, hidden, D, n, &p->e->w->lm_head);
+        head_logits(&p->cm, logits, hidden, p->x + row * D, n, &p->e->w->norm, &p->e->w->lm_head);
         ok = tracer->logits(tracer->user, row, n, logits, err);
     }
     free(logits);

@@ -2,9 +2,7 @@
 
 #include <stdint.h>
 
-#include "model/head.h"
 #include "model/layer.h"
-#include "model/linear.h"
 
 #define LARGEST_TILE ((size_t)8192)
 
@@ -27,6 +25,15 @@ static size_t multiply_add(size_t a, size_t b, size_t c)
 {
     size_t product, sum;
     return size_product(&product, a, b) && size_sum(&sum, product, c) ? sum : SIZE_MAX;
+}
+
+struct score_buffers score_buffers_take(struct arena *a, size_t n)
+{
+    return (struct score_buffers){
+        .scores = arena_take(a, n, sizeof(struct head_score)),
+        .out = arena_take(a, n, sizeof(struct engine_score)),
+        .targets = arena_take(a, n, sizeof(int32_t)),
+    };
 }
 
 size_t plan_scratch(const struct compute *cm, const struct weights *w, const struct plan *p,
@@ -53,11 +60,10 @@ size_t plan_scratch(const struct compute *cm, const struct weights *w, const str
     }
     struct arena head = { 0 };                  /* every token may be scored */
     dry.arena = &head;
-    arena_take(&head, n_tokens, sizeof(struct head_score));
-    arena_take(&head, n_tokens, sizeof(struct engine_score));
-    arena_take(&head, n_tokens, sizeof(int32_t));
+    score_buffers_take(&head, n_tokens);
     head_forward(&dry, &(struct head_task){ .n = n_tokens, .lm_head = &w->lm_head }, NULL, NULL);
-    linear(&dry, NULL, 0, NULL, 0, 0, &w->lm_head);     /* the logits of a trace */
+    head.used = 0;
+    head_logits(&dry, NULL, NULL, NULL, 0, &w->norm, &w->lm_head);      /* of a trace */
     return size_max(measure.peak, head.peak);
 }
 

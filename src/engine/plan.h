@@ -8,7 +8,7 @@
 
 #include "engine/engine.h"
 #include "engine/parts.h"
-#include "model/compute.h"
+#include "model/head.h"
 
 struct plan {
     size_t tile_tokens;             /* of the mixers */
@@ -23,6 +23,15 @@ struct plan {
 size_t plan_window_tokens(const struct engine_window *w);
 /* The same of n windows; SIZE_MAX when they are too many. */
 size_t plan_tokens(const struct engine_window *windows, size_t n);
+
+/* What the scoring of n rows takes beside head_forward. */
+struct score_buffers {
+    struct head_score *scores;
+    struct engine_score *out;
+    int32_t *targets;
+};
+
+struct score_buffers score_buffers_take(struct arena *a, size_t n);
 
 /* Bytes of scratch that a pass of n_tokens takes, beside the residual stream and the routing. */
 size_t plan_scratch(const struct compute *cm, const struct weights *w, const struct plan *p,
