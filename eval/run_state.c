@@ -9,6 +9,23 @@ static const char *const names[N_PARTS] = { "x", "numbers", "seconds", "tensors"
 enum { FIRST_WINDOW, N_WINDOWS, ROW, LAYER, MIXER_DONE, ROWS_DONE, PASSES, BYTES_READ, MODEL_TOKENS,
        N_NUMBERS };
 
+#define PIECE_BYTES ((size_t)1 << 20)
+
+/* A stream that stands in a file is read a piece at a time: it may be larger than the memory. */
+static bool write_x(struct safetensors_writer *w, const struct engine_state *s, struct error *err)
+{
+    const uint8_t *x = (const uint8_t *)s->x;
+    size_t all = w->n_bytes[X], n = 0;
+    for (size_t at = 0; at < all; at += n) {
+        n = s->file ? size_min(PIECE_BYTES, all - at) : all;
+        if (!safetensors_write(w, X, at, x + at, n, err))
+            return false;
+        if (s->file)
+            file_release(s->file, (size_t)(x + at - s->file->data), n, false);
+    }
+    return true;
+}
+
 bool run_state_save(const char *path, const char *settings, const struct engine_state *state,
                     double seconds, const uint8_t *known, size_t n_tensors, size_t hidden_size,
                     struct error *err)
@@ -33,7 +50,8 @@ bool run_state_save(const char *path, const char *settings, const struct engine_
     if (!safetensors_create(&w, path, entries, N_PARTS, err))
         return false;
     for (size_t i = 0; i < N_PARTS; i++)
-        if (!safetensors_write(&w, i, 0, bytes[i], w.n_bytes[i], err)) {
+        if (!(i == X ? write_x(&w, state, err)
+                     : safetensors_write(&w, i, 0, bytes[i], w.n_bytes[i], err))) {
             safetensors_abandon(&w);
             return false;
         }

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 bool size_product(size_t *out, size_t a, size_t b)
 {
@@ -116,18 +118,49 @@ void *arena_take(struct arena *a, size_t n, size_t size)
     return piece;
 }
 
-bool arena_allocate(struct arena *a, struct error *err)
+static void arena_unmap(struct arena *a)
 {
-    a->block = aligned_alloc(ARENA_ALIGN, a->peak ? a->peak : ARENA_ALIGN);
-    if (!a->block)
-        return error_set(err, "out of memory: %zu bytes of scratch space", a->peak);
-    a->size = a->peak;
+    if (a->mapping)
+        munmap(a->mapping, a->mapping_bytes);
+    a->block = a->mapping = NULL;
+}
+
+static bool map_block(struct arena *a, size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), rounded, bytes;
+    if (!size_sum(&rounded, size, page + ARENA_ALIGN) || !size_sum(&bytes, rounded, page))
+        return false;
+    rounded = rounded / page * page;
+    bytes = rounded + page;
+    char *mapping = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapping == MAP_FAILED)
+        return false;
+    mprotect(mapping + rounded, page, PROT_NONE);
+    size_t capacity = (size + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
+    *a = (struct arena){ .block = mapping + rounded - capacity, .capacity = capacity, .peak = a->peak,
+                         .mapping = mapping, .mapping_bytes = bytes };
+    return true;
+}
+
+bool arena_reserve(struct arena *a, size_t size, struct error *err)
+{
+    if (!a->block || a->capacity < size) {
+        arena_unmap(a);
+        if (!map_block(a, size))
+            return error_set(err, "out of memory: %zu bytes of scratch space", size);
+    }
+    a->size = size;
     a->used = 0;
     return true;
 }
 
+bool arena_allocate(struct arena *a, struct error *err)
+{
+    return arena_reserve(a, a->peak, err);
+}
+
 void arena_free(struct arena *a)
 {
-    free(a->block);
+    arena_unmap(a);
     *a = (struct arena){ 0 };
 }
