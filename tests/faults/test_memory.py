@@ -1,5 +1,5 @@
-"""M1 to M3: --memory is the budget of the whole process, in every command that takes it; a refusal names a budget that
-suffices.
+"""M1 to M4: --memory is the budget of the whole process, in every command that takes it; a refusal names a budget that
+suffices, and comes before the work.
 
 The peak is the kernel's (ru_maxrss).  A child's begins with what its parent had, so this script imports little.
 SURPRISAL_TEST_ALL=1 goes through more budgets, contexts and numbers of passes."""
@@ -159,6 +159,30 @@ def test_refusals():
     test_named("compare of runs", ["compare", *runs(), "--bootstrap", 10], "20M", times)
 
 
+# ---- M4 ----------------------------------------------------------------------------------------------------------------
+
+
+def test_compare_first():
+    """What KL divergence needs is known before anything is evaluated, and before the bootstrap"""
+    out = path("runs")
+    compare = ["compare", BF16, MXFP4, "--text", text(30000), "--context", 128, "--progress"]
+    _, printed, _ = run(*compare, "--memory", "1M")
+    enough = int((named(printed)[1] or "36M")[:-1])
+    status, printed, _ = run(*compare, "--out", out, "--memory", f"{enough - 4}M")
+    check(status == 1 and "KL divergence needs" in printed, "M4: a budget that KL divergence would not fit", printed[-300:])
+    check("pass" not in printed and not os.path.exists(out), "M4: it is refused before the evaluations", printed[-300:])
+    remove(out)
+    compare[compare.index(128)] = 2048
+    status, printed, _ = run(*compare, "--memory", f"{enough}M")
+    early = printed.find("no figures by layer"), printed.find("TFLOP")
+    check(status == 0 and 0 <= early[0] < early[1], "M4: figures by layer that do not fit are missed at once", printed[:300])
+    a, b = runs()
+    began = time.monotonic()
+    status, printed, _ = run("compare", a, b, "--memory", "24M", "--bootstrap", "1000000")
+    check(status == 1 and "KL divergence needs" in printed and time.monotonic() - began < 5,
+          "M4: runs are refused before the bootstrap", printed[-300:])
+
+
 # ---- M1 ----------------------------------------------------------------------------------------------------------------
 
 
@@ -207,6 +231,7 @@ def main():
         attempt("M3: refusals", test_refusals)
         attempt("M1: resumed", test_resume, BF16, (32, 36))
         attempt("M1: resumed", test_resume, MXFP4, (36,), "--compute", "bf16")
+        attempt("M4: refused before the work", test_compare_first)
 
 
 if __name__ == "__main__":
