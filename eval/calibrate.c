@@ -93,21 +93,16 @@ static bool inputs_hold(void *user, struct error *err)
     return job_inputs_check(&j->inputs, j->hash, &j->options->eval.progress, err);
 }
 
-/* The sums have their share of the memory before the engine. */
+/* Of the memory, the sums have their share, and a list of the windows. */
 static bool open_engine(struct job *j, struct error *err)
 {
     const struct surprisal_eval_options *o = &j->options->eval;
-    struct engine_options engine = {
+    const struct engine_options engine = {
         .n_threads = o->threads, .memory_bytes = o->memory_bytes, .isa = o->isa,
+        .held_bytes = j->calibration.bytes + j->shares.windows.n * sizeof(struct engine_window),
         .compute = o->compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
         .progress = public_progress(&o->progress),
     };
-    size_t sums = j->calibration.bytes;
-    if (o->memory_bytes && o->memory_bytes <= sums)
-        return error_set(err, "memory budget of %zu MB is too small: the sums of all input channels "
-                         "take %zu MB", o->memory_bytes >> 20, (sums >> 20) + 1);
-    if (o->memory_bytes)
-        engine.memory_bytes -= sums;
     return opened_engine(&j->opened, &engine, err);
 }
 
@@ -121,7 +116,7 @@ static bool tell_plan(const struct job *j, struct error *err)
         .windows = j->shares.windows.n,
         .model_tokens = windows_model_tokens(&j->shares.windows), .passes = cost.passes,
         .bytes_read = cost.bytes_read,
-        .memory_bytes = cost.memory_bytes + j->opened.held_bytes + j->calibration.bytes,
+        .memory_bytes = cost.memory_bytes + j->opened.held_bytes,
         .flop = cost.flop, .seconds = o->plan ? engine_seconds(j->opened.engine, cost.flop) : 0,
     };
     if (o->plan)

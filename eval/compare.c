@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/budget.h"
 #include "base/file.h"
 #include "base/machine.h"
 #include "base/output_folder.h"
@@ -164,6 +165,8 @@ struct job {
     struct comparison comparison, floor;
     struct divergence_row *rows, *floor_rows;   /* owned */
     struct evaluate_prepared prepared;  /* A's; of checkpoints */
+    size_t evaluation_bytes;            /* of memory, that the evaluations of checkpoints need */
+    bool skips_layers;                  /* they cannot be had, which was said */
     struct tokenizer *tokenizer;
 };
 
@@ -188,8 +191,11 @@ static bool prepare_side(struct job *j, enum side side, struct evaluate_prepared
     e.out = NULL;
     e.plan = NULL;
     e.progress.warn = NULL;             /* the evaluation warns */
+    if (e.memory_bytes)
+        e.memory_bytes = SIZE_MAX;      /* what is needed is asked for: check_memory */
     if (!evaluate_prepare(&e, p, err))
         return false;
+    j->evaluation_bytes = size_max(j->evaluation_bytes, p->least_bytes);
     if (strcmp(p->tokenizer, first->tokenizer) != 0)
         return error_set(err, "%s and %s have different tokenizers: sha256 %.12s against %.12s "
                          "(one for both can be named)", o->a, o->b, first->tokenizer, p->tokenizer);
@@ -258,6 +264,118 @@ static bool tell_plan(const struct job *j, size_t disk_bytes, struct error *err)
                      "free", plan.folder, (double)plan.disk_bytes / 1e9, (double)plan.free_bytes / 1e9);
 }
 
+/* ---- is there memory for all of it? ------------------------------------------------------ */
+
+static struct divergence_options divergence_options(const struct surprisal_compare_options *o)
+{
+    return (struct divergence_options){
+        .threads = o->eval.threads, .memory_bytes = o->eval.memory_bytes, .isa = o->eval.isa,
+        .progress = o->eval.progress,
+    };
+}
+
+static struct layers_options layers_options(const struct job *j)
+{
+    const struct surprisal_compare_options *o = j->options;
+    const struct surprisal_eval_options *e = &o->eval;
+    return (struct layers_options){
+        .a = o->a, .b = o->b, .ids = j->prepared.ids, .n_ids = j->prepared.n_ids,
+        .windows = j->prepared.windows.list, .n_windows = j->prepared.windows.n,
+        .max_windows = o->layer_windows, .compute = e->compute, .threads = e->threads,
+        .memory_bytes = e->memory_bytes, .isa = e->isa, .progress = e->progress, .plan = e->plan,
+    };
+}
+
+/* What the divergence of a side from A takes of the process; 0: none is measured. */
+static bool divergence_needs(size_t *bytes, const struct job *j, enum side side, size_t beside_bytes,
+                             struct error *err)
+{
+    const struct divergence_options options = divergence_options(j->options);
+    if (!j->prepared.ids)
+        return record_divergence_least(bytes, &j->records[A], &j->records[side], beside_bytes, &options,
+                                       err);
+    struct divergence_source sources[2];
+    for (int i = 0; i < 2; i++) {
+        const struct surprisal_eval_options e = side_options(j->options, i ? side : A);
+        sources[i] = (struct divergence_source){
+            .checkpoint = e.checkpoint,
+            .compute = e.compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
+        };
+    }
+    return divergence_least(bytes, &sources[0], &sources[1], j->prepared.plan.scored, beside_bytes,
+                            &options, err);
+}
+
+/* What is to come of the memory that a side's comparison finds taken: records, and the comparison of B. */
+static size_t taken_before(const struct job *j, enum side side)
+{
+    bool runs = !j->prepared.ids;
+    size_t scored = runs ? j->records[A].scored : j->prepared.plan.scored;
+    size_t windows = runs ? j->records[A].windows : j->prepared.plan.windows;
+    size_t bytes = runs ? 0 : record_bytes(scored, windows) * (j->options->floor ? N_SIDES : FLOOR);
+    if (side == FLOOR)
+        bytes += scored * sizeof(struct divergence_row) + comparison_kept_bytes(scored, windows);
+    return bytes;
+}
+
+static bool side_needs(size_t *bytes, const struct job *j, enum side side, struct error *err)
+{
+    bool runs = !j->prepared.ids;
+    size_t scored = runs ? j->records[A].scored : j->prepared.plan.scored;
+    size_t windows = runs ? j->records[A].windows : j->prepared.plan.windows;
+    size_t taken = taken_before(j, side), figures;
+    if (!divergence_needs(bytes, j, side, taken, err))
+        return false;
+    figures = budget_held_now() + taken + comparison_bytes(scored, windows)
+            + (*bytes ? scored * sizeof(struct divergence_row) : 0);
+    *bytes = size_max(*bytes, figures);
+    return true;
+}
+
+/* Figures by layer are not worth a refusal: what they lack is said at once. */
+static bool check_layers(struct job *j, struct error *err)
+{
+    const struct surprisal_compare_options *o = j->options;
+    const struct layers_options layers = layers_options(j);
+    struct error why = { 0 };
+    size_t needed;
+    if (!j->prepared.ids || !o->layer_windows)
+        return true;
+    bool ok = layers_least(&needed, &layers, &why)
+           && (!o->eval.memory_bytes
+               || budget_check_ahead(o->eval.memory_bytes, needed + taken_before(j, FLOOR), &why,
+                                     "a comparison by layer"));
+    j->skips_layers = !ok;
+    if (ok)
+        return true;
+    if (why.interrupted) {
+        *err = why;
+        return false;
+    }
+    opened_warn(&o->eval.progress, "no figures by layer: %s", why.message);
+    return true;
+}
+
+/* What will be asked for after hours is asked for now, and what suffices for all of it is named. */
+static bool check_memory(struct job *j, struct error *err)
+{
+    const struct surprisal_compare_options *o = j->options;
+    const char *what = "an evaluation";
+    size_t most = j->evaluation_bytes, bytes;
+    bool has_floor = j->prepared.ids ? o->floor : j->paths[FLOOR] != NULL;
+    if (!o->eval.memory_bytes)
+        return check_layers(j, err);
+    for (int side = B; side < (has_floor ? N_SIDES : FLOOR); side++) {
+        if (!side_needs(&bytes, j, (enum side)side, err))
+            return false;
+        what = bytes > most ? "KL divergence" : what;
+        most = size_max(most, bytes);
+    }
+    return budget_check_ahead(o->eval.memory_bytes, most, err, what) && check_layers(j, err);
+}
+
+/* ---- the runs ---------------------------------------------------------------------------- */
+
 static bool evaluate_side(struct job *j, enum side side, struct error *err)
 {
     struct surprisal_eval_options e = side_options(j->options, side);
@@ -275,7 +393,8 @@ static bool evaluate_side(struct job *j, enum side side, struct error *err)
 static bool evaluate_all(struct job *j, struct error *err)
 {
     size_t disk_bytes;
-    return prepare(j, &disk_bytes, err) && make_folder(j, err) && tell_plan(j, disk_bytes, err)
+    return prepare(j, &disk_bytes, err) && check_memory(j, err) && make_folder(j, err)
+        && tell_plan(j, disk_bytes, err)
         && evaluate_side(j, A, err) && evaluate_side(j, B, err)
         && (!j->options->floor || evaluate_side(j, FLOOR, err));
 }
@@ -305,47 +424,44 @@ static bool check_floor(const struct record *a, const struct record *floor, stru
                      floor->folder, a->folder);
 }
 
-/* Against A.  What cannot be compared is refused before the divergence is measured. */
+/* Against A. */
 static bool compare_side(struct job *j, enum side side, struct comparison *c,
                          struct divergence_row **rows, struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
     const struct bootstrap bootstrap = { .samples = o->bootstrap, .seed = o->seed };
-    const struct divergence_options options = {
-        .threads = o->eval.threads, .memory_bytes = o->eval.memory_bytes, .isa = o->eval.isa,
-        .progress = o->eval.progress,
-    };
+    const struct divergence_options options = divergence_options(o);
     struct record *a = &j->records[A], *b = &j->records[side];
-    return comparable_check(a, b, err) && record_divergence(rows, a, b, &options, err)
+    return record_divergence(rows, a, b, &options, err)
         && comparison_make(c, a, b, *rows, &bootstrap, err);
 }
 
-static bool compare_records(struct job *j, struct error *err)
+static bool open_records(struct job *j, struct error *err)
 {
     const struct record *r = j->records;
     for (int side = A; side < N_SIDES; side++)
         if (j->paths[side] && (!record_open(&j->records[side], j->paths[side], err)
                                || !input_files_add_mapped(&j->inputs, &j->records[side].file.map, err)))
             return false;
-    return compare_side(j, B, &j->comparison, &j->rows, err)
+    return comparable_check(&r[A], &r[B], err)
         && (!j->paths[FLOOR]
-            || (check_floor(&r[A], &r[FLOOR], err)
-                && compare_side(j, FLOOR, &j->floor, &j->floor_rows, err)));
+            || (check_floor(&r[A], &r[FLOOR], err) && comparable_check(&r[A], &r[FLOOR], err)))
+        && (j->prepared.ids || check_memory(j, err));
+}
+
+static bool compare_records(struct job *j, struct error *err)
+{
+    return open_records(j, err) && compare_side(j, B, &j->comparison, &j->rows, err)
+        && (!j->paths[FLOOR] || compare_side(j, FLOOR, &j->floor, &j->floor_rows, err));
 }
 
 /* Figures by layer; whoever waited for the others does not lose them when these cannot be had. */
 static bool add_layers(cJSON *document, struct buffer *text, const struct job *j, struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
-    const struct surprisal_eval_options *e = &o->eval;
-    if (!j->prepared.ids || !o->layer_windows)
+    if (!j->prepared.ids || !o->layer_windows || j->skips_layers)
         return true;
-    const struct layers_options layers = {
-        .a = o->a, .b = o->b, .ids = j->prepared.ids, .n_ids = j->prepared.n_ids,
-        .windows = j->prepared.windows.list, .n_windows = j->prepared.windows.n,
-        .max_windows = o->layer_windows, .compute = e->compute, .threads = e->threads,
-        .memory_bytes = e->memory_bytes, .isa = e->isa, .progress = e->progress, .plan = e->plan,
-    };
+    const struct layers_options layers = layers_options(j);
     struct error why = { 0 };
     if (layers_compare(document, text, &layers, &why))
         return true;
@@ -353,7 +469,7 @@ static bool add_layers(cJSON *document, struct buffer *text, const struct job *j
         *err = why;
         return false;
     }
-    opened_warn(&e->progress, "no figures by layer: %s", why.message);
+    opened_warn(&o->eval.progress, "no figures by layer: %s", why.message);
     return true;
 }
 
@@ -484,4 +600,12 @@ cJSON *compare(const struct surprisal_compare_options *o, const char *plan, stru
     }
     job_close(&j);
     return document;
+}
+
+bool compare_check_memory(const struct surprisal_compare_options *o, struct error *err)
+{
+    struct job j = { .options = o };
+    bool ok = !o->eval.memory_bytes || (take_run_folders(&j, err) && open_records(&j, err));
+    job_close(&j);
+    return ok;
 }

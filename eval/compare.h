@@ -21,4 +21,7 @@ bool compare_takes_plans(const struct surprisal_compare_options *o);
 cJSON *compare(const struct surprisal_compare_options *o, const char *plan, struct buffer *text,
                struct error *err);
 
+/* Two run folders: is there memory for all of their comparison?  Without a budget nothing is read. */
+bool compare_check_memory(const struct surprisal_compare_options *o, struct error *err);
+
 #endif

@@ -51,6 +51,7 @@ static bool check_same(const cJSON *first, const cJSON *document,
     return true;
 }
 
+/* list: NULL: only what its memory budget allows is looked at. */
 static bool add_pair(cJSON *list, const char *name, const struct surprisal_compare_options *o,
                      struct error *err)
 {
@@ -60,10 +61,13 @@ static bool add_pair(cJSON *list, const char *name, const struct surprisal_compa
     pair.a = a;
     pair.b = b;
     pair.floor_run = floor_run;
-    cJSON *document = b && (floor_run || !o->floor_run) ? compare(&pair, name, NULL, err) : NULL;
+    bool ok = b && (floor_run || !o->floor_run) && (list || compare_check_memory(&pair, err));
+    cJSON *document = ok && list ? compare(&pair, name, NULL, err) : NULL;
     free(a);
     free(b);
     free(floor_run);
+    if (!list)
+        return ok;
     if (document && check_same(list->child ? list->child : document, document, o, err)
         && (cJSON_AddItemToArray(list, document) || error_set(err, "out of memory: comparisons")))
         return true;
@@ -157,9 +161,10 @@ cJSON *compare_plans(const struct surprisal_compare_options *o, struct buffer *t
     bool ok = list || error_set(err, "out of memory: comparisons");
     if (ok && !warn_single(&pairs, o))
         ok = error_set(err, "%s and %s have no plan in common", o->a, o->b);
-    for (size_t i = 0; ok && i < pairs.n; i++)
-        if (pairs.list[i].in_a && pairs.list[i].in_b)
-            ok = add_pair(list, pairs.list[i].name, o, err);
+    for (int pass = 0; pass < 2; pass++)        /* what the last one lacks shows before the first */
+        for (size_t i = 0; ok && i < pairs.n; i++)
+            if (pairs.list[i].in_a && pairs.list[i].in_b)
+                ok = add_pair(pass ? list : NULL, pairs.list[i].name, o, err);
     plan_pairs_free(&pairs);
     if (ok && tell(text, root, err))
         return root;

@@ -163,6 +163,19 @@ bool comparison_make(struct comparison *c, const struct record *a, const struct 
     return true;
 }
 
+size_t comparison_kept_bytes(size_t scored, size_t windows)
+{
+    const struct comparison *c = NULL;
+    return scored * sizeof *c->unit + windows * (sizeof *c->units + sizeof *c->sums);
+}
+
+/* Beside what is kept: changes of probability, or divergences, to be sorted; sums of units. */
+size_t comparison_bytes(size_t scored, size_t windows)
+{
+    return comparison_kept_bytes(scored, windows) + scored * sizeof(double)
+         + windows * (2 * sizeof(double) + sizeof(struct window_score));
+}
+
 void comparison_free(struct comparison *c)
 {
     free(c->units);

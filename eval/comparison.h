@@ -51,6 +51,9 @@ struct comparison {
 bool comparison_make(struct comparison *c, const struct record *a, const struct record *b,
                      const struct divergence_row *divergence, const struct bootstrap *bootstrap,
                      struct error *err);
+/* Bytes that a comparison takes while it is made, and those of them that it keeps. */
+size_t comparison_bytes(size_t scored, size_t windows);
+size_t comparison_kept_bytes(size_t scored, size_t windows);
 void comparison_free(struct comparison *c);
 
 /* Mean divergence of B from A over rows [begin, end), nats; NaN when it was not measured. */

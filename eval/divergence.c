@@ -1,5 +1,6 @@
 #include "eval/divergence.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #include "base/digest.h"
@@ -32,7 +33,7 @@ static bool check_head(const struct opened *o, const struct divergence_source *s
 }
 
 static bool open_source(struct source *to, const struct divergence_source *s,
-                        const struct divergence_options *options, struct error *err)
+                        const struct divergence_options *options, bool checks_head, struct error *err)
 {
     struct opened *o = &to->opened;
     to->of = s;
@@ -44,7 +45,8 @@ static bool open_source(struct source *to, const struct divergence_source *s,
     return checkpoint_list_folder(&to->inputs, s->checkpoint, err)
         && opened_checkpoint(o, s->checkpoint, &options->progress, err)
         && checkpoint_list_weights(&to->inputs, &o->checkpoint, err)
-        && check_head(o, s, options->other_head, &progress, err) && opened_engine(o, &engine, err);
+        && (!checks_head || check_head(o, s, options->other_head, &progress, err))
+        && opened_engine(o, &engine, err);
 }
 
 static bool same_head_still(void *user, const char *path, bool *same, struct error *err)
@@ -70,12 +72,54 @@ static void close_source(struct source *s)
     input_files_free(&s->inputs);
 }
 
+static bool same_shape(const struct opened *a, const struct opened *b)
+{
+    const struct matrix *x = &a->weights.lm_head, *y = &b->weights.lm_head;
+    return x->dtype == y->dtype && x->rows == y->rows && x->cols == y->cols;
+}
+
 static bool same_head(const struct divergence_source *a, const struct opened *opened_a,
                       const struct divergence_source *b, const struct opened *opened_b)
 {
-    const struct matrix *x = &opened_a->weights.lm_head, *y = &opened_b->weights.lm_head;
-    return strcmp(a->head_sha256, b->head_sha256) == 0 && x->dtype == y->dtype && x->rows == y->rows
-        && x->cols == y->cols;
+    return a->head_sha256 && b->head_sha256 && strcmp(a->head_sha256, b->head_sha256) == 0
+        && same_shape(opened_a, opened_b);
+}
+
+/* The same, found out. */
+static bool hash_heads(bool *same, const struct opened *a, const struct opened *b,
+                       const struct progress *progress, struct error *err)
+{
+    struct digest x, y;
+    if (!weights_head_digest(&x, &a->checkpoint, &a->weights, progress, err)
+        || !weights_head_digest(&y, &b->checkpoint, &b->weights, progress, err))
+        return false;
+    *same = memcmp(&x, &y, sizeof x) == 0;
+    return true;
+}
+
+bool divergence_least(size_t *bytes, const struct divergence_source *a, const struct divergence_source *b,
+                      size_t n, size_t beside_bytes, const struct divergence_options *options,
+                      struct error *err)
+{
+    struct source x = { 0 }, y = { 0 };
+    struct divergence_options quiet = *options;
+    const struct progress progress = public_progress(&options->progress);
+    quiet.progress.warn = NULL;         /* who does the work warns */
+    quiet.memory_bytes = SIZE_MAX;
+    bool ok = open_source(&y, b, &quiet, false, err) && open_source(&x, a, &quiet, false, err);
+    if (ok) {
+        struct engine_divergence d = { .a = x.opened.engine, .b = y.opened.engine,
+                                       .same_head = same_head(a, &x.opened, b, &y.opened) };
+        bool known = d.same_head || (a->head_sha256 && b->head_sha256);
+        *bytes = engine_divergence_least(&d, n) + beside_bytes;
+        if (!known && same_shape(&x.opened, &y.opened)
+            && !budget_check_ahead(options->memory_bytes, *bytes, NULL, "KL divergence"))
+            ok = hash_heads(&d.same_head, &x.opened, &y.opened, &progress, err);
+        *bytes = engine_divergence_least(&d, n) + beside_bytes;
+    }
+    close_source(&x);
+    close_source(&y);
+    return ok;
 }
 
 bool divergence_measure(struct divergence_row *rows, const struct divergence_source *a,
@@ -84,7 +128,7 @@ bool divergence_measure(struct divergence_row *rows, const struct divergence_sou
 {
     struct source x = { 0 }, y = { 0 };
     /* A's engine has the budget, so it is opened when all else is there. */
-    bool ok = open_source(&y, b, options, err) && open_source(&x, a, options, err);
+    bool ok = open_source(&y, b, options, true, err) && open_source(&x, a, options, true, err);
     if (ok) {
         const struct engine_divergence d = {
             .a = x.opened.engine, .b = y.opened.engine, .hidden_a = a->hidden, .hidden_b = b->hidden,

@@ -66,6 +66,7 @@ static bool open_engine(struct job *j, struct error *err)
     const struct surprisal_eval_options *o = j->options;
     const struct engine_options engine = {
         .n_threads = o->threads, .memory_bytes = o->memory_bytes, .isa = o->isa,
+        .held_bytes = j->shares.windows.n * sizeof(struct window_score),
         .compute = o->compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
         .progress = public_progress(&o->progress),
     };
@@ -184,16 +185,23 @@ static bool prepare(struct job *j, struct error *err)
         && begin_scoring(j, err);
 }
 
-static bool make_plan(const struct job *j, struct surprisal_plan *plan, struct error *err)
+static bool make_plan(const struct job *j, struct surprisal_plan *plan, size_t *least_bytes,
+                      struct error *err)
 {
     const struct surprisal_eval_options *o = j->options;
     const struct windows *w = &j->shares.windows;
+    size_t done = size_min(j->state.engine.first_window, w->n);     /* by the run that is resumed */
+    const struct windows left = { .list = w->list + done, .n = w->n - done };
+    const struct engine_job rest = {
+        .windows = w->list, .n_windows = w->n, .resume = j->state.engine.x ? &j->state.engine : NULL,
+    };
     struct engine_cost cost;
-    if (!engine_cost(j->opened.engine, w->list, w->n, &cost, err))
+    if (!engine_cost(j->opened.engine, &rest, &cost, err))
         return false;
+    *least_bytes = cost.least_bytes;
     *plan = (struct surprisal_plan){
-        .windows = w->n, .scored = windows_scored(w), .hidden_size = j->shares.hidden_size,
-        .model_tokens = windows_model_tokens(w), .passes = cost.passes,
+        .windows = left.n, .scored = windows_scored(&left), .hidden_size = j->shares.hidden_size,
+        .model_tokens = windows_model_tokens(&left), .passes = cost.passes,
         .bytes_read = cost.bytes_read, .memory_bytes = cost.memory_bytes + j->opened.held_bytes,
         .flop = cost.flop, .state_bytes = o->out ? cost.state_bytes : 0,
         .disk_bytes = o->out ? run_folder_bytes(windows_scored(w), o->hidden, j->shares.hidden_size) : 0,
@@ -206,7 +214,8 @@ static bool tell_plan(const struct job *j, struct error *err)
 {
     const struct surprisal_eval_options *o = j->options;
     struct surprisal_plan plan;
-    if (!make_plan(j, &plan, err))
+    size_t least_bytes;
+    if (!make_plan(j, &plan, &least_bytes, err))
         return false;
     if (o->plan)
         o->plan(o->progress.user, &plan);
@@ -445,7 +454,8 @@ bool evaluate_prepare(const struct surprisal_eval_options *o, struct evaluate_pr
 {
     struct job j = { .options = o };
     *out = (struct evaluate_prepared){ 0 };
-    bool ok = evaluate_check(o, err) && prepare(&j, err) && make_plan(&j, &out->plan, err);
+    bool ok = evaluate_check(o, err) && prepare(&j, err)
+           && make_plan(&j, &out->plan, &out->least_bytes, err);
     if (ok) {
         snprintf(out->tokenizer, sizeof out->tokenizer, "%s",
                  j.tokenizer ? tokenizer_sha256(j.tokenizer) : "");

@@ -20,6 +20,7 @@ bool evaluate(const struct surprisal_eval_options *o, struct surprisal_result *r
 /* What is known of an evaluation before its long work. */
 struct evaluate_prepared {
     struct surprisal_plan plan;             /* without an estimated time */
+    size_t least_bytes;                     /* the smallest memory budget that does */
     char tokenizer[2 * DIGEST_BYTES + 1];   /* sha256; empty: none is read */
     int32_t prefix_id;                      /* -1: none */
     int32_t *ids;                           /* given [n_ids]: what the model sees, */

@@ -44,6 +44,11 @@ struct job {
     struct lockstep found;
 };
 
+static size_t windows_of(const struct layers_options *o)
+{
+    return o->max_windows ? size_min(o->max_windows, o->n_windows) : o->n_windows;
+}
+
 static bool open_both(struct job *j, struct error *err)
 {
     const struct layers_options *o = j->options;
@@ -252,12 +257,25 @@ static bool add_table(struct buffer *text, const struct job *j, struct error *er
     return ok;
 }
 
+bool layers_least(size_t *bytes, const struct layers_options *o, struct error *err)
+{
+    struct layers_options unlimited = *o;
+    unlimited.progress = (struct surprisal_progress){ 0 };
+    unlimited.memory_bytes = SIZE_MAX;
+    struct job j = { .options = &unlimited, .n_windows = windows_of(o) };
+    struct engine_cost cost;
+    bool ok = open_both(&j, err)
+           && lockstep_cost(&cost, j.opened[0].engine, j.opened[1].engine, o->windows, j.n_windows, err);
+    *bytes = ok ? cost.least_bytes : 0;
+    opened_close(&j.opened[0]);
+    opened_close(&j.opened[1]);
+    return ok;
+}
+
 bool layers_compare(cJSON *document, struct buffer *text, const struct layers_options *o,
                     struct error *err)
 {
-    struct job j = { .options = o, .n_windows = o->n_windows };
-    if (o->max_windows)
-        j.n_windows = size_min(o->max_windows, o->n_windows);
+    struct job j = { .options = o, .n_windows = windows_of(o) };
     bool ok = open_both(&j, err) && tell_plan(&j, err)
            && lockstep_run(&j.found, j.opened[0].engine, j.opened[1].engine, o->ids, o->n_ids,
                            o->windows, j.n_windows, err)

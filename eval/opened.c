@@ -8,7 +8,7 @@
 #include "formats/quantization.h"
 
 #define CONTRADICTIONS_SHOWN 4
-#define RESERVE_BYTES ((size_t)8 << 20)     /* for what grows beside the engine: stacks, results */
+#define TENSOR_BYTES ((size_t)160)          /* of its digest, while it is made and as a state has it */
 
 void opened_warn(const struct surprisal_progress *p, const char *format, ...)
 {
@@ -45,6 +45,7 @@ static bool warn_contradictions(const struct opened *o, const struct surprisal_p
 bool opened_checkpoint(struct opened *o, const char *path, const struct surprisal_progress *progress,
                        struct error *err)
 {
+    o->peak_before = machine_peak_memory();
     return checkpoint_open(&o->checkpoint, path, err)
         && quantization_check(&o->checkpoint, err)
         && weights_bind(&o->weights, &o->checkpoint, err)
@@ -54,13 +55,11 @@ bool opened_checkpoint(struct opened *o, const char *path, const struct surprisa
 bool opened_engine(struct opened *o, const struct engine_options *options, struct error *err)
 {
     struct engine_options mine = *options;
-    /* The budget is the whole process's; the engine gets what is not taken yet. */
-    o->held_bytes = machine_resident_memory() + RESERVE_BYTES;
-    if (options->memory_bytes && options->memory_bytes <= o->held_bytes)
-        return error_set(err, "memory budget of %zu MB is too small: %zu MB are needed before any "
-                         "work", options->memory_bytes >> 20, (o->held_bytes >> 20) + 1);
-    if (options->memory_bytes)
-        mine.memory_bytes -= o->held_bytes;
+    mine.held_bytes += budget_held_now() + o->weights.n_tensors * TENSOR_BYTES;
+    size_t peak = machine_peak_memory();
+    if (peak > o->peak_before)                  /* what was reached before is not this work's */
+        mine.reached_bytes = peak;
+    o->held_bytes = mine.held_bytes;
     o->engine = engine_open(&o->checkpoint, &o->weights, &mine, err);
     return o->engine != NULL;
 }

@@ -134,6 +134,7 @@ static bool copy_columns(struct record *r, struct error *err)
           && (copies[i] = mem_array(t->n_bytes, 1, "a column", err));
         if (ok) {
             memcpy(copies[i], t->data, t->n_bytes);
+            file_release(&r->file.map, (size_t)(t->data - r->file.map.data), t->n_bytes, false);
             ok = digest_update(s, copies[i], t->n_bytes, err);
         }
     }
@@ -255,6 +256,14 @@ bool record_view_hidden(struct record *r, struct error *err)
     r->hidden = (struct matrix){ .dtype = dtype, .data = t->data, .rows = t->shape[0],
                                  .cols = t->shape[1] };
     return check_digest(r, "hidden_sha256", s, ok, err);
+}
+
+size_t record_bytes(size_t scored, size_t windows)
+{
+    size_t row = sizeof(int32_t);               /* index; then the columns */
+    for (size_t i = 0; i < RUN_FOLDER_COLUMNS; i++)
+        row += dtype_bytes(run_folder_columns[i].dtype);
+    return scored * row + windows * (sizeof(int32_t) + sizeof(struct window_score));
 }
 
 /* ---- the folder ---------------------------------------------------------------- */

@@ -41,6 +41,9 @@ struct record {
 /* Summary and tokens stand in the folder. */
 bool record_is_folder(const char *folder);
 
+/* Bytes that an open record of so many rows takes. */
+size_t record_bytes(size_t scored, size_t windows);
+
 /* Hidden states, which may be many, are neither checked nor hashed. */
 bool record_open(struct record *r, const char *folder, struct error *err);
 /* Checks the hidden states and fills in the view; a record that keeps none is refused. */

@@ -78,3 +78,15 @@ bool record_divergence(struct divergence_row **rows, struct record *a, struct re
         opened_warn(&options->progress, "no KL divergence: %s", err->message);
     return other_head;
 }
+
+bool record_divergence_least(size_t *bytes, const struct record *a, const struct record *b,
+                             size_t beside_bytes, const struct divergence_options *options,
+                             struct error *err)
+{
+    struct divergence_source x, y;
+    const struct surprisal_progress quiet = { 0 };
+    *bytes = 0;
+    return !is_measurable(a, &quiet) || !is_measurable(b, &quiet)
+        || (source_of(&x, a, err) && source_of(&y, b, err)
+            && divergence_least(bytes, &x, &y, a->scored, beside_bytes, options, err));
+}

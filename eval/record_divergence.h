@@ -11,4 +11,9 @@
 bool record_divergence(struct divergence_row **rows, struct record *a, struct record *b,
                        const struct divergence_options *options, struct error *err);
 
+/* divergence_least of two records; 0 where no divergence will be measured. */
+bool record_divergence_least(size_t *bytes, const struct record *a, const struct record *b,
+                             size_t beside_bytes, const struct divergence_options *options,
+                             struct error *err);
+
 #endif

@@ -17,15 +17,34 @@ static const struct { const char *name; enum dtype dtype; } parts[N_PARTS] = {
 enum { FIRST_WINDOW, N_WINDOWS, ROW, LAYER, MIXER_DONE, ROWS_DONE, PASSES, BYTES_READ, MODEL_TOKENS,
        N_NUMBERS };
 
-/* Of all parts but the digest itself.  map: in which they stand; NULL: in memory. */
+/* Of all parts but the digest itself.  x_file, file: in which x and the others stand; NULL: in memory. */
 static bool digest_parts(struct digest *out, const void *const bytes[], const size_t n_bytes[],
-                         const struct mapped_file *map, int n_threads, struct error *err)
+                         const struct mapped_file *x_file, const struct mapped_file *file,
+                         int n_threads, struct error *err)
 {
     struct digest of_part[SHA256];
     for (size_t i = 0; i < SHA256; i++)
-        if (!file_digest_pieces(&of_part[i], bytes[i], n_bytes[i], map, n_threads, err))
+        if (!file_digest_pieces(&of_part[i], bytes[i], n_bytes[i], i == X ? x_file : file, n_threads,
+                                err))
             return false;
     return digest_of(out, of_part, sizeof of_part, err);
+}
+
+#define PIECE_BYTES ((size_t)1 << 20)
+
+/* A stream that stands in a file is read a piece at a time: it may be larger than the memory. */
+static bool write_x(struct safetensors_writer *w, const struct engine_state *s, struct error *err)
+{
+    const uint8_t *x = (const uint8_t *)s->x;
+    size_t all = w->n_bytes[X], n = 0;
+    for (size_t at = 0; at < all; at += n) {
+        n = s->file ? size_min(PIECE_BYTES, all - at) : all;
+        if (!safetensors_write(w, X, at, x + at, n, err))
+            return false;
+        if (s->file)
+            file_release(s->file, (size_t)(x + at - s->file->data), n, false);
+    }
+    return true;
 }
 
 bool run_state_save(const char *path, const struct run_state_of *of, const struct run_state *s,
@@ -57,9 +76,9 @@ bool run_state_save(const char *path, const struct run_state_of *of, const struc
     struct safetensors_writer w;
     if (!safetensors_create(&w, path, entries, N_PARTS, err))
         return false;
-    bool ok = digest_parts(&digest, bytes, w.n_bytes, NULL, of->n_threads, err);
+    bool ok = digest_parts(&digest, bytes, w.n_bytes, e->file, NULL, of->n_threads, err);
     for (size_t i = 0; ok && i < N_PARTS; i++)
-        ok = safetensors_write(&w, i, 0, bytes[i], w.n_bytes[i], err);
+        ok = i == X ? write_x(&w, e, err) : safetensors_write(&w, i, 0, bytes[i], w.n_bytes[i], err);
     if (ok)
         return safetensors_commit(&w, err);
     safetensors_abandon(&w);
@@ -127,7 +146,7 @@ static bool check_digest(const struct tensor *const t[N_PARTS], const struct run
         bytes[i] = t[i]->data;
         n_bytes[i] = t[i]->n_bytes;
     }
-    return digest_parts(&found, bytes, n_bytes, &s->file.map, of->n_threads, err)
+    return digest_parts(&found, bytes, n_bytes, &s->file.map, &s->file.map, of->n_threads, err)
         && (memcmp(&found, t[SHA256]->data, DIGEST_BYTES) == 0
             || error_set(err, "%s: was damaged or edited: its sha256 is not that of its content", path));
 }

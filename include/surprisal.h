@@ -113,7 +113,7 @@ struct surprisal_protocol_plan {
     enum surprisal_task task;
 };
 
-/* What an evaluation will cost, known before the work starts. */
+/* What an evaluation will cost, known before the work starts; of one that is resumed, what is left. */
 struct surprisal_plan {
     size_t windows, scored;             /* of all protocols together */
     size_t hidden_size;                 /* of a final hidden state */

@@ -1,9 +1,12 @@
 #include "memory.h"
 
-#include <assert.h>
+#include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "format.h"
 
@@ -99,6 +102,15 @@ void buffer_free(struct buffer *b)
 
 #define ARENA_ALIGN ((size_t)64)
 
+/* Somebody takes what he has not measured.  In every build: to go on would write where others' data
+ * stands. */
+static _Noreturn void overrun(size_t end, size_t size)
+{
+    fprintf(stderr, "surprisal: %zu bytes of scratch space are used, but %zu were measured: a mistake in "
+            "the program\n", end, size);
+    abort();
+}
+
 void *arena_take(struct arena *a, size_t n, size_t size)
 {
     size_t bytes, end;
@@ -106,26 +118,58 @@ void *arena_take(struct arena *a, size_t n, size_t size)
              && size_sum(&end, a->used, bytes & ~(ARENA_ALIGN - 1));
     if (!fits)
         end = SIZE_MAX & ~(ARENA_ALIGN - 1);    /* measured as more than any block can be */
+    if (a->block && end > a->size)
+        overrun(end, a->size);
     void *piece = a->block ? a->block + a->used : NULL;
-    assert(!a->block || end <= a->size);
     a->used = end;
     if (a->peak < a->used)
         a->peak = a->used;
     return piece;
 }
 
-bool arena_allocate(struct arena *a, struct error *err)
+static void arena_unmap(struct arena *a)
 {
-    a->block = aligned_alloc(ARENA_ALIGN, a->peak ? a->peak : ARENA_ALIGN);
-    if (!a->block)
-        return error_lack(err, "out of memory: %zu bytes of scratch space", a->peak);
-    a->size = a->peak;
+    if (a->mapping)
+        munmap(a->mapping, a->mapping_bytes);
+    a->block = a->mapping = NULL;
+}
+
+static bool map_block(struct arena *a, size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), rounded, bytes;
+    if (!size_sum(&rounded, size, page + ARENA_ALIGN) || !size_sum(&bytes, rounded, page))
+        return false;
+    rounded = rounded / page * page;
+    bytes = rounded + page;
+    char *mapping = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapping == MAP_FAILED)
+        return false;
+    mprotect(mapping + rounded, page, PROT_NONE);
+    size_t capacity = (size + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
+    *a = (struct arena){ .block = mapping + rounded - capacity, .capacity = capacity, .peak = a->peak,
+                         .mapping = mapping, .mapping_bytes = bytes };
+    return true;
+}
+
+bool arena_reserve(struct arena *a, size_t size, struct error *err)
+{
+    if (!a->block || a->capacity < size) {
+        arena_unmap(a);
+        if (!map_block(a, size))
+            return error_lack(err, "out of memory: %zu bytes of scratch space", size);
+    }
+    a->size = size;
     a->used = 0;
     return true;
 }
 
+bool arena_allocate(struct arena *a, struct error *err)
+{
+    return arena_reserve(a, a->peak, err);
+}
+
 void arena_free(struct arena *a)
 {
-    free(a->block);
+    arena_unmap(a);
     *a = (struct arena){ 0 };
 }

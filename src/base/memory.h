@@ -57,18 +57,27 @@ void buffer_free(struct buffer *b);
 /* One block, handed out in 64-byte aligned pieces and reset as a whole, so that nothing is
  * allocated inside a layer.  An arena without a block only measures: arena_take gives NULL and
  * `peak` says how large the block must be.  So the code that takes the buffers is also the code
- * that states their size. */
+ * that states their size.
+ *
+ * The block is a mapping of its own: the memory of the process falls by all of it when it is freed,
+ * where the heap would keep what is below the largest block that was ever freed (mallopt(3),
+ * M_MMAP_THRESHOLD).  An unreadable page follows it. */
 struct arena {
     char *block;        /* owned; NULL while measuring */
-    size_t size;        /* bytes of block              */
+    size_t size;        /* bytes of it that were measured */
     size_t used, peak;
+    char *mapping;      /* owned: block, and what stands around it */
+    size_t mapping_bytes, capacity;     /* of block */
 };
 
 /* 64-byte aligned n * size bytes, not zeroed; NULL while measuring.  Asking for more than
- * was measured is our own mistake (assert). */
+ * was measured is our own mistake, and ends the process with a message (abort, with NDEBUG too). */
 void *arena_take(struct arena *a, size_t n, size_t size);
 /* Allocates a block of the measured peak. */
 bool arena_allocate(struct arena *a, struct error *err);
+/* The same with a size that another arena has measured; a block that is large enough is kept, and all
+ * that was taken from it is given back. */
+bool arena_reserve(struct arena *a, size_t size, struct error *err);
 void arena_free(struct arena *a);
 
 #endif

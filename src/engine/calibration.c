@@ -109,21 +109,12 @@ static void see(void *user, const struct matrix *w, const float *x, size_t ldx, 
     to->tokens += n;
 }
 
-static bool make_plan(struct plan *plan, const struct engine *e, const struct engine_window *windows,
-                      size_t n_windows, struct error *err)
-{
-    struct arena none = { 0 };
-    struct compute cm = engine_compute(e, &none);
-    bool ok = plan_make(plan, &cm, e->w, &e->parts, windows, n_windows, e->memory_bytes, err);
-    plan->keep_all = true;
-    return ok;
-}
-
-static bool run_pass(const struct engine *e, const struct plan *plan, const struct engine_job *job,
-                     const struct input_watch *watch, struct engine_state *at, struct error *err)
+static bool run_pass(const struct engine *e, const struct plan *plan, struct arena *arena,
+                     const struct engine_job *job, const struct input_watch *watch,
+                     struct engine_state *at, struct error *err)
 {
     struct pass p;
-    if (!pass_open(&p, e, plan, job, at, err))
+    if (!pass_open(&p, e, plan, arena, job, at, err))
         return false;
     p.cm.inputs = watch;
     bool ok = true;
@@ -140,6 +131,7 @@ bool calibration_run(struct calibration *c, const struct engine *e, const struct
                      struct engine_statistics *statistics, struct error *err)
 {
     struct plan plan;
+    struct arena arena = { 0 };
     struct engine_state at = { 0 };
     struct engine_job mine = *job;
     const struct input_watch watch = { see, c };
@@ -147,16 +139,18 @@ bool calibration_run(struct calibration *c, const struct engine *e, const struct
     mine.windows = windows;
     mine.saver.offer = NULL;
     bool ok = windows && engine_check_input(e, job->ids, job->n_ids, job->windows, job->n_windows, err)
-           && make_plan(&plan, e, windows, job->n_windows, err);
+           && engine_plan(&plan, NULL, e, windows, job->n_windows, err);
+    plan.keep_all = true;
     while (ok && at.first_window < job->n_windows) {
         size_t end = plan_pass_end(&plan, windows, job->n_windows, at.first_window);
         at.n_windows = end - at.first_window;
-        ok = run_pass(e, &plan, &mine, &watch, &at, err)
+        ok = run_pass(e, &plan, &arena, &mine, &watch, &at, err)
           && (!job->guard.check || job->guard.check(job->guard.user, err));
         at.first_window = end;
         mine.hash = NULL;                       /* it has seen the weights */
     }
     *statistics = at.statistics;
+    arena_free(&arena);
     free(windows);
     return ok;
 }
@@ -165,7 +159,8 @@ bool calibration_cost(struct engine_cost *cost, const struct engine *e,
                       const struct engine_window *windows, size_t n_windows, struct error *err)
 {
     struct engine_window *unscored = pass_unscored(windows, n_windows, 1, err);
-    bool ok = unscored && engine_cost(e, unscored, n_windows, cost, err);
+    const struct engine_job job = { .windows = unscored, .n_windows = n_windows };
+    bool ok = unscored && engine_cost(e, &job, cost, err);
     free(unscored);
     /* All tokens go through the whole of the last layer, scored or not, and none through the head. */
     double tokens = (double)plan_tokens(windows, n_windows);

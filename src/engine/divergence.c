@@ -1,7 +1,6 @@
 #include "engine/divergence.h"
 
 #include <assert.h>
-#include <stdlib.h>
 
 #include "engine/pass.h"
 
@@ -15,7 +14,7 @@ struct side {
     const struct matrix *head;
     struct compute cm;
     size_t first_part, ahead_bytes;
-    float *x;                           /* owned [group, D] */
+    float *x;                           /* [group, D], in the arena */
     struct stream *stream;              /* owned, during a group; NULL: the other side's head serves */
     struct weight_feed feed;
 };
@@ -69,39 +68,57 @@ static struct divergence_task task_of(const struct work *w, size_t n)
     return task;
 }
 
-/* All that a group of n tokens takes. */
-static size_t group_bytes(const struct work *w, size_t n)
+/* The hidden states of a group of n tokens; scratch comes behind them. */
+static void take_hidden(struct work *w, size_t n)
+{
+    for (size_t i = 0; i < SIDES; i++) {
+        struct side *s = &w->sides[i];
+        s->x = arena_take(s->cm.arena, n, s->head->cols * sizeof *s->x);
+    }
+}
+
+/* Bytes of the arena that a group of n tokens takes. */
+static size_t arena_bytes(const struct work *w, size_t n)
 {
     struct work dry = *w;
     struct arena measure = { 0 };
-    size_t bytes = 0;
-    for (size_t i = 0; i < SIDES; i++) {
+    for (size_t i = 0; i < SIDES; i++)
         dry.sides[i].cm.arena = &measure;
-        bytes += dry.sides[i].ahead_bytes + n * dry.sides[i].head->cols * sizeof(float);
-    }
+    take_hidden(&dry, n);
     const struct divergence_task task = task_of(&dry, n);
     divergence_forward(&task, NULL);
-    return bytes + measure.peak;
+    return measure.peak;
 }
 
-/* Groups of one size, as few as the budget allows beside the rows, which fill up meanwhile. */
+/* What there is beside the arena: the rows, which fill up meanwhile, and weights in flight. */
+static size_t fixed_bytes(const struct work *w)
+{
+    return w->n * sizeof(struct divergence_row) + w->sides[0].ahead_bytes + w->sides[1].ahead_bytes;
+}
+
+/* Groups of one size, as few as the budget allows. */
 static bool plan(struct work *w, struct error *err)
 {
-    size_t budget = w->sides[0].e->memory_bytes, some = PIECE_ROWS, none = group_bytes(w, 0);
-    size_t per_token = (group_bytes(w, some) - none) / some;
-    size_t fixed = none + w->n * sizeof(struct divergence_row);
-    size_t most = budget > fixed ? (budget - fixed) / per_token : 0;
-    if (most == 0)
-        return error_set(err, "memory budget of %zu MB is too small: KL divergence needs %zu MB",
-                         budget >> 20, ((fixed + per_token) >> 20) + 1);
+    const struct budget *budget = &w->sides[0].e->budget;
+    size_t least = fixed_bytes(w) + arena_bytes(w, 1);
+    if (!budget_check(budget, least, err, "KL divergence"))
+        return false;
+    size_t left = budget_left(budget) - fixed_bytes(w), most = 1, step = w->n;
+    while (step > 0) {
+        if (most + step <= w->n && arena_bytes(w, most + step) <= left)
+            most += step;
+        else
+            step /= 2;
+    }
     size_t groups = w->n / most + (w->n % most != 0);
     w->group = groups ? w->n / groups + (w->n % groups != 0) : 0;
     return true;
 }
 
-static bool work_make(struct work *w, const struct engine_divergence *d, struct error *err)
+/* All but what fits the budget. */
+static void work_begin(struct work *w, const struct engine_divergence *d, size_t n)
 {
-    *w = (struct work){ .d = d, .n = d->hidden_a.states.rows };
+    *w = (struct work){ .d = d, .n = n };
     for (size_t i = 0; i < SIDES; i++) {
         struct side *s = &w->sides[i];
         s->e = i ? d->b : d->a;
@@ -112,14 +129,18 @@ static bool work_make(struct work *w, const struct engine_divergence *d, struct 
         s->first_part = s->e->parts.layer[s->e->w->n_layers];
         s->ahead_bytes = PARTS_AHEAD * stream_part_bytes(&s->e->parts.list, s->first_part);
     }
-    if (!check(w, err))
-        return false;
     if (d->same_head || w->sides[0].head->data == w->sides[1].head->data) {
         assert(w->sides[0].head->cols == w->sides[1].head->cols);
         w->sides[1].head = w->sides[0].head;
         w->sides[1].ahead_bytes = 0;
     }
-    return plan(w, err);
+}
+
+size_t engine_divergence_least(const struct engine_divergence *d, size_t n)
+{
+    struct work w;
+    work_begin(&w, d, n);
+    return budget_needed(&d->a->budget, fixed_bytes(&w) + arena_bytes(&w, 1));
 }
 
 /* ---- a group ---------------------------------------------------------------------- */
@@ -197,28 +218,20 @@ static bool run_group(struct work *w, struct divergence_row *rows, struct error 
 
 static bool allocate(struct work *w, struct error *err)
 {
-    struct divergence_task task = task_of(w, w->group);
-    divergence_forward(&task, NULL);            /* measures */
-    bool ok = arena_allocate(&w->arena, err);
-    for (size_t i = 0; ok && i < SIDES; i++) {
-        w->sides[i].x = mem_array(w->group, w->sides[i].head->cols * sizeof(float), "hidden states",
-                                  err);
-        ok = w->sides[i].x != NULL;
-    }
-    return ok;
+    if (!arena_reserve(&w->arena, arena_bytes(w, w->group), err))
+        return false;
+    take_hidden(w, w->group);
+    return true;
 }
 
 bool engine_divergence(const struct engine_divergence *d, struct divergence_row *rows,
                        struct error *err)
 {
     struct work w;
-    if (!work_make(&w, d, err))
-        return false;
-    bool ok = allocate(&w, err);
+    work_begin(&w, d, d->hidden_a.states.rows);
+    bool ok = check(&w, err) && plan(&w, err) && allocate(&w, err);
     for (; ok && w.first < w.n; w.first += w.group)
         ok = run_group(&w, rows, err);
-    for (size_t i = 0; i < SIDES; i++)
-        free(w.sides[i].x);
     arena_free(&w.arena);
     return ok;
 }

@@ -24,6 +24,9 @@ struct engine_divergence {
     bool same_head;                     /* the heads hold the same values: one is read for both */
 };
 
+/* The smallest budget of the process that does for n tokens.  Hidden states are not looked at. */
+size_t engine_divergence_least(const struct engine_divergence *d, size_t n);
+
 /* Fills rows [n].  An error when shapes do not fit each other or the budget does not suffice; a token
  * whose divergence is not finite is an error that names it. */
 bool engine_divergence(const struct engine_divergence *d, struct divergence_row *rows,

@@ -9,8 +9,16 @@
 #include "engine/limits.h"
 #include "engine/pass.h"
 #include "model/head.h"
-#include "model/linear.h"
-#include "model/norm.h"
+
+static struct budget budget_of(const struct engine_options *o, size_t free_bytes)
+{
+    struct budget b = { o->memory_bytes, o->held_bytes, o->reached_bytes };
+    if (!b.bytes && (!free_bytes || !size_sum(&b.bytes, free_bytes / 4 * 3, o->held_bytes)))
+        b.bytes = SIZE_MAX;
+    if (!o->memory_bytes)
+        b.reached_bytes = 0;
+    return b;
+}
 
 struct engine *engine_open(const struct checkpoint *ck, const struct weights *w,
                            const struct engine_options *options, struct error *err)
@@ -38,20 +46,18 @@ struct engine *engine_open(const struct checkpoint *ck, const struct weights *w,
     struct engine *e = mem_array(1, sizeof *e, "the engine", err);
     if (!e)
         return NULL;
-    size_t free_bytes = machine_free_memory(), budget = options->memory_bytes;
-    if (!budget)
-        budget = free_bytes ? free_bytes / 4 * 3 : SIZE_MAX;
+    size_t free_bytes = machine_free_memory();
+    const struct budget budget = budget_of(options, free_bytes);
     *e = (struct engine){
         .ck = ck, .w = w, .kernels = kernels, .progress = options->progress,
-        .compute = options->compute, .memory_bytes = budget,
-        .n_threads = n_threads,
+        .compute = options->compute, .budget = budget, .n_threads = n_threads,
     };
     if (!parts_make(&e->parts, ck, w, err)) {
         free(e);
         return NULL;
     }
     /* What does not fit beside the budget would only push out what others have in the cache. */
-    e->evict = free_bytes && e->parts.bytes > free_bytes - size_min(free_bytes, budget);
+    e->evict = free_bytes && e->parts.bytes > free_bytes - size_min(free_bytes, budget_left(&budget));
     return e;
 }
 
@@ -102,23 +108,21 @@ static bool head_error(const struct pass *p, size_t row, struct error *err)
 static bool score_pass(struct pass *p, struct error *err)
 {
     size_t D = p->e->ck->config.hidden_size, n = p->batch.n_tokens, bad = n;
-    struct head_score *scores = arena_take(&p->arena, n, sizeof *scores);
-    struct engine_score *out = arena_take(&p->arena, n, sizeof *out);
-    int32_t *targets = arena_take(&p->arena, n, sizeof *targets);
-    fill_targets(p, targets);
+    const struct score_buffers b = score_buffers_take(p->arena, n);
+    fill_targets(p, b.targets);
     p->step_flop = p->flop - p->flop_done;
     const struct head_task task = {
-        .hidden = p->x, .targets = targets, .scores = scores, .n = n, .lm_head = &p->e->w->lm_head,
+        .hidden = p->x, .targets = b.targets, .scores = b.scores, .n = n, .lm_head = &p->e->w->lm_head,
         .feed = &p->feed, .first_part = p->e->parts.layer[p->at.layer],
         .watch = { pass_report, p },
     };
     if (!head_forward(&p->cm, &task, &bad, err))
         return bad < n ? head_error(p, bad, err) : false;
     for (size_t i = 0; i < n; i++)
-        out[i] = (struct engine_score){ scores[i].nll, scores[i].logsumexp, scores[i].top1 };
+        b.out[i] = (struct engine_score){ b.scores[i].nll, b.scores[i].logsumexp, b.scores[i].top1 };
     const struct engine_sink *sink = &p->job->sink;
     for (size_t i = 0; i < n; i += SINK_ROWS)
-        if (!sink->take(sink->user, p->at.row + i, size_min(SINK_ROWS, n - i), out + i,
+        if (!sink->take(sink->user, p->at.row + i, size_min(SINK_ROWS, n - i), b.out + i,
                         p->x + i * D, err))
             return false;
     p->at.row += n;
@@ -143,11 +147,11 @@ bool engine_check_input(const struct engine *e, const int32_t *ids, size_t n_ids
 }
 
 /* One pass from where `at` stands; on success `at` is the beginning of the next one. */
-static bool run_pass(const struct engine *e, const struct plan *plan, const struct engine_job *job,
-                     struct engine_state *at, struct error *err)
+static bool run_pass(const struct engine *e, const struct plan *plan, struct arena *arena,
+                     const struct engine_job *job, struct engine_state *at, struct error *err)
 {
     struct pass p;
-    if (!pass_open(&p, e, plan, job, at, err))
+    if (!pass_open(&p, e, plan, arena, job, at, err))
         return false;
     size_t L = e->ck->config.num_hidden_layers;
     bool ok = true;
@@ -168,73 +172,195 @@ static bool run_pass(const struct engine *e, const struct plan *plan, const stru
                                                     p.at.n_windows) },
     };
     pass_close(&p);
+    ok = ok && (!job->guard.check || job->guard.check(job->guard.user, err));
     if (ok)
         *at = next;
     return ok;
+}
+
+/* ---- going on from a state --------------------------------------------------- */
+
+static size_t scored_tokens(const struct engine_window *windows, size_t n)
+{
+    size_t scored = 0;
+    for (size_t i = 0; i < n; i++)
+        scored += windows[i].end - windows[i].first;
+    return scored;
+}
+
+/* Rows of x that the state has of n of its windows from `first` on. */
+static size_t state_rows(const struct engine *e, const struct engine_job *job,
+                         const struct engine_state *s, size_t first, size_t n)
+{
+    size_t L = e->ck->config.num_hidden_layers;
+    bool scored_only = s->layer == L || (s->layer + 1 == L && s->mixer_done);
+    return scored_only ? scored_tokens(job->windows + first, n)
+                       : plan_tokens(job->windows + first, n);
+}
+
+/* Tiles of a mixer end with a window: it cannot have stopped elsewhere. */
+static bool ends_window(const struct engine *e, const struct engine_job *job,
+                        const struct engine_state *s)
+{
+    size_t rows = 0, i = 0;
+    while (i < s->n_windows && rows < s->rows_done)
+        rows += state_rows(e, job, s, s->first_window + i++, 1);
+    return rows == s->rows_done;
 }
 
 /* A state is refused that no run of this job can have left. */
 static bool check_state(const struct engine *e, const struct engine_job *job, struct error *err)
 {
     const struct engine_state *s = job->resume;
-    size_t L = e->ck->config.num_hidden_layers, scored = 0;
-    for (size_t i = 0; i < s->first_window && i < job->n_windows; i++)
-        scored += job->windows[i].end - job->windows[i].first;
+    size_t L = e->ck->config.num_hidden_layers;
     bool ok = s->first_window <= job->n_windows && s->n_windows <= job->n_windows - s->first_window
-           && s->n_windows > 0 && s->row == scored && s->layer <= L
+           && s->n_windows > 0 && s->row == scored_tokens(job->windows, s->first_window) && s->layer <= L
            && !(s->layer == L && s->mixer_done) && s->rows_done <= s->n_rows;
-    return ok || error_set(err, "the state to resume from does not belong to these windows");
+    if (!ok)
+        return error_set(err, "the state to resume from does not belong to these windows");
+    size_t rows = state_rows(e, job, s, s->first_window, s->n_windows);
+    if (s->x && s->n_rows != rows)
+        return error_set(err, "a state of %zu rows, where the windows have %zu", s->n_rows, rows);
+    return s->mixer_done || ends_window(e, job, s)
+        || error_set(err, "a state that stands at row %zu, inside a window", s->rows_done);
+}
+
+/* The state of n of its windows from `first` on, by themselves.  Those before them have been scored. */
+static struct engine_state state_of_windows(const struct engine *e, const struct engine_job *job,
+                                            const struct engine_state *s, size_t first, size_t n)
+{
+    struct engine_state part = *s;
+    size_t before = state_rows(e, job, s, s->first_window, first - s->first_window);
+    part.first_window = first;
+    part.n_windows = n;
+    part.row = scored_tokens(job->windows, first);
+    part.n_rows = state_rows(e, job, s, first, n);
+    part.rows_done = size_min(part.n_rows, s->rows_done - size_min(s->rows_done, before));
+    if (s->x)
+        part.x = s->x + before * e->ck->config.hidden_size;
+    return part;
+}
+
+static bool offer_state(const struct engine_job *job, const struct engine_state *s, bool now,
+                        struct error *err)
+{
+    return !job->saver.offer || job->saver.offer(job->saver.user, s, now, err);
+}
+
+/* The rest of the pass that a state stands in, in as many passes as this budget asks for, each from its
+ * own rows of the state.  The state that is saved has those of all windows that are left, so only the
+ * last of these passes puts its own in place of it. */
+static bool resume_pass(const struct engine *e, const struct plan *plan, struct arena *arena,
+                        const struct engine_job *job, struct engine_state *at, struct error *err)
+{
+    const struct engine_state *from = job->resume;
+    size_t end = from->first_window + from->n_windows;
+    struct engine_job unsaved = *job;
+    unsaved.saver.offer = NULL;
+    *at = *from;
+    while (at->first_window < end) {
+        size_t first = at->first_window;
+        size_t next = size_min(end, plan_pass_end(plan, job->windows, job->n_windows, first));
+        struct engine_state left = state_of_windows(e, job, from, first, end - first);
+        left.statistics = at->statistics;
+        *at = state_of_windows(e, job, from, first, next - first);
+        at->statistics = left.statistics;
+        bool last = next == end;
+        if (first > from->first_window && !offer_state(job, &left, false, err))
+            return false;
+        if (run_pass(e, plan, arena, last ? job : &unsaved, at, err))
+            continue;
+        struct error why = { 0 };
+        if (!last && err && err->interrupted && first > from->first_window
+            && !offer_state(job, &left, true, &why))
+            *err = why;
+        return false;
+    }
+    return true;
+}
+
+/* ---- the whole ----------------------------------------------------------------- */
+
+/* What a job has still to do. */
+static size_t first_window(const struct engine_job *job)
+{
+    return job->resume ? job->resume->first_window : 0;
 }
 
 bool engine_score_windows(struct engine *e, const struct engine_job *job,
                           struct engine_statistics *statistics, struct error *err)
 {
-    struct arena none = { 0 };
-    struct compute cm = engine_compute(e, &none);
+    struct arena arena = { 0 };
     struct plan plan;
     struct engine_state at = { 0 };
     *statistics = at.statistics;
     if (!engine_check_input(e, job->ids, job->n_ids, job->windows, job->n_windows, err)
         || (job->resume && !check_state(e, job, err))
-        || !plan_make(&plan, &cm, e->w, &e->parts, job->windows, job->n_windows, e->memory_bytes,
-                      err))
+        || !engine_plan(&plan, NULL, e, job->windows + first_window(job),
+                        job->n_windows - first_window(job), err))
         return false;
-    if (job->resume)
-        at = *job->resume;
     struct engine_job first = *job, later = *job;
     later.hash = NULL;                          /* it has seen all weights in the first pass */
-    while (at.first_window < job->n_windows) {
-        if (!at.n_windows)
-            at.n_windows = plan_pass_end(&plan, job->windows, job->n_windows, at.first_window)
-                         - at.first_window;
-        if (!run_pass(e, &plan, at.statistics.passes ? &later : &first, &at, err)
-            || (job->guard.check && !job->guard.check(job->guard.user, err)))
-            return false;
+    bool ok = !job->resume || resume_pass(e, &plan, &arena, job, &at, err);
+    while (ok && at.first_window < job->n_windows) {
+        at.n_windows = plan_pass_end(&plan, job->windows, job->n_windows, at.first_window)
+                     - at.first_window;
+        ok = run_pass(e, &plan, &arena, at.statistics.passes ? &later : &first, &at, err);
     }
-    *statistics = at.statistics;
-    return true;
+    arena_free(&arena);
+    if (ok)
+        *statistics = at.statistics;
+    return ok;
 }
 
-bool engine_cost(const struct engine *e, const struct engine_window *windows, size_t n_windows,
-                 struct engine_cost *cost, struct error *err)
+/* FLOP of a state's windows that are done already. */
+static double flop_done(const struct engine *e, const struct engine_job *job)
 {
-    const struct config *c = &e->ck->config;
-    struct arena none = { 0 };
-    struct compute cm = engine_compute(e, &none);
+    const struct engine_state *s = job->resume;
+    const struct engine_window *windows = job->windows + s->first_window;
+    double tokens = (double)plan_tokens(windows, s->n_windows), done = 0;
+    for (size_t i = 0; i <= s->layer && i < e->ck->config.num_hidden_layers; i++) {
+        const struct layer_cost layer = cost_layer(&e->ck->config, i, tokens,
+                                                   (double)scored_tokens(windows, s->n_windows));
+        done += i < s->layer ? layer.mixer + layer.mlp : s->mixer_done ? layer.mixer : 0;
+    }
+    return done;
+}
+
+/* Passes from window *first to `end`, and what they read that begin with `part`. */
+static void add_passes(struct engine_cost *cost, const struct engine *e, const struct plan *plan,
+                       const struct engine_job *job, size_t *first, size_t end, size_t part)
+{
+    size_t bytes = e->parts.bytes, next;
+    for (size_t i = 0; i < part; i++)
+        bytes -= stream_part_bytes(&e->parts.list, i);
+    for (; *first < end; *first = next, cost->passes++, cost->bytes_read += bytes) {
+        next = size_min(end, plan_pass_end(plan, job->windows, job->n_windows, *first));
+        size_t tokens = plan_tokens(job->windows + *first, next - *first);
+        cost->state_bytes = size_max(cost->state_bytes,
+                                     tokens * e->ck->config.hidden_size * sizeof(float));
+    }
+}
+
+bool engine_cost(const struct engine *e, const struct engine_job *job, struct engine_cost *cost,
+                 struct error *err)
+{
+    const struct engine_state *s = job->resume;
+    size_t first = first_window(job), n = job->n_windows - size_min(first, job->n_windows);
+    const struct engine_window *windows = job->windows + first;
     struct plan plan;
     *cost = (struct engine_cost){ 0 };
-    if (!plan_make(&plan, &cm, e->w, &e->parts, windows, n_windows, e->memory_bytes, err))
+    if ((s && !check_state(e, job, err))
+        || !engine_plan(&plan, &cost->least_bytes, e, windows, n, err))
         return false;
-    for (size_t first = 0, end; first < n_windows; first = end, cost->passes++) {
-        end = plan_pass_end(&plan, windows, n_windows, first);
-        size_t tokens = plan_tokens(windows + first, end - first);
-        cost->state_bytes = size_max(cost->state_bytes, tokens * c->hidden_size * sizeof(float));
+    double tokens = (double)plan_tokens(windows, n), scored = (double)scored_tokens(windows, n);
+    cost->flop = cost_layers_flop(&e->ck->config, tokens, scored)
+               + scored * cost_head_flop(&e->ck->config);
+    if (s) {
+        cost->flop -= flop_done(e, job);
+        add_passes(cost, e, &plan, job, &first, first + s->n_windows, s->x ? e->parts.layer[s->layer] : 0);
     }
-    double tokens = (double)plan_tokens(windows, n_windows), scored = 0;
-    for (size_t i = 0; i < n_windows; i++)
-        scored += (double)(windows[i].end - windows[i].first);
-    cost->flop = cost_layers_flop(c, tokens, scored) + scored * cost_head_flop(c);
-    cost->bytes_read = cost->passes * e->parts.bytes;
+    add_passes(cost, e, &plan, job, &first, job->n_windows, 0);
     cost->memory_bytes = plan.memory_bytes;
     return true;
 }
@@ -255,12 +381,10 @@ static bool trace_logits(struct pass *p, const struct engine_tracer *tracer, str
     size_t D = c->hidden_size, T = p->batch.n_tokens;
     float *logits = mem_array(ROWS, c->vocab_size * sizeof *logits, "logits", err);
     float *hidden = mem_array(ROWS, D * sizeof *hidden, "hidden states", err);
-    float *norm = vector_take(&p->cm, &p->e->w->norm, 1);
     bool ok = logits && hidden;
     for (size_t row = 0; ok && row < T; row += ROWS) {
         size_t n = size_min(ROWS, T - row);
-        rms_norm_rows(&p->cm, hidden, p->x + row * D, n, norm);
-        linear(&p->cm, logits, c->vocab_size, hidden, D, n, &p->e->w->lm_head);
+        head_logits(&p->cm, logits, hidden, p->x + row * D, n, &p->e->w->norm, &p->e->w->lm_head);
         ok = tracer->logits(tracer->user, row, n, logits, err);
     }
     free(logits);
@@ -273,24 +397,22 @@ bool engine_trace(struct engine *e, const int32_t *ids, size_t n_ids,
 {
     /* A window's last token is a target only, so one more than there are ids. */
     const struct engine_window window = { .begin = 0, .end = n_ids + 1, .first = n_ids + 1 };
-    struct arena none = { 0 };
-    struct compute cm = engine_compute(e, &none);
+    struct arena arena = { 0 };
     struct plan plan;
-    if (!engine_check_input(e, ids, n_ids, NULL, 0, err)
-        || !plan_make(&plan, &cm, e->w, &e->parts, &window, 1, e->memory_bytes, err))
+    if (!engine_check_input(e, ids, n_ids, NULL, 0, err) || !engine_plan(&plan, NULL, e, &window, 1, err))
         return false;
     plan.keep_all = true;
     const struct engine_job job = { .ids = ids, .n_ids = n_ids, .windows = &window, .n_windows = 1 };
     const struct engine_state begin = { .n_windows = 1 };
     struct pass p;
-    if (!pass_open(&p, e, &plan, &job, &begin, err))
-        return false;
-    bool ok = true;
+    bool ok = pass_open(&p, e, &plan, &arena, &job, &begin, err), opened = ok;
     for (size_t layer = 0; ok && layer < e->ck->config.num_hidden_layers; layer++)
         ok = pass_layer(&p, err)
           && tracer->layer(tracer->user, layer, p.x,
                            e->ck->config.num_experts ? p.routing.expert : NULL, err);
     ok = ok && trace_logits(&p, tracer, err);
-    pass_close(&p);
+    if (opened)
+        pass_close(&p);
+    arena_free(&arena);
     return ok;
 }

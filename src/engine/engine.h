@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/budget.h"
 #include "base/error.h"
 #include "base/progress.h"
 #include "formats/weights.h"
@@ -23,8 +24,10 @@ struct engine;
 
 struct engine_options {
     int n_threads;              /* 0: all of this process */
-    size_t memory_bytes;        /* budget for all that the engine holds: residual stream, scratch,
-                                   weights in flight; 0: 3/4 of what is free */
+    /* Budget of the process, and what of it is taken or has been reached already (budget.h): the rest
+     * is for what the engine holds: residual stream, scratch, weights in flight.  0: three quarters of
+     * what is free, beside what is taken. */
+    size_t memory_bytes, held_bytes, reached_bytes;
     enum compute_type compute;
     const char *isa;            /* NULL: the best of this machine */
     struct progress progress;   /* report and warn may be NULL */
@@ -77,8 +80,8 @@ struct engine_state {
     size_t rows_done;                   /* rows of x that the step in work has changed already */
     size_t n_rows;
     const float *x;                     /* [n_rows, D] */
-    const struct mapped_file *file;     /* in whose mapping x stands: its pages are given back as it is
-                                           read; NULL: none */
+    const struct mapped_file *file;     /* in whose mapping x stands: whoever reads it, to go on from it
+                                           or to save it, gives its pages back; NULL: none */
     struct engine_statistics statistics;    /* of what was done */
 };
 
@@ -108,23 +111,26 @@ struct engine_job {
     const struct engine_state *resume;  /* go on from here; NULL: from the beginning */
 };
 
-/* Ids and windows are checked (an error names index and id).  A NaN or infinity in the residual
+/* The pass that job->resume stands in is cut to this engine's budget like the others.
+ *
+ * Ids and windows are checked (an error names index and id).  A NaN or infinity in the residual
  * stream is an error that names layer, step and token. */
 bool engine_score_windows(struct engine *e, const struct engine_job *job,
                           struct engine_statistics *statistics, struct error *err);
 
-/* What engine_score_windows will cost. */
+/* What engine_score_windows will cost, of a job that goes on from a state what is left of it. */
 struct engine_cost {
     size_t passes;
     size_t bytes_read;
     size_t memory_bytes;                /* at most, of the engine */
+    size_t least_bytes;                 /* the smallest budget of the process that does */
     size_t state_bytes;                 /* of the largest state */
     double flop;                        /* of matrix products with weights */
 };
 
-/* An error when the budget does not suffice. */
-bool engine_cost(const struct engine *e, const struct engine_window *windows, size_t n_windows,
-                 struct engine_cost *cost, struct error *err);
+/* An error when the budget does not suffice, or the state does not belong to the windows. */
+bool engine_cost(const struct engine *e, const struct engine_job *job, struct engine_cost *cost,
+                 struct error *err);
 /* Seconds that so many FLOP will take, from a product measured now (some 20 ms). */
 double engine_seconds(const struct engine *e, double flop);
 

@@ -38,6 +38,7 @@ struct plans {
     struct engine_window *twice;        /* owned [2 n]: B's, each window for its own stream, then for
                                            A's */
     size_t n;
+    size_t least_bytes;                 /* that suffice for both */
 };
 
 static void plans_free(struct plans *p)
@@ -46,33 +47,40 @@ static void plans_free(struct plans *p)
     free(p->twice);
 }
 
-static bool make_plan(struct plan *p, const struct engine *e, const struct engine_window *windows,
-                      size_t n, size_t memory_bytes, struct error *err)
+/* Of the two, the one that has less left. */
+static const struct budget *shared_budget(const struct engine *a, const struct engine *b)
 {
-    struct arena none = { 0 };
-    struct compute cm = engine_compute(e, &none);
-    if (!plan_make(p, &cm, e->w, &e->parts, windows, n, memory_bytes, err))
-        return error_prefix(err, "%s, one of two: ", e->ck->path);
-    p->keep_all = true;
-    return true;
+    return budget_left(&a->budget) < budget_left(&b->budget) ? &a->budget : &b->budget;
 }
 
-/* A has a third of the budget, as it has one stream and B two. */
+/* A has a third of the budget, as it has one stream and B two; each has what it needs, at least. */
 static bool plans_make(struct plans *p, const struct engine *a, const struct engine *b,
                        const struct engine_window *windows, size_t n_windows, struct error *err)
 {
-    size_t budget = size_min(a->memory_bytes, b->memory_bytes);
+    const struct budget *budget = shared_budget(a, b);
+    size_t left = budget_left(budget), longest = 0;
+    struct arena none = { 0 };
+    const struct compute of_a = engine_compute(a, &none), of_b = engine_compute(b, &none);
     *p = (struct plans){ .n = n_windows };
     if (!check_alike(a->ck, b->ck, err)
         || !(p->windows = pass_unscored(windows, n_windows, 1, err))
-        || !(p->twice = pass_unscored(windows, n_windows, 2, err))
-        || !make_plan(&p->a, a, p->windows, n_windows, budget / 3, err)
-        || !make_plan(&p->b, b, p->twice, 2 * n_windows, budget - p->a.memory_bytes, err))
+        || !(p->twice = pass_unscored(windows, n_windows, 2, err)))
         return false;
+    for (size_t i = 0; i < n_windows; i++)
+        longest = size_max(longest, plan_window_tokens(&windows[i]));
+    const struct plan_task task_a = { &of_a, a->w, &a->parts, p->windows, n_windows, 1 };
+    const struct plan_task task_b = { &of_b, b->w, &b->parts, p->twice, 2 * n_windows, 2 };
+    size_t least_a = plan_least_bytes(&task_a), least_b = plan_least_bytes(&task_b);
+    if (!size_sum(&p->least_bytes, least_a, least_b))
+        p->least_bytes = SIZE_MAX;
+    if (!budget_check(budget, p->least_bytes, err,
+                      "a comparison of two checkpoints side by side with windows of %zu tokens", longest))
+        return false;
+    plan_make(&p->a, &task_a, size_max(least_a, size_min(left / 3, left - least_b)));
+    plan_make(&p->b, &task_b, left - p->a.memory_bytes);
+    p->a.keep_all = p->b.keep_all = true;
     p->a.pass_tokens = size_min(p->a.pass_tokens, p->b.pass_tokens / 2);
-    return p->a.pass_tokens >= p->a.longest
-        || error_set(err, "memory budget of %zu MB is too small for two checkpoints side by side and a "
-                     "window of %zu tokens", budget >> 20, p->a.longest);
+    return true;
 }
 
 bool lockstep_cost(struct engine_cost *cost, const struct engine *a, const struct engine *b,
@@ -88,6 +96,7 @@ bool lockstep_cost(struct engine_cost *cost, const struct engine *a, const struc
                    + 2 * cost_layers_flop(&b->ck->config, tokens, tokens);
         cost->bytes_read = cost->passes * (a->parts.bytes + b->parts.bytes);
         cost->memory_bytes = p.a.memory_bytes + p.b.memory_bytes;
+        cost->least_bytes = budget_needed(shared_budget(a, b), p.least_bytes);
     }
     plans_free(&p);
     return cost->passes > 0;
@@ -146,6 +155,7 @@ static size_t not_among(const int32_t *experts, const int32_t *others, size_t k)
 struct walk {
     struct lockstep *out;
     struct sums *sums;                  /* owned [L] */
+    struct arena of_a, of_b;            /* owned: of the passes */
     struct pass a, b;
 };
 
@@ -217,9 +227,9 @@ static bool run_pass(struct walk *k, const struct plans *p, const struct engine_
     struct engine_state at_b = { .first_window = 2 * first, .n_windows = 2 * (end - first) };
     at.statistics.model_tokens = plan_tokens(p->windows, first);
     at_b.statistics.model_tokens = 2 * at.statistics.model_tokens;
-    if (!pass_open(&k->a, a, &p->a, &jobs[0], &at, err))
+    if (!pass_open(&k->a, a, &p->a, &k->of_a, &jobs[0], &at, err))
         return false;
-    bool ok = pass_open(&k->b, b, &p->b, &jobs[1], &at_b, err);
+    bool ok = pass_open(&k->b, b, &p->b, &k->of_b, &jobs[1], &at_b, err);
     if (ok) {
         for (size_t layer = 0; ok && layer < k->out->n_layers; layer++)
             ok = both_through_layer(k, layer, err);
@@ -267,6 +277,8 @@ bool lockstep_run(struct lockstep *out, const struct engine *a, const struct eng
         out->layers[i].output_error = quotient(k.sums[i].output, k.sums[i].added);
     }
     plans_free(&p);
+    arena_free(&k.of_a);
+    arena_free(&k.of_b);
     free(k.sums);
     return ok;
 }

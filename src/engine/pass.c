@@ -1,7 +1,7 @@
 #include "engine/pass.h"
 
+#include <assert.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/format.h"
@@ -20,13 +20,23 @@ struct compute engine_compute(const struct engine *e, struct arena *arena)
 void pass_close(struct pass *p)
 {
     stream_close(p->stream);
-    arena_free(&p->arena);
-    free(p->start);
-    free(p->skipped);
-    free(p->scored);
-    free(p->x);
-    free(p->routing.expert);
-    free(p->routing.weight);
+}
+
+bool engine_plan(struct plan *plan, size_t *least_bytes, const struct engine *e,
+                 const struct engine_window *windows, size_t n_windows, struct error *err)
+{
+    struct arena none = { 0 };
+    const struct compute cm = engine_compute(e, &none);
+    const struct plan_task task = { &cm, e->w, &e->parts, windows, n_windows, 1 };
+    size_t longest = 0, least = plan_least_bytes(&task);
+    if (least_bytes)
+        *least_bytes = budget_needed(&e->budget, least);
+    for (size_t i = 0; i < n_windows; i++)
+        longest = size_max(longest, plan_window_tokens(&windows[i]));
+    if (!budget_check(&e->budget, least, err, "a window of %zu tokens", longest))
+        return false;
+    plan_make(plan, &task, budget_left(&e->budget));
+    return true;
 }
 
 /* ---- weights --------------------------------------------------------------- */
@@ -187,14 +197,6 @@ static void copy_rows(float *x, const struct engine_state *at, size_t D)
     }
 }
 
-static bool ends_window(const struct batch *b, size_t row)
-{
-    for (size_t i = 0; i <= b->n_windows; i++)
-        if (b->start[i] == row)
-            return true;
-    return false;
-}
-
 /* The stream as the state has it, or from the embedding. */
 static bool fill(struct pass *p, const struct engine_state *at, struct error *err)
 {
@@ -206,11 +208,7 @@ static bool fill(struct pass *p, const struct engine_state *at, struct error *er
     } else {
         if (at->layer == L || (at->layer + 1 == L && at->mixer_done))
             set_batch(p, true);
-        if (at->n_rows != p->batch.n_tokens)
-            return error_set(err, "a state of %zu rows, where the windows have %zu", at->n_rows,
-                             p->batch.n_tokens);
-        if (!at->mixer_done && !ends_window(&p->batch, at->rows_done))
-            return error_set(err, "a state that stands at row %zu, inside a window", at->rows_done);
+        assert(at->n_rows == p->batch.n_tokens);    /* engine.c has checked the state */
         copy_rows(p->x, at, p->e->ck->config.hidden_size);
     }
     p->at.x = p->x;
@@ -219,30 +217,37 @@ static bool fill(struct pass *p, const struct engine_state *at, struct error *er
     return true;
 }
 
-bool pass_open(struct pass *p, const struct engine *e, const struct plan *plan,
+/* The block for all that the pass holds; scratch comes behind what is taken here. */
+static bool take_memory(struct pass *p, const struct plan *plan, struct error *err)
+{
+    const struct engine *e = p->e;
+    size_t n_windows = p->at.n_windows;
+    size_t n_tokens = plan_tokens(p->job->windows + p->at.first_window, n_windows);
+    if (!arena_reserve(p->arena, plan_arena_bytes(&p->cm, e->w, plan, n_tokens, n_windows), err))
+        return false;
+    const struct pass_buffers b = pass_buffers_take(p->arena, &e->ck->config, n_tokens, n_windows);
+    p->start = b.start;
+    p->skipped = b.skipped;
+    p->scored = b.scored;
+    p->x = b.x;
+    p->routing = b.routing;
+    return true;
+}
+
+bool pass_open(struct pass *p, const struct engine *e, const struct plan *plan, struct arena *arena,
                const struct engine_job *job, const struct engine_state *at, struct error *err)
 {
-    const struct config *c = &e->ck->config;
-    *p = (struct pass){ .e = e, .job = job, .at = *at, .tile_tokens = plan->tile_tokens,
+    *p = (struct pass){ .e = e, .job = job, .at = *at, .arena = arena, .tile_tokens = plan->tile_tokens,
                         .started = machine_seconds(), .keep_all = plan->keep_all,
                         .bytes_before = at->statistics.bytes_read,
                         .done_before = (double)at->statistics.model_tokens,
                         .all_tokens = (double)plan_tokens(job->windows, job->n_windows) };
-    p->cm = engine_compute(e, &p->arena);
-    p->start = mem_array(at->n_windows + 1, sizeof *p->start, "the windows of a pass", err);
-    p->skipped = mem_array(at->n_windows, sizeof *p->skipped, "the windows of a pass", err);
-    p->scored = mem_array(at->n_windows + 1, sizeof *p->scored, "the windows of a pass", err);
-    if (p->start && p->skipped && p->scored) {
+    p->cm = engine_compute(e, arena);
+    if (take_memory(p, plan, err)) {
         set_batch(p, false);
-        size_t n = p->batch.n_tokens, k = c->num_experts_per_tok;
-        p->tokens = (double)n;
+        p->tokens = (double)p->batch.n_tokens;
         set_cost(p);
-        p->arena.peak = plan_scratch(&p->cm, e->w, plan, n);
-        p->x = mem_array(n, c->hidden_size * sizeof *p->x, "the residual stream", err);
-        p->routing.expert = mem_array(n, k * sizeof(int32_t), "routing", err);
-        p->routing.weight = mem_array(n, k * sizeof(float), "routing", err);
-        if (p->x && p->routing.expert && p->routing.weight && arena_allocate(&p->arena, err)
-            && open_stream(p, plan, err) && fill(p, at, err))
+        if (open_stream(p, plan, err) && fill(p, at, err))
             return true;
     }
     pass_close(p);
@@ -306,10 +311,10 @@ static bool step(struct pass *p, bool (*run)(const struct compute *, const struc
 /* In place. */
 static void final_norm(struct pass *p)
 {
-    size_t mark = p->arena.used;
+    size_t mark = p->arena->used;
     float *norm = vector_take(&p->cm, &p->e->w->norm, 1);
     rms_norm_rows(&p->cm, p->x, p->x, p->batch.n_tokens, norm);
-    p->arena.used = mark;
+    p->arena->used = mark;
 }
 
 bool pass_layer(struct pass *p, struct error *err)

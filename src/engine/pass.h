@@ -16,7 +16,7 @@ struct engine {
     struct parts parts;             /* owned */
     struct progress progress;
     int n_threads;
-    size_t memory_bytes;
+    struct budget budget;           /* left of it: for all that the engine holds */
     bool evict;                     /* weights from the system's cache behind their use */
 };
 
@@ -24,12 +24,12 @@ struct pass {
     const struct engine *e;
     const struct engine_job *job;
     struct compute cm;
-    struct arena arena;             /* owned */
+    struct arena *arena;            /* borrowed; in it: */
     struct batch batch;
-    size_t *start, *skipped;        /* owned [n_windows + 1], [n_windows] */
-    size_t *scored;                 /* owned [n_windows + 1]: scored targets before each window */
-    float *x;                       /* owned [n_tokens, D]: the residual stream */
-    struct routing routing;         /* owned: of the last layer done */
+    size_t *start, *skipped;        /* [n_windows + 1] */
+    size_t *scored;                 /* [n_windows + 1]: scored targets before each window */
+    float *x;                       /* [n_tokens, D]: the residual stream */
+    struct routing routing;         /* of the last layer done */
     struct stream *stream;          /* owned */
     struct weight_feed feed;
     size_t tile_tokens;
@@ -54,9 +54,15 @@ bool engine_check_input(const struct engine *e, const int32_t *ids, size_t n_ids
 struct engine_window *pass_unscored(const struct engine_window *windows, size_t n, size_t times,
                                     struct error *err);
 
-/* Takes the memory for the windows of at->first_window and n_windows and brings the stream to where
- * `at` stands: at the beginning that is the windows' embeddings. */
-bool pass_open(struct pass *p, const struct engine *e, const struct plan *plan,
+/* A plan for windows that an engine runs by themselves.  An error when its budget does not suffice.
+ * *least_bytes (NULL: not asked): the smallest budget of the process that does. */
+bool engine_plan(struct plan *plan, size_t *least_bytes, const struct engine *e,
+                 const struct engine_window *windows, size_t n_windows, struct error *err);
+
+/* Takes the memory for the windows of at->first_window and n_windows from an arena, whose block serves
+ * one pass after another, and brings the stream to where `at` stands: at the beginning that is the
+ * windows' embeddings. */
+bool pass_open(struct pass *p, const struct engine *e, const struct plan *plan, struct arena *arena,
                const struct engine_job *job, const struct engine_state *at, struct error *err);
 void pass_close(struct pass *p);
 

@@ -2,9 +2,7 @@
 
 #include <stdint.h>
 
-#include "model/head.h"
 #include "model/layer.h"
-#include "model/linear.h"
 
 #define LARGEST_TILE ((size_t)8192)
 
@@ -22,19 +20,37 @@ size_t plan_tokens(const struct engine_window *windows, size_t n)
     return total;
 }
 
-/* a * b + c, SIZE_MAX when it does not fit. */
-static size_t multiply_add(size_t a, size_t b, size_t c)
+struct pass_buffers pass_buffers_take(struct arena *a, const struct config *c, size_t n_tokens,
+                                      size_t n_windows)
 {
-    size_t product, sum;
-    return size_product(&product, a, b) && size_sum(&sum, product, c) ? sum : SIZE_MAX;
+    size_t k = c->num_experts_per_tok;
+    return (struct pass_buffers){
+        .start = arena_take(a, n_windows + 1, sizeof(size_t)),
+        .skipped = arena_take(a, n_windows + 1, sizeof(size_t)),
+        .scored = arena_take(a, n_windows + 1, sizeof(size_t)),
+        .x = arena_take(a, n_tokens, c->hidden_size * sizeof(float)),
+        .routing = { .expert = arena_take(a, n_tokens, k * sizeof(int32_t)),
+                     .weight = arena_take(a, n_tokens, k * sizeof(float)) },
+    };
 }
 
-size_t plan_scratch(const struct compute *cm, const struct weights *w, const struct plan *p,
-                    size_t n_tokens)
+struct score_buffers score_buffers_take(struct arena *a, size_t n)
+{
+    return (struct score_buffers){
+        .scores = arena_take(a, n, sizeof(struct head_score)),
+        .out = arena_take(a, n, sizeof(struct engine_score)),
+        .targets = arena_take(a, n, sizeof(int32_t)),
+    };
+}
+
+size_t plan_arena_bytes(const struct compute *cm, const struct weights *w, const struct plan *p,
+                        size_t n_tokens, size_t n_windows)
 {
     struct arena measure = { 0 };
     struct compute dry = *cm;
     dry.arena = &measure;
+    pass_buffers_take(&measure, cm->config, n_tokens, n_windows);
+    size_t mark = measure.used;
     /* One window stands for all: a tile of it is as large as any tile can be. */
     const size_t start[] = { 0, n_tokens };
     bool seen[2] = { false, false };            /* layers of one type are alike */
@@ -51,33 +67,27 @@ size_t plan_scratch(const struct compute *cm, const struct weights *w, const str
         layer_mixer(&dry, &task, NULL);
         layer_mlp(&dry, &task, NULL);
     }
-    struct arena head = { 0 };                  /* every token may be scored */
-    dry.arena = &head;
-    arena_take(&head, n_tokens, sizeof(struct head_score));
-    arena_take(&head, n_tokens, sizeof(struct engine_score));
-    arena_take(&head, n_tokens, sizeof(int32_t));
+    score_buffers_take(&measure, n_tokens);     /* every token may be scored */
     head_forward(&dry, &(struct head_task){ .n = n_tokens, .lm_head = &w->lm_head }, NULL, NULL);
-    linear(&dry, NULL, 0, NULL, 0, 0, &w->lm_head);     /* the logits of a trace */
-    return size_max(measure.peak, head.peak);
+    measure.used = mark;
+    head_logits(&dry, NULL, NULL, NULL, 0, &w->norm, &w->lm_head);      /* of a trace */
+    return measure.peak;
 }
 
-/* All that a pass of n_tokens takes, the weights in flight apart. */
-static size_t pass_bytes(const struct compute *cm, const struct weights *w, const struct plan *p,
-                         size_t n_tokens)
+/* The same of as many windows as n_tokens can be. */
+static size_t pass_bytes(const struct plan_task *t, const struct plan *p, size_t n_tokens)
 {
-    const struct config *c = cm->config;
-    size_t per_token = c->hidden_size * sizeof(float)
-                     + c->num_experts_per_tok * (sizeof(int32_t) + sizeof(float));
-    return multiply_add(n_tokens, per_token, plan_scratch(cm, w, p, n_tokens));
+    size_t n_windows = p->shortest ? size_min(p->n_windows, n_tokens / p->shortest) : p->n_windows;
+    return plan_arena_bytes(t->cm, t->w, p, n_tokens, n_windows);
 }
 
 /* The most tokens, up to `total`, that a pass can have within the budget. */
-static size_t tokens_that_fit(const struct compute *cm, const struct weights *w,
-                              const struct plan *p, size_t total, size_t memory_bytes)
+static size_t tokens_that_fit(const struct plan_task *t, const struct plan *p, size_t total,
+                              size_t memory_bytes)
 {
     size_t fit = 0, step = total;
     while (step > 0) {
-        if (fit + step <= total && pass_bytes(cm, w, p, fit + step) <= memory_bytes)
+        if (fit + step <= total && pass_bytes(t, p, fit + step) <= memory_bytes)
             fit += step;
         else
             step /= 2;
@@ -85,37 +95,62 @@ static size_t tokens_that_fit(const struct compute *cm, const struct weights *w,
     return fit;
 }
 
-/* At most a layer ahead, at least the part in use and the one that comes in. */
-static size_t bytes_ahead(const struct parts *parts, size_t memory_bytes)
+/* At least the part in use and the one that comes in. */
+static size_t least_ahead(const struct parts *parts)
 {
-    size_t least = 2 * parts->largest, most = parts->largest_layer + parts->largest;
-    return size_min(size_max(size_min(most, memory_bytes / 4), least), parts->bytes);
+    return size_min(2 * parts->largest, parts->bytes);
 }
 
-bool plan_make(struct plan *p, const struct compute *cm, const struct weights *w,
-               const struct parts *parts, const struct engine_window *windows, size_t n_windows,
-               size_t memory_bytes, struct error *err)
+/* At most a layer ahead, and what the smallest pass leaves. */
+static size_t bytes_ahead(const struct parts *parts, size_t memory_bytes, size_t least_pass_bytes)
 {
-    size_t total = plan_tokens(windows, n_windows);
-    *p = (struct plan){ .tile_tokens = LARGEST_TILE,
-                        .ahead_bytes = bytes_ahead(parts, memory_bytes) };
-    for (size_t i = 0; i < n_windows; i++)
-        p->longest = size_max(plan_window_tokens(&windows[i]), p->longest);
-    if (total == SIZE_MAX)
-        return error_set(err, "%zu windows have too many tokens in all", n_windows);
+    size_t most = size_min(parts->largest_layer + parts->largest, parts->bytes);
+    size_t room = memory_bytes - size_min(memory_bytes, least_pass_bytes);
+    return size_max(size_min(most, size_min(memory_bytes / 4, room)), least_ahead(parts));
+}
+
+static void measure_windows(struct plan *p, const struct plan_task *t)
+{
+    *p = (struct plan){ .tile_tokens = DELTA_CHUNK, .n_windows = t->n_windows, .shortest = SIZE_MAX };
+    for (size_t i = 0; i < t->n_windows; i++) {
+        size_t tokens = plan_window_tokens(&t->windows[i]);
+        p->longest = size_max(tokens, p->longest);
+        p->shortest = size_min(tokens, p->shortest);
+    }
+}
+
+/* Bytes of the smallest pass, the weights in flight apart. */
+static size_t least_pass(const struct plan_task *t, const struct plan *p)
+{
+    struct plan smallest = *p;
+    size_t tokens;
+    smallest.tile_tokens = DELTA_CHUNK;
+    return size_product(&tokens, p->longest, t->copies) ? pass_bytes(t, &smallest, tokens) : SIZE_MAX;
+}
+
+size_t plan_least_bytes(const struct plan_task *t)
+{
+    struct plan p;
+    size_t bytes;
+    measure_windows(&p, t);
+    return plan_tokens(t->windows, t->n_windows) < SIZE_MAX
+        && size_sum(&bytes, least_pass(t, &p), least_ahead(t->parts)) ? bytes : SIZE_MAX;
+}
+
+void plan_make(struct plan *p, const struct plan_task *t, size_t memory_bytes)
+{
+    size_t total = plan_tokens(t->windows, t->n_windows);
+    measure_windows(p, t);
+    p->ahead_bytes = bytes_ahead(t->parts, memory_bytes, least_pass(t, p));
+    size_t left = memory_bytes - size_min(memory_bytes, p->ahead_bytes);
+    p->tile_tokens = LARGEST_TILE;
     while (p->tile_tokens / 2 >= total && p->tile_tokens > DELTA_CHUNK)
         p->tile_tokens /= 2;
-    size_t left = memory_bytes - size_min(memory_bytes, p->ahead_bytes);
     /* Tiles may take a quarter of the budget: what they take, the residual stream cannot. */
-    while (p->tile_tokens > DELTA_CHUNK && pass_bytes(cm, w, p, p->longest) > left / 4)
+    while (p->tile_tokens > DELTA_CHUNK && pass_bytes(t, p, p->longest) > left / 4)
         p->tile_tokens /= 2;
-    p->pass_tokens = tokens_that_fit(cm, w, p, total, left);
-    if (p->pass_tokens < p->longest)
-        return error_set(err, "memory budget of %zu MB is too small: a window of %zu tokens needs "
-                         "%zu MB", memory_bytes >> 20, p->longest,
-                         ((pass_bytes(cm, w, p, p->longest) + p->ahead_bytes) >> 20) + 1);
-    p->memory_bytes = pass_bytes(cm, w, p, p->pass_tokens) + p->ahead_bytes;
-    return true;
+    p->pass_tokens = tokens_that_fit(t, p, total, left);
+    p->memory_bytes = pass_bytes(t, p, p->pass_tokens) + p->ahead_bytes;
 }
 
 size_t plan_pass_end(const struct plan *p, const struct engine_window *windows, size_t n_windows,

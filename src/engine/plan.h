@@ -8,12 +8,24 @@
 
 #include "engine/engine.h"
 #include "engine/parts.h"
-#include "model/compute.h"
+#include "model/head.h"
+#include "model/moe.h"
+
+/* What is planned; borrows everything. */
+struct plan_task {
+    const struct compute *cm;
+    const struct weights *w;
+    const struct parts *parts;
+    const struct engine_window *windows;
+    size_t n_windows;
+    size_t copies;                  /* of a window that stand side by side in one pass */
+};
 
 struct plan {
     size_t tile_tokens;             /* of the mixers */
     size_t pass_tokens;             /* at most, in one pass */
-    size_t longest;                 /* tokens of the longest window */
+    size_t n_windows;
+    size_t longest, shortest;       /* tokens of the longest and the shortest window */
     size_t ahead_bytes;             /* of weights in memory */
     size_t memory_bytes;            /* of the largest pass, weights in flight included */
     bool keep_all;                  /* rows that are not scored go through the last layer too */
@@ -24,15 +36,33 @@ size_t plan_window_tokens(const struct engine_window *w);
 /* The same of n windows; SIZE_MAX when they are too many. */
 size_t plan_tokens(const struct engine_window *windows, size_t n);
 
-/* Bytes of scratch that a pass of n_tokens takes, beside the residual stream and the routing. */
-size_t plan_scratch(const struct compute *cm, const struct weights *w, const struct plan *p,
-                    size_t n_tokens);
+/* What the scoring of n rows takes beside head_forward. */
+struct score_buffers {
+    struct head_score *scores;
+    struct engine_score *out;
+    int32_t *targets;
+};
 
-/* Chooses tiles, weights in flight and pass_tokens for a budget.  An error when not even the longest
- * window fits. */
-bool plan_make(struct plan *p, const struct compute *cm, const struct weights *w,
-               const struct parts *parts, const struct engine_window *windows, size_t n_windows,
-               size_t memory_bytes, struct error *err);
+struct score_buffers score_buffers_take(struct arena *a, size_t n);
+
+/* What a pass holds from its beginning to its end, from an arena that scratch comes from behind it. */
+struct pass_buffers {
+    size_t *start, *skipped, *scored;   /* [n_windows + 1] */
+    float *x;                       /* [n_tokens, D] */
+    struct routing routing;
+};
+
+struct pass_buffers pass_buffers_take(struct arena *a, const struct config *c, size_t n_tokens,
+                                      size_t n_windows);
+
+/* Bytes of the arena of such a pass: buffers and scratch. */
+size_t plan_arena_bytes(const struct compute *cm, const struct weights *w, const struct plan *p,
+                        size_t n_tokens, size_t n_windows);
+
+/* The smallest budget that plan_make can do with; it does with any larger one. */
+size_t plan_least_bytes(const struct plan_task *t);
+/* Chooses tiles, weights in flight and pass_tokens for a budget that is not below that. */
+void plan_make(struct plan *p, const struct plan_task *t, size_t memory_bytes);
 
 /* The first window after the pass that starts with window `first`. */
 size_t plan_pass_end(const struct plan *p, const struct engine_window *windows, size_t n_windows,

@@ -6,8 +6,10 @@
 
 #include "base/memory.h"
 
-/* Between two looks at progress and interruption. */
-#define PIECE_BYTES ((size_t)8 << 20)
+/* In memory at once, of all threads; between two looks at progress and interruption a thread takes its
+ * share. */
+#define PIECES_BYTES ((size_t)8 << 20)
+#define PIECE_LEAST  ((size_t)128 << 10)
 
 /* One tensor, as far as it has been taken. */
 struct part {
@@ -117,6 +119,7 @@ struct job {
     struct weights_hash *hash;
     const struct progress *progress;
     size_t total_bytes;
+    size_t piece_bytes;
     size_t done_bytes;                  /* guarded by the critical section below */
     bool failed;                        /* read and written atomically */
     struct error *err;                  /* written by the first thread that fails */
@@ -167,7 +170,7 @@ static bool take_rest(struct part *p, struct job *job, struct error *err)
 {
     while (!p->done) {
         size_t left = p->tensor->n_bytes - p->taken, at = p->taken;
-        size_t n = left < PIECE_BYTES ? left : PIECE_BYTES;
+        size_t n = size_min(left, job->piece_bytes);
         if (has_failed(job) || !take(job->hash, p, n, err))
             return false;
         release(job->hash->ck, p->tensor->data + at, n);
@@ -181,7 +184,9 @@ bool weights_hash_rest(struct weights_hash *h, int n_threads, const struct progr
                        struct error *err)
 {
     struct job job = { .hash = h, .progress = progress, .total_bytes = h->w->bytes, .err = err };
-    #pragma omp parallel for schedule(dynamic) num_threads(n_threads > 0 ? n_threads : 1)
+    size_t threads = n_threads > 0 ? (size_t)n_threads : 1;
+    job.piece_bytes = size_max(PIECE_LEAST, PIECES_BYTES / threads);
+    #pragma omp parallel for schedule(dynamic) num_threads((int)threads)
     for (size_t i = 0; i < h->w->n_tensors; i++) {
         struct error why = { .interrupted = false };
         if (!has_failed(&job) && !take_rest(&h->parts[i], &job, &why))
@@ -242,7 +247,7 @@ static bool digest_tensor(struct digest *out, const struct checkpoint *ck, const
     struct digest_stream *s = digest_begin(err);
     bool ok = s != NULL;
     for (size_t at = 0, n; ok && at < t->n_bytes; at += n) {
-        n = size_min(PIECE_BYTES, t->n_bytes - at);
+        n = size_min(PIECES_BYTES, t->n_bytes - at);
         ok = (!f || file_populate(f, (size_t)(t->data - f->data) + at, n, err))
           && digest_update(s, t->data + at, n, err);
         release(ck, t->data + at, n);
@@ -330,7 +335,7 @@ bool weights_head_digest(struct digest *out, const struct checkpoint *ck, const 
     struct weights_hash *h = weights_hash_open(ck, w, err);
     struct part *parts[2];
     size_t n = h ? head_parts(parts, h) : 0;
-    struct job job = { .hash = h, .progress = progress };
+    struct job job = { .hash = h, .progress = progress, .piece_bytes = PIECES_BYTES };
     bool ok = h != NULL;
     for (size_t i = 0; i < n; i++)
         job.total_bytes += parts[i]->tensor->n_bytes;

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <omp.h>
 
+#include "model/linear.h"
+#include "model/norm.h"
 #include "model/vocabulary.h"
 
 struct running {                    /* over the vocabulary seen so far, the target left out */
@@ -112,4 +114,14 @@ bool head_forward(const struct compute *cm, const struct head_task *task, size_t
             *bad = t;
     }
     return *bad == task->n;
+}
+
+void head_logits(const struct compute *cm, float *logits, float *hidden, const float *x, size_t n,
+                 const struct matrix *norm, const struct matrix *lm_head)
+{
+    size_t mark = cm->arena->used;
+    float *weight = vector_take(cm, norm, 1);
+    rms_norm_rows(cm, hidden, x, n, weight);
+    linear(cm, logits, lm_head->rows, hidden, lm_head->cols, n, lm_head);
+    cm->arena->used = mark;
 }

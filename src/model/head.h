@@ -33,4 +33,9 @@ struct head_task {
 bool head_forward(const struct compute *cm, const struct head_task *task, size_t *bad,
                   struct error *err);
 
+/* Logits [n, V] of n rows of the residual stream, for who keeps them all.  hidden [n, D]: room for the
+ * normed rows.  Scratch as above. */
+void head_logits(const struct compute *cm, float *logits, float *hidden, const float *x, size_t n,
+                 const struct matrix *norm, const struct matrix *lm_head);
+
 #endif

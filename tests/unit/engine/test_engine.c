@@ -235,6 +235,64 @@ static bool resumed(struct scores *s, const struct scores *whole, size_t budget,
     return ok;
 }
 
+/* Goes on from a state under a budget that cuts its pass, stopped after more and more reports, from
+ * whatever state was saved last, until it comes to its end; the most passes that a start had before it. */
+static bool resumed_in_parts(struct scores *s, struct capture *c, size_t budget, size_t reports,
+                             size_t *passes, struct error *err)
+{
+    for (;; reports += reports / 2 + 1) {
+        size_t left = reports;
+        const struct engine_state from = c->state;
+        float *x = c->x;
+        struct engine_options options = { .n_threads = 2, .memory_bytes = budget,
+                                          .progress = { .report = interrupt, .user = &left } };
+        struct engine_job job = { .ids = ids, .n_ids = N_IDS, .windows = few, .n_windows = N_FEW,
+                                  .sink = { take, s }, .saver = { capture, c }, .resume = &from };
+        struct engine_statistics st;
+        struct engine_cost cost = { 0 };
+        *c = (struct capture){ .countdown = SIZE_MAX };
+        *err = (struct error){ 0 };
+        s->n = from.row;                        /* what came behind is scored once more */
+        struct engine *e = engine_open(&ck, &w, &options, err);
+        bool ok = e && engine_cost(e, &job, &cost, err) && engine_score_windows(e, &job, &st, err);
+        engine_close(e);
+        *passes = cost.passes > *passes ? cost.passes : *passes;
+        if (c->x)
+            free(x);
+        else
+            *c = (struct capture){ .state = from, .x = x };
+        if (ok)
+            return cost.passes == st.passes - from.statistics.passes && cost.memory_bytes <= budget;
+        if (!err->interrupted)
+            return false;
+    }
+}
+
+/* M1: the budget of the resumed run holds for the pass that it goes on with, too. */
+static void test_resume_smaller(void)
+{
+    static struct scores whole, other;
+    struct engine_options plain = { .n_threads = 2 };
+    struct engine_statistics st;
+    struct error err = { 0 };
+    bool ok = score(&whole, &plain, few, N_FEW, &st, &err);
+    size_t budget = least_budget(2, few, N_FEW), offers = 2 * ck.config.num_hidden_layers, passes = 0;
+    for (size_t offer = 1; ok && offer <= offers; offer++) {
+        struct capture c = { .countdown = offer };
+        struct engine *e = engine_open(&ck, &w, &plain, &err);
+        struct engine_job job = { .ids = ids, .n_ids = N_IDS, .windows = few, .n_windows = N_FEW,
+                                  .sink = { take, &other }, .saver = { capture, &c } };
+        memset(&other, 0, sizeof other);
+        ok = e && !engine_score_windows(e, &job, &st, &err) && c.x && st.passes == 0;
+        engine_close(e);
+        ok = ok && resumed_in_parts(&other, &c, budget, 3 * offer, &passes, &err) && same(&other, &whole);
+        free(c.x);
+    }
+    check(ok, "M1: a pass that is cut to a smaller budget, stopped and resumed again: the same bits",
+          "%s", err.message);
+    check(passes > 1, "M1: a smaller budget cuts the pass that is resumed", "%zu passes", passes);
+}
+
 static void test_resume(void)
 {
     static struct scores whole, other;
@@ -366,6 +424,7 @@ int main(void)
         ids[i] = (int32_t)random_below(&r, ck.config.vocab_size);
     test_invariance();
     test_resume();
+    test_resume_smaller();
     test_bf16();
     test_isas();
     test_refusals();

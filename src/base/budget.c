@@ -1,0 +1,70 @@
+#include "budget.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "machine.h"
+#include "memory.h"
+
+#define MEGABYTE ((size_t)1 << 20)
+#define RESERVE_BYTES (8 * MEGABYTE)
+#define MARGIN_BYTES  (2 * MEGABYTE)    /* more than two runs differ by, rounded up to megabytes */
+
+size_t budget_left(const struct budget *b)
+{
+    return b->bytes == SIZE_MAX ? SIZE_MAX : b->bytes - size_min(b->bytes, b->held_bytes);
+}
+
+static size_t sum(size_t a, size_t b)
+{
+    size_t s;
+    return size_sum(&s, a, b) ? s : SIZE_MAX;
+}
+
+size_t budget_held_now(void)
+{
+    size_t resident = machine_resident_memory();
+    return (resident + MEGABYTE - 1) / MEGABYTE * MEGABYTE + RESERVE_BYTES;
+}
+
+enum { SIZE_TEXT = 24 };
+
+/* As options take it. */
+static const char *size_text(char out[SIZE_TEXT], size_t bytes)
+{
+    size_t unit = bytes % MEGABYTE == 0 ? MEGABYTE : bytes % 1024 == 0 ? 1024 : 1;
+    snprintf(out, SIZE_TEXT, "%zu%s", bytes / unit, unit == MEGABYTE ? "M" : unit == 1024 ? "K" : "");
+    return out;
+}
+
+static bool refuse(size_t budget, size_t needed, struct error *err, const char *subject)
+{
+    char found[SIZE_TEXT], expected[SIZE_TEXT];
+    size_t enough = sum(needed, MARGIN_BYTES + MEGABYTE - 1) / MEGABYTE * MEGABYTE;
+    return error_set(err, "memory budget of %s is too small: %s needs %s in all",
+                     size_text(found, budget), subject, size_text(expected, enough));
+}
+
+size_t budget_needed(const struct budget *b, size_t bytes)
+{
+    return size_max(sum(b->held_bytes, bytes), b->reached_bytes);
+}
+
+bool budget_check(const struct budget *b, size_t bytes, struct error *err, const char *what, ...)
+{
+    if (b->bytes == SIZE_MAX || budget_needed(b, bytes) <= b->bytes)
+        return true;
+    char subject[256];
+    va_list args;
+    va_start(args, what);
+    vsnprintf(subject, sizeof subject, what, args);
+    va_end(args);
+    return refuse(b->bytes, budget_needed(b, bytes), err, subject);
+}
+
+bool budget_check_ahead(size_t budget, size_t needed, struct error *err, const char *what)
+{
+    needed = sum(needed, MARGIN_BYTES);
+    return needed <= budget || refuse(budget, needed, err, what);
+}
