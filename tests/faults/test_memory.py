@@ -90,9 +90,9 @@ def peaks(name, characters, context, budget, *options):
 
 
 def test_peaks():
-    cases = [("eval", 60000, 512, 40), ("eval --out", 12000, 128, 26), ("eval --hidden", 60000, 128, 48),
+    cases = [("eval", 60000, 512, 40), ("eval --out", 6000, 128, 26), ("eval --hidden", 60000, 128, 48),
              ("eval --hidden", 12000, 4, 40), ("eval --hidden", 40000, 2048, 256), ("calibrate", 60000, 128, 40),
-             ("compare", 15000, 128, 40), ("compare --floor", 10000, 512, 48)]
+             ("compare", 8000, 128, 40), ("compare --floor", 5000, 512, 48)]
     if ALL:
         cases = itertools.product(COMMANDS, (20000, 150000), (2, 128, 512, 2048, 4096),
                                   (24, 25, 26, 28, 32, 36, 40, 48, 56, 64, 80, 100, 128, 256, 1024))
@@ -145,12 +145,12 @@ def runs():
 
 def test_refusals():
     times = 20 if ALL else 8                            # as often as the loader may place things otherwise
-    few = ["--text", text(4000)]
+    few = ["--text", text(4000), "--max-windows", 3]
     test_named("eval", ["eval", BF16, *few, "--context", 64], "6M", times)
     test_named("eval", ["eval", BF16, *few, "--context", 64], "20M", times)
     test_named("eval", ["eval", BF16, *few, "--context", 64], "20971521", times)
     test_named("eval of a long window", ["eval", MXFP4, "--text", text(16000), "--context", 4096], "26M", times)
-    test_named("eval of many windows", ["eval", MXFP4, "--text", text(12000), "--context", 2], "10M", times)
+    test_named("eval of many windows", ["eval", MXFP4, "--text", text(3000), "--context", 2], "10M", times)
     test_named("calibrate", ["calibrate", BF16, *few, "--context", 64], "1M", times)
     test_named("calibrate", ["calibrate", MXFP4, *few, "--context", 512], "24M", times)
     for given in ("1M", "24M"):
