@@ -19,7 +19,7 @@ Q   := $(if $(filter-out 0,$(V)),,@)
 say  = $(if $(Q),@printf '  %-7s %s\n' $(1) $(2))
 
 PACKAGES := libcjson libpcre2-8 libutf8proc libcrypto openblas
-# The Debian packages that bring the compiler and the libraries; see README, "Dependencies".
+# The Debian packages that bring the compiler and the libraries; see docs/install.md.
 LIBRARY_PACKAGES := libc6-dev libcjson-dev libpcre2-dev libutf8proc-dev libssl-dev libopenblas-dev
 DEBIAN_PACKAGES  := gcc binutils make pkg-config python3 python3-numpy \
                     $(if $(CROSS),gcc-$(CROSS) qemu-user-static,gnuplot-nox $(LIBRARY_PACKAGES)) \
