@@ -1,8 +1,8 @@
 # surprisal: `make` builds build/surprisal and build/libsurprisal.a, `make demo` runs the main
-# job on the demo checkpoints, `make test` all tests.  Variables: PREFIX=, DESTDIR=, SANITIZE=1
-# (AddressSanitizer and UBSan, in build-sanitize/), CC=, and two ways to test kernels that this
-# CPU cannot run: CROSS=aarch64-linux-gnu (Debian's cross compiler, tests under qemu-user) and
-# EMULATE=1 (x86 intrinsics as plain C), each in a build folder of its own.
+# job on the demo checkpoints, `make test` all tests.  Variables: V=1 (prints whole commands),
+# PREFIX=, DESTDIR=, SANITIZE=1 (AddressSanitizer and UBSan, in build-sanitize/), CC=, and two ways
+# to test kernels that this CPU cannot run: CROSS=aarch64-linux-gnu (Debian's cross compiler, tests
+# under qemu-user) and EMULATE=1 (x86 intrinsics as plain C), each in a build folder of its own.
 
 MAKEFLAGS += --no-builtin-rules
 VERSION := 0.1.0
@@ -14,8 +14,12 @@ ifdef CROSS
 CC      := $(CROSS)-gcc
 endif
 
+# $(call say,WHAT,FILE) in front of $(Q)COMMAND: a short line instead of the command.
+Q   := $(if $(filter-out 0,$(V)),,@)
+say  = $(if $(Q),@printf '  %-7s %s\n' $(1) $(2))
+
 PACKAGES := libcjson libpcre2-8 libutf8proc libcrypto openblas
-# The Debian packages that bring the compiler and the libraries; see README, "Dependencies".
+# The Debian packages that bring the compiler and the libraries; see docs/install.md.
 LIBRARY_PACKAGES := libc6-dev libcjson-dev libpcre2-dev libutf8proc-dev libssl-dev libopenblas-dev
 DEBIAN_PACKAGES  := gcc binutils make pkg-config python3 python3-numpy \
                     $(if $(CROSS),gcc-$(CROSS) qemu-user-static,gnuplot-nox $(LIBRARY_PACKAGES)) \
@@ -66,24 +70,26 @@ all: $(BUILD)/surprisal $(BUILD)/libsurprisal.a $(BUILD)/surprisal.pc
 # One relocatable object in which only the public symbols remain, so that the library keeps its
 # internals to itself and the program, linked against it, has no other way in than surprisal.h.
 $(BUILD)/libsurprisal.a: $(LIBRARY_OBJECTS)
-	@echo "ld -r, objcopy, ar: $@"
-	@$(TOOL)ld -r -o $(BUILD)/libsurprisal.o $^
-	@$(TOOL)objcopy --localize-hidden $(BUILD)/libsurprisal.o
+	$(call say,AR,$@)
+	$(Q)$(TOOL)ld -r -o $(BUILD)/libsurprisal.o $^
+	$(Q)$(TOOL)objcopy --localize-hidden $(BUILD)/libsurprisal.o
 	@rm -f $@
-	@$(TOOL)ar rcs $@ $(BUILD)/libsurprisal.o
+	$(Q)$(TOOL)ar rcs $@ $(BUILD)/libsurprisal.o
 
 $(BUILD)/surprisal: $(CLI_OBJECTS) $(BUILD)/libsurprisal.a
-	@echo "$(CC) -o $@"
-	@$(CC) -o $@ $^ $(LDLIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/%.o: %.c Makefile | packages
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_CFLAGS) -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_CFLAGS) -c -o $@ $<
 
 # A text file that the program carries: FILE becomes FILE.h, a string literal, a line for a line.
 $(BUILD)/%.css.h: %.css
 	@mkdir -p $(@D)
-	sed -e 's/[\\"]/\\&/g' -e 's/.*/"&\\n"/' $< > $@
+	$(call say,SED,$@)
+	$(Q)sed -e 's/[\\"]/\\&/g' -e 's/.*/"&\\n"/' $< > $@
 $(BUILD)/eval/html.o: $(BUILD)/eval/html.css.h
 
 # Kernels: vectorised by the compiler where that cannot change a result; files of an instruction
@@ -105,32 +111,36 @@ row_flags = -DROW_KERNELS=row_kernels_$(1) $(if $(findstring bf16,$(1)),-DROUND_
 $(BUILD)/src/kernels/rows_scalar.o $(BUILD)/src/kernels/rows_scalar_bf16.o: \
     $(BUILD)/src/kernels/rows_%.o: src/kernels/scalar_rows.c Makefile | packages
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_CFLAGS) $(call row_flags,$*) -c -o $@ $<
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_CFLAGS) $(call row_flags,$*) -c -o $@ $<
 $(BUILD)/src/kernels/rows_%.o: src/kernels/rows.c Makefile | packages
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_CFLAGS) $(call row_flags,$*) -c -o $@ $<
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_CFLAGS) $(call row_flags,$*) -c -o $@ $<
 $(BUILD)/src/kernels/mxfp4_blocks_%.o: src/kernels/mxfp4_blocks.c Makefile | packages
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_CFLAGS) -DMXFP4_BLOCKS=mxfp4_blocks_$* -c -o $@ $<
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_CFLAGS) -DMXFP4_BLOCKS=mxfp4_blocks_$* -c -o $@ $<
 
 # Unit tests see the internals: they link the objects, not the library.
 # GCC 12 for ARM breaks off (an internal error) where it vectorises a loop of test_moe.c.
 $(BUILD)/tests/unit/%.o: KERNEL_CFLAGS = -fno-tree-vectorize
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIBRARY_OBJECTS)
-	@echo "$(CC) -o $@"
-	@$(CC) -o $@ $^ $(LDLIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $^ $(LDLIBS)
 
 # Programs of the scripts in tests/faults: they use the library as anybody's program does.
 $(BUILD)/tests/faults/%: $(BUILD)/tests/faults/%.o $(BUILD)/libsurprisal.a
-	@echo "$(CC) -o $@"
-	@$(CC) -o $@ $^ $(LDLIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $^ $(LDLIBS)
 
 # A word of the shell: what a user may give has blanks, quotes, anything.
 quoted = '$(subst ','\'',$(1))'
 
 $(BUILD)/surprisal.pc: src/surprisal.pc.in tools/pc-file Makefile
 	@mkdir -p $(@D)
-	tools/pc-file $(call quoted,$(PREFIX)) '$(VERSION)' '$(PACKAGES)' < $< > $@
+	$(call say,PC,$@)
+	$(Q)tools/pc-file $(call quoted,$(PREFIX)) '$(VERSION)' '$(PACKAGES)' < $< > $@
 
 # ---- what a user types -------------------------------------------------------
 
@@ -162,11 +172,15 @@ bench: all
 INSTALLED = $(call quoted,$(DESTDIR)$(PREFIX))
 
 install: all
-	install -D -m 755 $(BUILD)/surprisal $(INSTALLED)/bin/surprisal
-	install -D -m 644 $(BUILD)/libsurprisal.a $(INSTALLED)/lib/libsurprisal.a
-	install -D -m 644 include/surprisal.h $(INSTALLED)/include/surprisal.h
-	tools/pc-file $(call quoted,$(PREFIX)) '$(VERSION)' '$(PACKAGES)' < src/surprisal.pc.in > $(BUILD)/surprisal.pc.installed
-	install -D -m 644 $(BUILD)/surprisal.pc.installed $(INSTALLED)/lib/pkgconfig/surprisal.pc
+	$(call say,INSTALL,$(INSTALLED)/bin/surprisal)
+	$(Q)install -D -m 755 $(BUILD)/surprisal $(INSTALLED)/bin/surprisal
+	$(call say,INSTALL,$(INSTALLED)/lib/libsurprisal.a)
+	$(Q)install -D -m 644 $(BUILD)/libsurprisal.a $(INSTALLED)/lib/libsurprisal.a
+	$(call say,INSTALL,$(INSTALLED)/include/surprisal.h)
+	$(Q)install -D -m 644 include/surprisal.h $(INSTALLED)/include/surprisal.h
+	$(call say,INSTALL,$(INSTALLED)/lib/pkgconfig/surprisal.pc)
+	$(Q)tools/pc-file $(call quoted,$(PREFIX)) '$(VERSION)' '$(PACKAGES)' < src/surprisal.pc.in > $(BUILD)/surprisal.pc.installed
+	$(Q)install -D -m 644 $(BUILD)/surprisal.pc.installed $(INSTALLED)/lib/pkgconfig/surprisal.pc
 
 # With the same PREFIX and DESTDIR.
 uninstall:
