@@ -12,8 +12,8 @@ static void test_texts(void)
     } cases[] = {
         { "equal arrays have no difference", { 1, 2, 3 }, { 1, 2, 3 }, 3, 0, "" },
         { "the first of several, its neighbours, and how many", { 1, 2, 0.5f, 4, 9, 6 },
-          { 1, 2, 3, 4, 5, 6 }, 6, 0, "element 2 of 6 is 0.5 (0x1p-1), expected 3 (0x1.8p+1); 0 to 4: "
-          "1 2 0.5 4 9, expected 1 2 3 4 5; 2 differ, most of all 4 by 4" },
+          { 1, 2, 3, 4, 5, 6 }, 6, 0, "element 2 of 6 is 0.5 (0x1p-1), expected 3 (0x1.8p+1); "
+          "0 to 4: 1 2 0.5 4 9, expected 1 2 3 4 5; 2 differ, most of all 4 by 4" },
         { "at the begin and the end there are fewer neighbours", { 1 }, { 2 }, 1, 0,
           "element 0 of 1 is 1 (0x1p+0), expected 2 (0x1p+1); 0 to 0: 1, "
           "expected 2; 1 differ, most of all 0 by 1" },
@@ -48,8 +48,8 @@ static void test_types(void)
     char where[DIFFER_TEXT] = "";
     check(!same_bytes(where, "\x01\xFF", "\x01\xFE", 2) && strstr(where, "is 0xff, expected 0xfe;"),
           "bytes are in hexadecimal", "'%s'", where);
-    check(!same_bytes(where, "a", "b", 1) && strstr(where, "is 0xff"), "the first difference is kept",
-          "'%s'", where);
+    check(!same_bytes(where, "a", "b", 1) && strstr(where, "is 0xff"),
+          "the first difference is kept", "'%s'", where);
     where[0] = '\0';
     check(!same_i32(where, (const int32_t[]){ -1 }, (const int32_t[]){ 7 }, 1)
           && strstr(where, "is -1, expected 7;"), "whole numbers as they are", "'%s'", where);
@@ -65,8 +65,8 @@ static void test_types(void)
     const double each[] = { 0, 1 };
     where[0] = '\0';
     check(!near_each_f32(where, (const float[]){ 1, 2 }, (const double[]){ 1.5, 2.5 }, each, 2)
-          && strstr(where, "1 differ, most of all 0 by 0.5"), "a tolerance for each element", "'%s'",
-          where);
+          && strstr(where, "1 differ, most of all 0 by 0.5"), "a tolerance for each element",
+          "'%s'", where);
 }
 
 int main(void)
