@@ -1,4 +1,4 @@
-/* SHA-256 against the examples of FIPS 180-4 and NIST's CAVP, in one piece, in many, and of files. */
+/* SHA-256 against the examples of FIPS 180-4: in one piece, in many, and of files. */
 #include "base/digest.h"
 
 #include <stdlib.h>
@@ -82,14 +82,15 @@ static void test_stream(void)
     check_hex("a stream", "goes on as if nobody had asked", &whole, cases[2].hex);
     check(ok && digest_end(digest_begin(&err), NULL, &err) && digest_end(NULL, NULL, &err),
           "a stream that nobody wants is only freed, NULL too", "%s", err.message);
-    check(!digest_end(NULL, &whole, &err) && err.message[0], "no stream has no digest", "it has one");
+    check(!digest_end(NULL, &whole, &err) && err.message[0], "no stream has no digest",
+          "it has one");
     char hex[2 * DIGEST_BYTES + 1];
     digest_hex(hex, &(struct digest){ { 0x0F, 0xF0, 0x9A } });
     check(strncmp(hex, "0ff09a00", 8) == 0 && strlen(hex) == 64,
           "the high digit of a byte comes first", "%s", hex);
 }
 
-/* The digest of pieces, by the definition: of the digests of 16 MB each, the last shorter or empty. */
+/* By the definition: of the digests of 16 MB each, the last one shorter or empty. */
 static void test_pieces(void)
 {
     static const struct { const char *name; size_t n, n_pieces; } sizes[] = {

@@ -53,18 +53,21 @@ static void check_case(const struct folder *f, size_t i)
     struct buffer b;
     bool mapped = file_map(&map, path, &map_err), got = file_read(&b, path, &read_err);
     snprintf(name, sizeof name, "%s is %s", cases[i].name, cases[i].refused ? "refused" : "mapped");
-    check(cases[i].refused ? !mapped && strcmp(map_err.message, message) == 0
-                           : mapped && map.size == cases[i].size && !map.data == !cases[i].size
-                             && memcmp(map.size ? (const char *)map.data : "", "abc", map.size) == 0,
+    check(cases[i].refused
+              ? !mapped && strcmp(map_err.message, message) == 0
+              : mapped && map.size == cases[i].size && !map.data == !cases[i].size
+                    && memcmp(map.size ? (const char *)map.data : "", "abc", map.size) == 0,
           name, "'%s'", map_err.message);
-    snprintf(name, sizeof name, "%s is %s whole", cases[i].name, cases[i].refused ? "not read" : "read");
+    snprintf(name, sizeof name, "%s is %s whole", cases[i].name,
+             cases[i].refused ? "not read" : "read");
     check(cases[i].refused ? !got && strcmp(read_err.message, message) == 0 && !b.data
                            : got && b.size == cases[i].size && strncmp(b.data, "abc", b.size) == 0
                              && b.data[b.size] == '\0', name, "'%s'", read_err.message);
     snprintf(name, sizeof name, "%s: what it is", cases[i].name);
     check(file_exists(path) == cases[i].exists && file_is_directory(path) == cases[i].is_directory
-          && file_is_read_once(path) == cases[i].is_read_once, name, "exists %d, directory %d, read once %d",
-          file_exists(path), file_is_directory(path), file_is_read_once(path));
+              && file_is_read_once(path) == cases[i].is_read_once,
+          name, "exists %d, directory %d, read once %d", file_exists(path), file_is_directory(path),
+          file_is_read_once(path));
     file_unmap(&map);
     buffer_free(&b);
 }
@@ -102,11 +105,12 @@ static void test_pages(void)
             file_release(&map, ranges[i].offset, ranges[i].n, evict);
             file_read_ahead(&map, ranges[i].offset, ranges[i].n);
             check(file_populate(&map, ranges[i].offset, ranges[i].n, &err)
-                  && same_bytes(where, map.data, bytes, N), ranges[i].name, "%s %s", err.message, where);
+                      && same_bytes(where, map.data, bytes, N),
+                  ranges[i].name, "%s %s", err.message, where);
         }
     ok = ok && truncate(folder_path(&f, "x"), 8192) == 0;
-    check(ok && file_populate(&map, 0, 8192, &err), "what a shorter file still has is brought in", "%s",
-          err.message);
+    check(ok && file_populate(&map, 0, 8192, &err), "what a shorter file still has is brought in",
+          "%s", err.message);
     check(ok && !file_populate(&map, 0, N, &err) && strstr(err.message, "cut short"),
           "what it has no longer is an error, not a signal", "%s", err.message);
     file_unmap(&map);
@@ -116,8 +120,10 @@ static void test_pages(void)
 static void test_join(void)
 {
     static const struct { const char *name, *folder, *entry, *path; } joins[] = {
-        { "a slash between", "a", "b", "a/b" }, { "one that is there stays alone", "a/", "b", "a/b" },
-        { "the root", "/", "b", "/b" }, { "no folder", "", "b", "/b" }, { "no name", "a", "", "a/" },
+        { "a slash between", "a", "b", "a/b" }, { "one that is there stays alone", "a/", "b",
+          "a/b" },
+        { "the root", "/", "b", "/b" }, { "no folder", "", "b", "/b" }, { "no name", "a", "",
+          "a/" },
     };
     for (size_t i = 0; i < sizeof joins / sizeof *joins; i++) {
         char *path = file_join(joins[i].folder, joins[i].entry, NULL);
@@ -164,13 +170,17 @@ static void test_lists(void)
     symlink("sub", folder_path(&f, "link"));
     bool ok = file_list_below(&names, &n, f.path, &err);
     list_text(&text, names, n);
-    check(ok && strcmp(text.data, ".hidden.json B.json a.json b c.json link sub/.h sub/deep/y sub/z") == 0,
-          "below: hidden files, no hidden folder, links not gone into", "'%s'", text.data);
+    check(
+        ok
+            && strcmp(text.data, ".hidden.json B.json a.json b c.json link sub/.h sub/deep/y sub/z")
+                   == 0,
+        "below: hidden files, no hidden folder, links not gone into", "'%s'", text.data);
     ok = file_list(&names, &n, folder_path(&f, "gone"), "", &err);
-    check(!ok && !names && n == 0 && strstr(err.message, "gone: No such file"), "a list of nothing", "%s",
-          err.message);
+    check(!ok && !names && n == 0 && strstr(err.message, "gone: No such file"), "a list of nothing",
+          "%s", err.message);
     ok = file_list_below(&names, &n, folder_path(&f, "gone"), &err);
-    check(!ok && n == 0 && strstr(err.message, "gone/: No such file"), "below nothing", "%s", err.message);
+    check(!ok && n == 0 && strstr(err.message, "gone/: No such file"), "below nothing", "%s",
+          err.message);
     file_list_free(names, n);
     buffer_free(&text);
     folder_remove(&f);
@@ -193,8 +203,8 @@ static void test_input(void)
     int status = -1;
     bool ok = child > 0 && file_read_input(&b, folder_path(&f, "x"), &err)
            && waitpid(child, &status, 0) == child && status == 0;
-    check(ok && b.size == 200000 && strcmp(b.data + 199995, "39999") == 0, "a FIFO that was named is read whole",
-          "%zu bytes, %s", b.size, err.message);
+    check(ok && b.size == 200000 && strcmp(b.data + 199995, "39999") == 0,
+          "a FIFO that was named is read whole", "%zu bytes, %s", b.size, err.message);
     buffer_free(&b);
     folder_write_text(&f, "y", "text");
     ok = file_read_input(&b, folder_path(&f, "y"), &err);

@@ -11,8 +11,8 @@ static struct folder make(void)
 {
     struct folder f = folder_make();
     static const char *const folders[] = { "in", "in/deep", "in/deep/deeper", "other" };
-    static const char *const files[] = { "in/a.json", "in/deep/b.txt", "in/deep/deeper/c.txt", "in/program",
-                                         "other/x" };
+    static const char *const files[] = { "in/a.json", "in/deep/b.txt", "in/deep/deeper/c.txt",
+                                         "in/program", "other/x" };
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
         mkdir(folder_path(&f, folders[i]), 0777);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
@@ -39,18 +39,20 @@ static void test_listed(void)
         struct input_files in = { 0 };
         struct error err = { 0 };
         const char *path = cases[i].path[0] == '/' ? cases[i].path : folder_path(&f, cases[i].path);
-        bool ok = cases[i].by_names ? input_files_add_names(&in, path, &err) : input_files_add(&in, path, &err);
+        bool ok = cases[i].by_names ? input_files_add_names(&in, path, &err)
+                                    : input_files_add(&in, path, &err);
         size_t folders = 0;
         for (size_t j = 0; j < in.n; j++)
             folders += in.list[j].is_folder;
-        check(ok && in.n == cases[i].n && folders == cases[i].folders, cases[i].name, "%zu, of them %zu folders",
-              in.n, folders);
+        check(ok && in.n == cases[i].n && folders == cases[i].folders, cases[i].name,
+              "%zu, of them %zu folders", in.n, folders);
         input_files_free(&in);
     }
     struct input_files in = { 0 }, all = { 0 };
     bool ok = input_files_add(&in, NULL, NULL) && input_files_add(&in, "-", NULL) && in.n == 0
            && input_files_add_in(&in, f.path, "other/x", NULL) && in.n == 1
-           && input_files_add_all(&all, &in, NULL) && input_files_add_all(&all, &in, NULL) && all.n == 2;
+           && input_files_add_all(&all, &in, NULL) && input_files_add_all(&all, &in, NULL)
+           && all.n == 2;
     check(ok, "NULL and standard input are none; lists are added", "%zu, %zu", in.n, all.n);
     input_files_free(&in);
     input_files_free(&all);
@@ -61,7 +63,9 @@ static void test_listed(void)
 
 static void test_refusals(void)
 {
-    static const struct { const char *name, *input, *output; bool folder; const char *message; } cases[] = {
+    static const struct {
+        const char *name, *input, *output; bool folder; const char *message;
+    } cases[] = {
         { "a file that is no input", "in/a.json", "other/x", false, NULL },
         { "a new file beside it", "in/a.json", "in/new", false, NULL },
         { "an input", "in/a.json", "in/a.json", false, "is an input (" },
@@ -140,7 +144,9 @@ static bool says(void *user, const char *path, bool *same, struct error *err)
 
 static void test_changes(void)
 {
-    static const struct { const char *name; enum change change; const char *message; size_t warnings; } cases[] = {
+    static const struct {
+        const char *name; enum change change; const char *message; size_t warnings;
+    } cases[] = {
         { "a file that stays", NONE, NULL, 0 },
         { "one that is read", READ, NULL, 0 },
         { "another time", TOUCHED, "(it has another time)", 0 },
@@ -148,7 +154,8 @@ static void test_changes(void)
         { "another file with the same bytes", REPLACED, "(another file stands there)", 0 },
         { "no file", GONE, "(No such file or directory)", 0 },
         { "other rights, the same bytes", CHMOD, NULL, 1 },
-        { "other bytes under the old time", OLD_TIME, "(it has other bytes under its old time)", 0 },
+        { "other bytes under the old time", OLD_TIME, "(it has other bytes under its old time)",
+          0 },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct folder f = make();
@@ -188,12 +195,14 @@ static void test_mapped(void)
         struct mapped_file map;
         bool answer = cases[i].answer;
         const struct input_files_again again = { says, &answer };
-        bool ok = file_map(&map, folder_path(&f, "in/a.json"), &err) && input_files_add_mapped(&in, &map, &err)
+        bool ok = file_map(&map, folder_path(&f, "in/a.json"), &err)
+               && input_files_add_mapped(&in, &map, &err)
                && input_files_check(&in, NULL, NULL, &err);
         usleep(20000);
         change(folder_path(&f, "in/a.json"), CHMOD);
-        check(ok && input_files_check(&in, cases[i].asked ? &again : NULL, NULL, &err) == cases[i].ok,
-              cases[i].name, "'%s'", err.message);
+        check(
+            ok && input_files_check(&in, cases[i].asked ? &again : NULL, NULL, &err) == cases[i].ok,
+            cases[i].name, "'%s'", err.message);
         file_unmap(&map);
         input_files_free(&in);
         folder_remove(&f);

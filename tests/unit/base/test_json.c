@@ -30,7 +30,8 @@ static void test_parse(void)
         { "a NUL between tokens", TEXT("{}\0"), "f: NUL character in JSON at byte 2" },
         { "an escaped NUL", TEXT("\"a\\u0000b\""), "f: NUL character in JSON at byte 2" },
         { "an escaped backslash before u0000 is none", TEXT("\"\\\\u0000\""), NULL },
-        { "two backslashes and an escaped NUL", TEXT("\"\\\\\\u0000\""), "f: NUL character in JSON at byte 3" },
+        { "two backslashes and an escaped NUL", TEXT("\"\\\\\\u0000\""),
+          "f: NUL character in JSON at byte 3" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct error err = { 0 };
@@ -76,8 +77,8 @@ static void test_sizes(void)
         size_t out = 77;
         cJSON *json = json_parse(cases[i].text, strlen(cases[i].text), "f", &err);
         bool whole = json_to_size(json, &out);
-        check(whole == cases[i].whole && out == (whole ? cases[i].value : 77), cases[i].name, "%d, %zu",
-              whole, out);
+        check(whole == cases[i].whole && out == (whole ? cases[i].value : 77), cases[i].name,
+              "%d, %zu", whole, out);
         cJSON_Delete(json);
     }
     size_t out;
@@ -102,8 +103,9 @@ static void test_keys(void)
         cJSON_Delete(json);
     }
     cJSON *json = json_parse(TEXT("{\"a\":null,\"A\":1}"), "f", NULL);
-    check(cJSON_IsNull(json_get(json, "a")) && !json_get_value(json, "a") && json_get_value(json, "A")
-          && !json_get(json, "b") && !json_get(json_get(json, "A"), "a") && !json_get(NULL, "a"),
+    check(cJSON_IsNull(json_get(json, "a")) && !json_get_value(json, "a")
+              && json_get_value(json, "A") && !json_get(json, "b")
+              && !json_get(json_get(json, "A"), "a") && !json_get(NULL, "a"),
           "a null is there, but has no value; what is no object has no members", "otherwise");
     cJSON_Delete(json);
 }
@@ -111,7 +113,8 @@ static void test_keys(void)
 /* One line of JSON, freed. */
 static bool prints_as(char *text, const char *expected, const char *name)
 {
-    bool ok = check(text && strcmp(text, expected) == 0, name, "'%s', expected '%s'", text, expected);
+    bool ok =
+        check(text && strcmp(text, expected) == 0, name, "'%s', expected '%s'", text, expected);
     cJSON_free(text);
     return ok;
 }
@@ -120,7 +123,8 @@ static void test_numbers(void)
 {
     static const struct { const char *name; double value; const char *text; } cases[] = {
         { "0.1 has 17 digits", 0.1, "0.10000000000000001" }, { "a whole number stays one", 3, "3" },
-        { "a third", 1.0 / 3, "0.33333333333333331" }, { "a large one", 1e300, "1.0000000000000001e+300" },
+        { "a third", 1.0 / 3, "0.33333333333333331" }, { "a large one", 1e300,
+          "1.0000000000000001e+300" },
         { "what is not finite is null", INFINITY, "null" }, { "nor is a NaN", NAN, "null" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -184,8 +188,8 @@ static void test_utf8(void)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         size_t bad = cases[i].n;        /* stays when all is well */
         bool valid = utf8_valid(cases[i].text, cases[i].n, &bad);
-        check(valid == (cases[i].bad == cases[i].n) && bad == cases[i].bad, cases[i].name, "%d at %zu",
-              valid, bad);
+        check(valid == (cases[i].bad == cases[i].n) && bad == cases[i].bad, cases[i].name,
+              "%d at %zu", valid, bad);
     }
 }
 

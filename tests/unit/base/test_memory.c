@@ -8,7 +8,7 @@
 
 #define MAX SIZE_MAX
 
-/* Too much is asked for below: AddressSanitizer, too, is to say no instead of ending the program. */
+/* Too much is asked for below: AddressSanitizer, too, is to say no and not to end the program. */
 const char *__asan_default_options(void) __attribute__((visibility("default")));
 const char *__asan_default_options(void)
 {
@@ -68,7 +68,8 @@ static void test_arrays(void)
         char *block = mem_array(cases[i].n, cases[i].size, "rows", &err);
         bool refused = cases[i].message && !block && strcmp(err.message, cases[i].message) == 0
                     && err.lacking;
-        check(cases[i].message ? refused : block && !memcmp(block, zeros, cases[i].n * cases[i].size),
+        check(cases[i].message ? refused
+                               : block && !memcmp(block, zeros, cases[i].n * cases[i].size),
               cases[i].name, "'%s'", err.message);
         free(block);
     }
@@ -98,8 +99,8 @@ static void test_growing(void)
             block[0] = 'x';
         bool grown = mem_grow(&block, &capacity, cases[i].needed, cases[i].size, "rows", &err);
         bool as_said = grown ? !cases[i].message
-                             : cases[i].message && strcmp(err.message, cases[i].message) == 0 && err.lacking
-                               && block == before;
+                             : cases[i].message && strcmp(err.message, cases[i].message) == 0
+                                   && err.lacking && block == before;
         bool kept = !cases[i].capacity || block[0] == 'x';
         if (grown && block)
             memset(block, 0, capacity * cases[i].size);     /* AddressSanitizer sees a short one */
@@ -114,11 +115,13 @@ static void test_buffer(void)
     struct buffer b = { 0 };
     struct error err = { 0 };
     bool ok = buffer_append(&b, "", 0, &err);
-    check(ok && b.size == 0 && b.data[0] == '\0', "nothing appended is an empty string", "%zu", b.size);
+    check(ok && b.size == 0 && b.data[0] == '\0', "nothing appended is an empty string", "%zu",
+          b.size);
     ok = buffer_append(&b, "a\0b", 3, &err) && buffer_printf(&b, &err, "[%d %s]", 7, "x");
     check(ok && b.size == 8, "a NUL in the bytes counts as any other", "%zu", b.size);
-    check_equal_bytes("appended bytes and formatted text stand behind one another, and a NUL behind them",
-                      b.data, "a\0b[7 x]", 9);
+    check_equal_bytes(
+        "appended bytes and formatted text stand behind one another, and a NUL behind them", b.data,
+        "a\0b[7 x]", 9);
     b.size = 0;
     for (int i = 0; i < 3000; i++)
         ok = ok && buffer_printf(&b, &err, "%04d", i);
@@ -153,7 +156,8 @@ static void test_arena(void)
     }
     a.used = 64;                    /* given back */
     arena_take(&a, 1, 1);
-    check(a.peak == expected, "the peak counts what was there at once", "%zu, expected %zu", a.peak, expected);
+    check(a.peak == expected, "the peak counts what was there at once", "%zu, expected %zu", a.peak,
+          expected);
 
     struct error err = { 0 };
     bool ok = arena_allocate(&a, &err), aligned = true;

@@ -22,7 +22,9 @@ static void lay(const struct folder *f, enum before before)
         mkdir(folder_path(f, "sub"), 0777);
         folder_write_text(f, "sub/target", "old");
     }
-    const char *to = before == LINK_TO_LINK ? "middle" : before == LINK_INTO_FOLDER ? "sub/target" : "target";
+    const char *to = before == LINK_TO_LINK     ? "middle"
+                   : before == LINK_INTO_FOLDER ? "sub/target"
+                                                : "target";
     if (before != NOTHING && before != A_FILE)
         symlink(to, folder_path(f, "x"));
 }
@@ -80,9 +82,11 @@ static void test_whole(bool commit)
         struct error err = { 0 };
         char name[96], read[4];
         lay(&f, cases[i].before);
-        const char *old = cases[i].before == NOTHING || cases[i].before == LINK_TO_NOTHING ? NULL : "old";
+        const char *old =
+            cases[i].before == NOTHING || cases[i].before == LINK_TO_NOTHING ? NULL : "old";
         bool ok = output_file_create(&out, folder_path(&f, "x"), &err)
-               && output_file_write_at(&out, 3, "def", 3, &err) && output_file_write_at(&out, 0, "abc", 3, &err)
+               && output_file_write_at(&out, 3, "def", 3, &err)
+               && output_file_write_at(&out, 0, "abc", 3, &err)
                && output_file_read_at(&out, 2, read, 3, &err) && memcmp(read, "cde", 3) == 0;
         bool untouched = holds(&f, cases[i].target, old);
         const char *where = cases[i].before == LINK_INTO_FOLDER ? "sub" : "";
@@ -105,7 +109,8 @@ static void test_refusals(void)
     static const struct { const char *name, *path, *message; } refusals[] = {
         { "a folder", "sub", "sub: is a directory, expected a file to write" },
         { "a name that ends in a slash", "new/", "new/: " },
-        { "a folder that is not there", "gone/x", "gone/x: cannot be written: No such file or directory" },
+        { "a folder that is not there", "gone/x",
+          "gone/x: cannot be written: No such file or directory" },
         { "a file in place of a folder", "file/x", "file/x: cannot be written: Not a directory" },
         { "a link to itself", "loop", "loop: Too many levels of symbolic links" },
     };
@@ -120,10 +125,11 @@ static void test_refusals(void)
         check(!made && strstr(err.message, refusals[i].message) && out.fd == -1 && !out.path,
               refusals[i].name, "'%s'", err.message);
         made = output_file_try(folder_path(&f, refusals[i].path), 0, NULL, NULL, &err);
-        check(!made && strstr(err.message, refusals[i].message), "and so says the look before the work", "'%s'",
-              err.message);
+        check(!made && strstr(err.message, refusals[i].message),
+              "and so says the look before the work", "'%s'", err.message);
     }
-    check(count_temporaries(&f, "") == 0, "none left a temporary", "%zu", count_temporaries(&f, ""));
+    check(count_temporaries(&f, "") == 0, "none left a temporary", "%zu",
+          count_temporaries(&f, ""));
     folder_remove(&f);
 }
 
@@ -140,7 +146,8 @@ static void test_try(void)
     check(output_file_try(folder_path(&f, "new"), 1000, &in, NULL, &err) && holds(&f, "new", NULL),
           "a new file could be written, and is not there", "%s", err.message);
     check(!output_file_try(folder_path(&f, "alias"), 0, &in, NULL, &err)
-          && strstr(err.message, "alias: is an input ("), "an input behind a link is refused", "%s", err.message);
+              && strstr(err.message, "alias: is an input ("),
+          "an input behind a link is refused", "%s", err.message);
     check(!output_file_try(folder_path(&f, "new"), (size_t)1 << 62, NULL, NULL, &err)
           && strstr(err.message, "new: cannot reserve 4611686018427387904 bytes"),
           "more bytes than any disk has are refused", "%s", err.message);
@@ -165,20 +172,24 @@ static void test_in_place(void)
            && output_file_write_at(&out, 0, "abc", 3, &err) && output_file_sync(&out, &err);
     output_file_abandon(&out);
     check(ok && holds(&f, "x", "abc"), "an abandoned one stays", "%s", err.message);
-    check(!output_file_create_in_place(&out, path, &err) && strstr(err.message, "x: cannot create: File exists"),
+    check(!output_file_create_in_place(&out, path, &err)
+              && strstr(err.message, "x: cannot create: File exists"),
           "what is there is not created again", "%s", err.message);
     check(!output_file_reopen(&out, path, 5, &err)
-          && strstr(err.message, "x: has 6 bytes, the interrupted run's has 5"), "one of another size is refused",
-          "%s", err.message);
+              && strstr(err.message, "x: has 6 bytes, the interrupted run's has 5"),
+          "one of another size is refused", "%s", err.message);
     ok = output_file_reopen(&out, path, 6, &err) && output_file_read_at(&out, 0, text, 6, &err)
       && memcmp(text, "abc\0\0", 6) == 0 && output_file_write_at(&out, 3, "def", 3, &err)
-      && !output_file_read_at(&out, 4, text, 3, &err) && strstr(err.message, "x: cannot read: it ends early")
-      && output_file_commit(&out, &err);
-    check(ok && holds(&f, "x", "abcdef"), "one of the right size is gone on with", "%s", err.message);
+      && !output_file_read_at(&out, 4, text, 3, &err)
+      && strstr(err.message, "x: cannot read: it ends early") && output_file_commit(&out, &err);
+    check(ok && holds(&f, "x", "abcdef"), "one of the right size is gone on with", "%s",
+          err.message);
     symlink("x", folder_path(&f, "link"));
-    check(!output_file_reopen(&out, folder_path(&f, "link"), 6, &err) && strstr(err.message, "link: cannot open"),
+    check(!output_file_reopen(&out, folder_path(&f, "link"), 6, &err)
+              && strstr(err.message, "link: cannot open"),
           "a link in its place is none", "%s", err.message);
-    check(!output_file_reopen(&out, folder_path(&f, "gone"), 6, &err) && strstr(err.message, "gone: cannot open"),
+    check(!output_file_reopen(&out, folder_path(&f, "gone"), 6, &err)
+              && strstr(err.message, "gone: cannot open"),
           "nor is nothing", "%s", err.message);
     folder_remove(&f);
 }
@@ -192,16 +203,19 @@ static void test_kept(void)
     struct stat st;
     folder_write_text(&f, "x", "old");
     chmod(folder_path(&f, "x"), 0640);
-    bool ok = output_file_write(folder_path(&f, "x"), "new", 3, &err) && stat(folder_path(&f, "x"), &st) == 0;
+    bool ok = output_file_write(folder_path(&f, "x"), "new", 3, &err)
+           && stat(folder_path(&f, "x"), &st) == 0;
     check(ok && (st.st_mode & 0777) == 0640 && holds(&f, "x", "new"), "the rights stay", "%o",
           (unsigned)st.st_mode & 0777);
     mkfifo(folder_path(&f, "fifo"), 0666);
     int reader = open(folder_path(&f, "fifo"), O_RDONLY | O_NONBLOCK);
     char text[8] = "";
-    ok = output_file_create(&out, folder_path(&f, "fifo"), &err) && output_file_write_at(&out, 2, "cd", 2, &err)
+    ok = output_file_create(&out, folder_path(&f, "fifo"), &err)
+      && output_file_write_at(&out, 2, "cd", 2, &err)
       && output_file_write_at(&out, 0, "ab", 2, &err);
     bool early = read(reader, text, 4) > 0;
-    ok = ok && output_file_commit(&out, &err) && read(reader, text, 8) == 4 && strcmp(text, "abcd") == 0;
+    ok = ok && output_file_commit(&out, &err) && read(reader, text, 8) == 4
+      && strcmp(text, "abcd") == 0;
     check(ok && !early && stat(folder_path(&f, "fifo"), &st) == 0 && S_ISFIFO(st.st_mode),
           "a FIFO gets all bytes in order, at the end", "'%s' %s", text, err.message);
     close(reader);

@@ -21,7 +21,8 @@ static const char *names_in(const struct folder *f)
     return text;
 }
 
-static bool begin(struct output_folder *o, const struct folder *f, const char *name, struct error *err)
+static bool begin(struct output_folder *o, const struct folder *f, const char *name,
+                  struct error *err)
 {
     char path[128];
     snprintf(path, sizeof path, "%s/%s", f->path, name);
@@ -52,7 +53,8 @@ static bool is_kept(void *user, const char *name)
     return strcmp(name, "data") == 0;
 }
 
-static const struct output_names ours = { is_ours, NULL, NULL }, ours_kept = { is_ours, is_kept, NULL };
+static const struct output_names ours = { is_ours, NULL, NULL };
+static const struct output_names ours_kept = { is_ours, is_kept, NULL };
 
 static void test_ends(void)
 {
@@ -69,8 +71,8 @@ static void test_ends(void)
         struct output_folder o;
         struct error err = { 0 };
         bool ok = begin(&o, &f, "out", &err) && !o.taken_over;
-        check(ok && strcmp(names_in(&f), "out.partial/" OUTPUT_MARK) == 0, "begun: a mark from the first moment",
-              "%s %s", names_in(&f), err.message);
+        check(ok && strcmp(names_in(&f), "out.partial/" OUTPUT_MARK) == 0,
+              "begun: a mark from the first moment", "%s %s", names_in(&f), err.message);
         write_below(&o, "data");
         write_below(&o, "state");
         if (cases[i].end == DISCARD_WITH_OTHERS)
@@ -82,7 +84,8 @@ static void test_ends(void)
             output_folder_end(&o);
         else
             output_folder_discard(&o, &ours);
-        check(ok && strcmp(names_in(&f), cases[i].left) == 0 && !o.building && !o.mark && o.lock == -1,
+        check(ok && strcmp(names_in(&f), cases[i].left) == 0 && !o.building && !o.mark
+                  && o.lock == -1,
               cases[i].name, "%s, %s", names_in(&f), err.message);
         free(state);
         folder_remove(&f);
@@ -103,7 +106,8 @@ static const struct {
     { "a link to nothing stands there", "link", NULL, "link: exists already" },
     { "no name", "", NULL, "the name of the folder to write is empty" },
     { "no parent", "gone/out", NULL, "gone/out.partial: cannot create: No such file or directory" },
-    { "a folder without a mark is somebody's", "out", "", "out.partial: is no unfinished work of surprisal's" },
+    { "a folder without a mark is somebody's", "out", "",
+      "out.partial: is no unfinished work of surprisal's" },
     { "a mark of another kind", "out", "{\"unfinished\":\"checkpoint\"}",
       "out.partial: holds an unfinished checkpoint, expected an unfinished run" },
     { "a mark that says nothing", "out", "{}", "holds an unfinished work of another version" },
@@ -125,10 +129,12 @@ static void test_places(void)
                 folder_write_text(&f, "out.partial/" OUTPUT_MARK, places[i].mark);
         }
         bool ok = places[i].path[0]
-                ? begin(&o, &f, places[i].path, &err)
-                : output_folder_begin(&o, &(struct output_request){ .path = "", .kind = "run" }, &err);
+                    ? begin(&o, &f, places[i].path, &err)
+                    : output_folder_begin(&o, &(struct output_request){ .path = "", .kind = "run" },
+                                          &err);
         const char *message = places[i].message;
-        check(message ? !ok && strstr(err.message, message) : ok, places[i].name, "'%s'", err.message);
+        check(message ? !ok && strstr(err.message, message) : ok, places[i].name, "'%s'",
+              err.message);
         bool taken = ok && places[i].mark;
         if (ok)
             check(o.taken_over == taken && !output_folder_marked(&o, "unfinished")
@@ -146,7 +152,8 @@ static void test_lock_and_mark(void)
     struct output_folder o, second;
     struct error err = { 0 };
     bool ok = begin(&o, &f, "out", &err);
-    check(ok && !begin(&second, &f, "out", &err) && strstr(err.message, "out.partial: another run is writing it"),
+    check(ok && !begin(&second, &f, "out", &err)
+              && strstr(err.message, "out.partial: another run is writing it"),
           "one that is at work is not taken over", "'%s'", err.message);
     cJSON *content = cJSON_CreateObject();
     cJSON_AddStringToObject(content, "work", "1");
@@ -156,7 +163,8 @@ static void test_lock_and_mark(void)
     output_folder_end(&o);
     ok = ok && begin(&o, &f, "out", &err) && o.taken_over;
     check(ok && strcmp(output_folder_marked(&o, "work"), "1") == 0
-          && strcmp(output_folder_marked(&o, "more"), "2") == 0 && !output_folder_marked(&o, "other"),
+              && strcmp(output_folder_marked(&o, "more"), "2") == 0
+              && !output_folder_marked(&o, "other"),
           "a mark that was replaced says what it said last", "'%s'", err.message);
     output_folder_end(&o);
     check(!output_folder_mark(&o, NULL, &err) && strstr(err.message, "out of memory"),
@@ -214,10 +222,12 @@ static void test_commit_fails(void)
     bool ok = begin(&o, &f, "out", &err);
     mkdir(folder_path(&f, "out"), 0777);            /* meanwhile, by somebody else */
     check(ok && !output_folder_commit(&o, NULL, &err)
-          && strstr(err.message, "out: cannot rename to it: File exists; all of it is complete in "),
+              && strstr(err.message,
+                        "out: cannot rename to it: File exists; all of it is complete in "),
           "a name that was taken meanwhile is not taken from its owner", "'%s'", err.message);
     output_folder_end(&o);
-    check(strcmp(names_in(&f), "out.partial/" OUTPUT_MARK) == 0, "and the folder is as it was", "%s", names_in(&f));
+    check(strcmp(names_in(&f), "out.partial/" OUTPUT_MARK) == 0, "and the folder is as it was",
+          "%s", names_in(&f));
     rmdir(folder_path(&f, "out"));
     ok = begin(&o, &f, "out", &err) && output_folder_commit(&o, NULL, &err);
     check(ok && file_is_directory(folder_path(&f, "out")) && names_in(&f)[0] == '\0',
@@ -240,15 +250,18 @@ static void test_make_and_space(void)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *path = folder_path(&f, cases[i].path);
         bool ok = output_folder_make(path, &err);
-        check(cases[i].message ? !ok && strstr(err.message, cases[i].message) : ok && file_is_directory(path),
+        check(cases[i].message ? !ok && strstr(err.message, cases[i].message)
+                               : ok && file_is_directory(path),
               cases[i].name, "'%s'", err.message);
         if (i == 0)
             folder_write_text(&f, "a/file", "");
     }
     size_t bytes = 0;
-    check(output_folder_space(&bytes, f.path, &err) && bytes > 0, "there is room", "%zu, '%s'", bytes, err.message);
+    check(output_folder_space(&bytes, f.path, &err) && bytes > 0, "there is room", "%zu, '%s'",
+          bytes, err.message);
     check(!output_folder_space(&bytes, folder_path(&f, "gone"), &err)
-          && strstr(err.message, "gone: cannot tell its free space"), "of no folder nobody knows", "'%s'", err.message);
+              && strstr(err.message, "gone: cannot tell its free space"),
+          "of no folder nobody knows", "'%s'", err.message);
     folder_remove(&f);
 }
 
@@ -258,13 +271,15 @@ static void test_scratch(void)
     struct output_folder o;
     struct error err = { 0 };
     bool ok = output_folder_scratch(&o, f.path, "job", NULL, &err);
-    check(ok && temporary_is_name(strrchr(o.building, '/') + 1) && !o.path, "a folder for a job has no name", "%s",
-          err.message);
+    check(ok && temporary_is_name(strrchr(o.building, '/') + 1) && !o.path,
+          "a folder for a job has no name", "%s", err.message);
     output_folder_discard(&o, &ours);
     check(rmdir(f.path) == 0, "and is gone after it", "%s", names_in(&f));
     check(!output_folder_scratch(&o, f.path, "job", NULL, &err)
-          && strstr(err.message, ": cannot create a temporary folder: No such file"), "none in a folder that is not"
-          " there", "'%s'", err.message);
+              && strstr(err.message, ": cannot create a temporary folder: No such file"),
+          "none in a folder that is not"
+          " there",
+          "'%s'", err.message);
     folder_remove(&f);
 }
 

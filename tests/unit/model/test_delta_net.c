@@ -1,5 +1,5 @@
-/* Gated DeltaNet against its formulas in double (delta_net.h): whole windows and pieces of long ones,
- * every set of kernels. */
+/* Gated DeltaNet against its formulas in double (delta_net.h): whole windows and pieces of long
+ * ones, every set of kernels. */
 #include "model/delta_net.h"
 
 #include "tests/differ.h"
@@ -47,7 +47,8 @@ static void to_unit(double *x, size_t n, double scale)
 }
 
 /* Causal, channel by channel: mixed [T, channels] from qkv. */
-static void convolve(double *mixed, const double *qkv, const struct matrix *conv1d, size_t T, size_t channels)
+static void convolve(double *mixed, const double *qkv, const struct matrix *conv1d, size_t T,
+                     size_t channels)
 {
     size_t width = conv1d->cols;
     for (size_t t = 0; t < T; t++)
@@ -55,14 +56,15 @@ static void convolve(double *mixed, const double *qkv, const struct matrix *conv
             double sum = 0;
             for (size_t j = 0; j < width; j++)
                 if (t + j + 1 >= width)
-                    sum += (double)matrix_at(conv1d, c, j) * qkv[(t + j + 1 - width) * channels + c];
+                    sum +=
+                        (double)matrix_at(conv1d, c, j) * qkv[(t + j + 1 - width) * channels + c];
             mixed[t * channels + c] = silu(sum);
         }
 }
 
 /* S *= decay; e = beta (v - S^T k); S += k e^T; out = S^T q. */
-static void recur(double *out, double *S, const double *q, const double *k, const double *v, double decay,
-                  double beta, size_t dk, size_t dv)
+static void recur(double *out, double *S, const double *q, const double *k, const double *v,
+                  double decay, double beta, size_t dk, size_t dv)
 {
     for (size_t j = 0; j < dv; j++) {
         double e = 0;
@@ -90,13 +92,15 @@ static void gated_norm(double *x, const double *z, const struct matrix *norm, si
 }
 
 /* One window: h [T, D] -> out [T, D]. */
-static void truth(double *out, const struct config *c, const struct delta_net_weights *w, const double *h,
-                  size_t T)
+static void truth(double *out, const struct config *c, const struct delta_net_weights *w,
+                  const double *h, size_t T)
 {
-    size_t HK = c->linear_num_key_heads, HV = c->linear_num_value_heads, dk = c->linear_key_head_dim;
+    size_t HK = c->linear_num_key_heads, HV = c->linear_num_value_heads,
+           dk = c->linear_key_head_dim;
     size_t dv = c->linear_value_head_dim, channels = 2 * HK * dk + HV * dv;
     double *qkv = malloc(T * channels * sizeof *qkv), *mixed = malloc(T * channels * sizeof *mixed);
-    double *z = malloc(HV * dv * sizeof *z), *o = malloc(HV * dv * sizeof *o), *S = calloc(HV * dk * dv, sizeof *S);
+    double *z = malloc(HV * dv * sizeof *z), *o = malloc(HV * dv * sizeof *o),
+           *S = calloc(HV * dk * dv, sizeof *S);
     double *a = malloc(HV * sizeof *a), *b = malloc(HV * sizeof *b);
     for (size_t t = 0; t < T; t++)
         project(qkv + t * channels, &w->in_proj_qkv, h + t * D);
@@ -125,30 +129,37 @@ static void truth(double *out, const struct config *c, const struct delta_net_we
 
 /* ---- cases ---------------------------------------------------------------------------- */
 
-static struct delta_net_weights random_weights(struct random *r, const struct config *c, float decay)
+static struct delta_net_weights random_weights(struct random *r, const struct config *c,
+                                               float decay)
 {
     size_t HV = c->linear_num_value_heads, value = HV * c->linear_value_head_dim;
     size_t all = 2 * c->linear_num_key_heads * c->linear_key_head_dim + value;
     return (struct delta_net_weights){
-        .in_proj_qkv = random_matrix(r, all, D, 0.3f), .in_proj_z = random_matrix(r, value, D, 0.3f),
-        .in_proj_a = random_matrix(r, HV, D, 0.3f), .in_proj_b = random_matrix(r, HV, D, 0.3f),
+        .in_proj_qkv = random_matrix(r, all, D, 0.3f),
+        .in_proj_z = random_matrix(r, value, D, 0.3f),
+        .in_proj_a = random_matrix(r, HV, D, 0.3f),
+        .in_proj_b = random_matrix(r, HV, D, 0.3f),
         .conv1d = random_matrix(r, all, c->linear_conv_kernel_dim, 0.4f),
-        .A_log = random_matrix(r, 1, HV, decay), .dt_bias = random_matrix(r, 1, HV, decay),
-        .norm = random_matrix(r, 1, c->linear_value_head_dim, 1), .out_proj = random_matrix(r, D, value, 0.3f),
+        .A_log = random_matrix(r, 1, HV, decay),
+        .dt_bias = random_matrix(r, 1, HV, decay),
+        .norm = random_matrix(r, 1, c->linear_value_head_dim, 1),
+        .out_proj = random_matrix(r, D, value, 0.3f),
     };
 }
 
 static void free_weights(struct delta_net_weights *w)
 {
-    const struct matrix *all[] = { &w->in_proj_qkv, &w->in_proj_z, &w->in_proj_a, &w->in_proj_b, &w->conv1d,
-                                   &w->A_log, &w->dt_bias, &w->norm, &w->out_proj };
+    const struct matrix *all[] = { &w->in_proj_qkv, &w->in_proj_z, &w->in_proj_a,
+                                   &w->in_proj_b,   &w->conv1d,    &w->A_log,
+                                   &w->dt_bias,     &w->norm,      &w->out_proj };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free((void *)(uintptr_t)all[i]->data);
 }
 
 /* All tiles of the batch. */
-static void forward(const struct kernels *kn, float *out, const struct matrix *h, const struct config *c,
-                    const struct delta_net_weights *w, const struct batch *b, size_t tile_tokens)
+static void forward(const struct kernels *kn, float *out, const struct matrix *h,
+                    const struct config *c, const struct delta_net_weights *w,
+                    const struct batch *b, size_t tile_tokens)
 {
     struct arena arena = test_arena();
     const struct compute cm = { .config = c, .kernels = kn, .n_threads = 2, .arena = &arena };
@@ -173,11 +184,13 @@ static void test_case(size_t k, const struct kernels *const *sets, size_t n_sets
     struct batch b = batch_of(cases[k].lengths, WINDOWS);
     struct matrix h = random_matrix(&r, b.n_tokens, D, 1);
     size_t n = b.n_tokens * D;
-    double *input = malloc(n * sizeof *input), *expected = malloc(n * sizeof *expected), largest = 0;
+    double *input = malloc(n * sizeof *input), *expected = malloc(n * sizeof *expected),
+           largest = 0;
     for (size_t i = 0; i < n; i++)
         input[i] = (double)((const float *)h.data)[i];
     for (size_t i = 0; i < WINDOWS; i++)
-        truth(expected + b.start[i] * D, &c, &w, input + b.start[i] * D, b.start[i + 1] - b.start[i]);
+        truth(expected + b.start[i] * D, &c, &w, input + b.start[i] * D,
+              b.start[i + 1] - b.start[i]);
     for (size_t i = 0; i < n; i++)
         largest = fmax(largest, fabs(expected[i]));
     for (size_t s = 0; s < n_sets; s++) {
@@ -185,9 +198,9 @@ static void test_case(size_t k, const struct kernels *const *sets, size_t n_sets
         float *out = calloc(n, sizeof *out);
         forward(sets[s], out, &h, &c, &w, &b, cases[k].tile);
         snprintf(name, sizeof name, "%s delta net: %s", sets[s]->isa, cases[k].name);
-        /* Four projections, the convolution, the rule and two norms one after the other, in f32: each a few
-         * roundings (2^-24) of the largest values; the norm of a head that is nearly zero makes them
-         * larger. */
+        /* Four projections, the convolution, the rule and two norms one after the other, in f32:
+         * each a few roundings (2^-24) of the largest values; the norm of a head that is nearly
+         * zero makes them larger. */
         check_near_f32(name, out, expected, n, 5e-6 * largest);
         free(out);
     }

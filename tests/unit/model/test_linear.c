@@ -1,5 +1,5 @@
-/* Linear layers against sums in double: every way in which a weight is stored, odd sizes, many rows and
- * wide weights; and how work is cut. */
+/* Linear layers against sums in double: every way in which a weight is stored, odd sizes, many rows
+ * and wide weights; and how work is cut. */
 #include "model/linear.h"
 
 #include "base/bf16.h"
@@ -35,7 +35,7 @@ static struct stored store(struct random *r, enum dtype dtype, size_t rows, size
         if (dtype == DTYPE_BF16) {
             uint16_t half = bf16_of(s.values[i]);
             memcpy(s.data + 2 * i, &half, sizeof half);
-        } else if (dtype == DTYPE_F16) {        /* 0 or a power of two from 2^-3 to 2^3, and a sign */
+        } else if (dtype == DTYPE_F16) { /* 0 or a power of two from 2^-3 to 2^3, and a sign */
             uint16_t half = (uint16_t)((random_bits(r) & 0x8000) | (12 + random_below(r, 7)) << 10);
             memcpy(s.data + 2 * i, &half, sizeof half);
         } else if (dtype == DTYPE_F32)
@@ -84,9 +84,9 @@ static void truth(double *expected, double *each, const float *x, size_t ldx, co
                 sum += product;
                 magnitude += fabs(product);
             }
-            /* Sums of k products in f32, in any order, are within k 2^-24 of the sum of the absolute ones
-             * (Higham, 3.1); twice that for BF16 dots, as in test_kernels.c.  In BF16 compute the
-             * result is rounded: 2^-8 of it. */
+            /* Sums of k products in f32, in any order, are within k 2^-24 of the sum of the
+             * absolute ones (Higham, 3.1); twice that for BF16 dots, as in test_kernels.c.  In BF16
+             * compute the result is rounded: 2^-8 of it. */
             double bound = 2 * (double)(cols + 1) * 0x1p-24 * magnitude;
             expected[t * ldo + i] = sum;
             each[t * ldo + i] = bound + (bf16 ? 0x1p-8 * (fabs(sum) + bound) : 0);
@@ -100,7 +100,8 @@ struct seen {
     const float *x;
 };
 
-static void see(void *user, const struct matrix *w, const float *x, size_t ldx, size_t n, int n_threads)
+static void see(void *user, const struct matrix *w, const float *x, size_t ldx, size_t n,
+                int n_threads)
 {
     (void)ldx, (void)n_threads;
     struct seen *seen = user;
@@ -110,15 +111,19 @@ static void see(void *user, const struct matrix *w, const float *x, size_t ldx, 
 /* One layer: in exactly the scratch that was measured, all of which is given back. */
 static void one_layer(const struct kernels *kn, enum compute_type type, size_t k, struct random *r)
 {
-    size_t n = cases[k].n, rows = cases[k].rows, cols = cases[k].cols, ldx = cols + 3, ldo = rows + 2;
+    size_t n = cases[k].n, rows = cases[k].rows, cols = cases[k].cols, ldx = cols + 3,
+           ldo = rows + 2;
     bool bf16 = type == COMPUTE_BF16;
     struct stored s = store(r, cases[k].dtype, rows, cols);
     float *x = malloc((n * ldx + 1) * sizeof *x), *out = malloc((n * ldo + 1) * sizeof *out);
-    double *expected = malloc((n * ldo + 1) * sizeof *expected), *each = malloc((n * ldo + 1) * sizeof *each);
+    double *expected = malloc((n * ldo + 1) * sizeof *expected),
+           *each = malloc((n * ldo + 1) * sizeof *each);
     struct seen seen = { 0 };
     const struct input_watch watch = { see, &seen };
     struct arena arena = { 0 };
-    const struct compute cm = { .kernels = kn, .type = type, .n_threads = 2, .arena = &arena, .inputs = &watch };
+    const struct compute cm = {
+        .kernels = kn, .type = type, .n_threads = 2, .arena = &arena, .inputs = &watch
+    };
     fill(r, x, n * ldx);
     for (size_t i = 0; i < n * ldo; i++)
         out[i] = 7;
@@ -138,9 +143,10 @@ static void one_layer(const struct kernels *kn, enum compute_type type, size_t k
     for (size_t i = 0; bf16 && i < n * ldo; i++)        /* near, and BF16 values */
         expected[i] = (double)bf16_value(bf16_of(out[i]));
     check(near && (!bf16 || near_f32(where, out, expected, n * ldo, 1e-30)), name, "%s", where);
-    bool watched = shown == 0 && seen.calls == (n > 0) && (!n || (seen.n == n && seen.x == x && seen.w == &s.w));
-    check(watched && arena.used == 0, "its input is shown once, its scratch given back", "%zu calls, %zu bytes",
-          seen.calls, arena.used);
+    bool watched = shown == 0 && seen.calls == (n > 0)
+                && (!n || (seen.n == n && seen.x == x && seen.w == &s.w));
+    check(watched && arena.used == 0, "its input is shown once, its scratch given back",
+          "%zu calls, %zu bytes", seen.calls, arena.used);
     stored_free(&s);
     free(x), free(out), free(expected), free(each);
     arena_free(&arena);
@@ -153,8 +159,10 @@ static void test_blocks(const struct kernels *kn)
 {
     static const struct { const char *name; size_t n, rows; int threads; } blocks[] = {
         { "no rows are no block", 0, KERNEL_ROWS, 2 }, { "one row", 1, KERNEL_ROWS, 4 },
-        { "a block and one row", KERNEL_ROWS + 1, KERNEL_ROWS, 1 }, { "many threads", 1000, KERNEL_ROWS, 7 },
-        { "small blocks", 1000, KERNEL_ROWS / 2, 3 }, { "fewer rows than threads", 5, KERNEL_ROWS, 64 },
+        { "a block and one row", KERNEL_ROWS + 1, KERNEL_ROWS, 1 }, { "many threads", 1000,
+          KERNEL_ROWS, 7 },
+        { "small blocks", 1000, KERNEL_ROWS / 2, 3 }, { "fewer rows than threads", 5, KERNEL_ROWS,
+          64 },
     };
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
         const struct compute cm = { .kernels = kn, .n_threads = blocks[i].threads };
@@ -167,7 +175,8 @@ static void test_blocks(const struct kernels *kn)
         char name[96];
         snprintf(name, sizeof name, "%s blocks: %s", kn->isa, blocks[i].name);
         size_t end = b.count ? block_begin(&b, b.count) : 0;
-        check(!wrong && end == blocks[i].n, name, "%zu of %zu blocks, the end at %zu", wrong, b.count, end);
+        check(!wrong && end == blocks[i].n, name, "%zu of %zu blocks, the end at %zu", wrong,
+              b.count, end);
     }
 }
 
@@ -175,7 +184,9 @@ static void test_blocks(const struct kernels *kn)
 static void test_soon(void)
 {
     static const uint8_t data[120];
-    static const struct { const char *name; size_t first, rows, i, count, begin, bytes; } shares[] = {
+    static const struct {
+        const char *name; size_t first, rows, i, count, begin, bytes;
+    } shares[] = {
         { "all rows in one share", 0, 10, 0, 1, 0, 120 },
         { "the first half of two rows", 4, 2, 0, 2, 48, 12 },
         { "the second half", 4, 2, 1, 2, 60, 12 },
@@ -187,14 +198,14 @@ static void test_soon(void)
     for (size_t k = 0; k < sizeof shares / sizeof *shares; k++) {
         struct soon soon = { 0 };
         soon_add(&soon, &w, shares[k].first, shares[k].rows, shares[k].i, shares[k].count);
-        check(soon.span[0].at == data + shares[k].begin && soon.span[0].bytes == shares[k].bytes, shares[k].name,
-              "%zu bytes", soon.span[0].bytes);
+        check(soon.span[0].at == data + shares[k].begin && soon.span[0].bytes == shares[k].bytes,
+              shares[k].name, "%zu bytes", soon.span[0].bytes);
     }
     struct soon soon = { 0 };
     soon_add(&soon, &w, 0, 1, 0, 1);
     soon_add(&soon, &w, 1, 1, 0, 1);
-    check(soon.span[0].at == data && soon.span[1].at == data + 12, "a second weight has the second place",
-          "%zu bytes", soon.span[1].bytes);
+    check(soon.span[0].at == data && soon.span[1].at == data + 12,
+          "a second weight has the second place", "%zu bytes", soon.span[1].bytes);
 }
 
 int main(void)

@@ -44,7 +44,8 @@ static void test_rows(const struct compute *with)
         float *x = random_rows(&r, cm, all + 1), *y = random_rows(&r, cm, all + 1);
         float *weight = random_rows(&r, cm, D), *out = malloc((all + 1) * sizeof *out);
         double *normed = malloc((all + 1) * sizeof *normed), *sum = malloc((all + 1) * sizeof *sum);
-        double *norm_each = malloc((all + 1) * sizeof *norm_each), *sum_each = malloc((all + 1) * sizeof *sum_each);
+        double *norm_each = malloc((all + 1) * sizeof *norm_each),
+               *sum_each = malloc((all + 1) * sizeof *sum_each);
         for (size_t t = 0; t < n; t++) {
             double squares = 0;
             for (size_t i = 0; i < D; i++)
@@ -68,7 +69,8 @@ static void test_rows(const struct compute *with)
         name_of(name, cm, what);
         check(near_each_f32(where, x, sum, sum_each, all), name, "%s", where);
         rms_norm_rows(cm, NULL, x, n, weight);          /* while measuring: nothing */
-        free(x), free(y), free(weight), free(out), free(normed), free(sum), free(norm_each), free(sum_each);
+        free(x), free(y), free(weight), free(out), free(normed), free(sum), free(norm_each),
+            free(sum_each);
     }
 }
 
@@ -104,7 +106,8 @@ static void test_vectors(const struct compute *cm)
     static const float values[] = { 1, -0.5f, 0.0078125f, 1.00390625f, 3, 0, 1e-3f };
     enum { N = sizeof values / sizeof *values };
     static const struct { const char *name; enum dtype dtype; float offset; } cases[] = {
-        { "a vector in F32, as it is", DTYPE_F32, 0 }, { "an offset from one in F32", DTYPE_F32, 1 },
+        { "a vector in F32, as it is", DTYPE_F32, 0 }, { "an offset from one in F32", DTYPE_F32,
+          1 },
         { "an offset from one in BF16", DTYPE_BF16, 1 },
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
@@ -147,7 +150,9 @@ int main(void)
             continue;
         }
         for (int type = 0; type < COMPUTE_TYPES; type++) {
-            struct compute cm = { .kernels = kn, .type = (enum compute_type)type, .n_threads = 2, .arena = &arena };
+            struct compute cm = {
+                .kernels = kn, .type = (enum compute_type)type, .n_threads = 2, .arena = &arena
+            };
             test_rows(&cm);
             test_first_not_finite(&cm);
             test_vectors(&cm);

@@ -9,7 +9,8 @@
 /* The angle of a pair of channels. */
 static long double angle(size_t i, size_t rotary_dim, double theta, size_t position)
 {
-    return (long double)position * powl((long double)theta, -2.0L * (long double)i / (long double)rotary_dim);
+    return (long double)position
+         * powl((long double)theta, -2.0L * (long double)i / (long double)rotary_dim);
 }
 
 static const struct {

@@ -1,4 +1,5 @@
-/* Logits tile by tile: each token meets each id once, in order, with the logit of the formula in double. */
+/* Logits tile by tile: each token meets each id once, in order, with the logit of the formula in
+ * double. */
 #include "model/vocabulary.h"
 
 #include <omp.h>
@@ -34,7 +35,8 @@ struct taken {
     bool out_of_order;
 };
 
-static void take(void *user, size_t token, size_t first, size_t ids, float *const logits[VOCABULARY_SIDES])
+static void take(void *user, size_t token, size_t first, size_t ids,
+                 float *const logits[VOCABULARY_SIDES])
 {
     struct taken *t = user;
     if (token >= t->n || first != t->next[token] || first + ids > t->V) {
@@ -117,11 +119,14 @@ static struct side make_side(struct random *r, size_t k, size_t number, const st
 
 static void check_pass(const struct kernels *kn, size_t k, struct side *sides)
 {
-    size_t n = cases[k].n, V = cases[k].V, n_sides = cases[k].sides, tiles = (V + VOCABULARY_TILE - 1) / VOCABULARY_TILE;
+    size_t n = cases[k].n, V = cases[k].V, n_sides = cases[k].sides,
+           tiles = (V + VOCABULARY_TILE - 1) / VOCABULARY_TILE;
     struct arena arena = { 0 };
     struct feed feeds[VOCABULARY_SIDES] = { { .next = 5 }, { .next = 9 } };
     const struct weight_feed feed[] = { { need, done, &feeds[0] }, { need, done, &feeds[1] } };
-    struct taken taken = { .n = n, .V = V, .sides = n_sides, .next = calloc(n + 1, sizeof(size_t)) };
+    struct taken taken = {
+        .n = n, .V = V, .sides = n_sides, .next = calloc(n + 1, sizeof(size_t))
+    };
     struct vocabulary_task task = { .n_sides = n_sides, .n = n, .take = take, .user = &taken };
     for (size_t s = 0; s < n_sides; s++) {
         sides[s].cm.kernels = kn;
@@ -142,8 +147,8 @@ static void check_pass(const struct kernels *kn, size_t k, struct side *sides)
     bool fed = feeds[0].next == 5 + tiles && !feeds[0].out_of_order && !feeds[1].out_of_order
             && feeds[1].next == (n_sides > 1 && !cases[k].same_head ? 9 + tiles : 9);
     snprintf(name, sizeof name, "%s logits: %s", kn->isa, cases[k].name);
-    check(ok && fed && !taken.out_of_order && arena.used == 0, name, "%s%s fed %d, out of order %d", err.message,
-          where, fed, taken.out_of_order);
+    check(ok && fed && !taken.out_of_order && arena.used == 0, name, "%s%s fed %d, out of order %d",
+          err.message, where, fed, taken.out_of_order);
     for (size_t s = 0; s < n_sides; s++)
         free(taken.logits[s]);
     free(taken.next);
@@ -188,14 +193,20 @@ static void test_stops(void)
     const struct compute cm = { .kernels = &kernels_scalar, .n_threads = 1, .arena = &arena };
     struct error err = { 0 };
     double share = 0;
-    struct vocabulary_task task = { .sides = { { &cm, (const float *)hidden.data, &head, &feed, 0 } }, .n_sides = 1,
-                                    .n = 1, .take = take, .user = &taken };
+    struct vocabulary_task task = { .sides = { { &cm, (const float *)hidden.data, &head, &feed,
+                                                 0 } },
+                                    .n_sides = 1,
+                                    .n = 1,
+                                    .take = take,
+                                    .user = &taken };
     check(!vocabulary_pass(&task, &err) && strcmp(err.message, "no part 0") == 0 && next == 0,
           "weights that do not come end the pass", "'%s'", err.message);
     f = (struct feed){ 0 };
     task.watch = (struct watch){ stop, &share };
-    check(!vocabulary_pass(&task, &err) && err.interrupted && next == VOCABULARY_TILE && share > 0.3 && share < 0.4
-          && f.held == 0, "a pass that is to stop stops after a tile", "'%s', id %zu, share %g", err.message, next, share);
+    check(!vocabulary_pass(&task, &err) && err.interrupted && next == VOCABULARY_TILE && share > 0.3
+              && share < 0.4 && f.held == 0,
+          "a pass that is to stop stops after a tile", "'%s', id %zu, share %g", err.message, next,
+          share);
     free((void *)(uintptr_t)head.data);
     free((void *)(uintptr_t)hidden.data);
     arena_free(&arena);

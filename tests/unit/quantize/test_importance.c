@@ -20,36 +20,48 @@ static const struct {
     bool has, hessian;
     float expected, expected_3, expected_40;
 } cases[] = {
-    { "gamma counts as its square", false, { "m.x" }, DTYPE_F32, 1, { 64 }, 2, -3, 0, NULL, true, false, 4, 9, 0 },
-    { "a mean square as it is", true, { "m.x.input_mean_square" }, DTYPE_F32, 1, { 64 }, 2, 3, 0, NULL, true, false,
+    { "gamma counts as its square", false, { "m.x" }, DTYPE_F32, 1, { 64 }, 2, -3, 0, NULL, true,
+      false, 4, 9, 0 },
+    { "a mean square as it is", true, { "m.x.input_mean_square" }, DTYPE_F32, 1, { 64 }, 2, 3, 0,
+      NULL, true, false,
       2, 3, 0 },
-    { "a Hessian as it is", false, { "m.x.hessian" }, DTYPE_F32, 3, { 2, 32, 32 }, 2, -3, 0, NULL, true, true, 2, -3, 0 },
-    { "a block that no text reached counts alike", true, { "m.x.input_mean_square" }, DTYPE_F32, 1, { 64 }, 0, 0, 5, NULL,
+    { "a Hessian as it is", false, { "m.x.hessian" }, DTYPE_F32, 3, { 2, 32, 32 }, 2, -3, 0, NULL,
+      true, true, 2, -3, 0 },
+    { "a block that no text reached counts alike", true, { "m.x.input_mean_square" }, DTYPE_F32, 1,
+      { 64 }, 0, 0, 5, NULL,
       true, false, 0, 1, 5 },
-    { "another module", false, { "m.y" }, DTYPE_F32, 1, { 64 }, 1, 1, 1, NULL, false, false, 0, 0, 0 },
-    { "gamma's names in a file of activations", true, { "m.x" }, DTYPE_F32, 1, { 64 }, 1, 1, 1, NULL, false, false,
+    { "another module", false, { "m.y" }, DTYPE_F32, 1, { 64 }, 1, 1, 1, NULL, false, false, 0, 0,
+      0 },
+    { "gamma's names in a file of activations", true, { "m.x" }, DTYPE_F32, 1, { 64 }, 1, 1, 1,
+      NULL, false, false,
       0, 0, 0 },
-    { "both a gamma and a Hessian", false, { "m.x", "m.x.hessian" }, DTYPE_F32, 3, { 2, 32, 32 }, 1, 1, 1,
+    { "both a gamma and a Hessian", false, { "m.x", "m.x.hessian" }, DTYPE_F32, 3, { 2, 32, 32 }, 1,
+      1, 1,
       "'m.x' and 'm.x.hessian' are both there, expected one of them", false, false, 0, 0, 0 },
     { "fewer channels", false, { "m.x" }, DTYPE_F32, 1, { 32 }, 1, 1, 1,
       "'m.x' is F32 [32], expected F32 with 1 dimensions for 64 channels", false, false, 0, 0, 0 },
-    { "another dtype", false, { "m.x" }, DTYPE_F64, 1, { 64 }, 1, 1, 1, "'m.x' is F64 [64], expected F32", false, false,
+    { "another dtype", false, { "m.x" }, DTYPE_F64, 1, { 64 }, 1, 1, 1,
+      "'m.x' is F64 [64], expected F32", false, false,
       0, 0, 0 },
     { "a Hessian of other blocks", false, { "m.x.hessian" }, DTYPE_F32, 3, { 1, 64, 64 }, 1, 1, 1,
       "'m.x.hessian' is F32 [1, 64, 64], expected F32 with 3 dimensions", false, false, 0, 0, 0 },
-    { "a NaN", false, { "m.x" }, DTYPE_F32, 1, { 64 }, 1, 1, NAN, "'m.x' has nan at 40, expected a finite number", true,
+    { "a NaN", false, { "m.x" }, DTYPE_F32, 1, { 64 }, 1, 1, NAN,
+      "'m.x' has nan at 40, expected a finite number", true,
       false, 0, 0, 0 },
-    { "an infinity in a Hessian", false, { "m.x.hessian" }, DTYPE_F32, 3, { 2, 32, 32 }, 1, INFINITY, 1,
+    { "an infinity in a Hessian", false, { "m.x.hessian" }, DTYPE_F32, 3, { 2, 32, 32 }, 1,
+      INFINITY, 1,
       "'m.x.hessian' has inf at 3, expected a finite number", true, false, 0, 0, 0 },
     { "a negative mean square", true, { "m.x.input_mean_square" }, DTYPE_F32, 1, { 64 }, 1, -1, 1,
-      "'m.x.input_mean_square' has -1 at 3, expected a finite number from 0", true, false, 0, 0, 0 },
+      "'m.x.input_mean_square' has -1 at 3, expected a finite number from 0", true, false, 0, 0,
+      0 },
     { "a gamma whose square is infinite", false, { "m.x" }, DTYPE_F32, 1, { 64 }, 1, 2e19f, 1,
       "'m.x' has a number at 3 whose square is not finite", true, false, 0, 0, 0 },
 };
 
 static size_t elements(size_t i)
 {
-    return cases[i].ndim == 3 ? cases[i].shape[0] * cases[i].shape[1] * cases[i].shape[2] : cases[i].shape[0];
+    return cases[i].ndim == 3 ? cases[i].shape[0] * cases[i].shape[1] * cases[i].shape[2]
+                              : cases[i].shape[0];
 }
 
 static void write_file(const struct folder *f, size_t i)
@@ -60,7 +72,8 @@ static void write_file(const struct folder *f, size_t i)
     static float values[2 * 64 * 64];
     size_t n = 0;
     for (; n < 2 && cases[i].tensors[n]; n++) {
-        entries[n] = (struct safetensors_entry){ cases[i].tensors[n], cases[i].dtype, cases[i].ndim, { 0 } };
+        entries[n] =
+            (struct safetensors_entry){ cases[i].tensors[n], cases[i].dtype, cases[i].ndim, { 0 } };
         memcpy(entries[n].shape, cases[i].shape, sizeof cases[i].shape);
     }
     if (n == 2)                             /* each of its own shape */
@@ -92,22 +105,26 @@ static void test_case(size_t i, const struct module *m)
     write_file(&f, i);
     char path[128], where[DIFFER_TEXT] = "";
     snprintf(path, sizeof path, "%s/x", f.path);
-    const struct surprisal_quantize_options options = {
-        .gamma = cases[i].activations ? NULL : path, .activations = cases[i].activations ? path : NULL };
+    const struct surprisal_quantize_options options = { .gamma = cases[i].activations ? NULL : path,
+                                                        .activations =
+                                                            cases[i].activations ? path : NULL };
     struct importance im;
     struct mxfp4_importance says = { 0 };
     struct error err = { 0 };
     static float expected[MOST];
     bool has = true, opened = importance_open(&im, &options, &err);
-    bool told = opened && importance_has(&has, &im, m, &err), ok = opened && importance_of(&says, &im, m, &err);
+    bool told = opened && importance_has(&has, &im, m, &err),
+         ok = opened && importance_of(&says, &im, m, &err);
     const float *values = says.hessian ? says.hessian : says.channels;
     if (cases[i].message)
-        check(opened && !ok && has == cases[i].has && told == has && strstr(err.message, cases[i].message)
-              && strstr(err.message, "/x: "), cases[i].name, "'%s', has %d", err.message, has);
+        check(opened && !ok && has == cases[i].has && told == has
+                  && strstr(err.message, cases[i].message) && strstr(err.message, "/x: "),
+              cases[i].name, "'%s', has %d", err.message, has);
     else {
         expect(expected, i);
         bool same = !cases[i].has || (values && same_f32(where, values, expected, elements(i)));
-        check(told && ok && has == cases[i].has && !values == !has && (says.hessian != NULL) == cases[i].hessian && same,
+        check(told && ok && has == cases[i].has && !values == !has
+                  && (says.hessian != NULL) == cases[i].hessian && same,
               cases[i].name, "'%s' has %d %s", err.message, has, where);
     }
     importance_close(&im);
@@ -116,7 +133,9 @@ static void test_case(size_t i, const struct module *m)
 
 int main(void)
 {
-    const struct module m = { .name = (char *)(uintptr_t)"m.x.weight", .ndim = 2, .shape = { 8, COLS },
+    const struct module m = { .name = (char *)(uintptr_t)"m.x.weight",
+                              .ndim = 2,
+                              .shape = { 8, COLS },
                               .view = { DTYPE_BF16, NULL, NULL, 8, COLS } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         test_case(i, &m);
@@ -124,13 +143,15 @@ int main(void)
     struct mxfp4_importance says;
     struct error err = { 0 };
     struct surprisal_quantize_options options = { 0 };
-    bool has = true, ok = importance_open(&im, &options, &err) && importance_has(&has, &im, &m, &err)
+    bool has = true, ok = importance_open(&im, &options, &err)
+                       && importance_has(&has, &im, &m, &err)
                        && importance_of(&says, &im, &m, &err);
-    check(ok && !has && !says.channels && !says.hessian, "no file says nothing", "'%s'", err.message);
+    check(ok && !has && !says.channels && !says.hessian, "no file says nothing", "'%s'",
+          err.message);
     importance_close(&im);
     options.gamma = "/no/such/file";
-    check(!importance_open(&im, &options, &err) && strstr(err.message, "/no/such/file: "), "a file that is not there",
-          "'%s'", err.message);
+    check(!importance_open(&im, &options, &err) && strstr(err.message, "/no/such/file: "),
+          "a file that is not there", "'%s'", err.message);
     importance_close(&im);
     return check_done();
 }

@@ -1,4 +1,5 @@
-/* Which files of a checkpoint go along with the weights, which are left out and said, which are refused. */
+/* Which files of a checkpoint go along with the weights, which are left out and said, which are
+ * refused. */
 #include "quantize/other_files.h"
 
 #include "base/output_folder.h"
@@ -22,12 +23,17 @@ static const struct {
     { "only the index itself is the weights'", CHECKPOINT_INDEX ".old", A_FILE, true, NULL, NULL },
     { "the mark of a folder under construction", OUTPUT_MARK, A_FILE, false, NULL, NULL },
     { "a link to a file is the file", "link", LINK_TO_FILE, true, NULL, NULL },
-    { "other weights", "other.safetensors", A_FILE, false, "other.safetensors: not copied: weights that the checkpoint "
+    { "other weights", "other.safetensors", A_FILE, false,
+      "other.safetensors: not copied: weights that the checkpoint "
       "does not use", NULL },
-    { "other weights below", "deep/er.safetensors", A_FILE, false, "deep/er.safetensors: not copied: weights", NULL },
-    { "a link to a folder", "link", LINK_TO_FOLDER, false, "link: not copied: a link to a folder", NULL },
-    { "a link to nothing", "link", LINK_TO_NOTHING, false, NULL, "/link: No such file or directory" },
-    { "a hidden link to nothing", ".link", LINK_TO_NOTHING, false, ".link: not copied: No such file", NULL },
+    { "other weights below", "deep/er.safetensors", A_FILE, false,
+      "deep/er.safetensors: not copied: weights", NULL },
+    { "a link to a folder", "link", LINK_TO_FOLDER, false, "link: not copied: a link to a folder",
+      NULL },
+    { "a link to nothing", "link", LINK_TO_NOTHING, false, NULL,
+      "/link: No such file or directory" },
+    { "a hidden link to nothing", ".link", LINK_TO_NOTHING, false,
+      ".link: not copied: No such file", NULL },
     { "a FIFO", "fifo", FIFO, false, NULL, "/fifo: is not a regular file" },
     { "a hidden FIFO", ".fifo", FIFO, false, ".fifo: not copied: not a regular file", NULL },
 };
@@ -47,7 +53,10 @@ static void lay(const struct folder *f, size_t i)
         folder_write_text(f, cases[i].path, "some text");
     else if (cases[i].what == FIFO)
         mkfifo(path, 0666);
-    else if (symlink(cases[i].what == LINK_TO_FILE ? "config.json" : cases[i].what == LINK_TO_FOLDER ? ".." : "gone", path))
+    else if (symlink(cases[i].what == LINK_TO_FILE     ? "config.json"
+                     : cases[i].what == LINK_TO_FOLDER ? ".."
+                                                       : "gone",
+                     path))
         exit(1);
 }
 
@@ -83,16 +92,19 @@ static void test_case(size_t i)
     char *from = strdup(folder_path(&f, cases[i].path));
     bool ok = opened && other_files_list(&others, &ck, &progress, &err);
     if (cases[i].message) {
-        check(opened && !ok && strstr(err.message, cases[i].message), cases[i].name, "'%s'", err.message);
+        check(opened && !ok && strstr(err.message, cases[i].message), cases[i].name, "'%s'",
+              err.message);
     } else {
         bool listed = ok && others.n == 1 && strcmp(others.names[0], cases[i].path) == 0;
         bool sized = !listed || (stat(from, &st) == 0 && others.bytes == (size_t)st.st_size);
         ok = ok && other_files_copy(&others, f.path, to.path, &progress, &err);
         const char *copy = folder_path(&to, cases[i].path);
         check(ok && listed == cases[i].copied && (listed || others.n == 0) && sized
-              && (cases[i].copied ? same_file(from, copy) : !file_exists(copy))
-              && (cases[i].warning ? strstr(warnings.data, cases[i].warning) != NULL : warnings.size == 0),
-              cases[i].name, "listed %d of %zu, '%s', warned '%s'", listed, others.n, err.message, warnings.data);
+                  && (cases[i].copied ? same_file(from, copy) : !file_exists(copy))
+                  && (cases[i].warning ? strstr(warnings.data, cases[i].warning) != NULL
+                                       : warnings.size == 0),
+              cases[i].name, "listed %d of %zu, '%s', warned '%s'", listed, others.n, err.message,
+              warnings.data);
         other_files_free(&others);
     }
     free(from);
@@ -123,12 +135,14 @@ static void test_order_and_stop(void)
     folder_write_text(&f, "a", "123");
     folder_write_text(&f, "C", "1");
     bool ok = checkpoint_open(&ck, f.path, &err) && other_files_list(&others, &ck, NULL, &err);
-    check(ok && others.n == 3 && strcmp(others.names[0], "C") == 0 && strcmp(others.names[2], "b") == 0
-          && others.bytes == 9, "names in order of bytes, and their sizes", "%zu bytes, '%s'", others.bytes, err.message);
+    check(ok && others.n == 3 && strcmp(others.names[0], "C") == 0
+              && strcmp(others.names[2], "b") == 0 && others.bytes == 9,
+          "names in order of bytes, and their sizes", "%zu bytes, '%s'", others.bytes, err.message);
     const struct progress progress = { .report = stop, .user = shares };
-    check(ok && !other_files_copy(&others, f.path, to.path, &progress, &err) && err.interrupted && shares[0] == 1
-          && shares[1] == 9 && rmdir(to.path) == 0, "a copy that is stopped leaves no part of a file",
-          "%g of %g, '%s'", shares[0], shares[1], err.message);
+    check(ok && !other_files_copy(&others, f.path, to.path, &progress, &err) && err.interrupted
+              && shares[0] == 1 && shares[1] == 9 && rmdir(to.path) == 0,
+          "a copy that is stopped leaves no part of a file", "%g of %g, '%s'", shares[0], shares[1],
+          err.message);
     other_files_free(&others);
     checkpoint_close(&ck);
     folder_remove(&f);

@@ -23,7 +23,8 @@ static bool begin(struct place *p, struct error *err)
 {
     char path[128];
     snprintf(path, sizeof path, "%s/out", p->to.path);
-    return output_folder_begin(&p->folder, &(struct output_request){ .path = path, .kind = "checkpoint" }, err);
+    return output_folder_begin(&p->folder,
+                               &(struct output_request){ .path = path, .kind = "checkpoint" }, err);
 }
 
 static struct place *make_place(void)
@@ -36,8 +37,11 @@ static struct place *make_place(void)
     struct task task = { .action = TASK_COPY };
     bool ok = p->from->ok && modules_list(&p->modules, &p->from->ck, &p->from->w, &err);
     task.module = p->modules.list;
-    ok = ok && layout_add_tensor(&p->layout, &task.tensor, "t", 1, "", DTYPE_BF16, 1, (const size_t[]){ 8 }, &err)
-      && layout_add_task(&p->layout, &task, &err) && layout_finish(&p->layout, 1000, &err) && begin(p, &err);
+    ok = ok
+      && layout_add_tensor(&p->layout, &task.tensor, "t", 1, "", DTYPE_BF16, 1,
+                           (const size_t[]){ 8 }, &err)
+      && layout_add_task(&p->layout, &task, &err) && layout_finish(&p->layout, 1000, &err)
+      && begin(p, &err);
     if (!ok) {
         fprintf(stderr, "%s%s\n", p->from->err.message, err.message);
         exit(1);
@@ -74,7 +78,19 @@ static char *shard_path(const struct place *p)
 
 /* ---- the work ------------------------------------------------------------------------- */
 
-enum change { NONE, CONFIG, SETTINGS, NAME, SIZE, SHARD_NUMBER, DTYPE, ACTION, OFFSET, TIME, TOUCHED_BACK };
+enum change {
+    NONE,
+    CONFIG,
+    SETTINGS,
+    NAME,
+    SIZE,
+    SHARD_NUMBER,
+    DTYPE,
+    ACTION,
+    OFFSET,
+    TIME,
+    TOUCHED_BACK
+};
 
 static void change(struct place *p, enum change change)
 {
@@ -95,7 +111,10 @@ static void change(struct place *p, enum change change)
     case ACTION:        p->layout.tasks->action = TASK_EXPAND; break;
     case OFFSET:        p->layout.tasks->offset = 2; break;
     case TIME:          utimensat(AT_FDCWD, weights, now, 0); break;
-    case TOUCHED_BACK:  utimensat(AT_FDCWD, weights, now, 0); utimensat(AT_FDCWD, weights, old, 0); break;
+    case TOUCHED_BACK:
+        utimensat(AT_FDCWD, weights, now, 0);
+        utimensat(AT_FDCWD, weights, old, 0);
+        break;
     }
 }
 
@@ -116,14 +135,20 @@ static void test_work(void)
         struct error err = { 0 };
         bool ok = shard_state_open(&s, &p->work, true, &err);
         char *path = shard_path(p);
-        ok = ok && output_file_write(path, "bytes", 5, &err) && shard_state_add(&s, SHARD, path, &err);
+        ok = ok && output_file_write(path, "bytes", 5, &err)
+          && shard_state_add(&s, SHARD, path, &err);
         again(p);
         change(p, cases[i].change);
         bool same = ok && shard_state_open(&s, &p->work, true, &err);
-        check(ok && same == cases[i].same
-              && (same ? shard_state_holds(&s, SHARD, path)
-                       : strstr(err.message, "out.partial: is of another checkpoint, other settings or another version")
-                         != NULL), cases[i].name, "'%s'", err.message);
+        check(
+            ok && same == cases[i].same
+                && (same
+                        ? shard_state_holds(&s, SHARD, path)
+                        : strstr(
+                              err.message,
+                              "out.partial: is of another checkpoint, other settings or another version")
+                              != NULL),
+            cases[i].name, "'%s'", err.message);
         free(path);
         place_free(p);
     }
@@ -150,7 +175,9 @@ static void test_resume(void)
         change(p, cases[i].other_work ? CONFIG : NONE);
         bool taken = shard_state_open(&s, &p->work, cases[i].resume, &err);
         check(ok && taken == cases[i].taken
-              && (taken || strstr(err.message, "out.partial: holds an interrupted run; --resume goes on with it")),
+                  && (taken
+                      || strstr(err.message,
+                                "out.partial: holds an interrupted run; --resume goes on with it")),
               cases[i].name, "'%s'", err.message);
         free(path);
         place_free(p);
@@ -179,8 +206,11 @@ static void damage(const char *path, enum damage damage)
 
 static void test_shards(void)
 {
-    static const struct { const char *name; enum damage damage; const char *asked; bool holds; } cases[] = {
-        { "a shard as it was", WHOLE, SHARD, true }, { "one byte is another", OTHER_BYTE, SHARD, false },
+    static const struct {
+        const char *name; enum damage damage; const char *asked; bool holds;
+    } cases[] = {
+        { "a shard as it was", WHOLE, SHARD, true }, { "one byte is another", OTHER_BYTE, SHARD,
+          false },
         { "a shorter one", SHORTER, SHARD, false }, { "none", GONE, SHARD, false },
         { "a link to the very bytes", LINK, SHARD, false }, { "a folder", FOLDER, SHARD, false },
         { "a shard that was never complete", WHOLE, "model-00002-of-00002.safetensors", false },
@@ -190,12 +220,14 @@ static void test_shards(void)
         struct shard_state s = { &p->folder, 2 };
         struct error err = { 0 };
         char *path = shard_path(p);
-        bool ok = shard_state_open(&s, &p->work, false, &err) && output_file_write(path, "old", 3, &err)
-               && shard_state_add(&s, SHARD, path, &err) && output_file_write(path, "bytes", 5, &err)
-               && shard_state_add(&s, SHARD, path, &err);       /* the last word counts */
+        bool ok = shard_state_open(&s, &p->work, false, &err)
+               && output_file_write(path, "old", 3, &err) && shard_state_add(&s, SHARD, path, &err)
+               && output_file_write(path, "bytes", 5, &err)
+               && shard_state_add(&s, SHARD, path, &err); /* the last word counts */
         damage(path, cases[i].damage);
         check(ok && shard_state_holds(&s, cases[i].asked, path) == cases[i].holds
-              && cJSON_GetArraySize(shard_state_known(&s)) == 1, cases[i].name, "'%s'", err.message);
+                  && cJSON_GetArraySize(shard_state_known(&s)) == 1,
+              cases[i].name, "'%s'", err.message);
         free(path);
         place_free(p);
     }
@@ -207,12 +239,15 @@ static void test_regular(void)
     size_t bytes = 7;
     folder_write_text(&f, "x", "123");
     symlink("x", folder_path(&f, "link"));
-    check(is_regular_file(folder_path(&f, "x"), &bytes) && bytes == 3, "a file and its size", "%zu", bytes);
+    check(is_regular_file(folder_path(&f, "x"), &bytes) && bytes == 3, "a file and its size", "%zu",
+          bytes);
     check(!is_regular_file(folder_path(&f, "link"), &bytes) && !is_regular_file(f.path, &bytes)
-          && !is_regular_file(folder_path(&f, "gone"), &bytes), "no link, folder or nothing is one", "it is");
+              && !is_regular_file(folder_path(&f, "gone"), &bytes),
+          "no link, folder or nothing is one", "it is");
     char hex[2 * DIGEST_BYTES + 1];
     struct error err = { 0 };
-    check(!shard_state_digest(hex, folder_path(&f, "gone"), 1, &err) && strstr(err.message, "gone: No such file"),
+    check(!shard_state_digest(hex, folder_path(&f, "gone"), 1, &err)
+              && strstr(err.message, "gone: No such file"),
           "nothing has no digest", "'%s'", err.message);
     folder_remove(&f);
 }

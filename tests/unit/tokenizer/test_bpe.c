@@ -13,8 +13,8 @@
 #define DEFAULT "[\"b c\",\"a b\",\"a bc\"]"
 
 /* The ids of a word as text ("1 2 3"), or the error's message. */
-static void encode_text(char *out, size_t n_out, const struct bpe *b, struct bpe_scratch *s, const char *word,
-                        size_t n)
+static void encode_text(char *out, size_t n_out, const struct bpe *b, struct bpe_scratch *s,
+                        const char *word, size_t n)
 {
     struct id_list ids = { 0 };
     struct error err = { 0 };
@@ -41,11 +41,13 @@ static void test_words(void)
         { "no bytes", MODEL("", DEFAULT), "", "" },
         { "a byte", MODEL("", DEFAULT), "a", "0" },
         { "the lowest rank first", MODEL("", DEFAULT), "abc", "5" },
-        { "another order of ranks, another result", MODEL("", "[\"a b\",\"b c\",\"a bc\"]"), "abc", "3 2" },
+        { "another order of ranks, another result", MODEL("", "[\"a b\",\"b c\",\"a bc\"]"), "abc",
+          "3 2" },
         { "the leftmost of one rank", MODEL("", "[\"a a\"]"), "aaa", "6 0" },
         { "a merge makes another possible", MODEL("", "[\"a a\",\"aa a\"]"), "aaa", "7" },
         { "merges as pairs", MODEL("", "[[\"a\",\"b\"]]"), "ab", "3" },
-        { "a pair that stands twice has its last rank", MODEL("", "[\"a b\",\"b c\",\"a b\"]"), "abc", "0 4" },
+        { "a pair that stands twice has its last rank", MODEL("", "[\"a b\",\"b c\",\"a b\"]"),
+          "abc", "0 4" },
         { "no merges", MODEL("", "[]"), "abc", "0 1 2" },
         { "a space by its character", MODEL("", DEFAULT), " a", "9 0" },
         { "a token that no merges make", MODEL("", "[]"), "ab", "0 1" },
@@ -53,10 +55,12 @@ static void test_words(void)
         { "which is of whole words alone", MODEL("\"ignore_merges\":true,", "[]"), "abb", "0 1 1" },
         { "an unknown byte is nothing without unk_token", MODEL("", DEFAULT), "xaxbx", "3" },
         { "unk_token", MODEL("\"unk_token\":\"<u>\",", DEFAULT), "axyb", "0 8 8 1" },
-        { "unk_token, fused", MODEL("\"unk_token\":\"<u>\",\"fuse_unk\":true,", DEFAULT), "xxayyyb", "8 0 8 1" },
+        { "unk_token, fused", MODEL("\"unk_token\":\"<u>\",\"fuse_unk\":true,", DEFAULT), "xxayyyb",
+          "8 0 8 1" },
         { "an unk_token that is no token", MODEL("\"unk_token\":\"?\",", DEFAULT), "ax",
           "byte 0x78 is not in the vocabulary, and neither is unk_token '?'" },
-        { "which nobody minds before it is needed", MODEL("\"unk_token\":\"?\",", DEFAULT), "ab", "3" },
+        { "which nobody minds before it is needed", MODEL("\"unk_token\":\"?\",", DEFAULT), "ab",
+          "3" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct error err = { 0 };
@@ -69,7 +73,8 @@ static void test_words(void)
             encode_text(again, sizeof again, &b, &s, cases[i].word, strlen(cases[i].word));
         }
         check(ok && strcmp(first, cases[i].ids) == 0, cases[i].name, "'%s' %s", first, err.message);
-        check(ok && strcmp(again, first) == 0, "and the same when the word comes again", "'%s'", again);
+        check(ok && strcmp(again, first) == 0, "and the same when the word comes again", "'%s'",
+              again);
         bpe_scratch_free(&s);
         bpe_free(&b);
     }
@@ -78,10 +83,15 @@ static void test_words(void)
 /* ---- against the definition ---------------------------------------------------------- */
 
 /* Tokens of a and b up to three letters, of which merges make all. */
-static const char *const tokens[] = { "a", "b", "aa", "ab", "ba", "bb", "aab", "bab", "abb", "bba" };
-static const int merge_parts[][3] = { { 1, 0, 4 }, { 0, 1, 3 }, { 0, 0, 2 }, { 2, 1, 6 }, { 1, 3, 7 }, { 1, 1, 5 },
-                                      { 3, 1, 8 }, { 5, 0, 9 } };
-enum { N_TOKENS = sizeof tokens / sizeof *tokens, N_MERGES = sizeof merge_parts / sizeof *merge_parts };
+static const char *const tokens[] = {
+    "a", "b", "aa", "ab", "ba", "bb", "aab", "bab", "abb", "bba"
+};
+static const int merge_parts[][3] = { { 1, 0, 4 }, { 0, 1, 3 }, { 0, 0, 2 }, { 2, 1, 6 },
+                                      { 1, 3, 7 }, { 1, 1, 5 }, { 3, 1, 8 }, { 5, 0, 9 } };
+enum {
+    N_TOKENS = sizeof tokens / sizeof *tokens,
+    N_MERGES = sizeof merge_parts / sizeof *merge_parts
+};
 
 /* As long as there is a pair that merges: joins the one of lowest rank, the leftmost of those. */
 static size_t define(int32_t *ids, const char *word, size_t n)
@@ -113,7 +123,8 @@ static void test_random_words(void)
         buffer_printf(&json, NULL, "%s\"%s\":%d", i ? "," : "", tokens[i], i);
     buffer_printf(&json, NULL, "},\"merges\":[");
     for (int i = 0; i < N_MERGES; i++)
-        buffer_printf(&json, NULL, "%s\"%s %s\"", i ? "," : "", tokens[merge_parts[i][0]], tokens[merge_parts[i][1]]);
+        buffer_printf(&json, NULL, "%s\"%s %s\"", i ? "," : "", tokens[merge_parts[i][0]],
+                      tokens[merge_parts[i][1]]);
     buffer_printf(&json, NULL, "]}");
     struct error err = { 0 };
     struct bpe b;
@@ -122,7 +133,8 @@ static void test_random_words(void)
     char where[DIFFER_TEXT] = "";
     bool ok = load(&b, json.data, &err) && bpe_scratch_init(&s, 10000, &err);
     size_t words = 0;
-    for (; ok && words < 600; words++) {        /* the short ones come again, the long are not remembered */
+    for (; ok && words < 600;
+         words++) { /* the short ones come again, the long are not remembered */
         char word[MOST];
         int32_t expected[MOST];
         size_t n = 1 + random_below(&r, words % 3 ? 6 : MOST);
@@ -135,7 +147,8 @@ static void test_random_words(void)
               || error_set(&err, "%.*s: %zu ids, expected %zu", (int)n, word, ids.n, n_expected));
         free(ids.ids);
     }
-    check(ok, "600 words merge as the definition says", "word %zu: %s%s", words, err.message, where);
+    check(ok, "600 words merge as the definition says", "word %zu: %s%s", words, err.message,
+          where);
     bpe_scratch_free(&s);
     bpe_free(&b);
     buffer_free(&json);
@@ -147,31 +160,42 @@ static void test_refusals(void)
 {
     static const struct { const char *name, *json, *message; } cases[] = {
         { "no object", "[]", "f: model is not an object" },
-        { "another model", "{\"type\":\"Unigram\"}", "f: model 'Unigram' is not supported, only BPE" },
+        { "another model", "{\"type\":\"Unigram\"}",
+          "f: model 'Unigram' is not supported, only BPE" },
         { "a key twice", "{\"vocab\":{},\"vocab\":{}}", "f: duplicate name 'vocab'" },
         { "dropout", MODEL("\"dropout\":0.1,", "[]"), "f: model.dropout is not supported" },
         { "a prefix of subwords", MODEL("\"continuing_subword_prefix\":\"##\",", "[]"),
           "f: model.continuing_subword_prefix is not supported" },
-        { "byte fallback", MODEL("\"byte_fallback\":true,", "[]"), "f: model.byte_fallback is not supported" },
-        { "an unk_token that is a number", MODEL("\"unk_token\":1,", "[]"), "f: model.unk_token is not a string" },
+        { "byte fallback", MODEL("\"byte_fallback\":true,", "[]"),
+          "f: model.byte_fallback is not supported" },
+        { "an unk_token that is a number", MODEL("\"unk_token\":1,", "[]"),
+          "f: model.unk_token is not a string" },
         { "no merges", "{" VOCAB "}", "f: model.merges is not an array" },
         { "a merge of one", MODEL("", "[\"ab\"]"), "f: merges[0] is not a pair of tokens" },
-        { "a merge of three", MODEL("", "[[\"a\",\"b\",\"c\"]]"), "f: merges[0] is not a pair of tokens" },
-        { "both forms", MODEL("", "[\"a b\",[\"b\",\"c\"]]"), "f: merges[1] is not a pair of tokens" },
-        { "a part that is no token", MODEL("", "[\"a b\",\"a q\"]"), "f: merges[1]: 'q' is not in the vocabulary" },
-        { "a result that is no token", MODEL("", "[\"c c\"]"), "f: merges[0]: 'cc' is not in the vocabulary" },
+        { "a merge of three", MODEL("", "[[\"a\",\"b\",\"c\"]]"),
+          "f: merges[0] is not a pair of tokens" },
+        { "both forms", MODEL("", "[\"a b\",[\"b\",\"c\"]]"),
+          "f: merges[1] is not a pair of tokens" },
+        { "a part that is no token", MODEL("", "[\"a b\",\"a q\"]"),
+          "f: merges[1]: 'q' is not in the vocabulary" },
+        { "a result that is no token", MODEL("", "[\"c c\"]"),
+          "f: merges[0]: 'cc' is not in the vocabulary" },
     };
     static const struct { const char *name, *json; } taken[] = {
         { "dropout 0 is none", MODEL("\"dropout\":0,", "[]") },
-        { "null is absent", MODEL("\"dropout\":null,\"unk_token\":null,\"fuse_unk\":null,\"byte_fallback\":null,", "[]") },
-        { "empty affixes are none", MODEL("\"continuing_subword_prefix\":\"\",\"end_of_word_suffix\":\"\",", "[]") },
+        { "null is absent",
+          MODEL("\"dropout\":null,\"unk_token\":null,\"fuse_unk\":null,\"byte_fallback\":null,",
+          "[]") },
+        { "empty affixes are none",
+          MODEL("\"continuing_subword_prefix\":\"\",\"end_of_word_suffix\":\"\",", "[]") },
         { "the first line of a merges.txt", MODEL("", "[\"#version: 0.2\",\"a b\"]") },
     };
     struct bpe b;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct error err = { 0 };
         bool ok = load(&b, cases[i].json, &err);
-        check(!ok && strcmp(err.message, cases[i].message) == 0, cases[i].name, "'%s'", err.message);
+        check(!ok && strcmp(err.message, cases[i].message) == 0, cases[i].name, "'%s'",
+              err.message);
         bpe_free(&b);
     }
     for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) {

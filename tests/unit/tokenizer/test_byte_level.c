@@ -6,8 +6,8 @@
 
 #define TEXT(literal) literal, sizeof literal - 1
 
-/* By the definition, src/encoder.py: printable bytes stand for themselves, the others, in order, for
- * U+0100 and on. */
+/* By the definition, src/encoder.py: printable bytes stand for themselves, the others, in order,
+ * for U+0100 and on. */
 static void test_alphabet(void)
 {
     int32_t expected[256], found[256], others = 0x100;
@@ -23,8 +23,8 @@ static void test_alphabet(void)
         all[b] = (char)b;
     bool ok = byte_level_encode(&encoded, all, 256, NULL)
            && byte_level_decode(&decoded, encoded.data, encoded.size, NULL) && decoded.size == 256;
-    check(ok && same_bytes(where, decoded.data, all, 256), "every byte comes back", "%zu bytes %s", decoded.size,
-          where);
+    check(ok && same_bytes(where, decoded.data, all, 256), "every byte comes back", "%zu bytes %s",
+          decoded.size, where);
     buffer_free(&encoded);
     buffer_free(&decoded);
 }
@@ -36,13 +36,16 @@ static bool holds(const struct buffer *b, const char *text, size_t n)
 
 static void test_decode(void)
 {
-    static const struct { const char *name, *token; size_t n; const char *bytes; size_t n_bytes; } cases[] = {
+    static const struct {
+        const char *name, *token; size_t n; const char *bytes; size_t n_bytes;
+    } cases[] = {
         { "letters", TEXT("abc"), TEXT("abc") },
         { "a space and a line's end", TEXT("\xC4\xA0\xC4\x8A"), TEXT(" \n") },
         { "NUL", TEXT("\xC4\x80"), TEXT("\0") },
         { "bytes of a character", TEXT("\xC3\x83\xC2\xA9"), TEXT("\xC3\xA9") },
         { "the soft hyphen's byte", TEXT("\xC5\x83"), TEXT("\xAD") },
-        { "one character outside: all of it is itself", TEXT("\xC4\xA0 \xC4\xA0"), TEXT("\xC4\xA0 \xC4\xA0") },
+        { "one character outside: all of it is itself", TEXT("\xC4\xA0 \xC4\xA0"),
+          TEXT("\xC4\xA0 \xC4\xA0") },
         { "a letter beyond the alphabet", TEXT("\xC4\xA0\xC5\x84"), TEXT("\xC4\xA0\xC5\x84") },
         { "a character of three bytes", TEXT("\xE4\xB8\xAD"), TEXT("\xE4\xB8\xAD") },
         { "a Latin-1 character that stands for no byte", TEXT("a\xC2\xA0"), TEXT("a\xC2\xA0") },
@@ -54,18 +57,21 @@ static void test_decode(void)
         bool ok = byte_level_decode(&b, cases[i].token, cases[i].n, NULL) && b.data[0] == '<';
         char where[DIFFER_TEXT] = "";
         check(ok && b.size == cases[i].n_bytes + 1
-              && same_bytes(where, b.data + 1, cases[i].bytes, cases[i].n_bytes), cases[i].name, "%zu bytes %s",
-              b.size - 1, where);
+                  && same_bytes(where, b.data + 1, cases[i].bytes, cases[i].n_bytes),
+              cases[i].name, "%zu bytes %s", b.size - 1, where);
         buffer_free(&b);
     }
 }
 
 #define BAD "\xEF\xBF\xBD"
 
-/* Unicode 15, table 3-8 and its neighbours: one U+FFFD for each maximal part that could begin a character. */
+/* Unicode 15, table 3-8 and its neighbours: one U+FFFD for each maximal part that could begin a
+ * character. */
 static void test_lossy(void)
 {
-    static const struct { const char *name, *bytes; size_t n; const char *text; size_t n_text; } cases[] = {
+    static const struct {
+        const char *name, *bytes; size_t n; const char *text; size_t n_text;
+    } cases[] = {
         { "UTF-8 stays", TEXT("a\xC3\xA9\0z"), TEXT("a\xC3\xA9\0z") },
         { "a lone continuation", TEXT("a\x80z"), TEXT("a" BAD "z") },
         { "two of them are two", TEXT("\x80\xBF"), TEXT(BAD BAD) },
@@ -82,8 +88,8 @@ static void test_lossy(void)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct buffer b = { 0 };
         bool ok = utf8_append_lossy(&b, cases[i].bytes, cases[i].n, NULL);
-        check(ok && (!cases[i].n_text ? b.size == 0 : holds(&b, cases[i].text, cases[i].n_text)), cases[i].name,
-              "%zu bytes, expected %zu", b.size, cases[i].n_text);
+        check(ok && (!cases[i].n_text ? b.size == 0 : holds(&b, cases[i].text, cases[i].n_text)),
+              cases[i].name, "%zu bytes, expected %zu", b.size, cases[i].n_text);
         buffer_free(&b);
     }
 }

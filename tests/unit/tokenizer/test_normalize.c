@@ -40,12 +40,16 @@ static const struct {
     { "and decomposes", ONE("NFD"), HANGUL, JAMO },
     { "an excluded composition", ONE("NFC"), QA, KHAN },
     { "a Latin-1 character with no decomposition", ONE("NFD"), "\xC2\xA9", "\xC2\xA9" },
-    { "a sequence, one after the other", "{\"type\":\"Sequence\",\"normalizers\":[" ONE("NFKD") "," ONE("NFC") "]}",
+    { "a sequence, one after the other",
+      "{\"type\":\"Sequence\",\"normalizers\":[" ONE("NFKD") "," ONE("NFC") "]}",
       FI E_ACUTE "e" ACUTE, "fi" E_ACUTE E_ACUTE },
     { "an empty sequence", "{\"type\":\"Sequence\",\"normalizers\":[]}", "e" ACUTE, "e" ACUTE },
-    { "a code point younger than Unicode 9 passes", ONE("NFKC"), "\xE3\x8B\xBF", "\xE3\x8B\xBF" },  /* U+32FF */
-    { "and its neighbour does not", ONE("NFKC"), "\xE3\x8B\xBE", "\xE3\x83\xB2" },                 /* U+32FE */
-    { "a young mark is not reordered", ONE("NFC"), "a" ACUTE "\xE0\xA3\x93", "\xC3\xA1\xE0\xA3\x93" }, /* U+08D3 */
+    { "a code point younger than Unicode 9 passes", ONE("NFKC"), "\xE3\x8B\xBF", "\xE3\x8B\xBF" },
+       /* U+32FF */
+    { "and its neighbour does not", ONE("NFKC"), "\xE3\x8B\xBE", "\xE3\x83\xB2" },
+                      /* U+32FE */
+    { "a young mark is not reordered", ONE("NFC"), "a" ACUTE "\xE0\xA3\x93",
+      "\xC3\xA1\xE0\xA3\x93" }, /* U+08D3 */
 };
 
 static void test_forms(void)
@@ -58,9 +62,10 @@ static void test_forms(void)
         const char *text = cases[i].text;
         size_t n = strlen(text);
         char where[DIFFER_TEXT] = "";
-        bool ok = normalizer_load(&z, json, "f", &err) && normalizer_run(&z, &scratch, &text, &n, &err);
-        check(ok && n == strlen(cases[i].expected) && same_bytes(where, text, cases[i].expected, n), cases[i].name,
-              "%s%s '%.*s'", err.message, where, (int)n, text);
+        bool ok =
+            normalizer_load(&z, json, "f", &err) && normalizer_run(&z, &scratch, &text, &n, &err);
+        check(ok && n == strlen(cases[i].expected) && same_bytes(where, text, cases[i].expected, n),
+              cases[i].name, "%s%s '%.*s'", err.message, where, (int)n, text);
         normalizer_scratch_free(&scratch);
         normalizer_free(&z);
         cJSON_Delete(json);
@@ -71,20 +76,23 @@ static void test_refusals(void)
 {
     static const struct { const char *name, *normalizer, *message; } refusals[] = {
         { "another normalizer", ONE("Lowercase"), "f: normalizer 'Lowercase' is not supported" },
-        { "another one in a sequence", "{\"type\":\"Sequence\",\"normalizers\":[" ONE("NFC") "," ONE("Strip") "]}",
+        { "another one in a sequence",
+          "{\"type\":\"Sequence\",\"normalizers\":[" ONE("NFC") "," ONE("Strip") "]}",
           "f: normalizer 'Strip' is not supported" },
         { "a sequence in a sequence",
           "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Sequence\",\"normalizers\":[]}]}",
           "f: normalizer 'Sequence' is not supported" },
         { "no type", "{}", "f: normalizer has no type" },
-        { "a sequence of nothing", "{\"type\":\"Sequence\"}", "f: normalizer.normalizers is not an array" },
+        { "a sequence of nothing", "{\"type\":\"Sequence\"}",
+          "f: normalizer.normalizers is not an array" },
     };
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
         struct error err = { 0 };
         struct normalizer z;
         cJSON *json = json_parse(refusals[i].normalizer, strlen(refusals[i].normalizer), "f", &err);
         bool ok = normalizer_load(&z, json, "f", &err);
-        check(!ok && strcmp(err.message, refusals[i].message) == 0, refusals[i].name, "'%s'", err.message);
+        check(!ok && strcmp(err.message, refusals[i].message) == 0, refusals[i].name, "'%s'",
+              err.message);
         normalizer_free(&z);
         cJSON_Delete(json);
     }
@@ -98,14 +106,15 @@ static void test_scratch(void)
     cJSON *json = cJSON_Parse(ONE("NFC"));
     bool ok = normalizer_load(&z, json, "f", NULL);
     for (size_t i = 0; ok && i < 3; i++) {
-        static const char *const texts[][2] = { { "xe" ACUTE "yyy", "x" E_ACUTE "yyy" }, { "a" RING, "\xC3\xA5" },
+        static const char *const texts[][2] = { { "xe" ACUTE "yyy", "x" E_ACUTE "yyy" },
+                                                { "a" RING, "\xC3\xA5" },
                                                 { "plain", "plain" } };
         const char *text = texts[i][0];
         size_t n = strlen(text);
         ok = normalizer_run(&z, &scratch, &text, &n, NULL) && n == strlen(texts[i][1])
           && memcmp(text, texts[i][1], n) == 0;
-        check(ok && (i < 2) == (text != texts[i][0]), "a scratch that was used; plain text is not copied", "'%.*s'",
-              (int)n, text);
+        check(ok && (i < 2) == (text != texts[i][0]),
+              "a scratch that was used; plain text is not copied", "'%.*s'", (int)n, text);
     }
     normalizer_scratch_free(&scratch);
     normalizer_free(&z);

@@ -1,4 +1,5 @@
-/* Regular expressions: how Oniguruma's are spelt for PCRE2, what is refused, and the walk over matches. */
+/* Regular expressions: how Oniguruma's are spelt for PCRE2, what is refused, and the walk over
+ * matches. */
 #include "tokenizer/pattern.h"
 
 #include <string.h>
@@ -18,7 +19,8 @@ static void test_translations(void)
         { "a script is not its extensions", "\\p{Han}", "\\p{sc:Han}" },
         { "groups", "(?:a)(?=b)(?!c)(?<=d)(?<!e)(?>f)(g)",
           "(?:\\x{61})(?=\\x{62})(?!\\x{63})(?<=\\x{64})(?<!\\x{65})(?>\\x{66})(\\x{67})" },
-        { "quantifiers", "a{1,3}b{2}c{3,}d?e+f*", "\\x{61}{1,3}\\x{62}{2}\\x{63}{3,}\\x{64}?\\x{65}+\\x{66}*" },
+        { "quantifiers", "a{1,3}b{2}c{3,}d?e+f*",
+          "\\x{61}{1,3}\\x{62}{2}\\x{63}{3,}\\x{64}?\\x{65}+\\x{66}*" },
         { "a brace that opens no interval", "a{x", "\\x{61}\\{\\x{78}" },
         { "a caseless group", "(?i:'s)", "(?i:\\x{27}\\x{73})" },
     };
@@ -26,7 +28,8 @@ static void test_translations(void)
         struct buffer b = { 0 };
         struct error err = { 0 };
         bool ok = pattern_translate(&b, cases[i].regex, "f", &err);
-        check(ok && strcmp(b.data, cases[i].pcre2) == 0, cases[i].name, "'%s' %s", ok ? b.data : "", err.message);
+        check(ok && strcmp(b.data, cases[i].pcre2) == 0, cases[i].name, "'%s' %s", ok ? b.data : "",
+              err.message);
         buffer_free(&b);
     }
 }
@@ -34,7 +37,8 @@ static void test_translations(void)
 static void test_refusals(void)
 {
     static const struct { const char *name, *regex, *message; } cases[] = {
-        { "a hexadecimal digit to one, a space to the other", "\\h", "f: regular expression: '\\h' at byte 0 is not" },
+        { "a hexadecimal digit to one, a space to the other", "\\h",
+          "f: regular expression: '\\h' at byte 0 is not" },
         { "word boundaries", "a\\b", "'\\b' at byte 1" },
         { "a class in a class", "[a[b]]", "'[' at byte 2" },
         { "an intersection", "[a&&b]", "'&&' at byte 2" },
@@ -63,14 +67,16 @@ static void test_refusals(void)
 }
 
 /* "begin-end ..." of all matches. */
-static void matches_text(char *out, size_t n_out, const struct pattern *p, const char *text, struct error *err)
+static void matches_text(char *out, size_t n_out, const struct pattern *p, const char *text,
+                         struct error *err)
 {
     struct pattern_scratch *s = pattern_scratch_new(err);
     struct pattern_walk walk = { 0 };
     size_t used = 0;
     out[0] = '\0';
     while (s && pattern_next(p, s, text, strlen(text), &walk, err))
-        used += (size_t)snprintf(out + used, n_out - used, "%s%zu-%zu", used ? " " : "", walk.start, walk.end);
+        used += (size_t)snprintf(out + used, n_out - used, "%s%zu-%zu", used ? " " : "", walk.start,
+                                 walk.end);
     if (!walk.finished)
         snprintf(out, n_out, "error");
     pattern_scratch_free(s);
@@ -135,19 +141,21 @@ static void test_stand_ins(void)
         const struct unicode_stand_in *row = &unicode_stand_ins[i];
         char bytes[4];
         wrong += row->first > row->last || (i && row[-1].last >= row->first)
-              || unicode_stand_in(row->first) != row->stand_in || unicode_stand_in(row->last) != row->stand_in
+              || unicode_stand_in(row->first) != row->stand_in
+              || unicode_stand_in(row->last) != row->stand_in
               || unicode_stand_in(row->stand_in) != row->stand_in
               || utf8_put(bytes, row->first) != utf8_put(bytes, row->stand_in)
               || utf8_put(bytes, row->last) != utf8_put(bytes, row->stand_in);
     }
-    check(wrong == 0, "stand-ins are in order, as long, and stand for themselves", "%zu rows", wrong);
+    check(wrong == 0, "stand-ins are in order, as long, and stand for themselves", "%zu rows",
+          wrong);
     struct buffer copy = { 0 };
     const char *subject, *plain = "abc\xC3\xA9\xE4\xB8\xAD", *young = "a\xE0\xA2\x97z";
     bool ok = unicode_subject(&subject, plain, strlen(plain), &copy, NULL) && subject == plain;
     check(ok, "text without young code points is shown as it is", "a copy");
     ok = unicode_subject(&subject, young, 5, &copy, NULL);
-    check(ok && memcmp(subject, "a\xE0\xA2\x98z", 5) == 0, "a young one as its stand-in, all else in its place",
-          "'%.5s'", subject);
+    check(ok && memcmp(subject, "a\xE0\xA2\x98z", 5) == 0,
+          "a young one as its stand-in, all else in its place", "'%.5s'", subject);
     buffer_free(&copy);
 }
 

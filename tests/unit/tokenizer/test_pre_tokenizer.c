@@ -13,7 +13,8 @@
 #define LIST(stages) "{\"type\":\"Sequence\",\"pretokenizers\":[" stages "]}"
 #define ONE(behavior, invert) LIST(SPLIT("Regex", "-", behavior, invert) "," BYTES)
 
-static const struct { const char *name, *json, *text, *words; } cases[] = {
+static const struct { const char *name, *json, *text, *words;
+} cases[] = {
     { "no splitting", BYTES, "a-b c", "[a-b c]" },
     { "no text has no words", ONE("Isolated", "false"), "", "" },
     /* https://huggingface.co/docs/tokenizers/api/pre-tokenizers, "Split" */
@@ -29,20 +30,25 @@ static const struct { const char *name, *json, *text, *words; } cases[] = {
     { "matches at both ends", ONE("MergedWithNext", "false"), "-a-", "[-a][-]" },
     { "nothing but matches, removed", ONE("Removed", "false"), "--", "" },
     { "no match", ONE("Removed", "false"), "ab", "[ab]" },
-    { "a string is no expression", LIST(SPLIT("String", ".", "Removed", "false") "," BYTES), "a.b", "[a][b]" },
+    { "a string is no expression", LIST(SPLIT("String", ".", "Removed", "false") "," BYTES), "a.b",
+      "[a][b]" },
     { "each stage cuts the pieces of the one before",
-      LIST(SPLIT("Regex", "-", "Removed", "false") "," SPLIT("Regex", "\\\\d", "Isolated", "false") "," BYTES),
+      LIST(SPLIT("Regex", "-", "Removed", "false") "," SPLIT("Regex", "\\\\d", "Isolated",
+                                                             "false") "," BYTES),
       "a1-23", "[a][1][2][3]" },
-    { "a stage sees its piece alone", LIST(SPLIT("Regex", "-", "Removed", "false") ","
-      SPLIT("Regex", "^.", "Isolated", "false") "," BYTES), "ab-cd", "[a][b][c][d]" },
-    { "a space before each piece that has none", LIST(SPLIT("Regex", "-", "Removed", "false") "," SPACED),
-      "a- b-c", "[ a][ b][ c]" },
+    { "a stage sees its piece alone",
+      LIST(SPLIT("Regex", "-", "Removed", "false") "," SPLIT("Regex", "^.", "Isolated",
+                                                             "false") "," BYTES),
+      "ab-cd", "[a][b][c][d]" },
+    { "a space before each piece that has none",
+      LIST(SPLIT("Regex", "-", "Removed", "false") "," SPACED), "a- b-c", "[ a][ b][ c]" },
     { "ByteLevel's own expression", "{\"type\":\"ByteLevel\",\"add_prefix_space\":false}",
       "I'll go,  12x", "[I]['ll][ go][,][ ][ 12][x]" },
-    { "an expression and a space", "{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"use_regex\":true}",
-      "a b", "[ a][ b]" },
+    { "an expression and a space",
+      "{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"use_regex\":true}", "a b", "[ a][ b]" },
     { "a code point that PCRE2 is too old for is a letter all the same",
-      LIST(SPLIT("Regex", "\\\\p{L}+", "Isolated", "false") "," BYTES), "1\xE1\xB2\x89z",    /* U+1C89 */
+      LIST(SPLIT("Regex", "\\\\p{L}+", "Isolated", "false") "," BYTES),
+      "1\xE1\xB2\x89z", /* U+1C89 */
       "[1][\xE1\xB2\x89z]" },
 };
 
@@ -64,7 +70,8 @@ static void test_words(void)
         run.word = take;
         run.user = &words;
         ok = ok && pre_tokenizer_split(&run, cases[i].text, strlen(cases[i].text), &err);
-        check(ok && strcmp(words.data, cases[i].words) == 0, cases[i].name, "%s %s", words.data, err.message);
+        check(ok && strcmp(words.data, cases[i].words) == 0, cases[i].name, "%s %s", words.data,
+              err.message);
         pre_tokenizer_run_free(&run);
         pre_tokenizer_free(&z);
         buffer_free(&words);
@@ -80,18 +87,26 @@ static void test_refusals(void)
         { "something behind ByteLevel", LIST(BYTES "," SPLIT("Regex", "a", "Isolated", "false")),
           "f: pre_tokenizer 'Split' behind ByteLevel is not supported" },
         { "ByteLevel twice", LIST(BYTES "," BYTES), "'ByteLevel' behind ByteLevel" },
-        { "another kind", "{\"type\":\"Whitespace\"}", "f: pre_tokenizer 'Whitespace' is not supported" },
-        { "a sequence in a sequence", LIST(LIST(BYTES)), "f: pre_tokenizer 'Sequence' is not supported" },
+        { "another kind", "{\"type\":\"Whitespace\"}",
+          "f: pre_tokenizer 'Whitespace' is not supported" },
+        { "a sequence in a sequence", LIST(LIST(BYTES)),
+          "f: pre_tokenizer 'Sequence' is not supported" },
         { "no type", "{}", "f: pre_tokenizer has no type" },
-        { "a sequence of nothing", "{\"type\":\"Sequence\"}", "f: pre_tokenizer.pretokenizers is not an array" },
-        { "another behaviour", SPLIT("Regex", "a", "Odd", "false"), "f: pre_tokenizer: Split behavior 'Odd' is not" },
+        { "a sequence of nothing", "{\"type\":\"Sequence\"}",
+          "f: pre_tokenizer.pretokenizers is not an array" },
+        { "another behaviour", SPLIT("Regex", "a", "Odd", "false"),
+          "f: pre_tokenizer: Split behavior 'Odd' is not" },
         { "no behaviour", "{\"type\":\"Split\"}", "f: pre_tokenizer: Split has no behavior" },
-        { "an invert that is a number", SPLIT("Regex", "a", "Isolated", "0"), "'invert' is neither true nor false" },
-        { "another kind of pattern", SPLIT("Glob", "a", "Isolated", "false"), "f: pre_tokenizer: Split has no pattern" },
+        { "an invert that is a number", SPLIT("Regex", "a", "Isolated", "0"),
+          "'invert' is neither true nor false" },
+        { "another kind of pattern", SPLIT("Glob", "a", "Isolated", "false"),
+          "f: pre_tokenizer: Split has no pattern" },
         { "an expression that is refused", SPLIT("Regex", "\\\\h", "Isolated", "false"),
           "f: pre_tokenizer: Split: regular expression: '\\h'" },
-        { "a ByteLevel without its flag", "{\"type\":\"ByteLevel\"}", "'add_prefix_space' is neither true nor false" },
-        { "a use_regex that is null", "{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"use_regex\":null}",
+        { "a ByteLevel without its flag", "{\"type\":\"ByteLevel\"}",
+          "'add_prefix_space' is neither true nor false" },
+        { "a use_regex that is null",
+          "{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"use_regex\":null}",
           "'use_regex' is neither true nor false" },
     };
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
@@ -99,7 +114,8 @@ static void test_refusals(void)
         struct pre_tokenizer z;
         cJSON *json = json_parse(refusals[i].json, strlen(refusals[i].json), "f", &err);
         bool ok = pre_tokenizer_load(&z, json, "f", &err);
-        check(!ok && strstr(err.message, refusals[i].message), refusals[i].name, "'%s'", err.message);
+        check(!ok && strstr(err.message, refusals[i].message), refusals[i].name, "'%s'",
+              err.message);
         pre_tokenizer_free(&z);
         cJSON_Delete(json);
     }

@@ -9,12 +9,16 @@
 static void test_lookup(void)
 {
     static const struct { const char *name, *content; size_t n; int32_t id; } cases[] = {
-        { "a token", "ab", 2, 7 }, { "the lowest id", "a", 1, 0 }, { "the largest", "z", 1, 2147483647 },
-        { "the empty token", "", 0, 3 }, { "UTF-8", "\xC3\xA9", 2, 5 }, { "only the n bytes count", "abc", 2, 7 },
-        { "a beginning of a token is none", "longer", 6, -1 }, { "a token of more than 8 bytes", "longer than a word", 18, 4 },
+        { "a token", "ab", 2, 7 }, { "the lowest id", "a", 1, 0 }, { "the largest", "z", 1,
+          2147483647 },
+        { "the empty token", "", 0, 3 }, { "UTF-8", "\xC3\xA9", 2, 5 }, { "only the n bytes count",
+          "abc", 2, 7 },
+        { "a beginning of a token is none", "longer", 6, -1 }, { "a token of more than 8 bytes",
+          "longer than a word", 18, 4 },
         { "one more byte", "longer than a words", 19, -1 }, { "no token", "q", 1, -1 },
     };
-    static const char json[] = "{\"ab\":7,\"z\":2147483647,\"a\":0,\"\":3,\"longer than a word\":4,\"\xC3\xA9\":5}";
+    static const char json[] =
+        "{\"ab\":7,\"z\":2147483647,\"a\":0,\"\":3,\"longer than a word\":4,\"\xC3\xA9\":5}";
     struct vocabulary v;
     struct error err = { 0 };
     cJSON *root = json_parse(json, strlen(json), "f", &err);
@@ -24,7 +28,9 @@ static void test_lookup(void)
         int32_t id = vocabulary_find(&v, cases[i].content, cases[i].n);
         size_t n = 99;
         const char *content = vocabulary_content(&v, cases[i].id, &n);
-        bool back = cases[i].id < 0 ? !content : content && n == cases[i].n && memcmp(content, cases[i].content, n) == 0;
+        bool back = cases[i].id < 0
+                      ? !content
+                      : content && n == cases[i].n && memcmp(content, cases[i].content, n) == 0;
         check(id == cases[i].id && back, cases[i].name, "id %d, %zu bytes", (int)id, n);
     }
     static const int32_t none[] = { -1, 1, 2, 6, 8, 2147483646 };
@@ -69,7 +75,8 @@ static void test_refusals(void)
         { "an id twice", "{\"a\":1,\"c\":0,\"b\":1}", "f: vocab: id 1 belongs to '" },
         { "a token twice", "{\"a\":1,\"a\":2}", "f: vocab: 'a' stands twice" },
         { "a negative id", "{\"a\":-1}", "f: vocab: 'a' has no id from 0 to 2147483647" },
-        { "an id above 31 bits", "{\"a\":2147483648}", "f: vocab: 'a' has no id from 0 to 2147483647" },
+        { "an id above 31 bits", "{\"a\":2147483648}",
+          "f: vocab: 'a' has no id from 0 to 2147483647" },
         { "a fraction", "{\"a\":0.5}", "f: vocab: 'a' has no id" },
         { "a string", "{\"a\":\"0\"}", "f: vocab: 'a' has no id" },
     };
