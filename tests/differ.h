@@ -122,7 +122,8 @@ __attribute__((unused))
 static bool differ_compare(char *where, struct differ_array found, struct differ_array expected,
                            size_t n, const struct differ_limit *limit)
 {
-    bool bits = limit->absolute <= 0 && !limit->each && limit->ulp <= 0;
+    bool bits =
+        limit->absolute <= 0 && !limit->each && limit->ulp <= 0 && found.type == expected.type;
     size_t count = 0, first = 0, worst = 0;
     double most = -1;
     for (size_t i = 0; i < n; i++) {

@@ -62,6 +62,10 @@ static void test_types(void)
           && !near_ulp_f32(where, (const float[]){ 1 }, (const float[]){ 1 + 0x1p-22f }, 1, 1.9, 0)
           && near_ulp_f32(where, (const float[]){ 0 }, (const float[]){ 0x1p-24f }, 1, 0.5, 1),
           "units in the last place, of a floor where both are small", "'%s'", where);
+    where[0] = '\0';
+    check(near_f32(where, (const float[]){ 0.5f }, (const double[]){ 0.5 }, 1, 0)
+          && !near_f32(where, (const float[]){ 0.1f }, (const double[]){ 0.1 }, 1, 0),
+          "f32 and double with the same value are the same", "'%s'", where);
     const double each[] = { 0, 1 };
     where[0] = '\0';
     check(!near_each_f32(where, (const float[]){ 1, 2 }, (const double[]){ 1.5, 2.5 }, each, 2)

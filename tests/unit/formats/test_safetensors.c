@@ -4,7 +4,7 @@
 
 #include "base/json.h"
 #include "folder.h"
-#include "tests/check.h"
+#include "tests/differ.h"
 
 #define FILE_NAME "x.safetensors"
 
@@ -267,11 +267,13 @@ static void test_writer(void)
     ok = ok && safetensors_open(&file, folder_path(&f, FILE_NAME), &err);
     check(ok && file.n_tensors == 4, "a written file is read", "%s", err.message);
     const struct tensor *t = ok ? safetensors_find(&file, entries[0].name) : NULL;
+    char where[DIFFER_TEXT] = "";
     check(t && t->dtype == DTYPE_BF16 && t->ndim == 2 && t->shape[0] == 3 && t->shape[1] == 5
-          && memcmp(t->data, bytes, 30) == 0 && (uintptr_t)t->data % 8 == 0,
-          "with the same name, dtype, shape, bytes, aligned", "differs");
+          && same_bytes(where, t->data, bytes, 30) && (uintptr_t)t->data % 8 == 0,
+          "with the same name, dtype, shape, bytes, aligned", "differs: %s", where);
     t = ok ? safetensors_find(&file, "\xc3\xa9") : NULL;
-    check(t && t->ndim == 3 && memcmp(t->data, bytes, 4) == 0, "and UTF-8 names", "differs");
+    check(t && t->ndim == 3 && same_bytes(where, t->data, bytes, 4), "and UTF-8 names",
+          "differs: %s", where);
     if (ok)
         safetensors_close(&file);
 
@@ -281,9 +283,9 @@ static void test_writer(void)
     ok = safetensors_create_noted(&w, folder_path(&f, FILE_NAME), notes, 2, entries + 1, 1, &err)
       && safetensors_write(&w, 0, 0, bytes, 8, &err) && safetensors_commit(&w, &err)
       && safetensors_open(&file, folder_path(&f, FILE_NAME), &err);
-    check(ok && memcmp(file.map.data + 8, header, strlen(header)) == 0 && file.n_tensors == 1
-          && memcmp(file.tensors[0].data, bytes, 8) == 0, "metadata stands before the tensors", "%s",
-          err.message);
+    check(ok && same_bytes(where, file.map.data + 8, header, strlen(header)) && file.n_tensors == 1
+              && same_bytes(where, file.tensors[0].data, bytes, 8),
+          "metadata stands before the tensors", "%s %s", err.message, where);
     if (ok)
         safetensors_close(&file);
 
