@@ -12,12 +12,20 @@
 
 bool size_product(size_t *out, size_t a, size_t b)
 {
-    return !__builtin_mul_overflow(a, b, out);
+    size_t product;                     /* the builtin writes even what overflowed */
+    if (__builtin_mul_overflow(a, b, &product))
+        return false;
+    *out = product;
+    return true;
 }
 
 bool size_sum(size_t *out, size_t a, size_t b)
 {
-    return !__builtin_add_overflow(a, b, out);
+    size_t sum;
+    if (__builtin_add_overflow(a, b, &sum))
+        return false;
+    *out = sum;
+    return true;
 }
 
 void *mem_array(size_t n, size_t size, const char *what, struct error *err)

@@ -13,7 +13,7 @@
 
 /* *out = a * b; false (and *out untouched) on overflow. */
 bool size_product(size_t *out, size_t a, size_t b);
-/* *out = a + b; false on overflow. */
+/* *out = a + b; the same. */
 bool size_sum(size_t *out, size_t a, size_t b);
 
 static inline size_t size_min(size_t a, size_t b)

@@ -212,6 +212,9 @@ static bool read_header(struct safetensors_file *f, struct error *err)
     if (length > f->map.size - LENGTH_BYTES)
         return error_set(err, "%s: a header of %llu bytes does not fit into the file's %zu bytes",
                          path, (unsigned long long)length, f->map.size);
+    if (length > SAFETENSORS_HEADER_MOST)       /* before memory is taken for what it says */
+        return error_set(err, "%s: a header of %llu bytes, expected at most %zu", path,
+                         (unsigned long long)length, SAFETENSORS_HEADER_MOST);
     const char *text = (const char *)f->map.data + LENGTH_BYTES;
     if (length == 0 || text[0] != '{')  /* as upstream: no white space in front */
         return error_set(err, "%s: the header is not a JSON object", path);

@@ -3,10 +3,10 @@
  * File (https://github.com/huggingface/safetensors, README "Format"): u64 little-endian header
  * length, JSON header {name: {dtype, shape, data_offsets: [begin, end)}} with an optional
  * `__metadata__`, then the data; offsets count from the end of the header.  Nothing of it is
- * trusted: header inside the file, no name twice, known dtype, shape x dtype == end - begin
- * without overflow, ranges inside the data and not overlapping.  Bytes that belong to no tensor,
- * between or after them, are allowed and never read (some writers align), though upstream's own
- * reader refuses them.
+ * trusted: header inside the file and at most SAFETENSORS_HEADER_MOST long, no name twice, known
+ * dtype, shape x dtype == end - begin without overflow, ranges inside the data and not overlapping.
+ * Bytes that belong to no tensor, between or after them, are allowed and never read (some writers
+ * align), though upstream's own reader refuses them.
  *
  * The tensors borrow from the file's mapping, which the safetensors_file owns. */
 #ifndef SURPRISAL_FORMATS_SAFETENSORS_H
@@ -22,6 +22,8 @@
 #include "base/output_file.h"
 
 #define TENSOR_MAX_DIMS 8
+/* Bytes of the header's JSON: upstream's limit (MAX_HEADER_SIZE in safetensors/src/tensor.rs). */
+#define SAFETENSORS_HEADER_MOST ((size_t)100000000)
 
 struct tensor {
     const char *name;           /* as in the file */

@@ -83,6 +83,9 @@ static bool lay_out(struct safetensors_writer *w, struct buffer *header, const c
     if (!w->begin || !w->n_bytes || !place_tensors(w, path, entries, err)
         || !make_header(header, w, notes, n_notes, entries, err))
         return false;
+    if (header->size - LENGTH_BYTES > SAFETENSORS_HEADER_MOST)
+        return error_set(err, "%s: a header of %zu bytes, expected at most %zu", path,
+                         header->size - LENGTH_BYTES, SAFETENSORS_HEADER_MOST);
     for (size_t i = 0; i < w->n_tensors; i++)
         w->begin[i] += header->size;
     return true;

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/check.h"
+#include "tests/differ.h"
 #include "tests/random.h"
 
 #define CHECKPOINT "data/demo/bf16"
@@ -67,13 +67,29 @@ static size_t least_budget(int n_threads, const struct engine_window *windows, s
     return options.memory_bytes;
 }
 
+/* Same rows?  On a difference b's first other one is described in `where`. */
+static bool same_rows(char *where, const struct scores *a, const struct scores *b)
+{
+    for (size_t i = 0; i < a->n && i < b->n; i++) {
+        const struct engine_score *x = &a->rows[i], *y = &b->rows[i];
+        if (!memcmp(&x->nll, &y->nll, sizeof(double)) && x->logsumexp == y->logsumexp
+            && x->top1 == y->top1)
+            continue;
+        if (!where[0])
+            differ_put(where,
+                       "row %zu of %zu has NLL %.17g (%a), expected %.17g (%a); log-sum-exp %.9g, "
+                       "expected %.9g; top-1 %d, expected %d",
+                       i, a->n, y->nll, y->nll, x->nll, x->nll, (double)y->logsumexp,
+                       (double)x->logsumexp, (int)y->top1, (int)x->top1);
+        return false;
+    }
+    return a->n == b->n;
+}
+
 static bool same(const struct scores *a, const struct scores *b)
 {
-    for (size_t i = 0; i < a->n; i++)
-        if (memcmp(&a->rows[i].nll, &b->rows[i].nll, sizeof(double)) != 0
-            || a->rows[i].logsumexp != b->rows[i].logsumexp || a->rows[i].top1 != b->rows[i].top1)
-            return false;
-    return a->n == b->n;
+    char where[DIFFER_TEXT] = "";
+    return same_rows(where, a, b);
 }
 
 /* Windows of many lengths, one much longer than the smallest tile. */
@@ -100,24 +116,26 @@ static void test_invariance(void)
         { "an ample budget: the same bits",           { .n_threads = 2, .memory_bytes = (size_t)8 << 30 }, 1 },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char where[DIFFER_TEXT] = "";
         bool ok = score(&other, &cases[i].options, windows, N_WINDOWS, &st, &err);
-        check(ok && same(&first, &other) && st.passes >= cases[i].least_passes, cases[i].name,
-              "%s, %zu passes, equal %d", err.message, st.passes, same(&first, &other));
+        check(ok && same_rows(where, &first, &other) && st.passes >= cases[i].least_passes,
+              cases[i].name, "%s, %zu passes, %s", err.message, st.passes, where);
     }
     enum { MANY = 20, EACH = 70 };
     struct engine_window many[MANY];
     for (size_t i = 0; i < MANY; i++)
         many[i] = (struct engine_window){ i * EACH, (i + 1) * EACH, i * EACH + 1 };
     static struct scores whole;
+    char where[DIFFER_TEXT] = "";
     size_t passes[4] = { 0 }, enough = least_budget(1, many, MANY), step = (size_t)200 << 10;
     bool ok = score(&whole, &plain, many, MANY, &st, &err);
     for (size_t i = 0; ok && i < 4; i++) {
         struct engine_options small = { .n_threads = 1, .memory_bytes = enough + i * step };
-        ok = score(&other, &small, many, MANY, &st, &err) && same(&whole, &other);
+        ok = score(&other, &small, many, MANY, &st, &err) && same_rows(where, &whole, &other);
         passes[i] = st.passes;
     }
     check(ok && passes[0] > 1, "small budgets: the same bits in passes",
-          "%s, %zu to %zu passes", err.message, passes[0], passes[3]);
+          "%s, %zu to %zu passes, %s", err.message, passes[0], passes[3], where);
 
     bool alone = true;
     size_t row = 0;
@@ -142,7 +160,9 @@ static void test_bf16(void)
     bool ok = score(&first, &one, windows, N_WINDOWS, &st, &err)
            && score(&other, &two, windows, N_WINDOWS, &st, &err)
            && score(&f32, &plain, windows, N_WINDOWS, &st, &err);
-    check(ok && same(&first, &other), "bf16: two threads give the same bits", "%s", err.message);
+    char where[DIFFER_TEXT] = "";
+    check(ok && same_rows(where, &first, &other), "bf16: two threads give the same bits", "%s %s",
+          err.message, where);
     double sum = 0;
     for (size_t i = 0; i < f32.n; i++)
         sum += fabs(first.rows[i].nll - f32.rows[i].nll);

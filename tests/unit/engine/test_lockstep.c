@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/check.h"
+#include "tests/differ.h"
 #include "tests/random.h"
 
 enum { N_IDS = 1500, LAYERS = 8, D = 128, K = 4, E = 16, MAX_T = 1500 };
@@ -123,9 +123,10 @@ static void test_against_traces(const struct lockstep *l)
               && (changed > 0) == (layer > 0), "routing",
               "layer %zu: %zu same, %zu changed; expected %zu, %zu", layer, got->same_sets,
               got->changed_experts, same, changed);
-        check(memcmp(l->load[0] + layer * E, load[0], sizeof load[0]) == 0
-              && memcmp(l->load[1] + layer * E, load[1], sizeof load[1]) == 0, "expert load",
-              "layer %zu", layer);
+        char where[DIFFER_TEXT] = "";
+        check(same_size(where, l->load[0] + layer * E, load[0], E)
+                  && same_size(where, l->load[1] + layer * E, load[1], E),
+              "expert load", "layer %zu: %s", layer, where);
         if (layer == 0)
             continue;
         struct layer_weights layers[LAYERS];

@@ -6,7 +6,7 @@
 #include "eval/run_folder.h"
 #include "eval/sequence.h"
 #include "eval/summary.h"
-#include "tests/check.h"
+#include "tests/differ.h"
 #include "tests/unit/formats/folder.h"
 
 /* Disjoint windows of 4 over 12 ids: three tokens are scored in each. */
@@ -112,9 +112,10 @@ static void test_content(const struct folder *f)
             && r.top1[i] == m.scores[i].top1 && r.logsumexp[i] == m.scores[i].logsumexp
             && r.index[i] == i % 3 + 1;
     check(same, "rows are those written, with the index in the window", "they differ");
+    char where[DIFFER_TEXT] = "";
     check(r.hidden.rows == ROWS && r.hidden.cols == WIDTH && r.hidden.dtype == DTYPE_F32
-          && memcmp(r.hidden.data, m.hidden, sizeof m.hidden) == 0, "hidden states are viewed", "%zu",
-          r.hidden.cols);
+              && same_bytes(where, r.hidden.data, m.hidden, sizeof m.hidden),
+          "hidden states are viewed", "%zu %s", r.hidden.cols, where);
     record_close(&r);
     check(record_open(&r, folder_path(f, "sound"), &err) && r.keeps_hidden && !r.hidden.data,
           "hidden states that are not asked for are not looked at", "%s", err.message);
@@ -130,8 +131,8 @@ static void test_content(const struct folder *f)
     check(write_run(folder_path(f, "documents"), &m, &err)
           && record_open(&r, folder_path(f, "documents"), &err) && r.n_documents == 2
           && r.document[0] == 0 && r.document[1] == 0 && r.document[2] == 1
-          && memcmp(r.index, index, sizeof index) == 0,
-          "windows know their documents; a last window is filled up from the left", "%s", err.message);
+          && same_i32(where, r.index, index, ROWS),
+          "windows know their documents; a last window is filled up from the left", "%s %s", err.message, where);
     record_close(&r);
 }
 

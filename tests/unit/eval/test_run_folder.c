@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "eval/partial.h"
-#include "tests/check.h"
+#include "tests/differ.h"
 
 static char folder[] = "/tmp/surprisal-run-folder-XXXXXX";
 
@@ -105,18 +105,19 @@ static void test_content(void)
             && memcmp(safetensors_find(&f, "logsumexp")->data + at, &scores[i].logsumexp, 4) == 0;
     }
     check(same, "columns hold what was added", "not all");
-    check(memcmp(safetensors_find(&f, "hidden")->data, hidden_bf16, sizeof hidden_bf16) == 0,
-          "hidden states are rounded to nearest, ties to even", "bits differ");
+    check_equal_bytes("hidden states are rounded to nearest, ties to even",
+                      safetensors_find(&f, "hidden")->data, hidden_bf16, sizeof hidden_bf16);
     safetensors_close(&f);
 
     struct buffer summary = { 0 };
     check(file_read(&summary, in_folder("run/summary.json"), NULL) && strcmp(summary.data, "{}") == 0,
           "summary.json holds the text given", "it does not");
     buffer_free(&summary);
+    char where[DIFFER_TEXT] = "";
     check(write_run(in_folder("run-f32/"), SURPRISAL_HIDDEN_F32, &err)
           && safetensors_open(&f, in_folder("run-f32/tokens.safetensors"), &err)
-          && memcmp(safetensors_find(&f, "hidden")->data, hidden, sizeof hidden) == 0,
-          "hidden states as f32; a slash at the end of the name", "%s", err.message);
+          && same_bytes(where, safetensors_find(&f, "hidden")->data, hidden, sizeof hidden),
+          "hidden states as f32; a slash at the end of the name", "%s %s", err.message, where);
     safetensors_close(&f);
 }
 

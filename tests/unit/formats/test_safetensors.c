@@ -4,7 +4,7 @@
 
 #include "base/json.h"
 #include "folder.h"
-#include "tests/check.h"
+#include "tests/differ.h"
 
 #define FILE_NAME "x.safetensors"
 
@@ -140,6 +140,73 @@ static void test_lengths(void)
     folder_remove(&f);
 }
 
+/* A sparse file: the header is a hole but for its first bytes, and takes no disk. */
+static void write_hole(const struct folder *f, size_t length, const char *begin)
+{
+    uint8_t bytes[16] = { 0 };
+    for (size_t b = 0; b < 8; b++)
+        bytes[b] = (uint8_t)((uint64_t)length >> (8 * b));
+    memcpy(bytes + 8, begin, strlen(begin));
+    folder_write(f, FILE_NAME, bytes, 8 + strlen(begin));
+    if (truncate(folder_path(f, FILE_NAME), (off_t)(8 + length)) != 0) {
+        perror(FILE_NAME);
+        exit(1);
+    }
+}
+
+static void test_longest_header(void)
+{
+    static const struct {
+        const char *name;
+        size_t length;
+        const char *begin, *fragment;
+    } cases[] = {
+        { "a header of upstream's limit is looked at", 100000000, "[", "not a JSON object" },
+        { "one byte more is refused, whatever it holds", 100000001, "[",
+          "a header of 100000001 bytes, expected at most 100000000" },
+        { "and not parsed", 100000001, "{}", "expected at most 100000000" },
+        { "however large the file is", (size_t)1 << 36, "{", "a header of 68719476736 bytes" },
+    };
+    struct folder f = folder_make();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        write_hole(&f, cases[i].length, cases[i].begin);
+        expect(&f, cases[i].name, cases[i].fragment);
+    }
+    folder_remove(&f);
+}
+
+/* A file that no reader would take is not begun.  A name of so many bytes makes the header longer by as
+ * many. */
+static void test_longest_header_written(void)
+{
+    static const struct {
+        const char *name;
+        size_t n_name;
+        const char *fragment;       /* NULL: written */
+    } cases[] = {
+        { "the longest header is written", 100000000 - 88, NULL },
+        { "a longer one is refused", 100000000 - 80,
+          "a header of 100000008 bytes, expected at most 100000000" },
+    };
+    struct folder f = folder_make();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *name = calloc(cases[i].n_name + 1, 1);
+        memset(name, 'n', cases[i].n_name);
+        const struct safetensors_entry entry = { name, DTYPE_U8, 1, { 0 } };
+        struct safetensors_writer w;
+        struct error err = { 0 };
+        bool made = safetensors_create(&w, folder_path(&f, FILE_NAME), &entry, 1, &err);
+        if (made)
+            safetensors_abandon(&w);
+        const char *fragment = cases[i].fragment;
+        check(fragment ? !made && strstr(err.message, fragment) && strstr(err.message, FILE_NAME ": ")
+                       : made, cases[i].name, "%s", made ? "made" : err.message);
+        free(name);
+    }
+    check(rmdir(f.path) == 0, "and nothing is left of either", "something stands there");
+    folder_remove(&f);
+}
+
 /* Many tensors with unsorted names: sorted, found, and quickly. */
 static void test_find(void)
 {
@@ -200,11 +267,13 @@ static void test_writer(void)
     ok = ok && safetensors_open(&file, folder_path(&f, FILE_NAME), &err);
     check(ok && file.n_tensors == 4, "a written file is read", "%s", err.message);
     const struct tensor *t = ok ? safetensors_find(&file, entries[0].name) : NULL;
+    char where[DIFFER_TEXT] = "";
     check(t && t->dtype == DTYPE_BF16 && t->ndim == 2 && t->shape[0] == 3 && t->shape[1] == 5
-          && memcmp(t->data, bytes, 30) == 0 && (uintptr_t)t->data % 8 == 0,
-          "with the same name, dtype, shape, bytes, aligned", "differs");
+          && same_bytes(where, t->data, bytes, 30) && (uintptr_t)t->data % 8 == 0,
+          "with the same name, dtype, shape, bytes, aligned", "differs: %s", where);
     t = ok ? safetensors_find(&file, "\xc3\xa9") : NULL;
-    check(t && t->ndim == 3 && memcmp(t->data, bytes, 4) == 0, "and UTF-8 names", "differs");
+    check(t && t->ndim == 3 && same_bytes(where, t->data, bytes, 4), "and UTF-8 names",
+          "differs: %s", where);
     if (ok)
         safetensors_close(&file);
 
@@ -214,9 +283,9 @@ static void test_writer(void)
     ok = safetensors_create_noted(&w, folder_path(&f, FILE_NAME), notes, 2, entries + 1, 1, &err)
       && safetensors_write(&w, 0, 0, bytes, 8, &err) && safetensors_commit(&w, &err)
       && safetensors_open(&file, folder_path(&f, FILE_NAME), &err);
-    check(ok && memcmp(file.map.data + 8, header, strlen(header)) == 0 && file.n_tensors == 1
-          && memcmp(file.tensors[0].data, bytes, 8) == 0, "metadata stands before the tensors", "%s",
-          err.message);
+    check(ok && same_bytes(where, file.map.data + 8, header, strlen(header)) && file.n_tensors == 1
+              && same_bytes(where, file.tensors[0].data, bytes, 8),
+          "metadata stands before the tensors", "%s %s", err.message, where);
     if (ok)
         safetensors_close(&file);
 
@@ -254,6 +323,8 @@ int main(void)
 {
     test_headers();
     test_lengths();
+    test_longest_header();
+    test_longest_header_written();
     test_find();
     test_writer();
     test_texts();

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "kernels/delta_rule.h"
-#include "tests/check.h"
+#include "tests/differ.h"
 #include "tests/random.h"
 
 struct data {
@@ -76,14 +76,14 @@ static void truth(const struct data *d, double *out, double *S)
         }
 }
 
-static double worst(const float *x, const double *y, size_t n)
+/* Within 2e-6 of the largest value: f32 against double, a few roundings a token, damped by the
+ * decays. */
+static bool near_truth(char *where, const float *x, const double *y, size_t n)
 {
-    double largest = 0, error = 0;
-    for (size_t i = 0; i < n; i++) {
+    double largest = 0;
+    for (size_t i = 0; i < n; i++)
         largest = fmax(largest, fabs(y[i]));
-        error = fmax(error, fabs((double)x[i] - y[i]));
-    }
-    return error / largest;
+    return near_f32(where, x, y, n, 2e-6 * largest);
 }
 
 int main(void)
@@ -108,18 +108,17 @@ int main(void)
             char name[96];
             snprintf(name, sizeof name, "%s delta rule n %zu dk %zu dv %zu decay to exp(-%g)",
                      sets[s]->isa, d.n, d.dk, d.dv, cases[i].fastest);
-            /* f32 against double: a few roundings a token, damped by the decays. */
-            double e_out = worst(d.out, true_out, n_out), e_state = worst(state, S, n_state);
-            check(e_out < 2e-6 && e_state < 2e-6, name, "out off by %.1e, state by %.1e", e_out,
-                  e_state);
+            char out_where[DIFFER_TEXT] = "", state_where[DIFFER_TEXT] = "";
+            bool near = near_truth(out_where, d.out, true_out, n_out);
+            check(near_truth(state_where, state, S, n_state) && near, name, "out: %s; state: %s",
+                  out_where, state_where);
         }
         if (d.n > DELTA_CHUNK) {                /* a cut at a chunk changes no bit */
             memcpy(whole, d.out, n_out * sizeof *whole);
             memcpy(state, d.state, n_state * sizeof *state);
             run(&d, &kernels_openblas, d.out, state, 0, DELTA_CHUNK);
             run(&d, &kernels_openblas, d.out, state, DELTA_CHUNK, d.n - DELTA_CHUNK);
-            check(memcmp(whole, d.out, n_out * sizeof *whole) == 0,
-                  "a sequence in two pieces gives the same bits", "n %zu", d.n);
+            check_equal_f32("a sequence in two pieces gives the same bits", d.out, whole, n_out);
         }
         free(true_out), free(S), free(state), free(whole);
         data_free(&d);

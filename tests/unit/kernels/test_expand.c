@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "kernels/kernels.h"
-#include "tests/check.h"
+#include "tests/differ.h"
 #include "tests/isas.h"
 
 static void test_mxfp4(const struct row_kernels *rows)
@@ -73,7 +73,8 @@ static void test_all_codes(const struct row_kernels *rows)
 {
     static const float magnitude[8] = { 0, 0.5f, 1, 1.5f, 2, 3, 4, 6 };
     uint8_t packed[48], scale[3];
-    float out[64];
+    float out[64], expected[64];
+    char where[DIFFER_TEXT] = "";
     bool ok = true;
     for (size_t i = 0; i < sizeof packed; i++)
         packed[i] = (uint8_t)(i * 37 + i / 16);
@@ -83,12 +84,12 @@ static void test_all_codes(const struct row_kernels *rows)
         rows->expand(out, &w, 0, 32, 64);
         for (size_t i = 0; i < 64; i++) {
             int code = packed[(32 + i) / 2] >> 4 * (i % 2) & 15;
-            float expected = (float)ldexp((double)magnitude[code & 7], e - 127);
-            expected = code & 8 ? -expected : expected;
-            ok = ok && memcmp(&expected, &out[i], sizeof expected) == 0;
+            float x = (float)ldexp((double)magnitude[code & 7], e - 127);
+            expected[i] = code & 8 ? -x : x;
         }
+        ok = same_f32(where, out, expected, 64) && ok;
     }
-    check(ok, "all codes under all scales", "differs from E2M1[code] 2^(scale - 127)");
+    check(ok, "all codes under all scales", "differs from E2M1[code] 2^(scale - 127): %s", where);
 }
 
 static void test_to_bf16(const struct row_kernels *rows)
@@ -140,7 +141,7 @@ int main(void)
         float out[3];
         kn->rows->expand(out, &(struct matrix){ DTYPE_F32, (const uint8_t *)values, NULL, 1, 3 }, 0,
                          0, 3);
-        check(memcmp(values, out, sizeof out) == 0, "f32 is copied", "bits differ");
+        check_equal_f32("f32 is copied", out, values, 3);
     }
     return check_done();
 }

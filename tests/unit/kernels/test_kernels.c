@@ -7,7 +7,7 @@
 #include "base/bf16.h"
 #include "kernels/gemm.h"
 #include "kernels/kernels.h"
-#include "tests/check.h"
+#include "tests/differ.h"
 #include "tests/isas.h"
 #include "tests/random.h"
 
@@ -108,8 +108,8 @@ static bool run_product(const struct products *pr, const struct product_case *s,
 /* |error| of a sum of k products in f32, in any order, against double: at most
  * k * 2^-24 * sum |a b| (Higham, Accuracy and Stability, 3.1); in practice far less.  Twice that for
  * BF16 dots, whose instruction may round once more on some processor. */
-static bool product_case(const struct kernels *kn, enum compute_type type, struct random *r,
-                         const struct product_case *s, enum source source)
+static bool product_case(char *where, const struct kernels *kn, enum compute_type type,
+                         struct random *r, const struct product_case *s, enum source source)
 {
     size_t m = s->m, n = s->n, k = s->k;
     size_t lda = (s->a_transposed ? m : k) + random_below(r, 5);
@@ -117,6 +117,7 @@ static bool product_case(const struct kernels *kn, enum compute_type type, struc
     size_t na = lda * (s->a_transposed ? k : m), nb = ldb * (s->b_transposed ? n : k), nc = ldc * m;
     float *a = guarded_random(r, na, 1), *b = guarded_random(r, nb, 1);
     float *c = guarded_random(r, nc, 1), *before = guarded(nc), *twin = guarded(nc);
+    double *expected = malloc(nc * sizeof *expected), *bound = malloc(nc * sizeof *bound);
     const struct products *pr = kn->products[type];
     if (type == COMPUTE_BF16)
         kernels_scalar.rows->round_bf16(a, na);
@@ -133,7 +134,8 @@ static bool product_case(const struct kernels *kn, enum compute_type type, struc
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < ldc; j++) {
             if (j >= n) {                       /* between rows nothing is written */
-                ok = ok && c[i * ldc + j] == before[i * ldc + j];
+                expected[i * ldc + j] = (double)before[i * ldc + j];
+                bound[i * ldc + j] = 0;
                 continue;
             }
             double sum = s->accumulate ? (double)before[i * ldc + j] : 0, magnitude = fabs(sum);
@@ -143,16 +145,19 @@ static bool product_case(const struct kernels *kn, enum compute_type type, struc
                 sum += x * y;
                 magnitude += fabs(x * y);
             }
-            ok = ok && fabs((double)c[i * ldc + j] - sum)
-                           <= 2 * (double)(k + 1) * 0x1p-24 * magnitude;
+            expected[i * ldc + j] = sum;
+            bound[i * ldc + j] = 2 * (double)(k + 1) * 0x1p-24 * magnitude;
         }
+    ok = near_each_f32(where, c, expected, bound, nc) && ok;
     /* Our own product has one order of summation: the same bits as the scalar twin.  Whether the
      * BF16 dots of this processor round as Intel's manual says is told apart (test_bf16_dot). */
     if (pr->tile && pr->tile->values == 1) {
         run_product(kernels_scalar.products[type], s, w, false, twin, ldc, a, lda, b, ldb);
-        ok = ok && memcmp(twin, c, nc * sizeof *c) == 0;
+        ok = same_f32(where, c, twin, nc) && ok;
     }
     free(data);
+    free(expected);
+    free(bound);
     guarded_free(a);
     guarded_free(b);
     guarded_free(c);
@@ -177,8 +182,9 @@ static void test_products(const struct kernels *kn, enum compute_type type)
                  type == COMPUTE_BF16 ? "bf16" : "f32", s.m, s.n, s.k, sources[source],
                  s.a_transposed ? " A^T" : "", s.b_transposed ? " B^T" : "",
                  s.accumulate ? " accumulate" : "");
-        check(product_case(kn, type, &r, &s, source), name,
-              "error above the bound, or not the twin's bits");
+        char where[DIFFER_TEXT] = "";
+        check(product_case(where, kn, type, &r, &s, source), name,
+              "error above the bound, not the twin's bits, or guards: %s", where);
     }
 }
 
@@ -205,7 +211,9 @@ static void test_mxfp4_product(const struct kernels *kn, enum compute_type type)
            && run_product(kn->products[type], &s, &f32, false, plain, N, a, K, NULL, K);
     char name[96];
     snprintf(name, sizeof name, "%s %s product of MXFP4 weights", kn->isa, compute_name(type));
-    check(ok && memcmp(c, plain, M * N * sizeof *c) == 0, name, "other bits than with the values in F32");
+    char where[DIFFER_TEXT] = "";
+    check(ok && same_f32(where, c, plain, M * N), name,
+          "other bits than with the values in F32: %s", where);
     guarded_free(a);
     guarded_free(values);
     guarded_free(c);
@@ -305,6 +313,8 @@ static void test_elementwise(const struct kernels *kn, enum compute_type type)
     for (int which = 0; which < ELEMENTWISE; which++) {
         double worst = 0, worst_sum = 0;
         size_t beyond = 0, values = 0;          /* further off than f32's tolerance */
+        char where[DIFFER_TEXT] = "";
+        double most = bf16 ? BF16_FLIPS : elementwise[which].ulp;
         bool guarded_ok = true;
         for (int i = 0; i < 60; i++) {
             size_t n = 1 + random_below(&r, 200);
@@ -318,6 +328,8 @@ static void test_elementwise(const struct kernels *kn, enum compute_type type)
                 beyond += worst_ulp(x + j, twin + j, 1, 1e-30f) > elementwise[which].ulp;
             values += n;
             double ulp = worst_ulp(x, twin, n, 1e-30f);
+            if (!(ulp <= most))
+                near_ulp_f32(where, x, twin, n, most, 1e-30f);
             worst = ulp > worst || isnan(ulp) ? ulp : worst;
             worst_sum = fmax(worst_sum, fabs(sum - twin_sum) / fmax(fabs(twin_sum), 1e-300));
             guarded_ok = guarded_ok && guards_hold(x, n) && guards_hold(y, n) && guards_hold(z, n);
@@ -328,11 +340,10 @@ static void test_elementwise(const struct kernels *kn, enum compute_type type)
         }
         char name[64];
         snprintf(name, sizeof name, "%s %s%s", kn->isa, elementwise[which].name, bf16 ? " bf16" : "");
-        bool ok = bf16 ? worst <= BF16_FLIPS && beyond * 100 <= values
-                       : worst <= elementwise[which].ulp;
+        bool ok = worst <= most && (!bf16 || beyond * 100 <= values);
         check(guarded_ok && ok && worst_sum < 2e-7, name,
-              "worst %.2f ULP, %zu of %zu beyond, sum off by %.1e, guards %d", worst, beyond, values,
-              worst_sum, guarded_ok);
+              "worst %.2f ULP, %zu of %zu beyond, sum off by %.1e, guards %d; %s", worst, beyond, values,
+              worst_sum, guarded_ok, where);
     }
 }
 
@@ -437,6 +448,7 @@ static void test_exp_sums(const struct kernels *kn)
 static void test_conv_silu(const struct kernels *kn)
 {
     struct random r = { 4 };
+    char where[DIFFER_TEXT] = "";
     double worst = 0;
     bool guarded_ok = true;
     for (int i = 0; i < 60; i++) {
@@ -449,9 +461,11 @@ static void test_conv_silu(const struct kernels *kn)
         kernels_scalar.rows->conv_silu(twin, rows, w, width, channels);
         kn->rows->conv_silu(out, rows, w, width, channels);
         worst = fmax(worst, worst_ulp(out, twin, channels, 1e-30f));
+        near_ulp_f32(where, out, twin, channels, 4, 1e-30f);
         if (rows[width - 1]) {                  /* in place */
             kn->rows->conv_silu(x + (width - 1) * channels, rows, w, width, channels);
             worst = fmax(worst, worst_ulp(x + (width - 1) * channels, twin, channels, 1e-30f));
+            near_ulp_f32(where, x + (width - 1) * channels, twin, channels, 4, 1e-30f);
         }
         guarded_ok = guarded_ok && guards_hold(out, channels) && guards_hold(x, width * channels);
         guarded_free(x);
@@ -461,7 +475,8 @@ static void test_conv_silu(const struct kernels *kn)
     }
     char name[64];
     snprintf(name, sizeof name, "%s conv_silu", kn->isa);
-    check(guarded_ok && worst <= 4, name, "worst %.2f ULP, guards %d", worst, guarded_ok);
+    check(guarded_ok && worst <= 4, name, "worst %.2f ULP, guards %d; %s", worst, guarded_ok,
+          where);
 }
 
 int main(void)

@@ -4,7 +4,7 @@
 #include <math.h>
 
 #include "model/vocabulary.h"
-#include "tests/check.h"
+#include "tests/differ.h"
 #include "tests/unit/model/model_fixture.h"
 
 enum { D = 24, V = 2 * VOCABULARY_TILE + 452, N = 300 };
@@ -45,8 +45,10 @@ static void test_random(const struct kernels *kn, float scale)
     static double logits[V], x[D];
     for (size_t t = 0; t < N; t++)
         targets[t] = (int32_t)random_below(&r, V);
-    size_t bad = 0, wrong = 0;
-    double error = 0, lse_error = 0;
+    size_t bad = 0;
+    static double found_nll[N], nll[N], lses[N];
+    static float found_lse[N];
+    static int32_t found_top[N], tops[N];
     bool ok = score(&cm, scores, (const float *)hidden.data, targets, N, &head, &bad);
     for (size_t t = 0; t < N; t++) {
         for (size_t i = 0; i < D; i++)
@@ -59,16 +61,22 @@ static void test_random(const struct kernels *kn, float scale)
         for (size_t v = 0; v < V; v++)
             sum += exp(logits[v] - logits[top]);
         double lse = logits[top] + log(sum);
-        error = fmax(error, fabs(scores[t].nll - (lse - logits[targets[t]])));
-        lse_error = fmax(lse_error, fabs((double)scores[t].logsumexp - lse));
-        wrong += scores[t].top1 != (int32_t)top;
+        found_nll[t] = scores[t].nll;
+        found_lse[t] = scores[t].logsumexp;
+        found_top[t] = scores[t].top1;
+        nll[t] = lse - logits[targets[t]];
+        lses[t] = lse;
+        tops[t] = (int32_t)top;
     }
     char name[80];
     snprintf(name, sizeof name, "%s head, logits of size %g", kn->isa, (double)scale * 5);
     /* An f32 logit of size s is off by some 2^-24 s sqrt(D). */
     double tolerance = 1e-6 * fmax(1, (double)scale * 5);
-    check(ok && error < tolerance && lse_error < 2 * tolerance && wrong == 0, name,
-          "NLL off by %.1e, log-sum-exp by %.1e, %zu wrong top-1", error, lse_error, wrong);
+    char nll_where[DIFFER_TEXT] = "", lse_where[DIFFER_TEXT] = "", top_where[DIFFER_TEXT] = "";
+    ok = near_f64(nll_where, found_nll, nll, N, tolerance) && ok;
+    ok = near_f32(lse_where, found_lse, lses, N, 2 * tolerance) && ok;
+    ok = same_i32(top_where, found_top, tops, N) && ok;
+    check(ok, name, "NLL: %s; log-sum-exp: %s; top-1: %s", nll_where, lse_where, top_where);
     free((void *)(uintptr_t)head.data);
     free((void *)(uintptr_t)hidden.data);
     arena_free(&arena);

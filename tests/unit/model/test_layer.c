@@ -2,7 +2,7 @@
  * others stay as they were; whole windows and pieces of long ones. */
 #include "model/layer.h"
 
-#include "tests/check.h"
+#include "tests/differ.h"
 #include "tests/unit/model/model_fixture.h"
 
 enum { D = 24, WINDOWS = 5 };
@@ -67,16 +67,18 @@ static void mix(const struct compute *cm, const struct layer_weights *w, enum la
 }
 
 /* Row by row: 0 as it should be, 1 wanted and other bits than when all are wanted, 2 not wanted and
- * changed. */
-static int wrong_row(const struct batch *b, const size_t *wanted, const float *before, const float *all,
-                     const float *some)
+ * changed; and where. */
+static int wrong_row(char *where, const struct batch *b, const size_t *wanted, const float *before,
+                     const float *all, const float *some)
 {
     for (size_t w = 0; w < b->n_windows; w++)
         for (size_t row = b->start[w]; row < b->start[w + 1]; row++) {
             bool is_wanted = b->start[w + 1] - row <= wanted[w + 1] - wanted[w];
             const float *expected = (is_wanted ? all : before) + row * D;
-            if (memcmp(some + row * D, expected, D * sizeof *some))
+            if (!same_f32(where, some + row * D, expected, D)) {
+                differ_put(where, "; in row %zu", row);
                 return is_wanted ? 1 : 2;
+            }
         }
     return 0;
 }
@@ -111,10 +113,13 @@ int main(void)
                 memcpy(some, x.data, bytes);
                 mix(&cm, &w, type, &b, NULL, cases[i].tile, all);
                 mix(&cm, &w, type, &b, wanted, cases[i].tile, some);
-                int wrong = wrong_row(&b, wanted, (const float *)x.data, all, some);
-                check(wrong == 0 && memcmp(all, x.data, bytes), cases[i].name, "%s, %s: %s",
+                char where[DIFFER_TEXT] = "";
+                int wrong = wrong_row(where, &b, wanted, (const float *)x.data, all, some);
+                check(wrong == 0 && memcmp(all, x.data, bytes), cases[i].name, "%s, %s: %s: %s",
                       full ? "attention" : "delta net", bf16 ? "bf16" : "f32",
-                      wrong == 1 ? "a wanted row has other bits" : "a row that is not wanted changed");
+                      wrong == 1 ? "a wanted row has other bits"
+                                 : "a row that is not wanted changed",
+                      where);
                 free(all), free(some), free((void *)(uintptr_t)x.data), free((void *)(uintptr_t)b.start);
             }
     free_layer(&w);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "quantize/mxfp4.h"
-#include "tests/check.h"
+#include "tests/differ.h"
 #include "tests/random.h"
 
 #define N MXFP4_BLOCK
@@ -155,7 +155,8 @@ static float draw(struct random *r, enum shape shape)
     }
 }
 
-static bool test_set(const struct kernels *kn, enum shape shape, double percentile, bool weighted)
+static bool test_set(char *where, const struct kernels *kn, enum shape shape, double percentile,
+                     bool weighted)
 {
     enum { BLOCKS = 531, PERIOD = 7 };
     static float w[BLOCKS * N], channels[PERIOD * N];
@@ -175,8 +176,8 @@ static bool test_set(const struct kernels *kn, enum shape shape, double percenti
             packed[1] + i * N / 2, scale[1] + i, w + i * N, &rule,
             weighted ? channels + (first + i) % PERIOD * N : NULL, NULL);
     return undecided == 0 && packed[0][BLOCKS * N / 2] == 77 && scale[0][BLOCKS] == 77
-        && memcmp(packed[0], packed[1], BLOCKS * N / 2) == 0
-        && memcmp(scale[0], scale[1], BLOCKS) == 0;
+        && same_bytes(where, packed[0], packed[1], BLOCKS * N / 2)
+        && same_bytes(where, scale[0], scale[1], BLOCKS);
 }
 
 static void test_kernels(void)
@@ -192,11 +193,12 @@ static void test_kernels(void)
                 check_skip(name, "not of this CPU");
                 continue;
             }
+            char where[DIFFER_TEXT] = "";
             bool same = true;
             for (size_t p = 0; p < sizeof percentiles / sizeof *percentiles; p++)
-                same = same && test_set(kn, shape, percentiles[p], false)
-                            && test_set(kn, shape, percentiles[p], true);
-            check(same, name, "different bytes");
+                same = same && test_set(where, kn, shape, percentiles[p], false)
+                            && test_set(where, kn, shape, percentiles[p], true);
+            check(same, name, "different bytes: %s", where);
         }
     }
 }
