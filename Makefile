@@ -42,7 +42,8 @@ comma := ,
 SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 
 LIBRARY_SOURCES := $(wildcard src/base/*.c src/formats/*.c src/tokenizer/*.c src/kernels/*.c \
-                     src/model/*.c src/engine/*.c src/quantize/*.c eval/*.c)
+                     src/model/*.c src/engine/*.c src/bench/*.c src/convert/*.c src/verify/*.c \
+                     src/api/*.c eval/*/*.c)
 # Instruction sets of other processors stay out.  The row kernels are compiled twice for each.
 TARGET   := $(or $(CROSS),$(shell $(CC) -dumpmachine 2>/dev/null || uname -m))
 X86_64   := $(findstring x86_64,$(TARGET))
@@ -90,7 +91,7 @@ $(BUILD)/%.css.h: %.css
 	@mkdir -p $(@D)
 	$(call say,SED,$@)
 	$(Q)sed -e 's/[\\"]/\\&/g' -e 's/.*/"&\\n"/' $< > $@
-$(BUILD)/eval/html.o: $(BUILD)/eval/html.css.h
+$(BUILD)/eval/report/html.o: $(BUILD)/eval/report/html.css.h
 
 # Kernels: vectorised by the compiler where that cannot change a result; files of an instruction
 # set get its flags, and run only where kernels.c found it.

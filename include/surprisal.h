@@ -244,7 +244,7 @@ SURPRISAL_API bool
 surprisal_compare_takes_plans(const struct surprisal_compare_options *options);
 
 struct surprisal_comparison {
-    char *json;                         /* the document, eval/comparison_json.h; of plans
+    char *json;                         /* the document, eval/compare/comparison_json.h; of plans
                                          * {"comparisons": [document, ...]}; owned */
     char *text;                         /* the same for people; owned */
 };
@@ -271,7 +271,7 @@ struct surprisal_report_options {
                                            their files is written over (surprisal_report_prepare) */
     size_t n_inputs;
     /* Conditions on figures of the JSON document: "mean_kld<=0.02", "abs(delta_nll) < 0.005",
-     * "mean_kld/floor.mean_kld <= 20", "mean_kld <= baseline.mean_kld*1.05"; eval/gate.h has the
+     * "mean_kld/floor.mean_kld <= 20", "mean_kld <= baseline.mean_kld*1.05"; eval/report/gate.h has the
      * grammar. */
     const char *const *gates;           /* [n_gates] */
     size_t n_gates;
@@ -320,7 +320,7 @@ SURPRISAL_API bool surprisal_calibrate_check(const struct surprisal_calibrate_op
                                              struct surprisal_error *err);
 
 /* Takes a text through the layers and writes, for each linear layer but the head, the mean square of
- * each of its input channels and the number of tokens that it saw (eval/calibration_file.h): what a
+ * each of its input channels and the number of tokens that it saw (eval/score/calibration_file.h): what a
  * quantizer weighs its errors by.  Results do not depend on threads or memory.  A file at `out` is
  * replaced when the new one is complete.  What was done, for programs and for people: each is released
  * with free(); either pointer may be NULL. */
@@ -351,7 +351,7 @@ struct surprisal_verify_result {
 /* Looks for damage: files, index and config against the tensors, what quantization_config says
  * against what is packed, and every value.  Against an original also what is missing or differs, and
  * how far the quantized weights are from it.  A folder that surprisal_eval would refuse is no failure:
- * every fault is listed.  src/quantize/verify_report.h describes the JSON.  result is valid after
+ * every fault is listed.  src/verify/verify_report.h describes the JSON.  result is valid after
  * success only. */
 SURPRISAL_API bool surprisal_verify(const struct surprisal_verify_options *options,
                                     struct surprisal_verify_result *result,
@@ -370,7 +370,7 @@ struct surprisal_bench_options {
 };
 
 /* This machine's limits (arithmetic in registers, memory, disk), and what share of them the kernels
- * reach on a model's shapes, for programs and for people; eval/bench_report.h describes the JSON.
+ * reach on a model's shapes, for programs and for people; src/bench/bench_report.h describes the JSON.
  * Weights are random.  Each is released with free(); either pointer may be NULL. */
 SURPRISAL_API bool surprisal_bench(const struct surprisal_bench_options *options, char **json,
                                    char **text, struct surprisal_error *err);
@@ -397,7 +397,7 @@ enum surprisal_recipe {
     SURPRISAL_RECIPE_DEFAULT, SURPRISAL_RECIPE_EXPERTS, SURPRISAL_RECIPE_LINEARS
 };
 /* How the exponent of a block's scale is chosen: qstream's three candidates, the best of all
- * exponents, or floor(log2(max)) - 2 of the OCP specification (quantize/mxfp4.h). */
+ * exponents, or floor(log2(max)) - 2 of the OCP specification (convert/mxfp4.h). */
 enum surprisal_scale { SURPRISAL_SCALE_QSTREAM, SURPRISAL_SCALE_EXACT, SURPRISAL_SCALE_OCP };
 
 struct surprisal_quantize_options {
@@ -413,7 +413,7 @@ struct surprisal_quantize_options {
     bool allow_unmatched;               /* patterns that match nothing are an error without it */
     enum surprisal_scale scale;         /* QSTREAM */
     double scale_percentile;            /* of QSTREAM alone: at most 100; 0: its default, 99.5 */
-    /* safetensors files that weigh the errors (quantize/importance.h); at most one, not with OCP. */
+    /* safetensors files that weigh the errors (convert/importance.h); at most one, not with OCP. */
     const char *gamma;                  /* F32 [in] by module name; or "MODULE.hessian" */
     const char *activations;            /* of `surprisal calibrate` */
     size_t shard_bytes;                 /* of a file, at most; 0: 5,000,000,000 */

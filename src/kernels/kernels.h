@@ -195,7 +195,7 @@ struct kernels {
     const struct products *products[COMPUTE_TYPES];
     const struct row_kernels *rows, *rows_bf16;     /* of f32 and of BF16 compute */
     void (*delta_rule)(const struct kernels *kn, const struct delta_rule *d);
-    mxfp4_blocks_fn *mxfp4_blocks;  /* NULL: the definition in quantize/mxfp4.c */
+    mxfp4_blocks_fn *mxfp4_blocks;  /* NULL: the definition in convert/mxfp4.c */
 };
 
 /* Floats of scratch for struct delta_rule. */

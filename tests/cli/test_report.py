@@ -1,5 +1,5 @@
 """Reports of comparisons: gates, JUnit, baseline, Markdown and HTML from made-up documents (by the program
-build/tests/unit/eval/test_report, which does what `compare` does with its comparison)."""
+build/tests/unit/report/test_report, which does what `compare` does with its comparison)."""
 import copy
 import html.parser
 import json

@@ -4,7 +4,7 @@
 
 Needs torch and ../../../shared.  Over the prompt's ids but the last:
   layers.json                        of the pair, by layer: residual_error, output_error, same_experts,
-                                     changed_experts (eval/layers.h says what they are); and the ids
+                                     changed_experts (eval/compare/layers.h says what they are); and the ids
   tiny-mxfp4/inputs.safetensors      of some layers, for each module X that is a linear layer:
                                      X.input_mean_square F64 [in] and X.tokens I64 [1]
 """

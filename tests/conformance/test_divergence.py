@@ -1,6 +1,6 @@
 """KL divergence of the demo pair: by token and in sum against float64 truth (../shared/goldens/compare), against numpy on
 the hidden states that the runs kept, and every figure against numpy on the tokens' values.  The driver is the unit
-test build/tests/unit/eval/test_divergence, called with two checkpoints and run folders."""
+test build/tests/unit/compare/test_divergence, called with two checkpoints and run folders."""
 import hashlib
 import json
 import os

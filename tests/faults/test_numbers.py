@@ -208,7 +208,7 @@ BY_FILE |= {f: [] for f in """strtof strtold atof vsscanf vfscanf localeconv str
     cJSON_GetObjectItem cJSON_HasObjectItem cJSON_DeleteItemFromObject cJSON_DetachItemFromObject cJSON_ReplaceItemInObject
     cJSON_Parse cJSON_ParseWithLength cJSON_ParseWithOpts cJSON_PrintBuffered cJSON_PrintPreallocated""".split()}
 BY_FILE |= {f: ["src/base/json.c"] for f in ("cJSON_ParseWithLengthOpts", "cJSON_Print", "cJSON_PrintUnformatted")}
-BY_FILE |= {"fnmatch": ["src/quantize/selection.c"], "strerror": ["src/base/error.c"], "strerror_r": [], "strerror_l": [],
+BY_FILE |= {"fnmatch": ["src/convert/selection.c"], "strerror": ["src/base/error.c"], "strerror_r": [], "strerror_l": [],
             "perror": []}
 CALL = re.compile(r"\b(%s)\s*\(" % "|".join([*PRINTS, "sscanf", "fscanf", *BY_FILE]))
 TOKEN = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'|/\*.*?\*/|//[^\n]*|[()]', re.S)

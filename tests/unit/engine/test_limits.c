@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
-#include "engine/bench.h"
+#include "bench/bench.h"
 #include "tests/check.h"
 #include "tests/isas.h"
 

@@ -1,4 +1,4 @@
-#include "eval/inspect.h"
+#include "eval/score/inspect.h"
 
 #include "fake.h"
 #include "tests/check.h"

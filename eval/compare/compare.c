@@ -1,0 +1,611 @@
+#include "eval/compare/compare.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/budget.h"
+#include "base/file.h"
+#include "base/machine.h"
+#include "base/output_folder.h"
+#include "api/public.h"
+#include "base/temporary.h"
+#include "eval/compare/comparable.h"
+#include "eval/compare/comparison_json.h"
+#include "eval/score/evaluate.h"
+#include "eval/compare/excerpt.h"
+#include "eval/compare/layers.h"
+#include "eval/score/opened.h"
+#include "eval/run/partial.h"
+#include "eval/run/plan_folders.h"
+#include "eval/compare/record_divergence.h"
+#include "eval/run/run_folder.h"
+
+enum side { A, B, FLOOR, N_SIDES };
+static const char *const side_names[N_SIDES] = { "a", "b", "floor" };
+
+#define MOST_SAMPLES 1000000
+#define LARGEST_SEED ((uint64_t)1 << 53)        /* that JSON's readers keep exactly */
+
+/* ---- options ----------------------------------------------------------------------- */
+
+static bool is_checkpoint(const char *folder)
+{
+    char *config = file_join(folder, "config.json", NULL);
+    bool there = config && file_exists(config);
+    free(config);
+    return there;
+}
+
+enum operand_kind { NOTHING, RUN, CHECKPOINT, PLANS };
+
+static enum operand_kind operand_of(const char *path)
+{
+    return record_is_folder(path) ? RUN : is_checkpoint(path) ? CHECKPOINT
+         : plan_folders_in(path) ? PLANS : NOTHING;
+}
+
+bool compare_takes_plans(const struct surprisal_compare_options *o)
+{
+    return o->a && o->b && operand_of(o->a) == PLANS && operand_of(o->b) == PLANS;
+}
+
+static bool check_operand(const char *name, const char *path, struct error *err)
+{
+    if (!path || !*path)
+        return error_set(err, "%s is missing: a run folder or a checkpoint", name);
+    return operand_of(path) != NOTHING
+        || error_set(err, "%s: neither a run folder (summary.json, tokens.safetensors) nor a "
+                     "checkpoint (config.json), nor a folder of run folders", path);
+}
+
+static bool check_same_kind(const struct surprisal_compare_options *o, enum operand_kind a,
+                            enum operand_kind b, struct error *err)
+{
+    static const char *const names[] = { [RUN] = "a run folder", [CHECKPOINT] = "a checkpoint",
+                                         [PLANS] = "a folder of plans" };
+    if (a == b)
+        return true;
+    if (a == PLANS || b == PLANS)
+        return error_set(err, "%s is %s and %s is %s: name two of the same kind", o->a, names[a], o->b,
+                         names[b]);
+    return error_set(err, "%s is a run folder and %s a checkpoint: evaluate the checkpoint as the "
+                     "run was, or name two checkpoints", a == RUN ? o->a : o->b,
+                     a == RUN ? o->b : o->a);
+}
+
+static bool check_floor_run(const char *path, enum operand_kind kind, struct error *err)
+{
+    if (operand_of(path) == kind)
+        return true;
+    if (kind == PLANS)
+        return error_set(err, "%s: is no folder of plans, expected one with a noise floor for each "
+                         "plan", path);
+    return error_set(err, "%s: is no run folder (summary.json, tokens.safetensors)", path);
+}
+
+/* What is in a run folder cannot be chosen again. */
+static bool check_runs(const struct surprisal_compare_options *o, enum operand_kind kind,
+                       struct error *err)
+{
+    const struct surprisal_eval_options *e = &o->eval, d = surprisal_eval_defaults();
+    const struct {
+        bool given;
+        const char *what;
+    } options[] = {
+        { e->text, "a text" }, { e->ids, "ids" }, { e->protocol != d.protocol, "a protocol" },
+        { e->context != d.context, "a context" }, { e->stride, "a stride" },
+        { e->join != d.join, "a join" }, { e->task != d.task, "a task" },
+        { e->n_plans, "plans" },
+        { e->max_documents, "a number of documents" }, { e->max_windows, "a number of windows" },
+        { e->prefix_id != d.prefix_id, "a prefix id" }, { e->compute != d.compute, "a compute type" },
+        { o->layer_windows != LAYERS_WINDOWS, "layers" },
+        { e->out, "a folder for the runs" }, { e->hidden, "hidden states" },
+    };
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        if (options[i].given)
+            return error_set(err, "%s and %s are %s: %s can be chosen for checkpoints only", o->a,
+                             o->b, kind == PLANS ? "folders of plans" : "run folders",
+                             options[i].what);
+    if (o->floor && !o->floor_run)
+        return error_set(err, "with run folders the noise floor is a run too: name its folder");
+    return !o->floor_run || check_floor_run(o->floor_run, kind, err);
+}
+
+static struct surprisal_eval_options side_options(const struct surprisal_compare_options *o,
+                                                  enum side side)
+{
+    struct surprisal_eval_options e = o->eval;
+    e.checkpoint = side == B ? o->b : o->a;
+    if (side == FLOOR)
+        e.compute = SURPRISAL_COMPUTE_BF16;
+    return e;
+}
+
+static bool check_checkpoints(const struct surprisal_compare_options *o, struct error *err)
+{
+    struct surprisal_eval_options e = side_options(o, A);
+    const char *source = e.text ? e.text : e.ids;
+    e.hidden = SURPRISAL_HIDDEN_NONE;
+    if (e.resume)
+        return error_set(err, "a comparison is not resumed");
+    if (e.n_plans)
+        return error_set(err, "two checkpoints are compared by one protocol, not by plans");
+    if (o->floor_run)
+        return error_set(err, "%s: with checkpoints the noise floor is evaluated, not given",
+                         o->floor_run);
+    if (o->floor && e.compute == SURPRISAL_COMPUTE_BF16)
+        return error_set(err, "the noise floor is A in bf16 compute, which is asked for anyway");
+    if (source && file_is_read_once(source))
+        return error_set(err, "what is evaluated is read more than once: it cannot be %s",
+                         strcmp(source, "-") == 0 ? "the standard input" : "a pipe or a device");
+    return evaluate_check(&e, err);
+}
+
+bool compare_check(const struct surprisal_compare_options *o, struct error *err)
+{
+    if (o->bootstrap < 2 || o->bootstrap > MOST_SAMPLES)
+        return error_set(err, "%zu bootstrap samples, expected 2 to %d", o->bootstrap, MOST_SAMPLES);
+    if (o->seed > LARGEST_SEED)
+        return error_set(err, "the seed is above 2^53");
+    if (!check_operand("A", o->a, err) || !check_operand("B", o->b, err))
+        return false;
+    enum operand_kind a = operand_of(o->a);
+    return check_same_kind(o, a, operand_of(o->b), err)
+        && (a == CHECKPOINT ? check_checkpoints(o, err) : check_runs(o, a, err));
+}
+
+/* ---- checkpoints become run folders --------------------------------------------------- */
+
+struct job {
+    const struct surprisal_compare_options *options;
+    struct output_folder folder;        /* of the runs, when they are made */
+    struct input_files inputs;          /* of all sides, as they were before they were read */
+    char *paths[N_SIDES];               /* owned; run folders, NULL: none */
+    struct record records[N_SIDES];
+    struct comparison comparison, floor;
+    struct divergence_row *rows, *floor_rows;   /* owned */
+    struct evaluate_prepared prepared;  /* A's; of checkpoints */
+    size_t evaluation_bytes;            /* of memory, that the evaluations of checkpoints need */
+    bool skips_layers;                  /* they cannot be had, which was said */
+    struct tokenizer *tokenizer;
+};
+
+/* Hidden states are always kept: they are what KL divergence comes from. */
+static enum surprisal_hidden kept_hidden(const struct surprisal_compare_options *o)
+{
+    return o->eval.hidden == SURPRISAL_HIDDEN_NONE ? SURPRISAL_HIDDEN_F32 : o->eval.hidden;
+}
+
+static size_t run_bytes(const struct surprisal_compare_options *o, const struct surprisal_plan *plan)
+{
+    return run_folder_bytes(plan->scored, kept_hidden(o), plan->hidden_size);
+}
+
+/* Every side without its scoring: mistakes, and what cannot be compared, show here. */
+static bool prepare_side(struct job *j, enum side side, struct evaluate_prepared *p, struct error *err)
+{
+    const struct surprisal_compare_options *o = j->options;
+    const struct evaluate_prepared *first = &j->prepared;
+    struct surprisal_eval_options e = side_options(o, side);
+    e.hidden = SURPRISAL_HIDDEN_NONE;
+    e.out = NULL;
+    e.plan = NULL;
+    e.progress.warn = NULL;             /* the evaluation warns */
+    if (e.memory_bytes)
+        e.memory_bytes = SIZE_MAX;      /* what is needed is asked for: check_memory */
+    if (!evaluate_prepare(&e, p, err))
+        return false;
+    j->evaluation_bytes = size_max(j->evaluation_bytes, p->least_bytes);
+    if (strcmp(p->tokenizer, first->tokenizer) != 0)
+        return error_set(err, "%s and %s have different tokenizers: sha256 %.12s against %.12s "
+                         "(one for both can be named)", o->a, o->b, first->tokenizer, p->tokenizer);
+    return p->prefix_id == first->prefix_id
+        || error_set(err, "%s and %s have different prefix tokens: %d against %d", o->a, o->b,
+                     (int)first->prefix_id, (int)p->prefix_id);
+}
+
+static bool prepare(struct job *j, size_t *disk_bytes, struct error *err)
+{
+    const struct surprisal_compare_options *o = j->options;
+    bool ok = prepare_side(j, A, &j->prepared, err)
+           && input_files_add_all(&j->inputs, &j->prepared.inputs, err);
+    *disk_bytes = ok ? run_bytes(o, &j->prepared.plan) : 0;
+    for (int side = B; ok && side < (o->floor ? N_SIDES : FLOOR); side++) {
+        struct evaluate_prepared p;
+        ok = prepare_side(j, (enum side)side, &p, err)
+          && input_files_add_all(&j->inputs, &p.inputs, err);
+        *disk_bytes += ok ? run_bytes(o, &p.plan) : 0;
+        evaluate_prepared_free(&p);
+    }
+    return ok;
+}
+
+/* "b.partial/", "a/summary.json", "a.partial/state.safetensors": what evaluations write. */
+static bool is_ours(void *unused, const char *name)
+{
+    const char *slash = strchr(name, '/'), *last = slash ? strrchr(name, '/') + 1 : "";
+    size_t n = slash ? (size_t)(slash - name) : 0;
+    for (int side = A; n && side < N_SIDES; side++) {
+        size_t own = strlen(side_names[side]);
+        if (strncmp(name, side_names[side], own) == 0
+            && (n == own || strncmp(name + own, ".partial/", n - own + 1) == 0))
+            return !*last || strcmp(last, OUTPUT_MARK) == 0 || partial_is_ours(unused, last);
+    }
+    return false;
+}
+
+static const struct output_names names_of_runs = { .is_ours = is_ours };
+
+static bool make_folder(struct job *j, struct error *err)
+{
+    const struct surprisal_compare_options *o = j->options;
+    const struct progress progress = public_progress(&o->eval.progress);
+    const struct output_request request = { .path = o->eval.out, .kind = "comparison",
+                                            .inputs = &j->inputs, .progress = &progress };
+    if (!o->eval.out)
+        return output_folder_scratch(&j->folder, o->temporary, "comparison", &progress, err);
+    return output_folder_begin(&j->folder, &request, err)
+        && output_folder_clear(&j->folder, &names_of_runs, err);
+}
+
+static bool tell_plan(const struct job *j, size_t disk_bytes, struct error *err)
+{
+    const struct surprisal_compare_options *o = j->options;
+    struct surprisal_comparison_plan plan = {
+        .runs = o->floor ? N_SIDES : FLOOR, .disk_bytes = disk_bytes,
+        .folder = j->folder.building,
+    };
+    if (!output_folder_space(&plan.free_bytes, plan.folder, err))
+        return false;
+    if (o->plan)
+        o->plan(o->eval.progress.user, &plan);
+    return plan.disk_bytes <= plan.free_bytes
+        || error_set(err, "%s: the runs take %.3g GB with their final hidden states, but %.3g GB are "
+                     "free", plan.folder, (double)plan.disk_bytes / 1e9, (double)plan.free_bytes / 1e9);
+}
+
+/* ---- is there memory for all of it? ------------------------------------------------------ */
+
+static struct divergence_options divergence_options(const struct surprisal_compare_options *o)
+{
+    return (struct divergence_options){
+        .threads = o->eval.threads, .memory_bytes = o->eval.memory_bytes, .isa = o->eval.isa,
+        .progress = o->eval.progress,
+    };
+}
+
+static struct layers_options layers_options(const struct job *j)
+{
+    const struct surprisal_compare_options *o = j->options;
+    const struct surprisal_eval_options *e = &o->eval;
+    return (struct layers_options){
+        .a = o->a, .b = o->b, .ids = j->prepared.ids, .n_ids = j->prepared.n_ids,
+        .windows = j->prepared.windows.list, .n_windows = j->prepared.windows.n,
+        .max_windows = o->layer_windows, .compute = e->compute, .threads = e->threads,
+        .memory_bytes = e->memory_bytes, .isa = e->isa, .progress = e->progress, .plan = e->plan,
+    };
+}
+
+/* What the divergence of a side from A takes of the process; 0: none is measured. */
+static bool divergence_needs(size_t *bytes, const struct job *j, enum side side, size_t beside_bytes,
+                             struct error *err)
+{
+    const struct divergence_options options = divergence_options(j->options);
+    if (!j->prepared.ids)
+        return record_divergence_least(bytes, &j->records[A], &j->records[side], beside_bytes, &options,
+                                       err);
+    struct divergence_source sources[2];
+    for (int i = 0; i < 2; i++) {
+        const struct surprisal_eval_options e = side_options(j->options, i ? side : A);
+        sources[i] = (struct divergence_source){
+            .checkpoint = e.checkpoint,
+            .compute = e.compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
+        };
+    }
+    return divergence_least(bytes, &sources[0], &sources[1], j->prepared.plan.scored, beside_bytes,
+                            &options, err);
+}
+
+/* What is to come of the memory that a side's comparison finds taken: records, and the comparison of B. */
+static size_t taken_before(const struct job *j, enum side side)
+{
+    bool runs = !j->prepared.ids;
+    size_t scored = runs ? j->records[A].scored : j->prepared.plan.scored;
+    size_t windows = runs ? j->records[A].windows : j->prepared.plan.windows;
+    size_t bytes = runs ? 0 : record_bytes(scored, windows) * (j->options->floor ? N_SIDES : FLOOR);
+    if (side == FLOOR)
+        bytes += scored * sizeof(struct divergence_row) + comparison_kept_bytes(scored, windows);
+    return bytes;
+}
+
+static bool side_needs(size_t *bytes, const struct job *j, enum side side, struct error *err)
+{
+    bool runs = !j->prepared.ids;
+    size_t scored = runs ? j->records[A].scored : j->prepared.plan.scored;
+    size_t windows = runs ? j->records[A].windows : j->prepared.plan.windows;
+    size_t taken = taken_before(j, side), figures;
+    if (!divergence_needs(bytes, j, side, taken, err))
+        return false;
+    figures = budget_held_now() + taken + comparison_bytes(scored, windows)
+            + (*bytes ? scored * sizeof(struct divergence_row) : 0);
+    *bytes = size_max(*bytes, figures);
+    return true;
+}
+
+/* Figures by layer are not worth a refusal: what they lack is said at once. */
+static bool check_layers(struct job *j, struct error *err)
+{
+    const struct surprisal_compare_options *o = j->options;
+    const struct layers_options layers = layers_options(j);
+    struct error why = { 0 };
+    size_t needed;
+    if (!j->prepared.ids || !o->layer_windows)
+        return true;
+    bool ok = layers_least(&needed, &layers, &why)
+           && (!o->eval.memory_bytes
+               || budget_check_ahead(o->eval.memory_bytes, needed + taken_before(j, FLOOR), &why,
+                                     "a comparison by layer"));
+    j->skips_layers = !ok;
+    if (ok)
+        return true;
+    if (why.interrupted) {
+        *err = why;
+        return false;
+    }
+    opened_warn(&o->eval.progress, "no figures by layer: %s", why.message);
+    return true;
+}
+
+/* What will be asked for after hours is asked for now, and what suffices for all of it is named. */
+static bool check_memory(struct job *j, struct error *err)
+{
+    const struct surprisal_compare_options *o = j->options;
+    const char *what = "an evaluation";
+    size_t most = j->evaluation_bytes, bytes;
+    bool has_floor = j->prepared.ids ? o->floor : j->paths[FLOOR] != NULL;
+    if (!o->eval.memory_bytes)
+        return check_layers(j, err);
+    for (int side = B; side < (has_floor ? N_SIDES : FLOOR); side++) {
+        if (!side_needs(&bytes, j, (enum side)side, err))
+            return false;
+        what = bytes > most ? "KL divergence" : what;
+        most = size_max(most, bytes);
+    }
+    return budget_check_ahead(o->eval.memory_bytes, most, err, what) && check_layers(j, err);
+}
+
+/* ---- the runs ---------------------------------------------------------------------------- */
+
+static bool evaluate_side(struct job *j, enum side side, struct error *err)
+{
+    struct surprisal_eval_options e = side_options(j->options, side);
+    struct surprisal_result result = { 0 };
+    j->paths[side] = file_join(j->folder.building, side_names[side], err);
+    if (!j->paths[side])
+        return false;
+    e.out = j->paths[side];
+    e.hidden = kept_hidden(j->options);
+    bool ok = evaluate(&e, &result, err);
+    surprisal_result_free(&result);
+    return ok;
+}
+
+static bool evaluate_all(struct job *j, struct error *err)
+{
+    size_t disk_bytes;
+    return prepare(j, &disk_bytes, err) && check_memory(j, err) && make_folder(j, err)
+        && tell_plan(j, disk_bytes, err)
+        && evaluate_side(j, A, err) && evaluate_side(j, B, err)
+        && (!j->options->floor || evaluate_side(j, FLOOR, err));
+}
+
+/* ---- run folders are compared ---------------------------------------------------------- */
+
+static bool take_run_folders(struct job *j, struct error *err)
+{
+    const char *const given[N_SIDES] = { j->options->a, j->options->b, j->options->floor_run };
+    for (int side = A; side < N_SIDES; side++)
+        if (given[side] && (!(j->paths[side] = mem_string(given[side], err))
+                            || !input_files_add_in(&j->inputs, given[side], RUN_SUMMARY, err)))
+            return false;
+    return true;
+}
+
+/* The floor is the same checkpoint, computed otherwise. */
+static bool check_floor(const struct record *a, const struct record *floor, struct error *err)
+{
+    const cJSON *x = json_get(json_get(a->summary, "checkpoint"), "digest");
+    const cJSON *y = json_get(json_get(floor->summary, "checkpoint"), "digest");
+    if (!cJSON_Compare(x, y, true))
+        return error_set(err, "%s: is a run of another checkpoint than %s, expected the same as a "
+                         "noise floor", floor->folder, a->folder);
+    return !cJSON_Compare(json_get(a->summary, "compute"), json_get(floor->summary, "compute"), true)
+        || error_set(err, "%s: was computed in the same type as %s, expected another as a noise floor",
+                     floor->folder, a->folder);
+}
+
+/* Against A. */
+static bool compare_side(struct job *j, enum side side, struct comparison *c,
+                         struct divergence_row **rows, struct error *err)
+{
+    const struct surprisal_compare_options *o = j->options;
+    const struct bootstrap bootstrap = { .samples = o->bootstrap, .seed = o->seed };
+    const struct divergence_options options = divergence_options(o);
+    struct record *a = &j->records[A], *b = &j->records[side];
+    return record_divergence(rows, a, b, &options, err)
+        && comparison_make(c, a, b, *rows, &bootstrap, err);
+}
+
+static bool open_records(struct job *j, struct error *err)
+{
+    const struct record *r = j->records;
+    for (int side = A; side < N_SIDES; side++)
+        if (j->paths[side] && (!record_open(&j->records[side], j->paths[side], err)
+                               || !input_files_add_mapped(&j->inputs, &j->records[side].file.map, err)))
+            return false;
+    return comparable_check(&r[A], &r[B], err)
+        && (!j->paths[FLOOR]
+            || (check_floor(&r[A], &r[FLOOR], err) && comparable_check(&r[A], &r[FLOOR], err)))
+        && (j->prepared.ids || check_memory(j, err));
+}
+
+static bool compare_records(struct job *j, struct error *err)
+{
+    return open_records(j, err) && compare_side(j, B, &j->comparison, &j->rows, err)
+        && (!j->paths[FLOOR] || compare_side(j, FLOOR, &j->floor, &j->floor_rows, err));
+}
+
+/* Figures by layer; whoever waited for the others does not lose them when these cannot be had. */
+static bool add_layers(cJSON *document, struct buffer *text, const struct job *j, struct error *err)
+{
+    const struct surprisal_compare_options *o = j->options;
+    if (!j->prepared.ids || !o->layer_windows || j->skips_layers)
+        return true;
+    const struct layers_options layers = layers_options(j);
+    struct error why = { 0 };
+    if (layers_compare(document, text, &layers, &why))
+        return true;
+    if (why.interrupted) {
+        *err = why;
+        return false;
+    }
+    opened_warn(&o->eval.progress, "no figures by layer: %s", why.message);
+    return true;
+}
+
+static cJSON *tell(struct job *j, const char *plan, struct buffer *text, struct error *err)
+{
+    const struct surprisal_compare_options *o = j->options;
+    j->tokenizer = excerpt_tokenizer(&j->records[A], o->eval.tokenizer, &o->eval.progress);
+    struct buffer by_layer = { 0 };
+    struct comparison_view view = {
+        .comparison = &j->comparison, .floor = j->paths[FLOOR] ? &j->floor : NULL,
+        .tokenizer = j->tokenizer, .command = o->command, .plan = plan,
+    };
+    cJSON *document = comparison_json(&view, err);
+    bool ok = document && add_layers(document, &by_layer, j, err);
+    view.by_layer = by_layer.data;
+    ok = ok && (!text || comparison_text(text, &view, err));
+    buffer_free(&by_layer);
+    if (ok)
+        return document;
+    cJSON_Delete(document);
+    return NULL;
+}
+
+/* With --out evaluations that are complete stay, whatever came after them. */
+static void close_folder(struct job *j)
+{
+    bool stays = j->options->eval.out && j->paths[A] && record_is_folder(j->paths[A]);
+    if (!j->folder.building)
+        return;
+    if (stays) {
+        opened_warn(&j->options->eval.progress, "the evaluations that are complete stay in %s",
+                    j->folder.building);
+        output_folder_end(&j->folder);
+    } else
+        output_folder_discard(&j->folder, &names_of_runs);
+}
+
+static void job_close(struct job *j)
+{
+    if (j->tokenizer)
+        tokenizer_close(j->tokenizer);
+    evaluate_prepared_free(&j->prepared);
+    comparison_free(&j->comparison);
+    comparison_free(&j->floor);
+    free(j->rows);
+    free(j->floor_rows);
+    for (int side = A; side < N_SIDES; side++)
+        record_close(&j->records[side]);
+    close_folder(j);
+    for (int side = A; side < N_SIDES; side++)
+        free(j->paths[side]);
+    input_files_free(&j->inputs);
+}
+
+/* ---- inputs that stay ------------------------------------------------------------------ */
+
+/* Is a side's checkpoint the one that its run was made from? */
+static bool same_checkpoint(const struct job *j, enum side side, bool *same, struct error *err)
+{
+    struct checkpoint ck;
+    struct weights w;
+    struct digest digest;
+    char hex[2 * DIGEST_BYTES + 1];
+    const char *of = cJSON_GetStringValue(json_get(json_get(j->records[side].summary, "checkpoint"),
+                                                   "digest"));
+    const struct progress progress = public_progress(&j->options->eval.progress);
+    if (!checkpoint_open(&ck, side == B ? j->options->b : j->options->a, err))
+        return false;
+    bool ok = weights_bind(&w, &ck, err);
+    if (ok) {
+        ok = weights_digest(&digest, &ck, &w, machine_processors(), &progress, err);
+        weights_free(&w);
+    }
+    checkpoint_close(&ck);
+    if (ok)
+        digest_hex(hex, &digest);
+    *same = ok && of && strcmp(hex, of) == 0;
+    return ok;
+}
+
+static bool same_checkpoints(void *user, const char *path, bool *same, struct error *err)
+{
+    bool a, b;
+    (void)path;
+    if (!same_checkpoint(user, A, &a, err) || !same_checkpoint(user, B, &b, err))
+        return false;
+    *same = a && b;
+    return true;
+}
+
+static bool same_records(void *user, const char *path, bool *same, struct error *err)
+{
+    const struct job *j = user;
+    *same = true;
+    for (int side = A; *same && side < N_SIDES; side++) {
+        struct record again = { 0 };
+        if (!j->paths[side] || strncmp(path, j->paths[side], strlen(j->paths[side])) != 0)
+            continue;
+        *same = record_open(&again, j->paths[side], err)
+             && (!again.keeps_hidden || record_view_hidden(&again, err));
+        record_close(&again);
+    }
+    return true;
+}
+
+/* All that was compared is what it was at the beginning. */
+static bool inputs_hold(struct job *j, bool made, struct error *err)
+{
+    const struct progress progress = public_progress(&j->options->eval.progress);
+    const struct input_files_again again = { made ? same_checkpoints : same_records, j };
+    return input_files_check(&j->inputs, &again, &progress, err);
+}
+
+/* ---- the job --------------------------------------------------------------------------- */
+
+cJSON *compare(const struct surprisal_compare_options *o, const char *plan, struct buffer *text,
+               struct error *err)
+{
+    struct job j = { .options = o };
+    cJSON *document = NULL;
+    bool ok = compare_check(o, err), made = ok && !record_is_folder(o->a);
+    if (ok && (made ? evaluate_all(&j, err) : take_run_folders(&j, err)) && compare_records(&j, err))
+        document = tell(&j, plan, text, err);
+    if (document && (!inputs_hold(&j, made, err)
+                     || (made && o->eval.out && !output_folder_commit(&j.folder, NULL, err)))) {
+        cJSON_Delete(document);
+        document = NULL;
+    }
+    job_close(&j);
+    return document;
+}
+
+bool compare_check_memory(const struct surprisal_compare_options *o, struct error *err)
+{
+    struct job j = { .options = o };
+    bool ok = !o->eval.memory_bytes || (take_run_folders(&j, err) && open_records(&j, err));
+    job_close(&j);
+    return ok;
+}

@@ -1,0 +1,143 @@
+#include "eval/compare/divergence.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "base/digest.h"
+#include "api/public.h"
+#include "eval/score/job_inputs.h"
+#include "eval/score/opened.h"
+
+/* A checkpoint of a run, its head as it was when the run was made. */
+struct source {
+    const struct divergence_source *of;
+    struct opened opened;
+    struct input_files inputs;
+};
+
+/* The head is what it was when the hidden states were made. */
+static bool check_head(const struct opened *o, const struct divergence_source *s, bool *other,
+                       const struct progress *progress, struct error *err)
+{
+    struct digest digest;
+    char hex[2 * DIGEST_BYTES + 1];
+    if (!weights_head_digest(&digest, &o->checkpoint, &o->weights, progress, err))
+        return false;
+    digest_hex(hex, &digest);
+    if (strcmp(hex, s->head_sha256) == 0)
+        return true;
+    if (other)
+        *other = true;
+    return error_set(err, "%s: the head has SHA-256 %s, but the run was made with %s",
+                     o->checkpoint.path, hex, s->head_sha256);
+}
+
+static bool open_source(struct source *to, const struct divergence_source *s,
+                        const struct divergence_options *options, bool checks_head, struct error *err)
+{
+    struct opened *o = &to->opened;
+    to->of = s;
+    const struct progress progress = public_progress(&options->progress);
+    const struct engine_options engine = {
+        .n_threads = options->threads, .memory_bytes = options->memory_bytes, .isa = options->isa,
+        .compute = s->compute, .progress = progress,
+    };
+    return checkpoint_list_folder(&to->inputs, s->checkpoint, err)
+        && opened_checkpoint(o, s->checkpoint, &options->progress, err)
+        && checkpoint_list_weights(&to->inputs, &o->checkpoint, err)
+        && (!checks_head || check_head(o, s, options->other_head, &progress, err))
+        && opened_engine(o, &engine, err);
+}
+
+static bool same_head_still(void *user, const char *path, bool *same, struct error *err)
+{
+    const struct source *s = user;
+    (void)path;
+    *same = check_head(&s->opened, s->of, NULL, NULL, err);
+    return true;
+}
+
+/* The head was read once for each group of tokens, and each time the same. */
+static bool check_source(struct source *s, const struct divergence_options *options,
+                         struct error *err)
+{
+    const struct input_files_again again = { same_head_still, s };
+    const struct progress progress = public_progress(&options->progress);
+    return input_files_check(&s->inputs, &again, &progress, err);
+}
+
+static void close_source(struct source *s)
+{
+    opened_close(&s->opened);
+    input_files_free(&s->inputs);
+}
+
+static bool same_shape(const struct opened *a, const struct opened *b)
+{
+    const struct matrix *x = &a->weights.lm_head, *y = &b->weights.lm_head;
+    return x->dtype == y->dtype && x->rows == y->rows && x->cols == y->cols;
+}
+
+static bool same_head(const struct divergence_source *a, const struct opened *opened_a,
+                      const struct divergence_source *b, const struct opened *opened_b)
+{
+    return a->head_sha256 && b->head_sha256 && strcmp(a->head_sha256, b->head_sha256) == 0
+        && same_shape(opened_a, opened_b);
+}
+
+/* The same, found out. */
+static bool hash_heads(bool *same, const struct opened *a, const struct opened *b,
+                       const struct progress *progress, struct error *err)
+{
+    struct digest x, y;
+    if (!weights_head_digest(&x, &a->checkpoint, &a->weights, progress, err)
+        || !weights_head_digest(&y, &b->checkpoint, &b->weights, progress, err))
+        return false;
+    *same = memcmp(&x, &y, sizeof x) == 0;
+    return true;
+}
+
+bool divergence_least(size_t *bytes, const struct divergence_source *a, const struct divergence_source *b,
+                      size_t n, size_t beside_bytes, const struct divergence_options *options,
+                      struct error *err)
+{
+    struct source x = { 0 }, y = { 0 };
+    struct divergence_options quiet = *options;
+    const struct progress progress = public_progress(&options->progress);
+    quiet.progress.warn = NULL;         /* who does the work warns */
+    quiet.memory_bytes = SIZE_MAX;
+    bool ok = open_source(&y, b, &quiet, false, err) && open_source(&x, a, &quiet, false, err);
+    if (ok) {
+        struct engine_divergence d = { .a = x.opened.engine, .b = y.opened.engine,
+                                       .same_head = same_head(a, &x.opened, b, &y.opened) };
+        bool known = d.same_head || (a->head_sha256 && b->head_sha256);
+        *bytes = engine_divergence_least(&d, n) + beside_bytes;
+        if (!known && same_shape(&x.opened, &y.opened)
+            && !budget_check_ahead(options->memory_bytes, *bytes, NULL, "KL divergence"))
+            ok = hash_heads(&d.same_head, &x.opened, &y.opened, &progress, err);
+        *bytes = engine_divergence_least(&d, n) + beside_bytes;
+    }
+    close_source(&x);
+    close_source(&y);
+    return ok;
+}
+
+bool divergence_measure(struct divergence_row *rows, const struct divergence_source *a,
+                        const struct divergence_source *b, const struct divergence_options *options,
+                        struct error *err)
+{
+    struct source x = { 0 }, y = { 0 };
+    /* A's engine has the budget, so it is opened when all else is there. */
+    bool ok = open_source(&y, b, options, true, err) && open_source(&x, a, options, true, err);
+    if (ok) {
+        const struct engine_divergence d = {
+            .a = x.opened.engine, .b = y.opened.engine, .hidden_a = a->hidden, .hidden_b = b->hidden,
+            .same_head = same_head(a, &x.opened, b, &y.opened),
+        };
+        ok = engine_divergence(&d, rows, err) && check_source(&x, options, err)
+          && check_source(&y, options, err);
+    }
+    close_source(&x);
+    close_source(&y);
+    return ok;
+}

@@ -1,0 +1,10 @@
+/* junit.h - the gates as JUnit XML, which CI systems show: a test suite a comparison, a test case a
+ * gate. */
+#ifndef SURPRISAL_EVAL_REPORT_JUNIT_H
+#define SURPRISAL_EVAL_REPORT_JUNIT_H
+
+#include "eval/report/comparison_report.h"
+
+bool junit_write(const struct report *reports, size_t n, const char *path, struct error *err);
+
+#endif

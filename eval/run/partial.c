@@ -1,0 +1,149 @@
+#include "eval/run/partial.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "eval/run/plan_folders.h"
+#include "eval/run/run_folder.h"
+
+static const char state_name[] = "state.safetensors";
+
+/* ---- what belongs to it ---------------------------------------------------------- */
+
+static bool is_file_of_run(const char *name)
+{
+    return strcmp(name, RUN_TOKENS) == 0 || strcmp(name, RUN_SUMMARY) == 0;
+}
+
+/* As plan_name (plans.h) makes it. */
+static bool is_plan(const char *name, size_t n)
+{
+    static const char *const first[] = { "strided-", "disjoint-", "llama-", "rolling-", "wikitext-" };
+    for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
+        size_t k = strlen(first[i]);
+        if (n > k && strncmp(name, first[i], k) == 0)
+            return strspn(name + k, "0123456789-") == n - k;
+    }
+    return false;
+}
+
+bool partial_is_ours(void *unused, const char *name)
+{
+    (void)unused;
+    const char *slash = strchr(name, '/');
+    if (!slash)
+        return is_file_of_run(name) || strcmp(name, state_name) == 0;
+    return is_plan(name, (size_t)(slash - name)) && (!slash[1] || is_file_of_run(slash + 1));
+}
+
+/* Folders stay with what is in them. */
+static bool is_kept(void *unused, const char *name)
+{
+    return partial_is_ours(unused, name);
+}
+
+bool partial_has_state(const struct partial *p)
+{
+    return p->state && file_exists(p->state);
+}
+
+static bool has_summary(const struct partial *p)
+{
+    char *summary = p->folder ? file_join(p->folder, RUN_SUMMARY, NULL) : NULL;
+    bool there = summary && file_exists(summary);
+    free(summary);
+    return there || (p->folder && plan_folders_in(p->folder));
+}
+
+/* ---- its life ---------------------------------------------------------------------- */
+
+static bool clear(struct partial *p, bool keep, struct error *err)
+{
+    const struct output_names names = { partial_is_ours, keep ? is_kept : NULL, NULL };
+    return output_folder_clear(&p->building, &names, err);
+}
+
+static bool take_over(struct partial *p, bool resume, struct error *err)
+{
+    bool state = partial_has_state(p), summary = has_summary(p);
+    if ((state || summary) && !resume)
+        return error_set(err, "%s: holds an interrupted run; --resume %s, or remove it", p->folder,
+                         summary && !state ? "gives what is complete its name" : "goes on with it");
+    return clear(p, state || summary, err);
+}
+
+bool partial_begin(struct partial *p, const struct output_request *request, struct error *err)
+{
+    *p = (struct partial){ 0 };
+    if (!output_folder_begin(&p->building, request, err))
+        return false;
+    p->folder = p->building.building;
+    p->state = file_join(p->folder, state_name, err);
+    p->keep = true;                     /* until it is known whose it is */
+    if (p->state && (!p->building.taken_over || take_over(p, request->resume, err))) {
+        p->keep = false;
+        return true;
+    }
+    partial_abandon(p);
+    return false;
+}
+
+bool settings_differ(const char *path, const char *now, const char *then, size_t n_then,
+                     struct error *err)
+{
+    const char *end = then + n_then;
+    for (;;) {
+        size_t a = strcspn(now, "\n"), b = 0;
+        while (then + b < end && then[b] != '\n')
+            b++;
+        if (a != b || memcmp(now, then, a) != 0)
+            return error_set(err, "%s: the interrupted run had '%.*s', this one has '%.*s'; expected "
+                             "the same", path, (int)b, then, (int)a, now);
+        if (!now[a] || then + b >= end)
+            return error_set(err, "%s: belongs to a run with other settings", path);
+        now += a + 1;
+        then += b + 1;
+    }
+}
+
+bool partial_settle(struct partial *p, const char *settings, struct error *err)
+{
+    const char *then = output_folder_marked(&p->building, "settings");
+    if (p->building.taken_over && (partial_has_state(p) || has_summary(p))) {
+        if (then && strcmp(then, settings) == 0)
+            return true;
+        p->keep = true;
+        return settings_differ(p->folder, settings, then ? then : "", then ? strlen(then) : 0, err);
+    }
+    cJSON *content = cJSON_CreateObject();
+    if (content && !cJSON_AddStringToObject(content, "settings", settings)) {
+        cJSON_Delete(content);
+        content = NULL;
+    }
+    return output_folder_mark(&p->building, content, err);
+}
+
+bool partial_clear(struct partial *p, struct error *err)
+{
+    return clear(p, false, err);
+}
+
+bool partial_commit(struct partial *p, struct error *err)
+{
+    p->keep = true;                     /* whatever comes, the results stay */
+    bool ok = output_folder_commit(&p->building, p->state, err);
+    partial_abandon(p);
+    return ok;
+}
+
+void partial_abandon(struct partial *p)
+{
+    const struct output_names names = { .is_ours = partial_is_ours };
+    bool begun = p->building.building != NULL;
+    if (begun && !p->keep && !partial_has_state(p) && !has_summary(p))
+        output_folder_discard(&p->building, &names);
+    else if (begun)
+        output_folder_end(&p->building);
+    free(p->state);
+    *p = (struct partial){ 0 };
+}

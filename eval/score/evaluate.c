@@ -1,0 +1,494 @@
+#include "eval/score/evaluate.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/machine.h"
+#include "api/public.h"
+#include "eval/score/job_inputs.h"
+#include "eval/score/opened.h"
+#include "eval/run/partial.h"
+#include "eval/run/record.h"
+#include "eval/run/run_state.h"
+#include "eval/score/share.h"
+
+/* ---- the job ---------------------------------------------------------------- */
+
+struct job {
+    const struct surprisal_eval_options *options;
+    struct opened opened;
+    struct tokenizer *tokenizer;        /* NULL when none is needed */
+    struct plans plans;
+    struct input_files inputs;          /* as they were before they were read */
+    struct partial folder;
+    struct shares shares;
+    struct weights_hash *hash;
+    double seconds;
+    struct engine_statistics work;
+    /* Saving and resuming: */
+    struct buffer settings;
+    struct run_state state;             /* that it was resumed from */
+    bool is_complete;                   /* what it was resumed from */
+    uint8_t *known, *rows;              /* digests of tensors, and of rows, to be saved */
+    double started, saved, save_seconds;
+};
+
+static void job_close(struct job *j)
+{
+    weights_hash_close(j->hash);
+    run_state_close(&j->state);
+    buffer_free(&j->settings);
+    free(j->known);
+    free(j->rows);
+    input_files_free(&j->inputs);
+    shares_free(&j->shares);
+    partial_abandon(&j->folder);
+    plans_free(&j->plans);
+    if (j->tokenizer)
+        tokenizer_close(j->tokenizer);
+    opened_close(&j->opened);
+}
+
+static bool open_tokenizer(struct job *j, struct error *err)
+{
+    const struct surprisal_eval_options *o = j->options;
+    if (!o->text && !o->tokenizer)
+        return true;
+    j->tokenizer = tokenizer_open(o->tokenizer ? o->tokenizer : o->checkpoint, err);
+    return j->tokenizer != NULL;
+}
+
+static bool open_engine(struct job *j, struct error *err)
+{
+    const struct surprisal_eval_options *o = j->options;
+    const struct engine_options engine = {
+        .n_threads = o->threads, .memory_bytes = o->memory_bytes, .isa = o->isa,
+        .held_bytes = j->shares.windows.n * sizeof(struct window_score),
+        .compute = o->compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
+        .progress = public_progress(&o->progress),
+    };
+    if (!opened_engine(&j->opened, &engine, err))
+        return false;
+    for (size_t i = 0; i < j->shares.n; i++) {
+        j->shares.list[i].summary.isa = engine_isa(j->opened.engine);
+        j->shares.list[i].summary.threads = engine_threads(j->opened.engine);
+    }
+    return true;
+}
+
+static struct run_state_of state_of(const struct job *j)
+{
+    return (struct run_state_of){
+        .settings = j->settings.data, .n_tensors = j->opened.weights.n_tensors,
+        .n_runs = j->shares.n, .hidden_size = j->shares.hidden_size,
+        .n_threads = engine_threads(j->opened.engine),
+    };
+}
+
+/* Gives the path of a share's run folder: the one that is written, or with plans one in it. */
+static char *folder_path(const struct job *j, const struct share *share, struct error *err)
+{
+    return j->options->n_plans ? file_join(j->folder.folder, share->name, err)
+                               : mem_string(j->folder.folder, err);
+}
+
+/* All that the run leaves stands there: only the folder's name is missing. */
+static bool finds_complete(const struct job *j)
+{
+    bool complete = j->folder.building.taken_over;
+    for (size_t i = 0; complete && i < j->shares.n; i++) {
+        char *path = folder_path(j, &j->shares.list[i], NULL);
+        complete = path && record_is_folder(path);
+        free(path);
+    }
+    return complete;
+}
+
+/* What there is to go on from; before anything in its folder is touched. */
+static bool find_state(struct job *j, struct error *err)
+{
+    const struct shares *s = &j->shares;
+    j->known = mem_array(j->opened.weights.n_tensors, WEIGHTS_KNOWN_BYTES, "digests", err);
+    j->rows = mem_array(s->n, DIGEST_BYTES, "digests", err);
+    bool ok = j->known && j->rows && summary_settings(&s->list[0].summary, &j->settings, err);
+    for (size_t i = 0; ok && i < s->n; i++)
+        ok = summary_plan_settings(&s->list[i].summary, &j->settings, err);
+    if (!ok || !partial_settle(&j->folder, j->settings.data, err))
+        return false;
+    j->is_complete = finds_complete(j);
+    if (j->is_complete)
+        return true;
+    const struct run_state_of of = state_of(j);
+    return partial_has_state(&j->folder)
+         ? run_state_load(&j->state, j->folder.state, &of, err)
+         : partial_clear(&j->folder, err);
+}
+
+static bool begin_folder(struct job *j, struct share *share, struct error *err)
+{
+    char *path = folder_path(j, share, err);
+    bool ok = path && run_folder_begin(&share->folder, path, share->summary.scored,
+                                       j->options->hidden, j->shares.hidden_size,
+                                       j->state.known != NULL, err);
+    free(path);
+    return ok;
+}
+
+static bool begin_scoring(struct job *j, struct error *err)
+{
+    bool keeps = j->options->out != NULL;
+    if (keeps && !find_state(j, err))
+        return false;
+    for (size_t i = 0; !j->is_complete && i < j->shares.n; i++) {
+        struct share *share = &j->shares.list[i];
+        if ((keeps && !begin_folder(j, share, err))
+            || !scoring_begin(&share->scoring, &share->sequence, keeps ? &share->folder : NULL, err))
+            return false;
+    }
+    return true;
+}
+
+static bool open_folder(struct job *j, struct error *err)
+{
+    const struct surprisal_eval_options *o = j->options;
+    const struct progress progress = public_progress(&o->progress);
+    const struct output_request request = { .path = o->out, .kind = "run", .inputs = &j->inputs,
+                                            .progress = &progress, .resume = o->resume };
+    return !o->out || partial_begin(&j->folder, &request, err);
+}
+
+/* What was computed is of what the inputs are, or the run fails and its folder stays. */
+static bool inputs_hold(void *user, struct error *err)
+{
+    struct job *j = user;
+    if (job_inputs_check(&j->inputs, j->hash, &j->options->progress, err))
+        return true;
+    j->folder.keep = true;
+    return false;
+}
+
+/* Everything that can be known before the long work. */
+static bool prepare(struct job *j, struct error *err)
+{
+    const struct surprisal_eval_options *o = j->options;
+    return plans_make(&j->plans, o, err)
+        && job_inputs_add(&j->inputs, o, err)
+        && open_folder(j, err)
+        && opened_checkpoint(&j->opened, o->checkpoint, &o->progress, err)
+        && checkpoint_list_weights(&j->inputs, &j->opened.checkpoint, err)
+        && open_tokenizer(j, err)
+        && shares_make(&j->shares, &j->plans, o, &j->opened, j->tokenizer, err)
+        && open_engine(j, err)
+        && begin_scoring(j, err);
+}
+
+static bool make_plan(const struct job *j, struct surprisal_plan *plan, size_t *least_bytes,
+                      struct error *err)
+{
+    const struct surprisal_eval_options *o = j->options;
+    const struct windows *w = &j->shares.windows;
+    size_t done = size_min(j->state.engine.first_window, w->n);     /* by the run that is resumed */
+    const struct windows left = { .list = w->list + done, .n = w->n - done };
+    const struct engine_job rest = {
+        .windows = w->list, .n_windows = w->n, .resume = j->state.engine.x ? &j->state.engine : NULL,
+    };
+    struct engine_cost cost;
+    if (!engine_cost(j->opened.engine, &rest, &cost, err))
+        return false;
+    *least_bytes = cost.least_bytes;
+    *plan = (struct surprisal_plan){
+        .windows = left.n, .scored = windows_scored(&left), .hidden_size = j->shares.hidden_size,
+        .model_tokens = windows_model_tokens(&left), .passes = cost.passes,
+        .bytes_read = cost.bytes_read, .memory_bytes = cost.memory_bytes + j->opened.held_bytes,
+        .flop = cost.flop, .state_bytes = o->out ? cost.state_bytes : 0,
+        .disk_bytes = o->out ? run_folder_bytes(windows_scored(w), o->hidden, j->shares.hidden_size) : 0,
+        .seconds = o->plan ? engine_seconds(j->opened.engine, cost.flop) : 0,
+    };
+    return true;
+}
+
+static bool tell_plan(const struct job *j, struct error *err)
+{
+    const struct surprisal_eval_options *o = j->options;
+    struct surprisal_plan plan;
+    size_t least_bytes;
+    if (!make_plan(j, &plan, &least_bytes, err))
+        return false;
+    if (o->plan)
+        o->plan(o->progress.user, &plan);
+    return true;
+}
+
+/* ---- saving and resuming ------------------------------------------------------ */
+
+/* Saving may cost a fiftieth of the time. */
+#define SAVE_SHARE 50.0
+#define FIRST_SAVE_RATE 1e9             /* bytes a second, until one has been measured */
+
+static double seconds_so_far(const struct job *j)
+{
+    return j->state.seconds + machine_seconds() - j->started;
+}
+
+static bool save(struct job *j, const struct engine_state *state, struct error *err)
+{
+    const struct run_state_of of = state_of(j);
+    const struct run_state s = { .engine = *state, .seconds = seconds_so_far(j), .known = j->known,
+                                 .rows = j->rows };
+    weights_hash_known(j->hash, j->known);
+    return shares_rows(&j->shares, j->rows, err) && shares_sync(&j->shares, err)
+        && run_state_save(j->folder.state, &of, &s, err);
+}
+
+/* A disk that is full costs the state, not the run: the older one stands. */
+static bool offer(void *user, const struct engine_state *state, bool now, struct error *err)
+{
+    struct job *j = user;
+    if (!inputs_hold(j, err))
+        return false;
+    size_t bytes = state->n_rows * j->opened.checkpoint.config.hidden_size * sizeof(float);
+    double begin = machine_seconds(), cost = j->save_seconds;
+    if (cost <= 0)
+        cost = 0.005 + (double)bytes / FIRST_SAVE_RATE;
+    if (!now && begin - j->saved < SAVE_SHARE * cost)
+        return true;
+    struct error why = { 0 };
+    if (!save(j, state, &why))
+        opened_warn(&j->options->progress, "the state is not saved: %s", why.message);
+    j->saved = machine_seconds();
+    j->save_seconds = j->saved - begin;
+    return true;
+}
+
+static bool score(struct job *j, struct error *err)
+{
+    struct engine *e = j->opened.engine;
+    struct shares *s = &j->shares;
+    const struct progress progress = public_progress(&j->options->progress);
+    int threads = engine_threads(e);
+    bool saves = j->options->out != NULL;
+    bool resumed = j->state.engine.x != NULL;
+    j->hash = weights_hash_open(&j->opened.checkpoint, &j->opened.weights, err);
+    if (!j->hash || !tell_plan(j, err))
+        return false;
+    if (resumed && !(weights_hash_rest(j->hash, threads, &progress, err)
+                     && weights_hash_check(j->hash, j->state.known, err)
+                     && shares_replay(s, j->state.engine.row, j->state.rows, err)))
+        return false;
+    const struct engine_job job = {
+        .ids = s->ids, .n_ids = s->n_ids, .windows = s->windows.list, .n_windows = s->windows.n,
+        .sink = { shares_take, s }, .hash = resumed ? NULL : j->hash,
+        .saver = { saves ? offer : NULL, j }, .guard = { inputs_hold, j }, .resume = resumed ? &j->state.engine : NULL,
+    };
+    j->started = j->saved = machine_seconds();
+    if (!engine_score_windows(e, &job, &j->work, err))
+        return false;
+    j->seconds = seconds_so_far(j);
+    return weights_hash_rest(j->hash, threads, &progress, err) && inputs_hold(j, err);
+}
+
+/* A share's figures, and its files complete. */
+static bool conclude_share(const struct job *j, struct share *share, const struct digest *checkpoint,
+                           const struct digest *head, struct surprisal_result *result,
+                           struct error *err)
+{
+    struct summary *s = &share->summary;
+    assert(share->scoring.row == s->scored);
+    s->checkpoint_digest = *checkpoint;
+    s->head_digest = *head;
+    s->seconds = j->seconds;
+    s->work = j->work;
+    s->figures = statistics_figures(share->scoring.windows, s->windows);
+    const struct input *in = s->input;
+    if (in->is_text)
+        statistics_by_text(&s->figures, in->n_ids, in->words, in->bytes);
+    if (j->options->out && !run_folder_digests(&share->folder, &s->digests, err))
+        return false;
+    const struct figures *f = &s->figures;
+    *result = (struct surprisal_result){
+        .windows = s->windows, .tokens = in->n_ids, .scored = s->scored,
+        .mean_nll = f->mean_nll, .perplexity = f->perplexity,
+        .nll_stderr = f->nll_stderr, .perplexity_stderr = f->perplexity_stderr,
+        .word_perplexity = f->word_perplexity, .byte_perplexity = f->byte_perplexity,
+        .bits_per_byte = f->bits_per_byte, .seconds = s->seconds,
+        .tokens_per_second = summary_tokens_per_second(s), .summary_json = summary_json(s, err),
+    };
+    memcpy(result->plan, share->name, sizeof result->plan);
+    return result->summary_json
+        && (!j->options->out || run_folder_commit(&share->folder, result->summary_json, err));
+}
+
+static bool conclude(struct job *j, struct surprisal_result *results, struct error *err)
+{
+    struct digest checkpoint, head;
+    bool ok = weights_hash_end(&checkpoint, j->hash, err) && weights_hash_head(&head, j->hash, err);
+    for (size_t i = 0; ok && i < j->shares.n; i++)
+        ok = conclude_share(j, &j->shares.list[i], &checkpoint, &head, &results[i], err);
+    return ok;
+}
+
+/* ---- a complete run without its name ------------------------------------------- */
+
+static double number_or_nan(const cJSON *summary, const char *key)
+{
+    const cJSON *item = json_get(summary, key);
+    return cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;
+}
+
+static struct surprisal_result result_of(const struct record *r)
+{
+    const cJSON *s = r->summary;
+    return (struct surprisal_result){
+        .windows = r->windows, .tokens = r->tokens, .scored = r->scored,
+        .mean_nll = number_or_nan(s, "mean_nll"), .perplexity = number_or_nan(s, "perplexity"),
+        .nll_stderr = number_or_nan(s, "nll_stderr"),
+        .perplexity_stderr = number_or_nan(s, "perplexity_stderr"),
+        .word_perplexity = number_or_nan(s, "word_perplexity"),
+        .byte_perplexity = number_or_nan(s, "byte_perplexity"),
+        .bits_per_byte = number_or_nan(s, "bits_per_byte"), .seconds = number_or_nan(s, "seconds"),
+        .tokens_per_second = number_or_nan(s, "tokens_per_second"),
+    };
+}
+
+static bool check_checkpoint(const struct record *r, const struct digest *checkpoint,
+                             struct error *err)
+{
+    char hex[2 * DIGEST_BYTES + 1];
+    digest_hex(hex, checkpoint);
+    const char *of = cJSON_GetStringValue(json_get(json_get(r->summary, "checkpoint"), "digest"));
+    return (of && strcmp(of, hex) == 0)
+        || error_set(err, "%s: is a complete run of the checkpoint with digest %s, this one has %s",
+                     r->folder, of ? of : "none", hex);
+}
+
+/* Proves a share's folder by its own digests. */
+static bool take_share(const struct job *j, const struct share *share,
+                       const struct digest *checkpoint, struct surprisal_result *result,
+                       struct error *err)
+{
+    struct record r = { 0 };
+    struct buffer text = { 0 };
+    char *path = folder_path(j, share, err);
+    char *summary = path ? file_join(path, RUN_SUMMARY, err) : NULL;
+    bool ok = summary && record_open(&r, path, err)
+           && (!r.keeps_hidden || record_view_hidden(&r, err)) && check_checkpoint(&r, checkpoint, err)
+           && file_read(&text, summary, err);
+    if (ok) {
+        *result = result_of(&r);
+        memcpy(result->plan, share->name, sizeof result->plan);
+        result->summary_json = text.data;
+    }
+    record_close(&r);
+    free(summary);
+    free(path);
+    return ok;
+}
+
+static bool take_complete(struct job *j, struct surprisal_result *results, struct error *err)
+{
+    const struct progress progress = public_progress(&j->options->progress);
+    struct digest checkpoint;
+    bool ok = (j->hash = weights_hash_open(&j->opened.checkpoint, &j->opened.weights, err))
+           && weights_hash_rest(j->hash, engine_threads(j->opened.engine), &progress, err)
+           && weights_hash_end(&checkpoint, j->hash, err);
+    for (size_t i = 0; ok && i < j->shares.n; i++)
+        ok = take_share(j, &j->shares.list[i], &checkpoint, &results[i], err);
+    return ok && inputs_hold(j, err);
+}
+
+/* ---- options ----------------------------------------------------------------- */
+
+/* The rules between the options of a run and its plans. */
+static bool check_rules(const struct surprisal_eval_options *o, const struct plans *plans,
+                        struct error *err)
+{
+    size_t rolling = 0, wikitext = 0;
+    for (size_t i = 0; i < plans->n; i++) {
+        rolling += plans->list[i].protocol == SURPRISAL_ROLLING;
+        wikitext += plans->list[i].task == SURPRISAL_TASK_WIKITEXT;
+    }
+    const struct {
+        bool wrong;
+        const char *why;
+    } rules[] = {
+        { o->join != SURPRISAL_JOIN_RAW && !o->text, "rows to join need a text, not ids" },
+        { o->hidden != SURPRISAL_HIDDEN_NONE && !o->out,
+          "hidden states are kept in a run folder, and none is given" },
+        { o->resume && !o->out, "a run is resumed by its folder, and none is given" },
+        { o->prefix_id < -1, "a prefix id is negative" },
+        { o->prefix_id >= 0 && !rolling, "a prefix id belongs to the protocol rolling" },
+        { wikitext && !o->text, "the task wikitext needs a text, not ids" },
+        { wikitext && o->join != SURPRISAL_JOIN_RAW,
+          "the task wikitext finds its documents in the file as it is, not in joined rows" },
+        { wikitext && wikitext < plans->n && o->text && file_is_read_once(o->text),
+          "the task wikitext beside other plans needs a file: standard input is read once, as a pipe is" },
+        { o->max_documents && !wikitext, "a number of documents needs the task wikitext" },
+        { o->threads < 0, "the number of threads is negative" },
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        if (rules[i].wrong)
+            return error_set(err, "%s", rules[i].why);
+    return true;
+}
+
+bool evaluate_check(const struct surprisal_eval_options *o, struct error *err)
+{
+    if (!o->checkpoint)
+        return error_set(err, "no checkpoint is given");
+    if (!o->text == !o->ids)
+        return error_set(err, "%s, expected one of them",
+                         o->text ? "both a text and ids are given" : "neither text nor ids are given");
+    struct plans plans;
+    if (!plans_make(&plans, o, err))
+        return false;
+    bool ok = check_rules(o, &plans, err);
+    plans_free(&plans);
+    return ok;
+}
+
+bool evaluate_prepare(const struct surprisal_eval_options *o, struct evaluate_prepared *out,
+                      struct error *err)
+{
+    struct job j = { .options = o };
+    *out = (struct evaluate_prepared){ 0 };
+    bool ok = evaluate_check(o, err) && prepare(&j, err)
+           && make_plan(&j, &out->plan, &out->least_bytes, err);
+    if (ok) {
+        snprintf(out->tokenizer, sizeof out->tokenizer, "%s",
+                 j.tokenizer ? tokenizer_sha256(j.tokenizer) : "");
+        out->prefix_id = j.shares.list[0].summary.prefix_id;
+        out->ids = j.shares.ids;
+        out->n_ids = j.shares.n_ids;
+        out->windows = j.shares.windows;
+        j.shares.ids = NULL;
+        j.shares.windows = (struct windows){ 0 };
+        out->inputs = j.inputs;
+        j.inputs = (struct input_files){ 0 };
+    }
+    job_close(&j);
+    return ok;
+}
+
+void evaluate_prepared_free(struct evaluate_prepared *p)
+{
+    free(p->ids);
+    windows_free(&p->windows);
+    input_files_free(&p->inputs);
+}
+
+bool evaluate(const struct surprisal_eval_options *o, struct surprisal_result *results,
+              struct error *err)
+{
+    struct job j = { .options = o };
+    bool ok = evaluate_check(o, err) && prepare(&j, err)
+           && (j.is_complete ? take_complete(&j, results, err)
+                             : score(&j, err) && conclude(&j, results, err))
+           && (!o->out || partial_commit(&j.folder, err));
+    for (size_t i = 0; !ok && i < j.shares.n; i++)
+        surprisal_result_free(&results[i]);
+    job_close(&j);
+    return ok;
+}

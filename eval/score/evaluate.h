@@ -1,0 +1,38 @@
+/* evaluate.h - the job: a checkpoint, a text and a protocol in, figures and a run folder out.
+ *
+ * Order: the output folder, the checkpoint, the text, the windows, the state to resume from; then the
+ * plan is told and the windows are scored, the checkpoint being hashed as it is read.  So every
+ * mistake that can be known beforehand is reported before the long work. */
+#ifndef SURPRISAL_EVAL_SCORE_EVALUATE_H
+#define SURPRISAL_EVAL_SCORE_EVALUATE_H
+
+#include "base/digest.h"
+#include "base/error.h"
+#include "base/input_files.h"
+#include "eval/protocol/protocol.h"
+#include "surprisal.h"
+
+/* Both as surprisal.h documents them. */
+bool evaluate_check(const struct surprisal_eval_options *o, struct error *err);
+bool evaluate(const struct surprisal_eval_options *o, struct surprisal_result *results,
+              struct error *err);
+
+/* What is known of an evaluation before its long work. */
+struct evaluate_prepared {
+    struct surprisal_plan plan;             /* without an estimated time */
+    size_t least_bytes;                     /* the smallest memory budget that does */
+    char tokenizer[2 * DIGEST_BYTES + 1];   /* sha256; empty: none is read */
+    int32_t prefix_id;                      /* -1: none */
+    int32_t *ids;                           /* given [n_ids]: what the model sees, */
+    size_t n_ids;
+    struct windows windows;                 /* given: and the windows over it */
+    struct input_files inputs;              /* given: what was read, as it was then */
+};
+
+/* Does all of evaluate that comes before the scoring, and so finds the mistakes that it would find.
+ * *out is released with evaluate_prepared_free, also after a failure. */
+bool evaluate_prepare(const struct surprisal_eval_options *o, struct evaluate_prepared *out,
+                      struct error *err);
+void evaluate_prepared_free(struct evaluate_prepared *p);
+
+#endif

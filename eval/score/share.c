@@ -1,0 +1,189 @@
+#include "eval/score/share.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- from plans to windows ----------------------------------------------------- */
+
+/* What shares are made from. */
+struct source {
+    const struct surprisal_eval_options *options;
+    const struct opened *opened;
+    const struct tokenizer *tokenizer;
+};
+
+/* Rolling's prefix; see surprisal.h, prefix_id.  -1 for the other protocols. */
+static bool find_prefix(const struct source *from, enum surprisal_protocol protocol,
+                        int32_t *prefix, struct error *err)
+{
+    const struct checkpoint *ck = &from->opened->checkpoint;
+    const struct config *c = &ck->config;
+    *prefix = -1;
+    if (protocol != SURPRISAL_ROLLING)
+        return true;
+    int64_t id = from->options->prefix_id;
+    if (id < 0 && from->tokenizer)
+        id = tokenizer_token_id(from->tokenizer, "<|endoftext|>");
+    if (id < 0)
+        id = c->bos_token_id >= 0 ? c->bos_token_id : c->eos_token_id;
+    if (id < 0)
+        return error_set(err, "%s: no prefix token for rolling: neither a tokenizer with "
+                         "<|endoftext|> nor bos_token_id or eos_token_id in the config", ck->path);
+    if ((uint64_t)id >= c->vocab_size)
+        return error_set(err, "%s: the prefix token has id %lld, but the vocabulary has %zu",
+                         ck->path, (long long)id, c->vocab_size);
+    *prefix = (int32_t)id;
+    return true;
+}
+
+/* The input as the task has it, read once. */
+static bool find_input(struct shares *s, const struct source *from, enum surprisal_task task,
+                       const struct input **input, struct error *err)
+{
+    struct input *in = &s->inputs[task];
+    *input = in;
+    if (in->path)
+        return true;
+    if (!input_read(in, from->options, task, from->tokenizer, &from->opened->checkpoint, err))
+        return false;
+    const struct input *other = &s->inputs[!task];
+    if (!other->path && in->has_crlf)
+        opened_warn(&from->options->progress, "%s: lines end in CR LF, which changes the tokens and the "
+                    "result", in->path);
+    return !other->path || memcmp(&in->digest, &other->digest, sizeof in->digest) == 0
+        || error_set(err, "%s: was changed while it was read", in->path);
+}
+
+static bool make_share(struct shares *s, struct share *share, const struct source *from,
+                       const struct surprisal_protocol_plan *plan, struct error *err)
+{
+    const struct surprisal_eval_options *o = from->options;
+    const struct opened *opened = from->opened;
+    size_t most = opened->checkpoint.config.max_position_embeddings;
+    const struct input *in;
+    int32_t prefix;
+    plan_name(share->name, plan);
+    if (!find_input(s, from, plan->task, &in, err)
+        || !find_prefix(from, plan->protocol, &prefix, err)
+        || !sequence_make(&share->sequence, in, plan, prefix, o->max_windows, err))
+        return false;
+    if (most && plan->context > most)
+        opened_warn(&o->progress, "%s: context %zu is longer than max_position_embeddings %zu",
+                    o->checkpoint, plan->context, most);
+    share->summary = (struct summary){
+        .options = o, .plan = plan, .checkpoint = &opened->checkpoint, .weights = &opened->weights,
+        .sequence = &share->sequence, .input = in, .tokenizer = from->tokenizer, .prefix_id = prefix,
+        .windows = share->sequence.windows.n, .scored = windows_scored(&share->sequence.windows),
+    };
+    return true;
+}
+
+/* One list of all windows. */
+static bool join(struct shares *s, struct error *err)
+{
+    size_t n_ids = 0, n_windows = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        const struct sequence *q = &s->list[i].sequence;
+        if (!size_sum(&n_ids, n_ids, q->n_ids) || !size_sum(&n_windows, n_windows, q->windows.n))
+            return error_set(err, "%zu plans have too many windows", s->n);
+    }
+    s->ids = mem_array(n_ids, sizeof *s->ids, "token ids", err);
+    if (!s->ids || !mem_grow(&s->windows.list, &s->windows.capacity, n_windows,
+                             sizeof *s->windows.list, "windows", err))
+        return false;
+    for (size_t i = 0; i < s->n; i++) {
+        const struct sequence *q = &s->list[i].sequence;
+        memcpy(s->ids + s->n_ids, q->ids, q->n_ids * sizeof *s->ids);
+        for (size_t w = 0; w < q->windows.n; w++) {
+            const struct engine_window *own = &q->windows.list[w];
+            s->windows.list[s->windows.n++] = (struct engine_window){
+                .begin = s->n_ids + own->begin, .end = s->n_ids + own->end,
+                .first = s->n_ids + own->first,
+            };
+        }
+        s->n_ids += q->n_ids;
+    }
+    return true;
+}
+
+bool shares_make(struct shares *s, const struct plans *plans, const struct surprisal_eval_options *o,
+                 const struct opened *opened, const struct tokenizer *t, struct error *err)
+{
+    const struct source from = { o, opened, t };
+    *s = (struct shares){ .hidden_size = opened->checkpoint.config.hidden_size };
+    s->list = mem_array(plans->n, sizeof *s->list, "plans", err);
+    if (!s->list)
+        return false;
+    s->n = plans->n;
+    for (size_t i = 0; i < s->n; i++)
+        if (!make_share(s, &s->list[i], &from, &plans->list[i], err))
+            return false;
+    return join(s, err);
+}
+
+/* ---- from scores to shares ------------------------------------------------------ */
+
+bool shares_take(void *user, size_t row, size_t n, const struct engine_score *scores,
+                 const float *hidden, struct error *err)
+{
+    struct shares *s = user;
+    size_t first = 0, end;              /* rows of the run that a share has */
+    for (size_t i = 0; i < s->n; i++, first = end) {
+        struct share *share = &s->list[i];
+        end = first + share->summary.scored;
+        size_t from = size_max(row, first), to = size_min(row + n, end);
+        if (from < to && !scoring_take(&share->scoring, from - first, to - from, scores + (from - row),
+                                       hidden + (from - row) * s->hidden_size, err))
+            return false;
+    }
+    return true;
+}
+
+bool shares_replay(struct shares *s, size_t rows, const uint8_t *digests, struct error *err)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        struct share *share = &s->list[i];
+        struct digest digest;
+        size_t n = size_min(rows, share->summary.scored);
+        memcpy(&digest, digests + i * DIGEST_BYTES, sizeof digest);
+        if (!run_folder_take_rows(&share->folder, n, &digest, err)
+            || !scoring_replay(&share->scoring, n, err))
+            return false;
+        rows -= n;
+    }
+    return true;
+}
+
+bool shares_rows(const struct shares *s, uint8_t *digests, struct error *err)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        struct digest digest;
+        if (!run_folder_rows(&s->list[i].folder, &digest, err))
+            return false;
+        memcpy(digests + i * DIGEST_BYTES, &digest, sizeof digest);
+    }
+    return true;
+}
+
+bool shares_sync(struct shares *s, struct error *err)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (!run_folder_sync(&s->list[i].folder, err))
+            return false;
+    return true;
+}
+
+void shares_free(struct shares *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        scoring_free(&s->list[i].scoring);
+        run_folder_abandon(&s->list[i].folder);
+        sequence_free(&s->list[i].sequence);
+    }
+    for (size_t i = 0; i < N_TASKS; i++)
+        input_free(&s->inputs[i]);
+    free(s->list);
+    free(s->ids);
+    windows_free(&s->windows);
+    *s = (struct shares){ 0 };
+}

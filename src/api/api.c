@@ -1,0 +1,244 @@
+/* surprisal.h over the modules: options and errors are handed on, results given away. */
+#include "surprisal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/public.h"
+#include "bench/bench_report.h"
+#include "eval/score/calibrate.h"
+#include "eval/compare/compare.h"
+#include "eval/compare/compare_plans.h"
+#include "eval/report/comparison_report.h"
+#include "eval/score/evaluate.h"
+#include "eval/protocol/input.h"
+#include "eval/compare/layers.h"
+#include "eval/score/inspect.h"
+#include "eval/protocol/text.h"
+#include "eval/score/trace.h"
+#include "tokenizer/tokenizer.h"
+
+const char *surprisal_version(void)
+{
+    return SURPRISAL_VERSION;
+}
+
+const char *surprisal_printable(struct surprisal_error *safe, const char *text)
+{
+    struct error inner = { 0 };
+    error_set(&inner, "%s", text);
+    public_tell(safe, false, &inner);
+    return safe->message;
+}
+
+/* ---- tokenizer ----------------------------------------------------------- */
+
+/* struct surprisal_tokenizer is never defined: a pointer to it is one to struct tokenizer. */
+
+struct surprisal_tokenizer *surprisal_tokenizer_open(const char *path, struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    struct tokenizer *t = tokenizer_open(path, &inner);
+    public_tell(err, t != NULL, &inner);
+    return (struct surprisal_tokenizer *)t;
+}
+
+void surprisal_tokenizer_close(struct surprisal_tokenizer *t)
+{
+    if (t)
+        tokenizer_close((struct tokenizer *)t);
+}
+
+bool surprisal_tokenize(const struct surprisal_tokenizer *t, const char *text, size_t n_bytes,
+                        int32_t **ids, size_t *n_ids, struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    bool ok = tokenizer_encode((const struct tokenizer *)t, text, n_bytes, ids, n_ids, &inner);
+    return public_tell(err, ok, &inner);
+}
+
+bool surprisal_detokenize(const struct surprisal_tokenizer *t, const int32_t *ids, size_t n_ids,
+                          char **text, size_t *n_bytes, struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    struct buffer b = { 0 };
+    bool ok = tokenizer_decode((const struct tokenizer *)t, ids, n_ids, &b, &inner);
+    return public_tell(err, public_give_text(&b, ok, text, n_bytes, &inner), &inner);
+}
+
+/* ---- inputs --------------------------------------------------------------- */
+
+bool surprisal_read_text(const char *path, enum surprisal_join join, char **text, size_t *n_bytes,
+                         struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    struct buffer b = { 0 };
+    bool ok = text_read(&b, path, join, &inner);
+    return public_tell(err, public_give_text(&b, ok, text, n_bytes, &inner), &inner);
+}
+
+bool surprisal_read_ids(const char *path, int32_t **ids, size_t *n_ids, struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    return public_tell(err, input_read_ids(path, ids, n_ids, NULL, &inner), &inner);
+}
+
+/* ---- evaluation ----------------------------------------------------------- */
+
+struct surprisal_eval_options surprisal_eval_defaults(void)
+{
+    return (struct surprisal_eval_options){
+        .prefix_id = -1,
+    };
+}
+
+bool surprisal_eval_check(const struct surprisal_eval_options *options, struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    return public_tell(err, evaluate_check(options, &inner), &inner);
+}
+
+bool surprisal_eval(const struct surprisal_eval_options *options, struct surprisal_result *results,
+                    struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    memset(results, 0, (options->n_plans ? options->n_plans : 1) * sizeof *results);
+    return public_tell(err, evaluate(options, results, &inner), &inner);
+}
+
+void surprisal_result_free(struct surprisal_result *result)
+{
+    free(result->summary_json);
+    *result = (struct surprisal_result){ 0 };
+}
+
+/* ---- comparison ----------------------------------------------------------- */
+
+struct surprisal_compare_options surprisal_compare_defaults(void)
+{
+    return (struct surprisal_compare_options){
+        .eval = surprisal_eval_defaults(), .layer_windows = LAYERS_WINDOWS, .bootstrap = 2000,
+        .seed = 1, .temporary = "/tmp",
+    };
+}
+
+bool surprisal_compare_check(const struct surprisal_compare_options *options,
+                             struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    return public_tell(err, compare_check(options, &inner), &inner);
+}
+
+bool surprisal_compare_takes_plans(const struct surprisal_compare_options *options)
+{
+    return compare_takes_plans(options);
+}
+
+bool surprisal_compare(const struct surprisal_compare_options *options,
+                       struct surprisal_comparison *result, struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    struct buffer text = { 0 };
+    cJSON *document = compare_takes_plans(options) ? compare_plans(options, &text, &inner)
+                                                   : compare(options, NULL, &text, &inner);
+    char *json = document ? json_print(document) : NULL;
+    bool ok = json || (document ? error_set(&inner, "out of memory: the comparison as JSON") : false);
+    cJSON_Delete(document);
+    *result = (struct surprisal_comparison){ .json = json, .text = text.data };
+    if (!ok)
+        surprisal_comparison_free(result);
+    return public_tell(err, ok, &inner);
+}
+
+void surprisal_comparison_free(struct surprisal_comparison *result)
+{
+    free(result->json);
+    free(result->text);
+    *result = (struct surprisal_comparison){ 0 };
+}
+
+/* ---- reports of a comparison ------------------------------------------------ */
+
+bool surprisal_report_check(const struct surprisal_report_options *options,
+                            struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    return public_tell(err, comparison_report_check(options, &inner), &inner);
+}
+
+bool surprisal_report_prepare(const struct surprisal_report_options *options,
+                              struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    return public_tell(err, comparison_report_prepare(options, &inner), &inner);
+}
+
+bool surprisal_report(const char *comparison_json, const struct surprisal_report_options *options,
+                      struct surprisal_report *report, struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    return public_tell(err, comparison_report(comparison_json, options, report, &inner), &inner);
+}
+
+void surprisal_report_free(struct surprisal_report *report)
+{
+    free(report->failed);
+    free(report->baseline);
+    *report = (struct surprisal_report){ 0 };
+}
+
+/* ---- looking inside ------------------------------------------------------- */
+
+static bool inspect(const char *checkpoint, char **json, char **text, struct error *err)
+{
+    cJSON *found = NULL;
+    struct buffer b = { 0 };
+    bool ok = inspect_checkpoint(&found, checkpoint, err)
+           && (!text || inspect_text(&b, found, err));
+    return public_give(found, &b, ok, json, text, err);
+}
+
+bool surprisal_inspect(const char *checkpoint, char **json, char **text, struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    return public_tell(err, inspect(checkpoint, json, text, &inner), &inner);
+}
+
+bool surprisal_bench(const struct surprisal_bench_options *options, char **json, char **text,
+                     struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    cJSON *found = NULL;
+    struct buffer b = { 0 };
+    bool ok = bench_report(json ? &found : NULL, text ? &b : NULL, options, &inner);
+    return public_tell(err, public_give(found, &b, ok, json, text, &inner), &inner);
+}
+
+struct surprisal_calibrate_options surprisal_calibrate_defaults(void)
+{
+    return (struct surprisal_calibrate_options){ .eval = surprisal_eval_defaults(),
+                                                 .min_tokens = 32 };
+}
+
+bool surprisal_calibrate_check(const struct surprisal_calibrate_options *options,
+                               struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    return public_tell(err, calibrate_check(options, &inner), &inner);
+}
+
+bool surprisal_calibrate(const struct surprisal_calibrate_options *options, char **json, char **text,
+                         struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    cJSON *found = NULL;
+    struct buffer b = { 0 };
+    bool ok = calibrate(json ? &found : NULL, text ? &b : NULL, options, &inner);
+    return public_tell(err, public_give(found, &b, ok, json, text, &inner), &inner);
+}
+
+bool surprisal_trace(const struct surprisal_trace_options *options, struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    return public_tell(err, trace(options, &inner), &inner);
+}

@@ -1,0 +1,68 @@
+/* surprisal_verify of surprisal.h. */
+#include <surprisal.h>
+
+#include <stdlib.h>
+
+#include "base/output_file.h"
+#include "api/public.h"
+#include "verify/verify_report.h"
+
+struct outputs {
+    cJSON *json;
+    struct buffer text, html;
+};
+
+static bool write_all(struct surprisal_verify_result *result, const struct verify_result *r,
+                      const char *html, struct error *err)
+{
+    struct outputs o = { 0 };
+    struct verify_table t;
+    if (!verify_table_make(&t, r, err))
+        return false;
+    bool ok = verify_json(&o.json, r, &t, err) && verify_text(&o.text, r, &t, err)
+           && (!html || (verify_html(&o.html, r, &t, err)
+                         && output_file_write(html, o.html.data, o.html.size, err)));
+    ok = public_give(o.json, &o.text, ok, &result->json, &result->text, err);
+    if (ok) {
+        result->findings = r->findings.n_findings;
+        result->notes = r->findings.n_notes;
+    }
+    buffer_free(&o.html);
+    verify_table_free(&t);
+    return ok;
+}
+
+/* A page that cannot be written, or would be written over what is verified, shows before the work. */
+static bool try_page(const struct surprisal_verify_options *o, const struct progress *progress,
+                     struct error *err)
+{
+    struct input_files in = { 0 };
+    bool ok = input_files_add_names(&in, o->checkpoint, err)
+           && input_files_add_names(&in, o->against, err)
+           && output_file_try(o->html, 0, &in, progress, err);
+    input_files_free(&in);
+    return ok;
+}
+
+bool surprisal_verify(const struct surprisal_verify_options *options,
+                      struct surprisal_verify_result *result, struct surprisal_error *err)
+{
+    const struct progress progress = public_progress(&options->progress);
+    struct error inner = { .interrupted = false };
+    struct verify_result r;
+    *result = (struct surprisal_verify_result){ 0 };
+    bool ok = (!options->html || try_page(options, &progress, &inner))
+           && verify(&r, options->checkpoint, options->against, options->threads, &progress, &inner);
+    if (ok) {
+        ok = write_all(result, &r, options->html, &inner);
+        verify_free(&r);
+    }
+    return public_tell(err, ok, &inner);
+}
+
+void surprisal_verify_result_free(struct surprisal_verify_result *result)
+{
+    cJSON_free(result->json);
+    free(result->text);
+    *result = (struct surprisal_verify_result){ 0 };
+}

@@ -1,0 +1,183 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/quantization.h"
+#include "convert/job.h"
+#include "convert/new_config.h"
+#include "convert/quantize.h"
+
+/* ---- experts, put together again -------------------------------------------------------- */
+
+static const struct {
+    const char *projection, *fused;
+    size_t part, parts;
+} projections[] = {
+    { ".gate_proj.weight", "gate_up_proj", 0, 2 },
+    { ".up_proj.weight", "gate_up_proj", 1, 2 },
+    { ".down_proj.weight", "down_proj", 0, 1 },
+};
+
+/* Where an expert's weight stands in a fused tensor. */
+struct place {
+    char *name;                 /* owned: of the fused tensor; NULL: it is no expert's weight */
+    size_t expert, part, parts;
+};
+
+static bool find_place(struct place *place, const struct module *m, struct error *err)
+{
+    static const char experts[] = ".mlp.experts.";
+    *place = (struct place){ 0 };
+    const char *at = strstr(m->name, experts);
+    if (!at || !(m->view.scale || m->view.dtype == DTYPE_BF16))
+        return true;
+    const char *number = at + strlen(experts), *end = number + strspn(number, "0123456789");
+    if (end == number || end - number > 9 || (*number == '0' && end != number + 1))
+        return true;
+    place->expert = strtoul(number, NULL, 10);
+    for (size_t i = 0; i < sizeof projections / sizeof *projections; i++) {
+        if (strcmp(end, projections[i].projection) != 0)
+            continue;
+        place->part = projections[i].part;
+        place->parts = projections[i].parts;
+        if (asprintf(&place->name, "%.*s%s", (int)(number - m->name), m->name,
+                     projections[i].fused) < 0) {
+            place->name = NULL;
+            return error_set(err, "out of memory: a tensor's name");
+        }
+    }
+    return true;
+}
+
+/* A fused tensor in the making. */
+struct fused {
+    size_t tensor;                          /* in the layout */
+    size_t rows, cols;                      /* of a part */
+    size_t missing;                         /* parts not seen yet */
+};
+
+struct fuser {
+    struct job *job;
+    struct fused *list;                     /* owned; some tens */
+    size_t n, capacity;
+};
+
+static struct fused *find_fused(struct fuser *f, const struct module *m, const struct place *place,
+                                struct error *err)
+{
+    struct layout *l = &f->job->layout;
+    for (size_t i = f->n; i-- > 0;)         /* the one at hand is among the last */
+        if (strcmp(l->tensors[f->list[i].tensor].name, place->name) == 0)
+            return &f->list[i];
+    struct fused new = { .rows = m->view.rows, .cols = m->view.cols };
+    size_t experts = f->job->ck.config.num_experts;
+    const size_t shape[] = { experts, place->parts * new.rows, new.cols };
+    new.missing = experts * place->parts;
+    if (!mem_grow(&f->list, &f->capacity, f->n + 1, sizeof new, "fused tensors", err)
+        || !layout_add_tensor(l, &new.tensor, place->name, strlen(place->name), "", DTYPE_BF16, 3,
+                              shape, err))
+        return NULL;
+    f->list[f->n] = new;
+    return &f->list[f->n++];
+}
+
+static bool add_part(struct fuser *f, const struct module *m, const struct place *place,
+                     struct error *err)
+{
+    struct fused *to = find_fused(f, m, place, err);
+    if (!to)
+        return false;
+    if (place->expert >= f->job->ck.config.num_experts || m->view.rows != to->rows
+        || m->view.cols != to->cols)
+        return error_set(err, "%s: '%s' does not fit the other experts' [%zu, %zu], %zu of them",
+                         m->tensor->file, m->tensor->name, to->rows, to->cols,
+                         f->job->ck.config.num_experts);
+    to->missing--;
+    struct task task = { m, TASK_EXPAND, to->tensor, 0 };
+    task.offset = (place->expert * place->parts + place->part) * to->rows * to->cols
+                * dtype_bytes(DTYPE_BF16);
+    return layout_add_task(&f->job->layout, &task, err);
+}
+
+static bool check_whole(const struct fuser *f, struct error *err)
+{
+    for (size_t i = 0; i < f->n; i++)
+        if (f->list[i].missing)
+            return error_set(err, "%s: %zu of the experts' weights that make '%s' are missing",
+                             f->job->ck.path, f->list[i].missing,
+                             f->job->layout.tensors[f->list[i].tensor].name);
+    return true;
+}
+
+/* ---- everything --------------------------------------------------------------------------- */
+
+static bool add_module(struct fuser *f, const struct module *m, struct error *err)
+{
+    struct layout *l = &f->job->layout;
+    struct place place;
+    if (!find_place(&place, m, err))
+        return false;
+    bool packed = m->view.scale != NULL, ok;
+    struct task task = { .module = m, .action = packed ? TASK_EXPAND : TASK_COPY };
+    if (place.name)
+        ok = add_part(f, m, &place, err);
+    else
+        ok = layout_add_tensor(l, &task.tensor, m->name, strlen(m->name), "",
+                               packed ? DTYPE_BF16 : m->view.dtype, m->ndim, m->shape, err)
+          && layout_add_task(l, &task, err);
+    free(place.name);
+    return ok;
+}
+
+static bool make_layout(struct job *j, size_t shard_bytes, struct error *err)
+{
+    struct fuser f = { .job = j };
+    const struct module **order = layout_reading_order(&j->modules, err);
+    bool ok = order != NULL;
+    for (size_t i = 0; ok && i < j->modules.n; i++)
+        ok = add_module(&f, order[i], err);
+    ok = ok && check_whole(&f, err)
+      && layout_finish(&j->layout, shard_bytes ? shard_bytes : DEFAULT_SHARD_BYTES, err);
+    free(order);
+    free(f.list);
+    return ok;
+}
+
+static bool expect_quantized(const struct job *j, struct error *err)
+{
+    for (size_t i = 0; i < j->modules.n; i++)
+        if (j->modules.list[i].view.scale)
+            return true;
+    return error_set(err, "%s: has no MXFP4 weights, expected some", j->ck.path);
+}
+
+static bool run(struct job *j, const struct surprisal_dequantize_options *o, cJSON *result,
+                struct error *err)
+{
+    struct digest work;
+    char *config = new_config_plain(&j->ck, err);
+    j->stream.stage = "dequantize";
+    bool ok = config && make_layout(j, o->shard_bytes, err)
+           && digest_of(&work, "dequantize", strlen("dequantize"), err)
+           && job_run(j, o->out, config, &work, o->resume, result, err);
+    cJSON_free(config);
+    return ok;
+}
+
+bool dequantize(cJSON **result, const struct surprisal_dequantize_options *o, struct error *err)
+{
+    struct job j = { .is_open = false };
+    *result = cJSON_CreateObject();
+    bool ok = *result || error_set(err, "out of memory: the result");
+    if (ok && (!o->checkpoint || !o->out))
+        ok = error_set(err, "the checkpoint or the folder to write is missing");
+    ok = ok && job_open(&j, o->checkpoint, o->isa, o->threads, &o->progress, err)
+      && quantization_check(&j.ck, err) && expect_quantized(&j, err)
+      && new_folder_check(o->out, &j.inputs, err) && run(&j, o, *result, err);
+    job_close(&j);
+    if (!ok) {
+        cJSON_Delete(*result);
+        *result = NULL;
+    }
+    return ok;
+}

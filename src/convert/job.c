@@ -1,0 +1,61 @@
+#include "convert/job.h"
+
+#include "base/machine.h"
+#include "api/public.h"
+#include "base/threads.h"
+
+bool job_open(struct job *j, const char *checkpoint, const char *isa, int n_threads,
+              const struct surprisal_progress *progress, struct error *err)
+{
+    j->progress = public_progress(progress);
+    j->stream = (struct stream){ .ck = &j->ck, .layout = &j->layout, .progress = &j->progress,
+                                 .n_threads = n_threads > 0 ? n_threads : machine_processors() };
+    j->stream.kn = kernels_find(isa, err);
+    j->is_open = j->stream.kn && threads_start(j->stream.n_threads, 0, err)
+              && checkpoint_list_folder(&j->inputs, checkpoint, err)
+              && checkpoint_open(&j->ck, checkpoint, err);
+    j->is_bound = j->is_open && checkpoint_list_weights(&j->inputs, &j->ck, err)
+               && weights_bind(&j->w, &j->ck, err);
+    return j->is_bound && modules_list(&j->modules, &j->ck, &j->w, err);
+}
+
+static bool add_figures(cJSON *result, const struct job *j, double seconds, struct error *err)
+{
+    const struct stream *s = &j->stream;
+    bool ok = json_add_size(result, "bytes_read", s->done_bytes)
+           && json_add_size(result, "bytes_written", j->folder.bytes)
+           && json_add_size(result, "shards", j->layout.n_shards)
+           && json_add_size(result, "shards_kept", j->folder.kept)
+           && json_add_size(result, "threads", (size_t)s->n_threads)
+           && cJSON_AddStringToObject(result, "isa", s->kn->isa)
+           && json_add_double(result, "seconds", seconds)
+           && json_add_double(result, "bytes_read_per_second", (double)s->done_bytes / seconds)
+           && json_add_size(result, "peak_rss_bytes", machine_peak_memory());
+    return ok || error_set(err, "out of memory: the result");
+}
+
+bool job_run(struct job *j, const char *out, const char *config, const struct digest *settings,
+             bool resume, cJSON *result, struct error *err)
+{
+    double start = machine_seconds();
+    for (size_t i = 0; i < j->layout.n_tasks; i++)
+        j->stream.total_bytes += j->layout.tasks[i].module->n_bytes;
+    j->folder = (struct new_folder){
+        .path = out, .work = { &j->ck, &j->layout, config, *settings }, .resume = resume,
+        .progress = &j->progress, .inputs = &j->inputs,
+    };
+    return new_folder_write(&j->folder, &j->stream, err)
+        && add_figures(result, j, machine_seconds() - start, err);
+}
+
+void job_close(struct job *j)
+{
+    stream_free(&j->stream);
+    layout_free(&j->layout);
+    modules_free(&j->modules);
+    input_files_free(&j->inputs);
+    if (j->is_bound)
+        weights_free(&j->w);
+    if (j->is_open)
+        checkpoint_close(&j->ck);
+}

@@ -1,0 +1,100 @@
+#include "convert/new_config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define KEY "quantization_config"
+
+static const char *const places[] = { NULL, "text_config" };    /* where it may stand */
+
+static const cJSON *place(const cJSON *root, size_t i)
+{
+    return places[i] ? json_get(root, places[i]) : root;
+}
+
+bool config_is_quantized(const struct checkpoint *ck)
+{
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        if (json_get_value(place(ck->config_json, i), KEY))
+            return true;
+    return false;
+}
+
+/* Gives a copy of the config without quantization_config. */
+static cJSON *without(const struct checkpoint *ck)
+{
+    cJSON *root = cJSON_Duplicate(ck->config_json, true);
+    for (size_t i = 0; root && i < sizeof places / sizeof *places; i++) {
+        cJSON *at = places[i] ? cJSON_GetObjectItemCaseSensitive(root, places[i]) : root;
+        if (at)
+            cJSON_DeleteItemFromObjectCaseSensitive(at, KEY);
+    }
+    return root;
+}
+
+/* Takes root; gives its text. */
+static char *print(cJSON *root, bool ok, struct error *err)
+{
+    char *text = ok ? json_print(root) : NULL;
+    cJSON_Delete(root);
+    if (!text)
+        error_set(err, "out of memory: config.json");
+    return text;
+}
+
+char *new_config_plain(const struct checkpoint *ck, struct error *err)
+{
+    cJSON *root = without(ck);
+    return print(root, root != NULL, err);
+}
+
+/* Scheme MXFP4A16 of compressed-tensors (quantization/quant_scheme.py). */
+static bool add_group(cJSON *to)
+{
+    cJSON *groups = cJSON_AddObjectToObject(to, "config_groups");
+    cJSON *group = groups ? cJSON_AddObjectToObject(groups, "group_0") : NULL;
+    cJSON *targets = group ? cJSON_AddArrayToObject(group, "targets") : NULL;
+    cJSON *weights = targets ? cJSON_AddObjectToObject(group, "weights") : NULL;
+    return weights && cJSON_AddItemToArray(targets, cJSON_CreateString("Linear"))
+        && cJSON_AddNullToObject(group, "input_activations")
+        && cJSON_AddNullToObject(group, "output_activations")
+        && cJSON_AddStringToObject(group, "format", "mxfp4-pack-quantized")
+        && cJSON_AddNumberToObject(weights, "num_bits", 4)
+        && cJSON_AddStringToObject(weights, "type", "float")
+        && cJSON_AddStringToObject(weights, "strategy", "group")
+        && cJSON_AddNumberToObject(weights, "group_size", 32)
+        && cJSON_AddBoolToObject(weights, "symmetric", true)
+        && cJSON_AddBoolToObject(weights, "dynamic", false)
+        && cJSON_AddStringToObject(weights, "scale_dtype", "torch.uint8")
+        && cJSON_AddStringToObject(weights, "zp_dtype", "torch.uint8");
+}
+
+static bool add_ignored(cJSON *list, const struct module *m)
+{
+    char *name = strndup(m->name, module_name_length(m->name));
+    cJSON *item = name ? cJSON_CreateString(name) : NULL;
+    free(name);
+    return item && cJSON_AddItemToArray(list, item);
+}
+
+static bool add_ignore(cJSON *to, const struct modules *m, const struct selection *s)
+{
+    cJSON *list = cJSON_AddArrayToObject(to, "ignore");
+    bool ok = list != NULL;
+    for (size_t i = 0; ok && i < m->n; i++)
+        if (!s->packed[i] && name_ends_with(m->list[i].name, ".weight"))
+            ok = add_ignored(list, &m->list[i]);
+    return ok;
+}
+
+char *new_config_quantized(const struct checkpoint *ck, const struct modules *m,
+                           const struct selection *s, struct error *err)
+{
+    cJSON *root = without(ck);
+    cJSON *to = root ? cJSON_AddObjectToObject(root, KEY) : NULL;
+    bool ok = to && cJSON_AddStringToObject(to, "quant_method", "compressed-tensors")
+           && cJSON_AddStringToObject(to, "format", "mxfp4-pack-quantized")
+           && cJSON_AddStringToObject(to, "quantization_status", "compressed")
+           && add_group(to) && add_ignore(to, m, s);
+    return print(root, ok, err);
+}

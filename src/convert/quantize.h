@@ -1,0 +1,21 @@
+/* quantize.h - a checkpoint folder from another: to MXFP4, and back to BF16. */
+#ifndef SURPRISAL_CONVERT_QUANTIZE_H
+#define SURPRISAL_CONVERT_QUANTIZE_H
+
+#include <surprisal.h>
+
+#include "base/json.h"
+
+/* Options that contradict each other, or are out of range; touches no file. */
+bool quantize_check(const struct surprisal_quantize_options *o, struct error *err);
+
+/* *result: what was done, {"plan", and unless dry_run "blocks", "undecided", "bytes_read",
+ * "bytes_written", "shards", "shards_kept", "seconds", "bytes_read_per_second", "peak_rss_bytes"}. */
+bool quantize(cJSON **result, const struct surprisal_quantize_options *o, struct error *err);
+/* The same without "plan", "blocks" and "undecided". */
+bool dequantize(cJSON **result, const struct surprisal_dequantize_options *o, struct error *err);
+
+/* The result as text. */
+bool quantize_text(struct buffer *out, const cJSON *result, struct error *err);
+
+#endif

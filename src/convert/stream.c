@@ -1,0 +1,234 @@
+#include "convert/stream.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define BATCH_WEIGHTS ((size_t)4 << 20)         /* between two looks at progress and interruption */
+#define CHUNK_WEIGHTS ((size_t)16 << 10)        /* at a time by a thread: 64 KB of f32 */
+#define COPY_BYTES ((size_t)8 << 20)
+#define AHEAD_BYTES ((size_t)64 << 20)
+
+/* A matrix's numbers without its rows: blocks never cross them. */
+static struct matrix flat(const struct matrix *m)
+{
+    struct matrix all = *m;
+    all.cols *= all.rows;
+    all.rows = 1;
+    return all;
+}
+
+/* ---- pages in and out ------------------------------------------------------------- */
+
+static void read_ahead(struct stream *s, size_t task)
+{
+    const struct layout *l = s->layout;
+    if (s->ahead <= task) {
+        s->ahead = task;
+        s->ahead_bytes = 0;
+    }
+    for (; s->ahead < l->n_tasks && s->ahead_bytes < AHEAD_BYTES; s->ahead++) {
+        const struct module *m = l->tasks[s->ahead].module;
+        const struct mapped_file *f = checkpoint_file_of(s->ck, m->view.data);
+        if (f && m->n_bytes)
+            file_read_ahead(f, (size_t)(m->view.data - f->data), m->n_bytes);
+        s->ahead_bytes += m->n_bytes;
+    }
+}
+
+/* Brings n bytes at `data` into memory. */
+static bool bring(struct stream *s, const uint8_t *data, size_t n, struct error *err)
+{
+    const struct mapped_file *f = checkpoint_file_of(s->ck, data);
+    return !f || !n || file_populate(f, (size_t)(data - f->data), n, err);
+}
+
+static void release(struct stream *s, const uint8_t *data, size_t n)
+{
+    const struct mapped_file *f = checkpoint_file_of(s->ck, data);
+    if (f && n)
+        file_release(f, (size_t)(data - f->data), n, false);
+}
+
+/* Reports n more bytes as read. */
+static bool advance(struct stream *s, size_t n, struct error *err)
+{
+    s->done_bytes += n;
+    s->ahead_bytes -= size_min(s->ahead_bytes, n);
+    return progress_report(s->progress, s->stage, (double)s->done_bytes, (double)s->total_bytes, "bytes",
+                           err);
+}
+
+/* ---- copying ------------------------------------------------------------------------ */
+
+static bool copy(struct stream *s, const struct task *t, struct safetensors_writer *w, size_t place,
+                 struct error *err)
+{
+    const struct module *m = t->module;
+    for (size_t at = 0; at < m->n_bytes; at += COPY_BYTES) {
+        size_t n = size_min(COPY_BYTES, m->n_bytes - at);
+        if (!bring(s, m->view.data + at, n, err)
+            || !safetensors_write(w, place, t->offset + at, m->view.data + at, n, err)
+            || !advance(s, n, err))
+            return false;
+        release(s, m->view.data + at, n);
+    }
+    return true;
+}
+
+/* ---- packing -------------------------------------------------------------------------- */
+
+/* A piece of a matrix that is packed at once: n weights from the first one, whole blocks. */
+struct batch {
+    struct matrix all;                  /* flat */
+    size_t first, n, cols;
+    uint8_t *packed, *scale;
+    struct mxfp4_importance importance;
+    size_t undecided;
+    size_t bad;                         /* the first number that is not finite; SIZE_MAX: none */
+};
+
+/* *bad: the first number that is not finite, if it comes before what it was. */
+static void find_bad(size_t *bad, const float *w, size_t first, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(w[i])) {
+            #pragma omp critical(surprisal_stream)
+            *bad = size_min(*bad, first + i);
+            return;
+        }
+}
+
+static void pack_batch(const struct stream *s, struct batch *b)
+{
+    size_t chunks = (b->n + CHUNK_WEIGHTS - 1) / CHUNK_WEIGHTS, undecided = 0;
+    #pragma omp parallel for schedule(dynamic) num_threads(s->n_threads) reduction(+ : undecided)
+    for (size_t c = 0; c < chunks; c++) {
+        float w[CHUNK_WEIGHTS];
+        size_t at = c * CHUNK_WEIGHTS, n = size_min(CHUNK_WEIGHTS, b->n - at);
+        size_t block = at / MXFP4_BLOCK, period = b->cols / MXFP4_BLOCK;
+        s->kn->rows->expand(w, &b->all, 0, b->first + at, n);
+        if (!s->kn->rows->all_finite(w, n))
+            find_bad(&b->bad, w, b->first + at, n);
+        else
+            undecided += mxfp4_quantize(b->packed + at / 2, b->scale + block, w, n / MXFP4_BLOCK,
+                                        (b->first / MXFP4_BLOCK + block) % period, period, &s->rule,
+                                        &b->importance, s->kn);
+    }
+    b->undecided += undecided;
+}
+
+static bool refuse_bad(const struct module *m, size_t at, struct error *err)
+{
+    return error_set(err, "%s: '%s' has a weight that is not a finite number (row %zu, column %zu of"
+                     " '%s'), expected none", m->tensor->file, m->tensor->name, at / m->view.cols,
+                     at % m->view.cols, m->name);
+}
+
+static bool pack(struct stream *s, const struct task *t, struct safetensors_writer *w, size_t place,
+                 size_t scale_place, struct error *err)
+{
+    const struct module *m = t->module;
+    size_t total = m->view.rows * m->view.cols, bytes = dtype_bytes(m->view.dtype);
+    struct batch b = { .all = flat(&m->view), .cols = m->view.cols, .bad = SIZE_MAX };
+    if (!mem_grow(&s->out, &s->capacity, BATCH_WEIGHTS / 2 + BATCH_WEIGHTS / MXFP4_BLOCK, 1,
+                  "packed weights", err)
+        || (s->importance && !importance_of(&b.importance, s->importance, m, err)))
+        return false;
+    b.packed = s->out;
+    b.scale = s->out + BATCH_WEIGHTS / 2;
+    for (; b.first < total; b.first += b.n) {
+        b.n = size_min(BATCH_WEIGHTS, total - b.first);
+        const uint8_t *data = m->view.data + b.first * bytes;
+        if (!bring(s, data, b.n * bytes, err))
+            return false;
+        pack_batch(s, &b);
+        if (b.bad != SIZE_MAX)
+            return refuse_bad(m, b.bad, err);
+        if (!safetensors_write(w, place, b.first / 2, b.packed, b.n / 2, err)
+            || !safetensors_write(w, scale_place, b.first / MXFP4_BLOCK, b.scale,
+                                  b.n / MXFP4_BLOCK, err)
+            || !advance(s, b.n * bytes, err))
+            return false;
+        release(s, data, b.n * bytes);
+    }
+    s->blocks += total / MXFP4_BLOCK;
+    s->undecided += b.undecided;
+    return true;
+}
+
+/* ---- expanding -------------------------------------------------------------------------- */
+
+/* *bad: of codes and scales, since BF16 as it stands is copied whatever it is. */
+static void expand_batch(const struct stream *s, const struct matrix *all, size_t first, size_t n,
+                         uint16_t *out, size_t *bad)
+{
+    size_t chunks = (n + CHUNK_WEIGHTS - 1) / CHUNK_WEIGHTS;
+    #pragma omp parallel for schedule(dynamic) num_threads(s->n_threads)
+    for (size_t c = 0; c < chunks; c++) {
+        float w[CHUNK_WEIGHTS];
+        size_t at = c * CHUNK_WEIGHTS, count = size_min(CHUNK_WEIGHTS, n - at);
+        s->kn->rows->expand(w, all, 0, first + at, count);
+        if (all->scale && !s->kn->rows->all_finite(w, count))
+            find_bad(bad, w, first + at, count);
+        s->kn->rows->to_bf16(out + at, w, count);
+    }
+}
+
+static bool expand(struct stream *s, const struct task *t, struct safetensors_writer *w,
+                   size_t place, struct error *err)
+{
+    const struct module *m = t->module;
+    struct matrix all = flat(&m->view);
+    bool packed = all.scale != NULL;
+    size_t element = dtype_bytes(all.dtype), bad = SIZE_MAX;
+    if (!mem_grow(&s->out, &s->capacity, BATCH_WEIGHTS * sizeof(uint16_t), 1, "weights", err))
+        return false;
+    for (size_t first = 0, n; first < all.cols; first += n) {
+        n = size_min(BATCH_WEIGHTS, all.cols - first);
+        const uint8_t *data = all.data + (packed ? first / 2 : first * element);
+        size_t bytes = packed ? n / 2 : n * element;
+        const uint8_t *scale = packed ? all.scale + first / MXFP4_BLOCK : NULL;
+        size_t scale_bytes = packed ? n / MXFP4_BLOCK : 0;
+        if (!bring(s, data, bytes, err) || (packed && !bring(s, scale, scale_bytes, err)))
+            return false;
+        expand_batch(s, &all, first, n, (uint16_t *)(void *)s->out, &bad);
+        if (bad != SIZE_MAX)
+            return refuse_bad(m, bad, err);
+        if (!safetensors_write(w, place, t->offset + first * sizeof(uint16_t), s->out,
+                               n * sizeof(uint16_t), err)
+            || !advance(s, bytes, err))
+            return false;
+        release(s, data, bytes);
+        if (packed)
+            release(s, scale, scale_bytes);
+    }
+    return true;
+}
+
+/* ---- one task ------------------------------------------------------------------------------ */
+
+bool stream_task(struct stream *s, size_t task, struct safetensors_writer *w, struct error *err)
+{
+    const struct task *t = &s->layout->tasks[task];
+    const struct new_tensor *to = &s->layout->tensors[t->tensor];
+    read_ahead(s, task);
+    switch (t->action) {
+    case TASK_PACK:
+        return pack(s, t, w, to->place, to[1].place, err);
+    case TASK_EXPAND:
+        return expand(s, t, w, to->place, err);
+    default:
+        return copy(s, t, w, to->place, err);
+    }
+}
+
+void stream_skip(struct stream *s, size_t task)
+{
+    s->done_bytes += s->layout->tasks[task].module->n_bytes;
+}
+
+void stream_free(struct stream *s)
+{
+    free(s->out);
+    s->out = NULL;
+}

@@ -1,0 +1,125 @@
+#include "verify/verify_findings.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/format.h"
+#include "base/memory.h"
+
+static const char *const names[FINDING_CODES] = {
+    [FOUND_CONFIG] = "config",
+    [FOUND_QUANTIZATION] = "quantization",
+    [FOUND_INDEX] = "index",
+    [FOUND_UNREADABLE] = "unreadable",
+    [FOUND_MISSING_FILE] = "missing-file",
+    [FOUND_UNLISTED] = "unlisted",
+    [FOUND_WRONG_FILE] = "wrong-file",
+    [FOUND_STALE] = "stale",
+    [FOUND_TWICE] = "twice",
+    [FOUND_MISSING] = "missing",
+    [FOUND_UNEXPECTED] = "unexpected",
+    [FOUND_SHAPE] = "shape",
+    [FOUND_DTYPE] = "dtype",
+    [FOUND_PAIR] = "pair",
+    [FOUND_NO_CONFIG] = "no-config",
+    [FOUND_IGNORED] = "ignored",
+    [FOUND_NOT_COVERED] = "not-covered",
+    [FOUND_NOT_PACKED] = "not-packed",
+    [FOUND_MERGED] = "merged",
+    [FOUND_SCALE_NAN] = "scale-nan",
+    [FOUND_NON_FINITE] = "non-finite",
+    [FOUND_ZERO_TENSOR] = "zero-tensor",
+    [FOUND_ZERO_ROWS] = "zero-rows",
+    [FOUND_CONSTANT] = "constant",
+    [FOUND_SATURATED] = "saturated",
+    [FOUND_SMALL_CODES] = "small-codes",
+    [FOUND_EXTRA] = "extra",
+    [FOUND_DIFFERS] = "differs",
+    [FOUND_LOW_SQNR] = "low-sqnr",
+    [FOUND_SCALE_OFF] = "scale-off",
+    [FOUND_ZEROED] = "zeroed",
+    [FOUND_CONFIG_DIFFERS] = "config-differs",
+    [FOUND_FILE_DIFFERS] = "file-differs",
+    [NOTE_CONSTANT] = "constant",
+    [NOTE_CODES] = "codes",
+    [NOTE_PATTERN] = "pattern",
+    [NOTE_TOTAL_SIZE] = "total-size",
+    [NOTE_FILE] = "file",
+};
+
+const char *finding_code_name(enum finding_code code)
+{
+    return names[code];
+}
+
+bool finding_is_note(enum finding_code code)
+{
+    return code >= FINDINGS;
+}
+
+/* Gives a copy that is safe to print. */
+static char *clean(const char *text, struct error *err)
+{
+    return mem_string(error_clean(&(struct error){ 0 }, text ? text : ""), err);
+}
+
+static const char *last_part(const char *path)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    return slash ? slash + 1 : path;
+}
+
+static void free_finding(struct finding *x)
+{
+    free(x->file);
+    free(x->tensor);
+    free(x->text);
+}
+
+bool findings_add(struct findings *f, enum finding_code code, const char *file, const char *tensor,
+                  struct error *err, const char *format, ...)
+{
+    struct error text = { 0 };
+    va_list args;
+    *(finding_is_note(code) ? &f->n_notes : &f->n_findings) += 1;
+    if (f->n == FINDINGS_KEPT || (finding_is_note(code) && f->n_notes > NOTES_KEPT))
+        return true;
+    va_start(args, format);
+    error_vset(&text, format, args);
+    va_end(args);
+    struct finding x = { .code = code };
+    if ((x.file = clean(last_part(file), err)) && (x.tensor = clean(tensor, err))
+        && (x.text = clean(text.message, err))
+        && mem_grow(&f->list, &f->capacity, f->n + 1, sizeof *f->list, "findings", err)) {
+        f->list[f->n++] = x;
+        return true;
+    }
+    free_finding(&x);
+    return false;
+}
+
+/* A message without the path in front of it, which a finding shows by itself. */
+static const char *without_path(const char *message, const char *path)
+{
+    struct error shown = { 0 };
+    size_t n = strlen(error_clean(&shown, path));
+    return strncmp(message, shown.message, n) == 0 && message[n] == ':' ? message + n + 2 : message;
+}
+
+bool findings_add_error(struct findings *f, enum finding_code code, const char *path,
+                        const struct error *why, struct error *err)
+{
+    if (!why->lacking)
+        return findings_add(f, code, path, NULL, err, "%s", without_path(why->message, path));
+    *err = *why;
+    return false;
+}
+
+void findings_free(struct findings *f)
+{
+    for (size_t i = 0; i < f->n; i++)
+        free_finding(&f->list[i]);
+    free(f->list);
+    *f = (struct findings){ 0 };
+}

@@ -1,0 +1,90 @@
+/* verify_findings.h - what verify found: one line each, with a short code.
+ *
+ * A finding says that the checkpoint is damaged, incomplete or contradicts itself, and decides the
+ * exit status; a note only tells.  The code says which of the two it is.  Texts are safe to print:
+ * what comes from files went through error_set. */
+#ifndef SURPRISAL_VERIFY_VERIFY_FINDINGS_H
+#define SURPRISAL_VERIFY_VERIFY_FINDINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+
+enum finding_code {
+    /* the folder */
+    FOUND_CONFIG,               /* config.json cannot be used */
+    FOUND_QUANTIZATION,         /* a setting of quantization_config that contradicts MXFP4 */
+    FOUND_INDEX,                /* the index cannot be used */
+    FOUND_UNREADABLE,           /* a safetensors file that is cut short or broken */
+    FOUND_MISSING_FILE,         /* named by the index, or part of the original */
+    FOUND_UNLISTED,             /* a safetensors file that nothing reads */
+    FOUND_WRONG_FILE,           /* the index names another file than the one that has the tensor */
+    FOUND_STALE,                /* a tensor that the index does not name */
+    FOUND_TWICE,                /* a weight that is stored twice */
+    /* tensors against the config */
+    FOUND_MISSING,
+    FOUND_UNEXPECTED,
+    FOUND_SHAPE,
+    FOUND_DTYPE,
+    FOUND_PAIR,                 /* codes without scales, or scales without codes */
+    /* quantization_config against the files */
+    FOUND_NO_CONFIG,
+    FOUND_IGNORED,
+    FOUND_NOT_COVERED,
+    FOUND_NOT_PACKED,
+    FOUND_MERGED,               /* parts of one module of vLLM that disagree */
+    /* values */
+    FOUND_SCALE_NAN,
+    FOUND_NON_FINITE,
+    FOUND_ZERO_TENSOR,
+    FOUND_ZERO_ROWS,
+    FOUND_CONSTANT,
+    FOUND_SATURATED,            /* most codes are the largest: scales too small */
+    FOUND_SMALL_CODES,          /* most blocks use only the smallest codes: scales too large */
+    /* against the original */
+    FOUND_EXTRA,                /* not in the original */
+    FOUND_DIFFERS,
+    FOUND_LOW_SQNR,
+    FOUND_SCALE_OFF,            /* the codes fit, times another power of two */
+    FOUND_ZEROED,               /* blocks that are zero, and were not */
+    FOUND_CONFIG_DIFFERS,
+    FOUND_FILE_DIFFERS,
+    FINDINGS,
+    /* notes */
+    NOTE_CONSTANT = FINDINGS,   /* vectors, or as in the original */
+    NOTE_CODES,                 /* many of the largest or smallest, and yet close to the original */
+    NOTE_PATTERN,               /* a pattern that vLLM does not match */
+    NOTE_TOTAL_SIZE,
+    NOTE_FILE,
+    FINDING_CODES
+};
+
+struct finding {
+    enum finding_code code;
+    char *file, *tensor, *text;         /* owned; file and tensor may be "" */
+};
+
+/* More than this many are counted, not kept. */
+#define FINDINGS_KEPT ((size_t)10000)
+#define NOTES_KEPT    ((size_t)1000)    /* of these, so that they leave room for findings */
+
+struct findings {
+    struct finding *list;               /* owned [n]; zero-initialise */
+    size_t n, capacity;
+    size_t n_findings, n_notes;         /* counted, kept or not */
+};
+
+const char *finding_code_name(enum finding_code code);
+bool finding_is_note(enum finding_code code);
+
+/* file: a path, of which the last part is kept; tensor: a tensor or module.  NULL for none. */
+bool findings_add(struct findings *f, enum finding_code code, const char *file, const char *tensor,
+                  struct error *err, const char *format, ...) __attribute__((format(printf, 6, 7)));
+/* A finding about a path that says why it failed; false and the run's own error when what failed is
+ * the lack of memory or descriptors, which is no fault of the checkpoint. */
+bool findings_add_error(struct findings *f, enum finding_code code, const char *path,
+                        const struct error *why, struct error *err);
+void findings_free(struct findings *f);
+
+#endif

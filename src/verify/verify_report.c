@@ -1,0 +1,167 @@
+#include "verify/verify_report.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/format.h"
+
+/* ---- figures ---------------------------------------------------------------------- */
+
+const char *verify_number(char text[VERIFY_NUMBER_BYTES], double x, int digits)
+{
+    format_text(text, VERIFY_NUMBER_BYTES, "%.*f", digits, x);
+    return isfinite(x) ? text : isinf(x) ? "exact" : "-";
+}
+
+double verify_share(size_t n, size_t of)
+{
+    return of ? (double)n / (double)of : NAN;
+}
+
+size_t verify_worst(size_t out[VERIFY_WORST], const struct verify_result *r)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->weights.n; i++) {
+        double sqnr = tally_sqnr(&r->tallies[i]);
+        if (!verify_is_quantized(r, i) || !isfinite(sqnr))
+            continue;
+        size_t at = n;                  /* insertion into a short list that stays sorted */
+        for (; at > 0 && tally_sqnr(&r->tallies[out[at - 1]]) > sqnr; at--)
+            if (at < VERIFY_WORST)
+                out[at] = out[at - 1];
+        if (at < VERIFY_WORST)
+            out[at] = i;
+        n += n < VERIFY_WORST;
+    }
+    return n;
+}
+
+size_t verify_bytes(const struct verify_result *r)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < r->folder.ck.n_tensors; i++)
+        bytes += r->folder.ck.tensors[i]->n_bytes;
+    return bytes;
+}
+
+static const char *plural(size_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
+bool verify_closing(struct buffer *out, const struct verify_result *r, struct error *err)
+{
+    const struct findings *f = &r->findings;
+    char count[32] = "no";
+    if (f->n_findings)
+        snprintf(count, sizeof count, "%zu", f->n_findings);
+    return buffer_printf(out, err, "%s finding%s", count, plural(f->n_findings))
+        && (!f->n_notes || buffer_printf(out, err, ", %zu note%s", f->n_notes, plural(f->n_notes)))
+        && (f->n == f->n_findings + f->n_notes
+            || buffer_printf(out, err, " (%zu of them are listed)", f->n))
+        && buffer_printf(out, err, ": %zu tensors, %.4g MB, %.1f s\n", r->folder.ck.n_tensors,
+                         (double)verify_bytes(r) / 1e6, r->seconds);
+}
+
+/* ---- text --------------------------------------------------------------------------- */
+
+static bool add_findings(struct buffer *out, const struct findings *found, bool notes,
+                         struct error *err)
+{
+    bool ok = true;
+    for (size_t i = 0; ok && i < found->n; i++) {
+        const struct finding *x = &found->list[i];
+        if (finding_is_note(x->code) != notes)
+            continue;
+        ok = buffer_printf(out, err, "%s%s: %s%s%s%s%s\n", notes ? "note " : "",
+                           finding_code_name(x->code), x->file, *x->file ? ": " : "", x->tensor,
+                           *x->tensor ? ": " : "", x->text);
+    }
+    return ok;
+}
+
+/* The kinds, numbered, and what all layers of each have. */
+static bool add_kinds(struct buffer *out, const struct verify_table *t, struct error *err)
+{
+    char text[VERIFY_NUMBER_BYTES];
+    bool ok = buffer_printf(out, err, "%-44s %8s %10s %15s\n", "kind", "weights", "SQNR (dB)",
+                            "relative error");
+    for (size_t j = 0; ok && j < t->n_kinds; j++) {
+        const struct verify_cell *cell = &t->totals[j];
+        struct error kind = { 0 };
+        ok = buffer_printf(out, err, "[%2zu] %-39s %8zu", j + 1, error_clean(&kind, t->kinds[j].text),
+                           cell->tensors)
+          && buffer_printf(out, err, " %10s", verify_number(text, tally_sqnr(&cell->sum), 2))
+          && buffer_printf(out, err, " %15s\n",
+                           verify_number(text, tally_relative_error(&cell->sum), 5));
+    }
+    return ok;
+}
+
+static bool add_layer(struct buffer *out, const struct verify_table *t, size_t layer,
+                      struct error *err)
+{
+    char text[VERIFY_NUMBER_BYTES];
+    bool ok = buffer_printf(out, err, "%-9s", error_clean(&(struct error){ 0 }, t->layers[layer].text));
+    for (size_t j = 0; ok && j < t->n_kinds; j++) {
+        const struct verify_cell *cell = verify_table_cell(t, layer, j);
+        ok = buffer_printf(out, err, " %6s", cell->tensors
+                           ? verify_number(text, tally_sqnr(&cell->sum), 2) : "");
+    }
+    return ok && buffer_printf(out, err, "\n");
+}
+
+static bool add_distances(struct buffer *out, const struct verify_result *r,
+                          const struct verify_table *t, struct error *err)
+{
+    size_t worst[VERIFY_WORST], n = verify_worst(worst, r);
+    bool ok = add_kinds(out, t, err) && buffer_printf(out, err, "\n%-9s", "layer");
+    for (size_t j = 0; ok && j < t->n_kinds; j++)
+        ok = buffer_printf(out, err, "   [%2zu]", j + 1);
+    ok = ok && buffer_printf(out, err, "\n");
+    for (size_t i = 0; ok && i < t->n_layers; i++)
+        ok = add_layer(out, t, i, err);
+    ok = ok && (!n || buffer_printf(out, err, "\nlowest SQNR\n"));
+    for (size_t i = 0; ok && i < n && i < 3; i++)
+        ok = buffer_printf(out, err, "%8.2f dB  %s\n", tally_sqnr(&r->tallies[worst[i]]),
+                           error_clean(&(struct error){ 0 }, r->weights.list[worst[i]].name));
+    return ok;
+}
+
+static bool add_summary(struct buffer *out, const struct verify_table *t, struct error *err)
+{
+    const struct tally *s = &t->all.sum;
+    char text[VERIFY_NUMBER_BYTES];
+    size_t codes = s->blocks * MXFP4_BLOCK;
+    bool ok = buffer_printf(out, err, "%zu quantized weight%s", t->all.tensors,
+                            plural(t->all.tensors));
+    if (ok && codes)
+        ok = buffer_printf(out, err, ", %zu blocks: %zu of zeros, %s %% of the codes at 6", s->blocks,
+                           s->zero_blocks,
+                           verify_number(text, 100 * verify_share(s->largest_codes, codes), 2));
+    ok = ok && buffer_printf(out, err, "\n");
+    if (!ok || isnan(tally_sqnr(s)))
+        return ok;
+    ok = buffer_printf(out, err, "SQNR (dB) %s", verify_number(text, tally_sqnr(s), 2))
+      && buffer_printf(out, err, ", relative error %s",
+                       verify_number(text, tally_relative_error(s), 5));
+    if (ok && codes)
+        ok = buffer_printf(out, err, ", %s %% of the weights clipped",
+                           verify_number(text, 100 * verify_share(s->clipped, codes), 2));
+    return ok && buffer_printf(out, err, "\n");
+}
+
+bool verify_text(struct buffer *out, const struct verify_result *r, const struct verify_table *t,
+                 struct error *err)
+{
+    const struct findings *found = &r->findings;
+    bool ok = add_findings(out, found, false, err) && add_findings(out, found, true, err);
+    if (ok && t->all.tensors) {
+        ok = !found->n || buffer_printf(out, err, "\n");
+        if (ok && !isnan(tally_sqnr(&t->all.sum)))
+            ok = add_distances(out, r, t, err) && buffer_printf(out, err, "\n");
+        ok = ok && add_summary(out, t, err);
+    }
+    return ok && verify_closing(out, r, err);
+}

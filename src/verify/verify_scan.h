@@ -1,0 +1,60 @@
+/* verify_scan.h - the values of a checkpoint, read once: what stands out in them, and how far they are
+ * from the original's.
+ *
+ * With w the original's weights and q this checkpoint's, sums over a tensor in double:
+ *     SQNR = 10 log10(sum w^2 / sum (w - q)^2) dB,   relative error = sqrt(sum (w - q)^2 / sum w^2)
+ * A block is `off` when another power of two would fit its codes better, that is when the best factor
+ * s = sum wq / sum q^2 is at least 1.75 or at most 0.57 although codes and weights agree otherwise:
+ * (sum wq)^2 > 0.9 sum w^2 sum q^2.  A quantizer that rounds to nearest under a scale that fits the
+ * block's largest weight is near s = 1; a scale byte that is one too small gives 2, one too large 1/2.
+ *
+ * Streams: rows in tiles by all threads, pages given back behind; partial sums are added in the order
+ * of the rows, so the result does not depend on the threads. */
+#ifndef SURPRISAL_VERIFY_VERIFY_SCAN_H
+#define SURPRISAL_VERIFY_VERIFY_SCAN_H
+
+#include "base/progress.h"
+#include "verify/verify_weights.h"
+
+/* A block that is zero is no fault when its largest weight is not above this: qstream makes
+ * blocks below 1e-6 zero. */
+#define VERIFY_ZERO_WEIGHT 1e-5f
+
+struct tally {
+    size_t elements;
+    size_t non_finite, first_non_finite;        /* elements; index in the weight */
+    uint32_t largest;                           /* bits of the largest magnitude */
+    bool varies;                                /* not all elements are the same */
+    uint32_t first_bits;
+    /* packed */
+    size_t blocks, nan_scales, first_nan_scale; /* index of the block */
+    size_t zero_blocks, rows, zero_rows;
+    size_t largest_codes, small_blocks;         /* codes at 6; blocks, not zero, with none above 1 */
+    /* against the original */
+    bool compared;
+    size_t different, first_different;          /* elements whose bits differ */
+    double sum_w2, sum_error2;                  /* blocks with a NaN scale left out */
+    size_t original_non_finite;
+    size_t clipped;                             /* |w| > 6 * 2^(scale - 127) */
+    size_t off_blocks, first_off;
+    double off_factor;                          /* of the first */
+    size_t zeroed_blocks, first_zeroed;         /* zero here, above VERIFY_ZERO_WEIGHT there */
+    size_t zero_rows_there;                     /* zero rows that are zero in the original too */
+};
+
+/* tallies: [w->n]; original NULL: not compared.  A weight is compared with the one of its name when
+ * both are whole and of one shape. */
+bool verify_scan(struct tally *tallies, const struct verify_folder *f, const struct verify_weights *w,
+                 const struct verify_folder *original_folder, const struct verify_weights *original,
+                 int n_threads, const struct progress *progress, struct error *err);
+
+/* The weight's counterpart, NULL when there is none to compare it with. */
+const struct verify_weight *verify_counterpart(const struct verify_weight *w,
+                                               const struct verify_weights *original);
+
+/* sum += t, the rows of t following those of sum. */
+void tally_add(struct tally *sum, const struct tally *t);
+double tally_sqnr(const struct tally *t);               /* dB; NaN when not known, infinity: exact */
+double tally_relative_error(const struct tally *t);
+
+#endif

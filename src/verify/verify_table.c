@@ -1,0 +1,189 @@
+#include "verify/verify_table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LAYERS "layers."
+
+/* Names come from files: what is beyond so many different ones shares a row or column. */
+#define MAX_LABELS ((size_t)256)
+#define OTHERS "others"
+
+bool verify_is_quantized(const struct verify_result *r, size_t weight)
+{
+    const struct verify_weight *w = &r->weights.list[weight];
+    const struct verify_weight *there = r->has_original
+        ? verify_counterpart(w, &r->original_weights) : NULL;
+    return w->is_whole && (w->scale || (there && there->scale));
+}
+
+/* ---- labels ---------------------------------------------------------------------- */
+
+/* Gives the module's name from `from` on, numbers as "*". */
+static char *kind_of(const char *from, size_t n, struct error *err)
+{
+    struct buffer b = { 0 };
+    bool ok = buffer_append(&b, "", 0, err);
+    for (size_t i = 0, end; ok && i < n; i = end + 1) {
+        end = i + strcspn(from + i, ".");
+        end = size_min(end, n);
+        bool is_number = strspn(from + i, "0123456789") == end - i && end > i;
+        ok = buffer_printf(&b, err, "%s%.*s", i ? "." : "", is_number ? 1 : (int)(end - i),
+                           is_number ? "*" : from + i);
+    }
+    if (ok)
+        return b.data;
+    buffer_free(&b);
+    return NULL;
+}
+
+/* Gives both labels of a weight. */
+static bool label(struct verify_label *layer, struct verify_label *kind,
+                  const struct verify_result *r, const char *name, struct error *err)
+{
+    const char *layers = strstr(name, LAYERS), *from = name;
+    const char *prefix = r->folder.prefix;
+    size_t n = module_name_length(name);
+    char *end = NULL;
+    char text[128] = "-";
+    *layer = *kind = (struct verify_label){ 0 };
+    if (layers && strspn(layers + strlen(LAYERS), "0123456789")) {
+        layer->number = strtoul(layers + strlen(LAYERS), &end, 10);
+        bool is_text = strncmp(name, prefix, strlen(prefix)) == 0
+                    && layers == name + strlen(prefix);
+        snprintf(text, sizeof text, "%.*s%zu", is_text ? 0 : (int)(layers - name), name,
+                 layer->number);
+        from = *end == '.' ? end + 1 : end;
+    }
+    layer->text = mem_string(text, err);
+    kind->text = kind_of(from, n > (size_t)(from - name) ? n - (size_t)(from - name) : 0, err);
+    return layer->text && kind->text;
+}
+
+static size_t find_label(const struct verify_label *list, size_t n, const char *text)
+{
+    size_t i = 0;
+    while (i < n && strcmp(list[i].text, text) != 0)
+        i++;
+    return i < n || n < MAX_LABELS || strcmp(text, OTHERS) == 0 ? i : find_label(list, n, OTHERS);
+}
+
+/* Takes the label; frees it when it is there already. */
+static bool add_label(struct verify_label **list, size_t *n, size_t *capacity,
+                      struct verify_label new, struct error *err)
+{
+    if (find_label(*list, *n, new.text) < *n) {
+        free(new.text);
+        return true;
+    }
+    if (*n == MAX_LABELS - 1) {
+        free(new.text);
+        new = (struct verify_label){ .text = mem_string(OTHERS, err) };
+    }
+    if (!new.text || !mem_grow(list, capacity, *n + 1, sizeof **list, "the table", err)) {
+        free(new.text);
+        return false;
+    }
+    (*list)[(*n)++] = new;
+    return true;
+}
+
+static bool is_digit(const char *text)
+{
+    return text[0] >= '0' && text[0] <= '9';
+}
+
+/* Layers of the text model by number, then the others by name. */
+static int compare_labels(const void *a, const void *b)
+{
+    const struct verify_label *x = a, *y = b;
+    if (is_digit(x->text) != is_digit(y->text))
+        return is_digit(x->text) ? -1 : 1;
+    if (x->number != y->number)
+        return x->number < y->number ? -1 : 1;
+    return strcmp(x->text, y->text);
+}
+
+/* ---- cells ------------------------------------------------------------------------- */
+
+static bool add_labels(struct verify_table *t, const struct verify_result *r, struct error *err)
+{
+    bool ok = true;
+    for (size_t i = 0; ok && i < r->weights.n; i++) {
+        struct verify_label layer, kind;
+        if (!verify_is_quantized(r, i))
+            continue;
+        ok = label(&layer, &kind, r, r->weights.list[i].name, err);
+        if (!ok) {
+            free(layer.text);
+            free(kind.text);
+            break;
+        }
+        ok = add_label(&t->layers, &t->n_layers, &t->layers_capacity, layer, err);
+        ok = add_label(&t->kinds, &t->n_kinds, &t->kinds_capacity, kind, err) && ok;
+    }
+    if (ok && t->n_layers) {
+        qsort(t->layers, t->n_layers, sizeof *t->layers, compare_labels);
+        qsort(t->kinds, t->n_kinds, sizeof *t->kinds, compare_labels);
+    }
+    return ok;
+}
+
+static void add_tally(struct verify_cell *cell, const struct tally *t)
+{
+    cell->tensors++;
+    tally_add(&cell->sum, t);
+}
+
+static bool add_weight(struct verify_table *t, const struct verify_result *r, size_t i,
+                       struct error *err)
+{
+    struct verify_label layer, kind;
+    bool ok = label(&layer, &kind, r, r->weights.list[i].name, err);
+    if (ok) {
+        size_t row = find_label(t->layers, t->n_layers, layer.text);
+        size_t column = find_label(t->kinds, t->n_kinds, kind.text);
+        add_tally(&t->cells[row * t->n_kinds + column], &r->tallies[i]);
+        add_tally(&t->totals[column], &r->tallies[i]);
+        add_tally(&t->all, &r->tallies[i]);
+    }
+    free(layer.text);
+    free(kind.text);
+    return ok;
+}
+
+bool verify_table_make(struct verify_table *t, const struct verify_result *r, struct error *err)
+{
+    size_t n_cells;
+    *t = (struct verify_table){ 0 };
+    bool ok = add_labels(t, r, err)
+           && (size_product(&n_cells, t->n_layers, t->n_kinds)
+               || error_set(err, "out of memory: the table"))
+           && (t->cells = mem_array(n_cells, sizeof *t->cells, "the table", err))
+           && (t->totals = mem_array(t->n_kinds, sizeof *t->totals, "the table", err));
+    for (size_t i = 0; ok && i < r->weights.n; i++)
+        if (verify_is_quantized(r, i))
+            ok = add_weight(t, r, i, err);
+    if (!ok)
+        verify_table_free(t);
+    return ok;
+}
+
+void verify_table_free(struct verify_table *t)
+{
+    for (size_t i = 0; i < t->n_layers; i++)
+        free(t->layers[i].text);
+    for (size_t i = 0; i < t->n_kinds; i++)
+        free(t->kinds[i].text);
+    free(t->layers);
+    free(t->kinds);
+    free(t->cells);
+    free(t->totals);
+    *t = (struct verify_table){ 0 };
+}
+
+const struct verify_cell *verify_table_cell(const struct verify_table *t, size_t layer, size_t kind)
+{
+    return &t->cells[layer * t->n_kinds + kind];
+}

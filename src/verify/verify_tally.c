@@ -1,0 +1,279 @@
+#include "verify/verify_tally.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "formats/safetensors.h"
+
+#define SIGN_BIT   0x80000000u
+#define NOT_FINITE 0x7F800000u          /* magnitudes from here on are infinity and NaN */
+#define OFF_ABOVE  1.75                 /* see verify_scan.h */
+#define OFF_BELOW  0.57
+#define OFF_COSINE2 0.9
+
+/* ---- values -------------------------------------------------------------------- */
+
+/* at: index of x[0] in the weight. */
+static void tally_values(struct tally *t, const float *x, size_t n, size_t at)
+{
+    uint32_t largest = t->largest, differs = 0;
+    size_t non_finite = 0;
+    if (t->elements == 0)
+        memcpy(&t->first_bits, x, sizeof t->first_bits);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        uint32_t magnitude = bits & ~SIGN_BIT;
+        differs |= bits ^ t->first_bits;
+        largest = magnitude > largest ? magnitude : largest;
+        non_finite += magnitude >= NOT_FINITE;
+    }
+    if (non_finite && !t->non_finite) {
+        size_t i = 0;
+        while (isfinite(x[i]))
+            i++;
+        t->first_non_finite = at + i;
+    }
+    t->elements += n;
+    t->non_finite += non_finite;
+    t->largest = largest;
+    t->varies |= differs != 0;
+}
+
+/* Bytes against bytes: how many elements differ. */
+static void compare_bytes(struct tally *t, const uint8_t *a, const uint8_t *b, size_t n,
+                          size_t element, size_t at)
+{
+    if (memcmp(a, b, n * element) == 0)
+        return;
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(a + i * element, b + i * element, element) != 0) {
+            if (!t->different)
+                t->first_different = at + i;
+            t->different++;
+        }
+}
+
+/* ---- blocks ---------------------------------------------------------------------- */
+
+static uint32_t magnitude_of(const float *x, size_t n)
+{
+    uint32_t largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        bits &= ~SIGN_BIT;
+        largest = bits > largest ? bits : largest;
+    }
+    return largest;
+}
+
+/* Codes of a block; returns the largest magnitude's index, 0 for a block of zeros. */
+static unsigned tally_codes(struct tally *t, const uint8_t *codes)
+{
+    unsigned largest = 0;
+    size_t at_largest = 0;
+    for (size_t i = 0; i < MXFP4_BLOCK / 2; i++) {
+        unsigned low = codes[i] & 7u, high = codes[i] >> 4 & 7u;
+        largest = low > largest ? low : largest;
+        largest = high > largest ? high : largest;
+        at_largest += (size_t)(low == 7) + (size_t)(high == 7);
+    }
+    t->blocks++;
+    t->zero_blocks += largest == 0;
+    t->small_blocks += largest == 1 || largest == 2;
+    t->largest_codes += at_largest;
+    return largest;
+}
+
+struct block_sums {
+    double w2, q2, wq, error2;
+};
+
+static struct block_sums sum_block(const float *w, const float *q, size_t n)
+{
+    struct block_sums s = { 0 };
+    for (size_t i = 0; i < n; i++) {
+        double x = w[i], y = q[i], d = x - y;
+        s.w2 += x * x;
+        s.q2 += y * y;
+        s.wq += x * y;
+        s.error2 += d * d;
+    }
+    return s;
+}
+
+/* A block of an original w that is quantized as q under `scale`. */
+static void compare_block(struct tally *t, const float *w, const float *q, uint8_t scale,
+                          size_t block)
+{
+    uint32_t bits = magnitude_of(w, MXFP4_BLOCK);
+    float amax, largest_code = ldexpf(6, scale - 127);
+    memcpy(&amax, &bits, sizeof amax);
+    if (bits >= NOT_FINITE) {
+        for (size_t i = 0; i < MXFP4_BLOCK; i++)
+            t->original_non_finite += isfinite(w[i]) ? 0 : 1;
+        return;
+    }
+    struct block_sums s = sum_block(w, q, MXFP4_BLOCK);
+    t->sum_w2 += s.w2;
+    t->sum_error2 += s.error2;
+    if (amax > largest_code)
+        for (size_t i = 0; i < MXFP4_BLOCK; i++)
+            t->clipped += fabsf(w[i]) > largest_code;
+    if (s.q2 == 0) {
+        if (amax > VERIFY_ZERO_WEIGHT && !t->zeroed_blocks++)
+            t->first_zeroed = block;
+        return;
+    }
+    double factor = s.wq / s.q2;
+    if ((factor >= OFF_ABOVE || (factor > 0 && factor <= OFF_BELOW))
+        && s.wq * s.wq > OFF_COSINE2 * s.w2 * s.q2 && !t->off_blocks++) {
+        t->first_off = block;
+        t->off_factor = factor;
+    }
+}
+
+/* n columns of a row from `first`; w NULL: not compared, or bytes against bytes. */
+static bool tally_blocks(struct tally *t, const struct matrix *m, size_t row, size_t first, size_t n,
+                         const float *q, const float *w)
+{
+    bool zero = true;
+    for (size_t i = 0; i < n; i += MXFP4_BLOCK) {
+        size_t at = row * m->cols + first + i, block = at / MXFP4_BLOCK;
+        uint8_t scale = m->scale[block];
+        zero &= tally_codes(t, m->data + at / 2) == 0;
+        if (scale == 255) {
+            if (!t->nan_scales++)
+                t->first_nan_scale = block;
+            continue;
+        }
+        /* A NaN scale has its own count; its elements are no others. */
+        tally_values(t, q + i, MXFP4_BLOCK, at);
+        if (w)
+            compare_block(t, w + i, q + i, scale, block);
+    }
+    return zero;
+}
+
+/* Plain here and packed there, or of two dtypes. */
+static void compare_plain(struct tally *t, const float *w, const float *q, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        t->original_non_finite += isfinite(w[i]) ? 0 : 1;
+    if (t->original_non_finite)
+        return;
+    struct block_sums s = sum_block(w, q, n);
+    t->sum_w2 += s.w2;
+    t->sum_error2 += s.error2;
+}
+
+/* ---- tiles -------------------------------------------------------------------------- */
+
+static void compare_stored(struct tally *t, const struct tile *tile, size_t at, size_t n)
+{
+    const struct matrix *a = tile->here, *b = tile->there;
+    size_t element = a->scale ? 1 : dtype_bytes(a->dtype);
+    if (!a->scale) {
+        compare_bytes(t, a->data + at * element, b->data + at * element, n, element, at);
+        return;
+    }
+    compare_bytes(t, a->data + at / 2, b->data + at / 2, n / 2, 1, at / 2);
+    compare_bytes(t, a->scale + at / MXFP4_BLOCK, b->scale + at / MXFP4_BLOCK, n / MXFP4_BLOCK, 1,
+                  at / MXFP4_BLOCK);
+}
+
+static void tally_row(struct tally *t, const struct tile *tile, size_t row,
+                      const struct row_kernels *rows, struct tally_scratch *s)
+{
+    const struct matrix *m = tile->here;
+    bool expand_there = tile->there && !tile->same_storage, zero = true;
+    uint32_t there_largest = 0;
+    for (size_t first = 0; first < m->cols; first += TALLY_COLUMNS) {
+        size_t n = size_min(TALLY_COLUMNS, m->cols - first), at = row * m->cols + first;
+        if (tile->is_float)
+            rows->expand(s->q, m, row, first, n);
+        if (expand_there) {
+            rows->expand(s->w, tile->there, row, first, n);
+            uint32_t largest = magnitude_of(s->w, n);
+            there_largest = largest > there_largest ? largest : there_largest;
+        }
+        if (m->scale)
+            zero &= tally_blocks(t, m, row, first, n, s->q, expand_there ? s->w : NULL);
+        else if (tile->is_float) {
+            tally_values(t, s->q, n, at);
+            if (expand_there)
+                compare_plain(t, s->w, s->q, n);
+        }
+        if (tile->there && tile->same_storage)
+            compare_stored(t, tile, at, n);
+    }
+    if (!m->scale)
+        return;
+    float amax;
+    memcpy(&amax, &there_largest, sizeof amax);
+    t->rows++;
+    t->zero_rows += zero;
+    t->zero_rows_there += zero && ((expand_there && amax <= VERIFY_ZERO_WEIGHT)
+                                   || (tile->there && tile->same_storage));
+}
+
+void tally_tile(struct tally *t, const struct tile *tile, const struct row_kernels *rows,
+                struct tally_scratch *scratch)
+{
+    t->compared = tile->there != NULL;
+    for (size_t i = 0; i < tile->n_rows; i++)
+        tally_row(t, tile, tile->row + i, rows, scratch);
+}
+
+/* The count, and the place of the first. */
+static void add_count(size_t *sum, size_t *sum_first, size_t n, size_t first)
+{
+    if (n && !*sum)
+        *sum_first = first;
+    *sum += n;
+}
+
+void tally_add(struct tally *sum, const struct tally *t)
+{
+    if (sum->elements && t->elements)
+        sum->varies |= t->first_bits != sum->first_bits;
+    else if (t->elements)
+        sum->first_bits = t->first_bits;
+    sum->varies |= t->varies;
+    sum->compared |= t->compared;
+    if (t->off_blocks && !sum->off_blocks)
+        sum->off_factor = t->off_factor;
+    add_count(&sum->non_finite, &sum->first_non_finite, t->non_finite, t->first_non_finite);
+    add_count(&sum->nan_scales, &sum->first_nan_scale, t->nan_scales, t->first_nan_scale);
+    add_count(&sum->different, &sum->first_different, t->different, t->first_different);
+    add_count(&sum->off_blocks, &sum->first_off, t->off_blocks, t->first_off);
+    add_count(&sum->zeroed_blocks, &sum->first_zeroed, t->zeroed_blocks, t->first_zeroed);
+    sum->elements += t->elements;
+    sum->largest = sum->largest > t->largest ? sum->largest : t->largest;
+    sum->blocks += t->blocks;
+    sum->zero_blocks += t->zero_blocks;
+    sum->rows += t->rows;
+    sum->zero_rows += t->zero_rows;
+    sum->largest_codes += t->largest_codes;
+    sum->small_blocks += t->small_blocks;
+    sum->sum_w2 += t->sum_w2;
+    sum->sum_error2 += t->sum_error2;
+    sum->original_non_finite += t->original_non_finite;
+    sum->clipped += t->clipped;
+    sum->zero_rows_there += t->zero_rows_there;
+}
+
+double tally_sqnr(const struct tally *t)
+{
+    if (!t->compared || t->original_non_finite || !(t->sum_w2 > 0))
+        return NAN;
+    return t->sum_error2 > 0 ? 10 * log10(t->sum_w2 / t->sum_error2) : INFINITY;
+}
+
+double tally_relative_error(const struct tally *t)
+{
+    if (!t->compared || t->original_non_finite || !(t->sum_w2 > 0))
+        return NAN;
+    return sqrt(t->sum_error2 / t->sum_w2);
+}
