@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "base/machine.h"
 #include "base/output_folder.h"
-#include "api/public.h"
+#include "base/progress.h"
 #include "base/temporary.h"
 #include "eval/compare/comparable.h"
 #include "eval/compare/comparison_json.h"
@@ -87,7 +87,7 @@ static bool check_floor_run(const char *path, enum operand_kind kind, struct err
 static bool check_runs(const struct surprisal_compare_options *o, enum operand_kind kind,
                        struct error *err)
 {
-    const struct surprisal_eval_options *e = &o->eval, d = surprisal_eval_defaults();
+    const struct surprisal_eval_options *e = &o->eval, d = evaluate_defaults();
     const struct {
         bool given;
         const char *what;
@@ -239,7 +239,7 @@ static const struct output_names names_of_runs = { .is_ours = is_ours };
 static bool make_folder(struct job *j, struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
-    const struct progress progress = public_progress(&o->eval.progress);
+    const struct progress progress = PROGRESS_OF(&o->eval.progress);
     const struct output_request request = { .path = o->eval.out, .kind = "comparison",
                                             .inputs = &j->inputs, .progress = &progress };
     if (!o->eval.out)
@@ -386,7 +386,7 @@ static bool evaluate_side(struct job *j, enum side side, struct error *err)
     e.out = j->paths[side];
     e.hidden = kept_hidden(j->options);
     bool ok = evaluate(&e, &result, err);
-    surprisal_result_free(&result);
+    evaluate_result_free(&result);
     return ok;
 }
 
@@ -535,7 +535,7 @@ static bool same_checkpoint(const struct job *j, enum side side, bool *same, str
     char hex[2 * DIGEST_BYTES + 1];
     const char *of = cJSON_GetStringValue(json_get(json_get(j->records[side].summary, "checkpoint"),
                                                    "digest"));
-    const struct progress progress = public_progress(&j->options->eval.progress);
+    const struct progress progress = PROGRESS_OF(&j->options->eval.progress);
     if (!checkpoint_open(&ck, side == B ? j->options->b : j->options->a, err))
         return false;
     bool ok = weights_bind(&w, &ck, err);
@@ -578,7 +578,7 @@ static bool same_records(void *user, const char *path, bool *same, struct error 
 /* All that was compared is what it was at the beginning. */
 static bool inputs_hold(struct job *j, bool made, struct error *err)
 {
-    const struct progress progress = public_progress(&j->options->eval.progress);
+    const struct progress progress = PROGRESS_OF(&j->options->eval.progress);
     const struct input_files_again again = { made ? same_checkpoints : same_records, j };
     return input_files_check(&j->inputs, &again, &progress, err);
 }

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/digest.h"
-#include "api/public.h"
+#include "base/progress.h"
 #include "eval/score/job_inputs.h"
 #include "eval/score/opened.h"
 
@@ -37,7 +37,7 @@ static bool open_source(struct source *to, const struct divergence_source *s,
 {
     struct opened *o = &to->opened;
     to->of = s;
-    const struct progress progress = public_progress(&options->progress);
+    const struct progress progress = PROGRESS_OF(&options->progress);
     const struct engine_options engine = {
         .n_threads = options->threads, .memory_bytes = options->memory_bytes, .isa = options->isa,
         .compute = s->compute, .progress = progress,
@@ -62,7 +62,7 @@ static bool check_source(struct source *s, const struct divergence_options *opti
                          struct error *err)
 {
     const struct input_files_again again = { same_head_still, s };
-    const struct progress progress = public_progress(&options->progress);
+    const struct progress progress = PROGRESS_OF(&options->progress);
     return input_files_check(&s->inputs, &again, &progress, err);
 }
 
@@ -103,7 +103,7 @@ bool divergence_least(size_t *bytes, const struct divergence_source *a, const st
 {
     struct source x = { 0 }, y = { 0 };
     struct divergence_options quiet = *options;
-    const struct progress progress = public_progress(&options->progress);
+    const struct progress progress = PROGRESS_OF(&options->progress);
     quiet.progress.warn = NULL;         /* who does the work warns */
     quiet.memory_bytes = SIZE_MAX;
     bool ok = open_source(&y, b, &quiet, false, err) && open_source(&x, a, &quiet, false, err);

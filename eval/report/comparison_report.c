@@ -6,7 +6,7 @@
 
 #include "base/file.h"
 #include "base/output_file.h"
-#include "api/public.h"
+#include "base/progress.h"
 #include "eval/report/baseline.h"
 #include "eval/report/html.h"
 #include "eval/report/junit.h"
@@ -32,7 +32,7 @@ bool comparison_report_check(const struct surprisal_report_options *options, str
 static bool try_outputs(const struct surprisal_report_options *o, struct error *err)
 {
     const char *const outputs[] = { o->html, o->markdown, o->junit };
-    const struct progress progress = public_progress(&o->progress);
+    const struct progress progress = PROGRESS_OF(&o->progress);
     struct input_files in = { 0 };
     bool ok = input_files_add_names(&in, o->baseline, err);
     for (size_t i = 0; ok && i < o->n_inputs; i++)

@@ -58,8 +58,8 @@ static void add_input(cJSON *root, const struct summary *s)
         return;
     }
     o = cJSON_AddObjectToObject(root, "tokenizer");
-    json_add_bytes(o, "path", tokenizer_path(s->tokenizer));
-    cJSON_AddStringToObject(o, "sha256", tokenizer_sha256(s->tokenizer));
+    json_add_bytes(o, "path", s->tokenizer);
+    cJSON_AddStringToObject(o, "sha256", s->tokenizer_sha256);
 }
 
 static void add_protocol(cJSON *root, const struct summary *s)
@@ -149,7 +149,7 @@ bool summary_settings(const struct summary *s, struct buffer *out, struct error 
     digest_hex(text, &s->input->digest);
     return buffer_printf(out, err, "version: %s\nconfig.json: %s\ntext: %s\ntokenizer: %s\n",
                          SURPRISAL_VERSION, config, text,
-                         s->tokenizer ? tokenizer_sha256(s->tokenizer) : "none")
+                         s->tokenizer ? s->tokenizer_sha256 : "none")
         && buffer_printf(out, err, "join: %d\nmax-documents: %zu\nmax-windows: %zu\nhidden: %d\n"
                          "compute: %d\nisa: %s\nplans: %zu\n", (int)o->join, o->max_documents,
                          o->max_windows, (int)o->hidden, (int)o->compute, s->isa, o->n_plans);

@@ -31,7 +31,7 @@ struct summary {
     const struct weights *weights;
     struct digest checkpoint_digest, head_digest;
     const struct input *input;
-    const struct tokenizer *tokenizer;  /* NULL when none was read */
+    const char *tokenizer, *tokenizer_sha256;   /* its path and digest; NULL when none was read */
     int32_t prefix_id;                  /* -1: none */
     const char *isa;
     int threads;

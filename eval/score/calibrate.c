@@ -5,7 +5,7 @@
 
 #include "base/machine.h"
 #include "base/output_file.h"
-#include "api/public.h"
+#include "base/progress.h"
 #include "eval/score/calibration_file.h"
 #include "eval/score/evaluate.h"
 #include "eval/score/job_inputs.h"
@@ -82,7 +82,7 @@ static bool open_checkpoint(struct job *j, struct error *err)
 /* A file that cannot be written, or a disk without room for it, shows before the work. */
 static bool try_out(const struct job *j, struct error *err)
 {
-    const struct progress progress = public_progress(&j->options->eval.progress);
+    const struct progress progress = PROGRESS_OF(&j->options->eval.progress);
     return output_file_try(j->options->out, calibration_file_bytes(&j->calibration), &j->inputs,
                            &progress, err);
 }
@@ -101,7 +101,7 @@ static bool open_engine(struct job *j, struct error *err)
         .n_threads = o->threads, .memory_bytes = o->memory_bytes, .isa = o->isa,
         .held_bytes = j->calibration.bytes + j->shares.windows.n * sizeof(struct engine_window),
         .compute = o->compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
-        .progress = public_progress(&o->progress),
+        .progress = PROGRESS_OF(&o->progress),
     };
     return opened_engine(&j->opened, &engine, err);
 }
@@ -127,7 +127,7 @@ static bool tell_plan(const struct job *j, struct error *err)
 static bool run(struct job *j, struct error *err)
 {
     const struct surprisal_eval_options *o = &j->options->eval;
-    const struct progress progress = public_progress(&o->progress);
+    const struct progress progress = PROGRESS_OF(&o->progress);
     struct engine *e = j->opened.engine;
     struct digest digest;
     j->hash = weights_hash_open(&j->opened.checkpoint, &j->opened.weights, err);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/machine.h"
-#include "api/public.h"
+#include "base/progress.h"
 #include "eval/score/job_inputs.h"
 #include "eval/score/opened.h"
 #include "eval/run/partial.h"
@@ -68,7 +68,7 @@ static bool open_engine(struct job *j, struct error *err)
         .n_threads = o->threads, .memory_bytes = o->memory_bytes, .isa = o->isa,
         .held_bytes = j->shares.windows.n * sizeof(struct window_score),
         .compute = o->compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
-        .progress = public_progress(&o->progress),
+        .progress = PROGRESS_OF(&o->progress),
     };
     if (!opened_engine(&j->opened, &engine, err))
         return false;
@@ -154,7 +154,7 @@ static bool begin_scoring(struct job *j, struct error *err)
 static bool open_folder(struct job *j, struct error *err)
 {
     const struct surprisal_eval_options *o = j->options;
-    const struct progress progress = public_progress(&o->progress);
+    const struct progress progress = PROGRESS_OF(&o->progress);
     const struct output_request request = { .path = o->out, .kind = "run", .inputs = &j->inputs,
                                             .progress = &progress, .resume = o->resume };
     return !o->out || partial_begin(&j->folder, &request, err);
@@ -267,7 +267,7 @@ static bool score(struct job *j, struct error *err)
 {
     struct engine *e = j->opened.engine;
     struct shares *s = &j->shares;
-    const struct progress progress = public_progress(&j->options->progress);
+    const struct progress progress = PROGRESS_OF(&j->options->progress);
     int threads = engine_threads(e);
     bool saves = j->options->out != NULL;
     bool resumed = j->state.engine.x != NULL;
@@ -389,7 +389,7 @@ static bool take_share(const struct job *j, const struct share *share,
 
 static bool take_complete(struct job *j, struct surprisal_result *results, struct error *err)
 {
-    const struct progress progress = public_progress(&j->options->progress);
+    const struct progress progress = PROGRESS_OF(&j->options->progress);
     struct digest checkpoint;
     bool ok = (j->hash = weights_hash_open(&j->opened.checkpoint, &j->opened.weights, err))
            && weights_hash_rest(j->hash, engine_threads(j->opened.engine), &progress, err)
@@ -432,6 +432,19 @@ static bool check_rules(const struct surprisal_eval_options *o, const struct pla
         if (rules[i].wrong)
             return error_set(err, "%s", rules[i].why);
     return true;
+}
+
+struct surprisal_eval_options evaluate_defaults(void)
+{
+    return (struct surprisal_eval_options){
+        .prefix_id = -1,
+    };
+}
+
+void evaluate_result_free(struct surprisal_result *result)
+{
+    free(result->summary_json);
+    *result = (struct surprisal_result){ 0 };
 }
 
 bool evaluate_check(const struct surprisal_eval_options *o, struct error *err)
@@ -488,7 +501,7 @@ bool evaluate(const struct surprisal_eval_options *o, struct surprisal_result *r
                              : score(&j, err) && conclude(&j, results, err))
            && (!o->out || partial_commit(&j.folder, err));
     for (size_t i = 0; !ok && i < j.shares.n; i++)
-        surprisal_result_free(&results[i]);
+        evaluate_result_free(&results[i]);
     job_close(&j);
     return ok;
 }

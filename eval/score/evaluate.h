@@ -12,7 +12,9 @@
 #include "eval/protocol/protocol.h"
 #include "surprisal.h"
 
-/* Both as surprisal.h documents them. */
+/* All as surprisal.h documents them. */
+struct surprisal_eval_options evaluate_defaults(void);
+void evaluate_result_free(struct surprisal_result *result);
 bool evaluate_check(const struct surprisal_eval_options *o, struct error *err);
 bool evaluate(const struct surprisal_eval_options *o, struct surprisal_result *results,
               struct error *err);

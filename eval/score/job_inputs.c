@@ -1,6 +1,6 @@
 #include "eval/score/job_inputs.h"
 
-#include "api/public.h"
+#include "base/progress.h"
 
 #define TOKENIZER "tokenizer.json"
 
@@ -24,6 +24,6 @@ bool job_inputs_check(struct input_files *in, struct weights_hash *hash,
                       const struct surprisal_progress *progress, struct error *err)
 {
     const struct input_files_again again = { hash_again, hash };
-    const struct progress inner = public_progress(progress);
+    const struct progress inner = PROGRESS_OF(progress);
     return input_files_check(in, hash ? &again : NULL, &inner, err);
 }

@@ -72,7 +72,9 @@ static bool make_share(struct shares *s, struct share *share, const struct sourc
                     o->checkpoint, plan->context, most);
     share->summary = (struct summary){
         .options = o, .plan = plan, .checkpoint = &opened->checkpoint, .weights = &opened->weights,
-        .sequence = &share->sequence, .input = in, .tokenizer = from->tokenizer, .prefix_id = prefix,
+        .sequence = &share->sequence, .input = in, .prefix_id = prefix,
+        .tokenizer = from->tokenizer ? tokenizer_path(from->tokenizer) : NULL,
+        .tokenizer_sha256 = from->tokenizer ? tokenizer_sha256(from->tokenizer) : NULL,
         .windows = share->sequence.windows.n, .scored = windows_scored(&share->sequence.windows),
     };
     return true;

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/output_file.h"
-#include "api/public.h"
+#include "base/progress.h"
 #include "eval/protocol/input.h"
 #include "eval/score/job_inputs.h"
 #include "eval/score/opened.h"
@@ -73,7 +73,7 @@ static bool open_all(struct opened *opened, struct input_files *inputs, int32_t 
                      const struct surprisal_trace_options *o, struct error *err)
 {
     const struct engine_options engine = { .n_threads = o->threads, .isa = o->isa,
-                                           .progress = public_progress(&o->progress) };
+                                           .progress = PROGRESS_OF(&o->progress) };
     return checkpoint_list_folder(inputs, o->checkpoint, err) && input_files_add(inputs, o->ids, err)
         && opened_checkpoint(opened, o->checkpoint, &o->progress, err)
         && checkpoint_list_weights(inputs, &opened->checkpoint, err)
@@ -87,7 +87,7 @@ bool trace(const struct surprisal_trace_options *o, struct error *err)
 {
     if (!o->checkpoint || !o->ids || !o->out)
         return error_set(err, "a trace needs a checkpoint, ids and a file to write");
-    const struct progress progress = public_progress(&o->progress);
+    const struct progress progress = PROGRESS_OF(&o->progress);
     struct opened opened = { 0 };
     struct input_files inputs = { 0 };
     int32_t *ids = NULL;

@@ -87,9 +87,7 @@ bool surprisal_read_ids(const char *path, int32_t **ids, size_t *n_ids, struct s
 
 struct surprisal_eval_options surprisal_eval_defaults(void)
 {
-    return (struct surprisal_eval_options){
-        .prefix_id = -1,
-    };
+    return evaluate_defaults();
 }
 
 bool surprisal_eval_check(const struct surprisal_eval_options *options, struct surprisal_error *err)
@@ -108,8 +106,7 @@ bool surprisal_eval(const struct surprisal_eval_options *options, struct surpris
 
 void surprisal_result_free(struct surprisal_result *result)
 {
-    free(result->summary_json);
-    *result = (struct surprisal_result){ 0 };
+    evaluate_result_free(result);
 }
 
 /* ---- comparison ----------------------------------------------------------- */

@@ -14,11 +14,6 @@ bool public_tell(struct surprisal_error *out, bool ok, const struct error *err)
     return ok;
 }
 
-struct progress public_progress(const struct surprisal_progress *p)
-{
-    return (struct progress){ .report = p->report, .warn = p->warn, .user = p->user };
-}
-
 bool public_give_text(struct buffer *b, bool ok, char **text, size_t *n_bytes, struct error *err)
 {
     ok = ok && buffer_append(b, "", 0, err);

@@ -1,4 +1,4 @@
-/* public.h - what surprisal.h calls errors, progress and results, from and to the types below it. */
+/* public.h - what surprisal.h calls errors and results, from and to the types below it. */
 #ifndef SURPRISAL_API_PUBLIC_H
 #define SURPRISAL_API_PUBLIC_H
 
@@ -11,8 +11,6 @@
 
 /* The public error is the inner one under a name of its own; gives ok, for `return`.  out may be NULL. */
 bool public_tell(struct surprisal_error *out, bool ok, const struct error *err);
-
-struct progress public_progress(const struct surprisal_progress *p);
 
 /* Gives the buffer's text, or frees it unless ok.  An empty text is given as "". */
 bool public_give_text(struct buffer *b, bool ok, char **text, size_t *n_bytes, struct error *err);

@@ -47,7 +47,7 @@ static bool try_page(const struct surprisal_verify_options *o, const struct prog
 bool surprisal_verify(const struct surprisal_verify_options *options,
                       struct surprisal_verify_result *result, struct surprisal_error *err)
 {
-    const struct progress progress = public_progress(&options->progress);
+    const struct progress progress = PROGRESS_OF(&options->progress);
     struct error inner = { .interrupted = false };
     struct verify_result r;
     *result = (struct surprisal_verify_result){ 0 };

@@ -20,6 +20,10 @@ struct progress {
     void *user;
 };
 
+/* The same of a record with these members, which surprisal.h has under a name of its own. */
+#define PROGRESS_OF(p) \
+    ((struct progress){ .report = (p)->report, .warn = (p)->warn, .user = (p)->user })
+
 /* Reports where there is a report (p may be NULL).  False, with the error, when the work is to stop. */
 bool progress_report(const struct progress *p, const char *stage, double done, double total,
                      const char *unit, struct error *err);

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "base/format.h"
-#include "api/public.h"
+#include "base/progress.h"
 #include "formats/checkpoint.h"
 
 #define SECONDS 0.15
@@ -97,7 +97,7 @@ static bool add_sums(cJSON *root, const struct bench_result *r)
 static bool add_all(cJSON *root, const struct bench_result *r, const char *checkpoint,
                     double seconds)
 {
-    bool ok = root && cJSON_AddStringToObject(root, "surprisal", surprisal_version())
+    bool ok = root && cJSON_AddStringToObject(root, "surprisal", SURPRISAL_VERSION)
            && cJSON_AddStringToObject(root, "isa", r->isa)
            && json_add_size(root, "threads", (size_t)r->n_threads)
            && (checkpoint ? json_add_bytes(root, "checkpoint", checkpoint)
@@ -130,7 +130,7 @@ bool bench_report(cJSON **json, struct buffer *text, const struct surprisal_benc
     struct bench_options o = {
         .isa = options->isa, .n_threads = options->threads,
         .seconds = options->seconds > 0 ? options->seconds : SECONDS,
-        .progress = public_progress(&options->progress), .plan = options->plan,
+        .progress = PROGRESS_OF(&options->progress), .plan = options->plan,
     };
     if (options->checkpoint) {
         if (!checkpoint_open(&ck, options->checkpoint, err))

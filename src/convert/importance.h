@@ -11,7 +11,7 @@
 #define SURPRISAL_CONVERT_IMPORTANCE_H
 
 #include "formats/safetensors.h"
-#include "convert/modules.h"
+#include "formats/modules.h"
 #include "convert/mxfp4.h"
 
 /* Zero-initialise: no file. */

@@ -1,13 +1,13 @@
 #include "convert/job.h"
 
 #include "base/machine.h"
-#include "api/public.h"
+#include "base/progress.h"
 #include "base/threads.h"
 
 bool job_open(struct job *j, const char *checkpoint, const char *isa, int n_threads,
               const struct surprisal_progress *progress, struct error *err)
 {
-    j->progress = public_progress(progress);
+    j->progress = PROGRESS_OF(progress);
     j->stream = (struct stream){ .ck = &j->ck, .layout = &j->layout, .progress = &j->progress,
                                  .n_threads = n_threads > 0 ? n_threads : machine_processors() };
     j->stream.kn = kernels_find(isa, err);

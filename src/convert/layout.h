@@ -4,7 +4,7 @@
 #define SURPRISAL_CONVERT_LAYOUT_H
 
 #include "formats/safetensors.h"
-#include "convert/modules.h"
+#include "formats/modules.h"
 
 enum task_action {
     TASK_COPY,                      /* the module's bytes as they are */

@@ -9,7 +9,7 @@
 
 #include "base/output_folder.h"
 #include "base/temporary.h"
-#include "convert/modules.h"
+#include "formats/modules.h"
 
 #define PIECE_BYTES ((size_t)8 << 20)
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/format.h"
-#include "convert/merged.h"
+#include "formats/merged.h"
 
 struct sum {
     size_t count, packed, before, after;

@@ -9,7 +9,7 @@
 
 #include <surprisal.h>
 
-#include "convert/modules.h"
+#include "formats/modules.h"
 
 /* Linear modules that a pattern matches. */
 struct pattern_matches {

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "formats/quantization.h"
-#include "convert/merged.h"
+#include "formats/merged.h"
 #include "verify/verify_layout.h"
 
 struct cover {

@@ -1,4 +1,4 @@
-#include "convert/modules.h"
+#include "formats/modules.h"
 
 #include <stdio.h>
 #include <stdlib.h>

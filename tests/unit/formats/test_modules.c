@@ -1,6 +1,6 @@
 /* A checkpoint's tensors as modules: experts one by one, codes and scales together, each with its
  * bytes. */
-#include "convert/modules.h"
+#include "formats/modules.h"
 
 #include "tests/check.h"
 #include "tests/unit/formats/fake.h"

@@ -3,10 +3,10 @@
  * q, k and v_proj become qkv_proj, gate and up_proj gate_up_proj, in_proj_qkv and in_proj_z
  * in_proj_qkvz, in_proj_b and in_proj_a in_proj_ba (vllm, models/qwen3_5.py: packed_modules_mapping),
  * and all experts of a layer are one module.  With only some parts packed vLLM cannot load them. */
-#ifndef SURPRISAL_CONVERT_MERGED_H
-#define SURPRISAL_CONVERT_MERGED_H
+#ifndef SURPRISAL_FORMATS_MERGED_H
+#define SURPRISAL_FORMATS_MERGED_H
 
-#include "convert/modules.h"
+#include "formats/modules.h"
 
 #define MERGED_PARTS 3
 

@@ -4,8 +4,8 @@
  * Names are those of the split layout.  A fused tensor P.experts.gate_up_proj [E, 2I, D] (gate rows
  * first) is the 2E modules P.experts.e.{gate,up}_proj.weight, P.experts.down_proj [E, D, I] is E of
  * them; the pair X.weight_packed, X.weight_scale is X.weight; any other tensor is itself. */
-#ifndef SURPRISAL_CONVERT_MODULES_H
-#define SURPRISAL_CONVERT_MODULES_H
+#ifndef SURPRISAL_FORMATS_MODULES_H
+#define SURPRISAL_FORMATS_MODULES_H
 
 #include "formats/stored.h"
 #include "formats/weights.h"

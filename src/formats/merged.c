@@ -1,4 +1,4 @@
-#include "convert/merged.h"
+#include "formats/merged.h"
 
 #include <string.h>
 
