@@ -15,7 +15,7 @@
 #define SURPRISAL_EVAL_COMPARE_LAYERS_H
 
 #include "base/json.h"
-#include "engine/engine.h"
+#include "engine/types.h"
 #include "surprisal.h"
 
 /* The windows that are enough for figures by layer, which differ little between texts. */

@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
+
 const char *protocol_name(enum surprisal_protocol protocol)
 {
     static const char *const names[] = {

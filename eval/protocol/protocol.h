@@ -12,7 +12,8 @@
 #ifndef SURPRISAL_EVAL_PROTOCOL_PROTOCOL_H
 #define SURPRISAL_EVAL_PROTOCOL_PROTOCOL_H
 
-#include "engine/engine.h"
+#include "base/error.h"
+#include "engine/types.h"
 #include "surprisal.h"
 
 /* Zero-initialise; owns list; release with windows_free. */

@@ -14,7 +14,7 @@
 #define SURPRISAL_EVAL_RUN_RUN_FOLDER_H
 
 #include "base/digest.h"
-#include "engine/engine.h"
+#include "engine/types.h"
 #include "formats/safetensors.h"
 #include "surprisal.h"
 

@@ -9,8 +9,9 @@
 #define SURPRISAL_EVAL_RUN_RUN_STATE_H
 
 #include "base/digest.h"
-#include "engine/engine.h"
+#include "engine/types.h"
 #include "formats/safetensors.h"
+#include "formats/weights.h"
 
 /* What a state is of: the same for the process that saves and the one that loads. */
 struct run_state_of {

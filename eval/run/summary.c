@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/machine.h"
 #include "eval/protocol/protocol.h"
+#include "formats/weights.h"
 
 double summary_tokens_per_second(const struct summary *s)
 {

@@ -18,10 +18,10 @@
 #define SURPRISAL_EVAL_RUN_SUMMARY_H
 
 #include "base/digest.h"
-#include "engine/engine.h"
+#include "engine/types.h"
 #include "eval/protocol/input.h"
-#include "eval/run/run_folder.h"
 #include "eval/protocol/sequence.h"
+#include "eval/run/run_folder.h"
 #include "eval/statistics/statistics.h"
 
 struct summary {

@@ -3,6 +3,7 @@
 #define SURPRISAL_EVAL_SCORE_OPENED_H
 
 #include "engine/engine.h"
+#include "formats/weights.h"
 #include "surprisal.h"
 
 /* Zero-initialise; the members borrow from one another, so the struct stays where it is. */

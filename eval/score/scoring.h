@@ -2,7 +2,7 @@
 #ifndef SURPRISAL_EVAL_SCORE_SCORING_H
 #define SURPRISAL_EVAL_SCORE_SCORING_H
 
-#include "engine/engine.h"
+#include "engine/types.h"
 #include "eval/run/run_folder.h"
 #include "eval/protocol/sequence.h"
 #include "eval/statistics/statistics.h"

@@ -6,7 +6,7 @@
 #define SURPRISAL_EVAL_STATISTICS_DIVERGENCE_FIGURES_H
 
 #include "base/json.h"
-#include "engine/divergence.h"
+#include "engine/types.h"
 
 enum { DIVERGENCE_QUANTILES = 6, DIVERGENCE_BINS = 5, DIVERGENCE_EDGES = 49 };
 

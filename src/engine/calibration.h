@@ -9,6 +9,7 @@
 #define SURPRISAL_ENGINE_CALIBRATION_H
 
 #include "engine/engine.h"
+#include "formats/weights.h"
 
 struct calibrated {
     const struct matrix *weight;        /* borrowed */

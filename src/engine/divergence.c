@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "engine/pass.h"
+#include "model/divergence.h"
 
 #define SIDES VOCABULARY_SIDES
 #define PARTS_AHEAD 4                   /* tiles of a head in memory: one in use, others coming in */

@@ -8,7 +8,7 @@
 #define SURPRISAL_ENGINE_DIVERGENCE_H
 
 #include "engine/engine.h"
-#include "model/divergence.h"
+#include "base/matrix.h"
 
 /* Final hidden states [n, hidden_size] as engine_sink got them, in F32 or rounded to BF16. */
 struct engine_hidden {

@@ -15,11 +15,14 @@
 #include <stdint.h>
 
 #include "base/budget.h"
+#include "base/compute_type.h"
 #include "base/error.h"
 #include "base/progress.h"
-#include "formats/weights.h"
-#include "kernels/kernels.h"
+#include "engine/types.h"
 
+struct checkpoint;
+struct weights;
+struct weights_hash;
 struct engine;
 
 struct engine_options {
@@ -43,19 +46,6 @@ int engine_threads(const struct engine *e);
 
 /* ---- scoring ---------------------------------------------------------- */
 
-/* The model sees ids[begin, end) and the targets ids[first, end) are scored, each given what
- * stands before it in the window: begin < first <= end. */
-struct engine_window {
-    size_t begin, end, first;
-};
-
-/* What one scored target gets. */
-struct engine_score {
-    double nll;                 /* nats; >= 0 */
-    float logsumexp;            /* of the logits that predicted it */
-    int32_t top1;               /* id of the largest logit, the lowest id among equals */
-};
-
 /* Receives the scores in text order: rows [row, row + n) of all scored targets (counted over the
  * windows in their order).  hidden: final hidden states after the last norm that predicted them,
  * [n, hidden_size].  Returns false to stop with an error of its own. */
@@ -63,26 +53,6 @@ struct engine_sink {
     bool (*take)(void *user, size_t row, size_t n, const struct engine_score *scores,
                  const float *hidden, struct error *err);
     void *user;
-};
-
-struct engine_statistics {
-    size_t passes;
-    size_t bytes_read;          /* of weights, over all passes */
-    size_t model_tokens;        /* tokens that went through the layers */
-};
-
-/* Where a run stands between two steps of a layer: enough to go on from there. */
-struct engine_state {
-    size_t first_window, n_windows;     /* of the pass */
-    size_t row;                         /* scored targets of earlier passes: the sink has them */
-    size_t layer;                       /* num_hidden_layers: the head, and x is its input */
-    bool mixer_done;                    /* of that layer; in the last one x has scored rows only */
-    size_t rows_done;                   /* rows of x that the step in work has changed already */
-    size_t n_rows;
-    const float *x;                     /* [n_rows, D] */
-    const struct mapped_file *file;     /* in whose mapping x stands: whoever reads it, to go on from it
-                                           or to save it, gives its pages back; NULL: none */
-    struct engine_statistics statistics;    /* of what was done */
 };
 
 /* Is offered the state between steps, about twice a layer, and with `now` when the work was asked to

@@ -16,6 +16,7 @@
 #define SURPRISAL_ENGINE_LOCKSTEP_H
 
 #include "engine/engine.h"
+#include "formats/config.h"
 
 struct lockstep_layer {
     enum layer_type type;

@@ -5,6 +5,8 @@
 #include "engine/engine.h"
 #include "engine/parts.h"
 #include "engine/plan.h"
+#include "formats/weights.h"
+#include "kernels/kernels.h"
 #include "model/compute.h"
 #include "model/moe.h"
 

@@ -13,17 +13,11 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/compute_type.h"
 #include "base/matrix.h"
 #include "kernels/mxfp4_blocks.h"
 
 /* ---- matrix products ------------------------------------------------------ */
-
-/* What the values of a product are; sums are f32 either way. */
-enum compute_type {
-    COMPUTE_F32,
-    COMPUTE_BF16                    /* both sides BF16 (held as f32); weights are rounded to it */
-};
-#define COMPUTE_TYPES 2
 
 /* As --compute names it. */
 const char *compute_name(enum compute_type type);

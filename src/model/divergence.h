@@ -13,18 +13,8 @@
 #ifndef SURPRISAL_MODEL_DIVERGENCE_H
 #define SURPRISAL_MODEL_DIVERGENCE_H
 
+#include "model/divergence_row.h"
 #include "model/vocabulary.h"
-
-#define DIVERGENCE_TOP 5
-
-/* Of one token. */
-struct divergence_row {
-    double kld, kld_reverse;        /* nats: KL(A || B), KL(B || A) */
-    float top_a;                    /* probability that A gives its first choice */
-    int8_t overlap5;                /* ids among the five first choices of both, 0 to 5; where the
-                                       vocabulary has fewer, the missing ones count as shared */
-    bool same_top1;                 /* first choices agree; of equal logits the lowest id is first */
-};
 
 struct divergence_task {
     struct vocabulary_side sides[VOCABULARY_SIDES];     /* A, B: vocabularies of one size */

@@ -87,6 +87,20 @@ def test_no_circle(graph):
     check(not circle, "no circle of includes", circle[:2])
 
 
+def test_eval_sees_no_kernel(graph):
+    """Not by way of others either: what eval needs of the engine are plain records."""
+    def reach(path, seen):
+        for to in graph.get(path, ()):
+            if to not in seen:
+                seen.add(to)
+                reach(to, seen)
+        return seen
+
+    wrong = sorted(f"{p} sees {to}" for p in graph if p.startswith(("eval/protocol", "eval/statistics", "eval/run", "eval/report"))
+                   for to in reach(p, set()) if to.startswith("src/kernels/") or (to.startswith("src/model/") and not to.endswith("divergence_row.h")))
+    check(not wrong, "protocols, statistics, run folders and reports see no kernel and no layer", wrong[:3])
+
+
 def test_intrinsics():
     wrong = [p for p in sources() if not p.startswith("src/kernels/")
              and re.search(r"immintrin|arm_neon|cblas", open(os.path.join(ROOT, p)).read())]
@@ -132,7 +146,9 @@ def test_symbols(allowed):
 if __name__ == "__main__":
     allowed = arrows()
     if check(len(allowed) > 10, "CONTRIBUTING lists the arrows", allowed):
-        test_no_circle(test_arrows(allowed))
+        graph = test_arrows(allowed)
+        test_no_circle(graph)
+        test_eval_sees_no_kernel(graph)
         test_intrinsics()
         test_symbols(allowed)
     done()

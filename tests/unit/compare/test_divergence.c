@@ -13,6 +13,8 @@
 #include "eval/statistics/divergence_figures.h"
 #include "tests/check.h"
 #include "tests/random.h"
+#include "formats/weights.h"
+#include "kernels/kernels.h"
 
 /* ---- figures by known answers ------------------------------------------------------- */
 

@@ -10,6 +10,8 @@
 #include "tests/check.h"
 #include "tests/divergence_rows.h"
 #include "tests/random.h"
+#include "formats/weights.h"
+#include "kernels/kernels.h"
 
 enum { N_IDS = 701, N = N_IDS - 1, HIDDEN = 128 };
 

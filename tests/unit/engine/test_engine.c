@@ -1,6 +1,8 @@
 /* The engine on the demo checkpoint: its results do not depend on threads, memory, passes, tiles,
  * batches or instruction set, and its refusals. */
 #include "engine/engine.h"
+#include "formats/weights.h"
+#include "kernels/kernels.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -8,6 +8,8 @@
 
 #include "tests/differ.h"
 #include "tests/random.h"
+#include "formats/weights.h"
+#include "kernels/kernels.h"
 
 enum { N_IDS = 1500, LAYERS = 8, D = 128, K = 4, E = 16, MAX_T = 1500 };
 

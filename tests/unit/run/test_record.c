@@ -8,6 +8,8 @@
 #include "eval/run/summary.h"
 #include "tests/differ.h"
 #include "tests/unit/formats/folder.h"
+#include "formats/weights.h"
+#include "kernels/kernels.h"
 
 /* Disjoint windows of 4 over 12 ids: three tokens are scored in each. */
 enum { ROWS = 9, WINDOWS = 3, CONTEXT = 4, TOKENS = 12, WIDTH = 2 };

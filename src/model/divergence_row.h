@@ -1,0 +1,19 @@
+/* divergence_row.h - how far two models are apart at one token. */
+#ifndef SURPRISAL_MODEL_DIVERGENCE_ROW_H
+#define SURPRISAL_MODEL_DIVERGENCE_ROW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define DIVERGENCE_TOP 5        /* first choices of each model that are compared */
+
+/* Of one token. */
+struct divergence_row {
+    double kld, kld_reverse;        /* nats: KL(A || B), KL(B || A) */
+    float top_a;                    /* probability that A gives its first choice */
+    int8_t overlap5;                /* ids among the five first choices of both, 0 to 5; where the
+                                       vocabulary has fewer, the missing ones count as shared */
+    bool same_top1;                 /* first choices agree; of equal logits the lowest id is first */
+};
+
+#endif
