@@ -223,7 +223,7 @@ def test_resume(checkpoint, budgets, *options):
 
 def main():
     if QUICK:
-        for name in ("M1: peaks of resumed runs", "M2: peaks", "M3: budgets that are named"):
+        for name in ("M1: peaks of resumed runs", "M2: peaks", "M3: budgets that are named", "M4: refused before the work"):
             skip(name, "sanitizers and emulators have memory of their own")
     else:
         attempt("M2: peaks", test_peaks)
