@@ -3,8 +3,12 @@
  * With s_w the NLL sum and n_w the scored tokens of window w:
  *     mean_nll   m = sum s_w / sum n_w
  *     nll_stderr   = sqrt(W / (W - 1) * sum (s_w - m n_w)^2) / sum n_w
- * the ratio estimator's standard error with windows as the independent units, since tokens in one
- * window are not independent of each other.  Windows that score nothing are no units.
+ *     perplexity   = exp(m)
+ *     perplexity_stderr    = exp(m) nll_stderr
+ * nll_stderr is the ratio estimator's standard error (Cochran, Sampling Techniques, chapter 6; no
+ * finite population correction) with windows as the W independent units, since tokens in one window
+ * are not independent of each other.  Windows that score nothing are no units.  perplexity_stderr is
+ * exp(m) se(m) by the delta method: the derivative of exp at m times the error of m.
  *
  * Word and byte figures are lm-evaluation-harness's (weighted_perplexity, bits_per_byte): the NLL
  * of the whole text by its words or bytes.  Where a protocol leaves tokens out, the mean of those

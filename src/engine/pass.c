@@ -312,7 +312,7 @@ static bool step(struct pass *p, bool (*run)(const struct compute *, const struc
 static void final_norm(struct pass *p)
 {
     size_t mark = p->arena->used;
-    float *norm = vector_take(&p->cm, &p->e->w->norm, 1);
+    float *norm = norm_weight(&p->cm, &p->e->w->norm);
     rms_norm_rows(&p->cm, p->x, p->x, p->batch.n_tokens, norm);
     p->arena->used = mark;
 }

@@ -151,7 +151,7 @@ static void position_tile(const struct compute *cm, float *q, float *k,
     const struct config *c = cm->config;
     size_t d = c->head_dim, H = c->num_attention_heads, KV = c->num_key_value_heads;
     size_t half = c->rotary_dim / 2, mark = cm->arena->used;
-    float *q_norm = vector_take(cm, &w->q_norm, 1), *k_norm = vector_take(cm, &w->k_norm, 1);
+    float *q_norm = norm_weight(cm, &w->q_norm), *k_norm = norm_weight(cm, &w->k_norm);
     double *frequency = arena_take(cm->arena, half, sizeof *frequency);
     size_t threads = (size_t)cm->n_threads;
     float *angles = arena_take(cm->arena, threads * 2 * half, sizeof *angles);

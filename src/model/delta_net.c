@@ -146,7 +146,7 @@ static void gates(const struct compute *cm, double *decay, float *beta, const fl
                   const float *b, const struct delta_net_weights *w, size_t n)
 {
     size_t HV = cm->config->linear_num_value_heads, mark = cm->arena->used;
-    float *A_log = vector_take(cm, &w->A_log, 0), *dt_bias = vector_take(cm, &w->dt_bias, 0);
+    float *A_log = vector_take(cm, &w->A_log), *dt_bias = vector_take(cm, &w->dt_bias);
     if (A_log) {
 #pragma omp parallel for num_threads(cm->n_threads) schedule(static)
         for (size_t t = 0; t < n; t++) {
@@ -183,7 +183,7 @@ static void gated_norm(const struct compute *cm, float *x, const float *z,
     const struct config *c = cm->config;
     size_t dv = c->linear_value_head_dim, heads = n * c->linear_num_value_heads;
     size_t mark = cm->arena->used;
-    float *weight = vector_take(cm, norm, 0);
+    float *weight = norm_weight_plain(cm, norm);
     if (weight) {
 #pragma omp parallel for num_threads(cm->n_threads) schedule(static)
         for (size_t h = 0; h < heads; h++)

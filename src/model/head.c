@@ -120,7 +120,7 @@ void head_logits(const struct compute *cm, float *logits, float *hidden, const f
                  const struct matrix *norm, const struct matrix *lm_head)
 {
     size_t mark = cm->arena->used;
-    float *weight = vector_take(cm, norm, 1);
+    float *weight = norm_weight(cm, norm);
     rms_norm_rows(cm, hidden, x, n, weight);
     linear(cm, logits, lm_head->rows, hidden, lm_head->cols, n, lm_head);
     cm->arena->used = mark;

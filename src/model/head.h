@@ -1,6 +1,8 @@
 /* head.h - from final hidden states to NLL: logits (vocabulary.h), log-sum-exp.
  *
- * A target's own logit is taken out of the sum and, in f32 compute, computed in double:
+ * The sum of exponentials is kept relative to the largest logit so far, and rescaled as that grows
+ * (Milakov and Gimelshein, arXiv 1805.02867).  A target's own logit is taken out of it and, in f32
+ * compute, computed in double:
  *
  *     nll = log(1 + exp(lse_of_the_others - target_logit))
  *

@@ -72,7 +72,7 @@ bool layer_mixer(const struct compute *cm, const struct layer_task *task, struct
     size_t largest = size_min(size_max(b->longest, task->tile_tokens), b->n_tokens);
     bool measuring = !cm->arena->block, full = task->type == FULL_ATTENTION;
     bool ok = measuring || need(task, 0, err);
-    float *norm = vector_take(cm, &w->input_layernorm, 1);
+    float *norm = norm_weight(cm, &w->input_layernorm);
     struct attention_state *keys = full ? attention_state_take(cm, largest) : NULL;
     struct delta_net_state *state = full ? NULL : delta_net_state_take(cm);
     struct tile tile = { .n = measuring ? 0 : *task->rows_done };    /* goes on behind these */
@@ -140,7 +140,7 @@ static bool sparse_mlp(const struct compute *cm, const struct layer_task *task, 
 {
     const struct layer_weights *w = task->weights;
     size_t D = cm->config->hidden_size, n = task->batch.n_tokens, mark = cm->arena->used;
-    float *norm = vector_take(cm, &w->post_attention_layernorm, 1);
+    float *norm = norm_weight(cm, &w->post_attention_layernorm);
     float *out = arena_take(cm->arena, n, D * sizeof *out);
     bool bf16 = cm->type == COMPUTE_BF16;
     uint16_t *aside = bf16 ? arena_take(cm->arena, n, D * sizeof *aside) : NULL;
@@ -174,7 +174,7 @@ static bool dense_mlp(const struct compute *cm, const struct layer_task *task, s
 {
     const struct layer_weights *w = task->weights;
     size_t D = cm->config->hidden_size, n = task->batch.n_tokens, mark = cm->arena->used;
-    float *norm = vector_take(cm, &w->post_attention_layernorm, 1);
+    float *norm = norm_weight(cm, &w->post_attention_layernorm);
     bool measuring = !cm->arena->block, ok = true;
     if (!measuring) {
         done(task, 0);

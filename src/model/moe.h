@@ -1,5 +1,18 @@
 /* moe.h - the sparse mixture of experts (Qwen3_5MoeSparseMoeBlock): a softmax over all experts,
- * the top k renormalised, plus a shared expert behind a sigmoid gate.
+ * the top k renormalised (Qwen3_5MoeTopKRouter), plus a shared expert behind a sigmoid gate.
+ *
+ * The whole block, of a token's normed state x, with p_k and E_k the weights and experts of its top k,
+ * S the shared expert (mlp.h) and g its gate's row:
+ *
+ *     y = sum_k p_k E_k(x) + sigmoid(x g) S(x)
+ *
+ * moe_begin writes sigmoid(x g) S(x) to `out`; experts_forward adds p_k E_k(x) to it, by ascending
+ * index of the expert; layer.c adds y to the residual stream.  In f32 compute that is all.  In BF16
+ * compute (compute.h) it is rounded in these places:
+ *     moe.c        p_k; sigmoid(x g); its product with S(x)
+ *     experts.c    each product p_k E_k(x), but not their sum
+ *     layer.c      the sum of the routed experts, for which it puts the shared one's part aside before
+ *                  the first expert; y, after it has added that part; the stream, after it has added y
  *
  * Here are the parts that go tile by tile: routing and the shared expert; experts.h has the routed
  * ones. */

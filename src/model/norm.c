@@ -1,6 +1,6 @@
 #include "model/norm.h"
 
-float *vector_take(const struct compute *cm, const struct matrix *w, float offset)
+static float *first_row(const struct compute *cm, const struct matrix *w, float offset)
 {
     float *v = arena_take(cm->arena, w->cols, sizeof *v);
     if (!v)
@@ -10,6 +10,21 @@ float *vector_take(const struct compute *cm, const struct matrix *w, float offse
     for (size_t i = 0; i < w->cols; i++)
         v[i] += offset;
     return v;
+}
+
+float *norm_weight(const struct compute *cm, const struct matrix *w)
+{
+    return first_row(cm, w, 1);
+}
+
+float *norm_weight_plain(const struct compute *cm, const struct matrix *w)
+{
+    return first_row(cm, w, 0);
+}
+
+float *vector_take(const struct compute *cm, const struct matrix *w)
+{
+    return first_row(cm, w, 0);
 }
 
 void rms_norm_rows(const struct compute *cm, float *out, const float *x, size_t n,

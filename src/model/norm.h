@@ -1,15 +1,20 @@
 /* norm.h - RMS norms over the hidden size, and small vectors of weights as f32.
  *
  * Ordinary norms store an offset from one: x * rsqrt(mean(x^2) + eps) * (1 + w)
- * (Qwen3_5MoeRMSNorm in modeling_qwen3_5_moe.py).  The gated norm in the delta net stores the
- * factor itself. */
+ * (Qwen3_5MoeRMSNorm in modeling_qwen3_5_moe.py; Zhang and Sennrich, arXiv 1910.07467).  The gated
+ * norm in the delta net stores the factor itself (Qwen3_5MoeRMSNormGated). */
 #ifndef SURPRISAL_MODEL_NORM_H
 #define SURPRISAL_MODEL_NORM_H
 
 #include "model/compute.h"
 
-/* Takes w->cols floats from the arena: the first row of w plus `offset`; NULL while measuring. */
-float *vector_take(const struct compute *cm, const struct matrix *w, float offset);
+/* Each takes w->cols floats from the arena, made of the first row of w; NULL while measuring.
+ * The factors of an ordinary norm: 1 + w. */
+float *norm_weight(const struct compute *cm, const struct matrix *w);
+/* The factors of the gated norm: w. */
+float *norm_weight_plain(const struct compute *cm, const struct matrix *w);
+/* A vector that is no norm's: w. */
+float *vector_take(const struct compute *cm, const struct matrix *w);
 
 /* out [n, D] = norm of x [n, D] with the factors `weight` [D], by all threads; nothing while
  * measuring (out NULL). */

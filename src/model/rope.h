@@ -1,5 +1,8 @@
 /* rope.h - rotary position embedding on the first rotary_dim channels of a head.
  *
+ * RoFormer, arXiv 2104.09864, section 3; which channels are a pair is apply_rotary_pos_emb's choice
+ * (rotate_half in modeling_qwen3_5_moe.py).
+ *
  * Channels i and i + rotary_dim / 2 turn together by the angle position / theta^(2i / rotary_dim).
  * (For text the three position components of mrope are equal, so its interleaved sections make no
  * difference.)  Angles, sines and cosines are computed in double: at position 200,000 an f32

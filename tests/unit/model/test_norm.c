@@ -105,10 +105,16 @@ static void test_vectors(const struct compute *cm)
 {
     static const float values[] = { 1, -0.5f, 0.0078125f, 1.00390625f, 3, 0, 1e-3f };
     enum { N = sizeof values / sizeof *values };
-    static const struct { const char *name; enum dtype dtype; float offset; } cases[] = {
-        { "a vector in F32, as it is", DTYPE_F32, 0 }, { "an offset from one in F32", DTYPE_F32,
-          1 },
-        { "an offset from one in BF16", DTYPE_BF16, 1 },
+    static const struct {
+        const char *name;
+        float *(*take)(const struct compute *cm, const struct matrix *w);
+        enum dtype dtype;
+        float offset;
+    } cases[] = {
+        { "a vector in F32, as it is", vector_take, DTYPE_F32, 0 },
+        { "the gated norm's factors, as they are", norm_weight_plain, DTYPE_BF16, 0 },
+        { "an offset from one in F32", norm_weight, DTYPE_F32, 1 },
+        { "an offset from one in BF16", norm_weight, DTYPE_BF16, 1 },
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         uint8_t stored[4 * N];
@@ -126,7 +132,7 @@ static void test_vectors(const struct compute *cm)
         }
         const struct matrix w = { cases[k].dtype, stored, NULL, 1, N };
         size_t before = cm->arena->used;
-        float *v = vector_take(cm, &w, cases[k].offset);
+        float *v = cases[k].take(cm, &w);
         name_of(name, cm, cases[k].name);
         check_equal_f32(name, v, expected, N);
         cm->arena->used = before;
@@ -136,7 +142,7 @@ static void test_vectors(const struct compute *cm)
     const struct matrix w = { DTYPE_F32, (const uint8_t *)values, NULL, 1, N };
     char name[160];
     name_of(name, cm, "while measuring there is no vector, but its size");
-    check(!vector_take(&measure, &w, 1) && measuring.peak == 64, name, "%zu", measuring.peak);
+    check(!norm_weight(&measure, &w) && measuring.peak == 64, name, "%zu", measuring.peak);
 }
 
 int main(void)
