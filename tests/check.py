@@ -11,6 +11,8 @@ QUICK = int(os.environ.get("SURPRISAL_TEST_QUICK") or 0)
 
 # What a shell starts in the background has SIGINT ignored, and so would the programs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# And what nohup starts has SIGHUP ignored.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def check(ok, name, why=""):

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "format.h"
 #include "machine.h"
 #include "memory.h"
 
@@ -58,7 +59,7 @@ bool budget_check(const struct budget *b, size_t bytes, struct error *err, const
     char subject[256];
     va_list args;
     va_start(args, what);
-    vsnprintf(subject, sizeof subject, what, args);
+    format_text_v(subject, sizeof subject, what, args);
     va_end(args);
     return refuse(b->bytes, budget_needed(b, bytes), err, subject);
 }

@@ -3,31 +3,31 @@
 #include <stdlib.h>
 
 #define PIECE_BYTES ((size_t)16 << 20)
-#define READ_BYTES  ((size_t)1 << 20)
+#define READ_BYTES  ((size_t)256 << 10)      /* in memory at once, of each thread */
+
+/* map: in which the bytes stand; its pages are given back as they are read.  NULL: they are in memory. */
+static bool hash_bytes(struct digest *out, const uint8_t *data, size_t n, const struct mapped_file *map,
+                       struct error *err)
+{
+    if (!map)
+        return digest_of(out, data, n, err);
+    struct digest_stream *s = digest_begin(err);
+    bool ok = s != NULL;
+    for (size_t at = 0, now, offset = n ? (size_t)(data - map->data) : 0; ok && at < n; at += now) {
+        now = size_min(READ_BYTES, n - at);
+        ok = file_populate(map, offset + at, now, err) && digest_update(s, data + at, now, err);
+        file_release(map, offset + at, now, false);
+    }
+    return digest_end(s, ok ? out : NULL, err) && ok;
+}
 
 bool file_digest(struct digest *out, const char *path, struct error *err)
 {
     struct mapped_file f;
     if (!file_map(&f, path, err))
         return false;
-    struct digest_stream *s = digest_begin(err);
-    bool ok = s != NULL;
-    for (size_t at = 0, n; ok && at < f.size; at += n) {
-        n = size_min(READ_BYTES, f.size - at);
-        ok = file_populate(&f, at, n, err) && digest_update(s, f.data + at, n, err);
-        file_release(&f, at, n, false);
-    }
-    ok = digest_end(s, ok ? out : NULL, err) && ok;
+    bool ok = hash_bytes(out, f.data, f.size, &f, err);
     file_unmap(&f);
-    return ok;
-}
-
-static bool hash_piece(struct digest *out, const uint8_t *data, size_t n, const struct mapped_file *map)
-{
-    size_t offset = map ? (size_t)(data - map->data) : 0;
-    bool ok = (!map || !n || file_populate(map, offset, n, NULL)) && digest_of(out, data, n, NULL);
-    if (map && n)
-        file_release(map, offset, n, false);
     return ok;
 }
 
@@ -42,7 +42,7 @@ bool file_digest_pieces(struct digest *out, const uint8_t *data, size_t n,
     #pragma omp parallel for schedule(dynamic) num_threads(n_threads > 0 ? n_threads : 1) reduction(&& : ok)
     for (size_t i = 0; i < n_pieces; i++) {
         size_t at = i * PIECE_BYTES;
-        ok = ok && hash_piece(&pieces[i], data + at, size_min(PIECE_BYTES, n - at), map);
+        ok = ok && hash_bytes(&pieces[i], data + at, size_min(PIECE_BYTES, n - at), map, NULL);
     }
     if (!ok)
         error_set(err, "%s: cannot be read back", map ? map->path : "memory");
