@@ -1,13 +1,13 @@
 #include "eval/score/evaluate.h"
 
 #include <assert.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/machine.h"
 #include "base/progress.h"
+#include "eval/score/finished.h"
 #include "eval/score/job_inputs.h"
 #include "eval/score/opened.h"
 #include "eval/run/partial.h"
@@ -332,58 +332,14 @@ static bool conclude(struct job *j, struct surprisal_result *results, struct err
 
 /* ---- a complete run without its name ------------------------------------------- */
 
-static double number_or_nan(const cJSON *summary, const char *key)
-{
-    const cJSON *item = json_get(summary, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;
-}
-
-static struct surprisal_result result_of(const struct record *r)
-{
-    const cJSON *s = r->summary;
-    return (struct surprisal_result){
-        .windows = r->windows, .tokens = r->tokens, .scored = r->scored,
-        .mean_nll = number_or_nan(s, "mean_nll"), .perplexity = number_or_nan(s, "perplexity"),
-        .nll_stderr = number_or_nan(s, "nll_stderr"),
-        .perplexity_stderr = number_or_nan(s, "perplexity_stderr"),
-        .word_perplexity = number_or_nan(s, "word_perplexity"),
-        .byte_perplexity = number_or_nan(s, "byte_perplexity"),
-        .bits_per_byte = number_or_nan(s, "bits_per_byte"), .seconds = number_or_nan(s, "seconds"),
-        .tokens_per_second = number_or_nan(s, "tokens_per_second"),
-    };
-}
-
-static bool check_checkpoint(const struct record *r, const struct digest *checkpoint,
-                             struct error *err)
-{
-    char hex[2 * DIGEST_BYTES + 1];
-    digest_hex(hex, checkpoint);
-    const char *of = cJSON_GetStringValue(json_get(json_get(r->summary, "checkpoint"), "digest"));
-    return (of && strcmp(of, hex) == 0)
-        || error_set(err, "%s: is a complete run of the checkpoint with digest %s, this one has %s",
-                     r->folder, of ? of : "none", hex);
-}
-
-/* Proves a share's folder by its own digests. */
 static bool take_share(const struct job *j, const struct share *share,
                        const struct digest *checkpoint, struct surprisal_result *result,
                        struct error *err)
 {
-    struct record r = { 0 };
-    struct buffer text = { 0 };
     char *path = folder_path(j, share, err);
-    char *summary = path ? file_join(path, RUN_SUMMARY, err) : NULL;
-    bool ok = summary && record_open(&r, path, err)
-           && (!r.keeps_hidden || record_view_hidden(&r, err)) && check_checkpoint(&r, checkpoint, err)
-           && file_read(&text, summary, err);
-    if (ok) {
-        *result = result_of(&r);
-        memcpy(result->plan, share->name, sizeof result->plan);
-        result->summary_json = text.data;
-    }
-    record_close(&r);
-    free(summary);
+    bool ok = path && finished_take(result, path, checkpoint, err);
     free(path);
+    memcpy(result->plan, share->name, sizeof result->plan);
     return ok;
 }
 
