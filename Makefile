@@ -69,11 +69,12 @@ TEST_PROGRAMS   := $(patsubst %.c,$(BUILD)/%,$(TEST_SOURCES) $(HOST_SOURCES))
 all: $(BUILD)/surprisal $(BUILD)/libsurprisal.a $(BUILD)/surprisal.pc
 
 # One relocatable object in which only the public symbols remain, so that the library keeps its
-# internals to itself and the program, linked against it, has no other way in than surprisal.h.
+# internals to itself and the program, linked against it, has no other way in than surprisal.h.  -d: OpenMP's
+# locks get their place here, and can be kept back too.
 $(BUILD)/libsurprisal.a: $(LIBRARY_OBJECTS)
 	$(call say,AR,$@)
-	$(Q)$(TOOL)ld -r -o $(BUILD)/libsurprisal.o $^
-	$(Q)$(TOOL)objcopy --localize-hidden $(BUILD)/libsurprisal.o
+	$(Q)$(TOOL)ld -r -d -o $(BUILD)/libsurprisal.o $^
+	$(Q)$(TOOL)objcopy --wildcard --keep-global-symbol='surprisal_*' $(BUILD)/libsurprisal.o
 	@rm -f $@
 	$(Q)$(TOOL)ar rcs $@ $(BUILD)/libsurprisal.o
 
