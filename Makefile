@@ -1,5 +1,5 @@
-# surprisal: `make` builds build/surprisal and build/libsurprisal.a, `make demo` runs the main
-# job on the demo checkpoints, `make test` all tests.  Variables: V=1 (prints whole commands),
+# surprisal: `make` builds build/surprisal, build/libsurprisal.a and build/libsurprisal.so, `make demo`
+# runs the main job on the demo checkpoints, `make test` all tests.  Variables: V=1 (prints whole commands),
 # PREFIX=, DESTDIR=, SANITIZE=1 (AddressSanitizer and UBSan, in build-sanitize/), CC=, and two ways
 # to test kernels that this CPU cannot run: CROSS=aarch64-linux-gnu (Debian's cross compiler, tests
 # under qemu-user) and EMULATE=1 (x86 intrinsics as plain C), each in a build folder of its own.
@@ -33,9 +33,10 @@ PACKAGE_LIBS   = $(shell $(PKG_CONFIG) --libs $(PACKAGES))
 CFLAGS   ?= -O2 -g
 CPPFLAGS += -D_GNU_SOURCE -DSURPRISAL_VERSION='"$(VERSION)"' -Isrc -Iinclude -I. -I$(BUILD) -MMD -MP
 # Hidden by default: only what surprisal.h marks leaves the library.  No contraction: a sum is
-# rounded where the source says so, on every CPU.
+# rounded where the source says so, on every CPU.  -fPIC, after what CFLAGS may say: the same objects
+# make the static and the shared library.
 ALL_CFLAGS = -std=c11 -Wall -Wextra -Wshadow -Wconversion -fopenmp -fvisibility=hidden \
-             -ffp-contract=off $(SYSROOT_FLAGS) $(PACKAGE_CFLAGS) $(CFLAGS) $(SANITIZE_FLAGS)
+             -ffp-contract=off $(SYSROOT_FLAGS) $(PACKAGE_CFLAGS) $(CFLAGS) $(SANITIZE_FLAGS) -fPIC
 LDLIBS     = $(SYSROOT_FLAGS) $(PACKAGE_LIBS) -lm -fopenmp $(SANITIZE_FLAGS)
 SYSROOT_FLAGS := $(if $(SYSROOT),--sysroot=$(SYSROOT))
 comma := ,
@@ -66,16 +67,29 @@ LIBRARY_OBJECTS := $(call object,$(LIBRARY_SOURCES)) $(ROW_SETS:%=$(BUILD)/src/k
 CLI_OBJECTS     := $(call object,$(CLI_SOURCES))
 TEST_PROGRAMS   := $(patsubst %.c,$(BUILD)/%,$(TEST_SOURCES) $(HOST_SOURCES))
 
-all: $(BUILD)/surprisal $(BUILD)/libsurprisal.a $(BUILD)/surprisal.pc
+all: $(BUILD)/surprisal $(BUILD)/libsurprisal.a $(BUILD)/libsurprisal.so $(BUILD)/surprisal.pc
 
 # One relocatable object in which only the public symbols remain, so that the library keeps its
-# internals to itself and the program, linked against it, has no other way in than surprisal.h.
+# internals to itself and the program, linked against it, has no other way in than surprisal.h.  -d: OpenMP's
+# locks get their place here, and can be kept back too.
 $(BUILD)/libsurprisal.a: $(LIBRARY_OBJECTS)
 	$(call say,AR,$@)
-	$(Q)$(TOOL)ld -r -o $(BUILD)/libsurprisal.o $^
-	$(Q)$(TOOL)objcopy --localize-hidden $(BUILD)/libsurprisal.o
+	$(Q)$(TOOL)ld -r -d -o $(BUILD)/libsurprisal.o $^
+	$(Q)$(TOOL)objcopy --wildcard --keep-global-symbol='surprisal_*' $(BUILD)/libsurprisal.o
 	@rm -f $@
 	$(Q)$(TOOL)ar rcs $@ $(BUILD)/libsurprisal.o
+
+# The same objects.  With every library named that it needs; those of clang's sanitizers come with the program.
+SHARED := libsurprisal.so.$(VERSION)
+SONAME := libsurprisal.so.$(firstword $(subst ., ,$(VERSION)))
+$(BUILD)/$(SHARED): $(LIBRARY_OBJECTS) src/surprisal.map
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=src/surprisal.map \
+	    $(if $(SANITIZE),,-Wl$(comma)-z$(comma)defs) -o $@ $(LIBRARY_OBJECTS) $(LDLIBS)
+
+$(BUILD)/libsurprisal.so: $(BUILD)/$(SHARED)
+	@ln -sf $(SHARED) $(BUILD)/$(SONAME)
+	@ln -sf $(SHARED) $@
 
 $(BUILD)/surprisal: $(CLI_OBJECTS) $(BUILD)/libsurprisal.a
 	$(call say,LD,$@)
@@ -138,10 +152,17 @@ $(BUILD)/tests/faults/%: $(BUILD)/tests/faults/%.o $(BUILD)/libsurprisal.a
 # A word of the shell: what a user may give has blanks, quotes, anything.
 quoted = '$(subst ','\'',$(1))'
 
+# What a program needs that links the static library, as the compiler found it here.  No "Requires.private":
+# `pkg-config --static` would add what only static dependencies need, some of which Debian does not have.  clang finds
+# its OpenMP by -fopenmp alone.
+STATIC_LIBS = $(subst $(SYSROOT),,$(PACKAGE_LIBS)) \
+              $(if $(findstring clang,$(shell $(CC) --version 2>/dev/null)),-fopenmp,-lgomp) -lm
+PC_FILE     = tools/pc-file $(call quoted,$(PREFIX)) '$(VERSION)' $(call quoted,$(STATIC_LIBS)) < src/surprisal.pc.in
+
 $(BUILD)/surprisal.pc: src/surprisal.pc.in tools/pc-file Makefile
 	@mkdir -p $(@D)
 	$(call say,PC,$@)
-	$(Q)tools/pc-file $(call quoted,$(PREFIX)) '$(VERSION)' '$(PACKAGES)' < $< > $@
+	$(Q)$(PC_FILE) > $@
 
 # ---- what a user types -------------------------------------------------------
 
@@ -177,16 +198,21 @@ install: all
 	$(Q)install -D -m 755 $(BUILD)/surprisal $(INSTALLED)/bin/surprisal
 	$(call say,INSTALL,$(INSTALLED)/lib/libsurprisal.a)
 	$(Q)install -D -m 644 $(BUILD)/libsurprisal.a $(INSTALLED)/lib/libsurprisal.a
+	$(call say,INSTALL,$(INSTALLED)/lib/$(SHARED))
+	$(Q)install -D -m 755 $(BUILD)/$(SHARED) $(INSTALLED)/lib/$(SHARED)
+	$(Q)ln -sf $(SHARED) $(INSTALLED)/lib/$(SONAME)
+	$(Q)ln -sf $(SHARED) $(INSTALLED)/lib/libsurprisal.so
 	$(call say,INSTALL,$(INSTALLED)/include/surprisal.h)
 	$(Q)install -D -m 644 include/surprisal.h $(INSTALLED)/include/surprisal.h
 	$(call say,INSTALL,$(INSTALLED)/lib/pkgconfig/surprisal.pc)
-	$(Q)tools/pc-file $(call quoted,$(PREFIX)) '$(VERSION)' '$(PACKAGES)' < src/surprisal.pc.in > $(BUILD)/surprisal.pc.installed
+	$(Q)$(PC_FILE) > $(BUILD)/surprisal.pc.installed
 	$(Q)install -D -m 644 $(BUILD)/surprisal.pc.installed $(INSTALLED)/lib/pkgconfig/surprisal.pc
 
 # With the same PREFIX and DESTDIR.
 uninstall:
-	rm -f $(INSTALLED)/bin/surprisal $(INSTALLED)/lib/libsurprisal.a $(INSTALLED)/include/surprisal.h \
-	    $(INSTALLED)/lib/pkgconfig/surprisal.pc
+	rm -f $(INSTALLED)/bin/surprisal $(INSTALLED)/include/surprisal.h $(INSTALLED)/lib/pkgconfig/surprisal.pc \
+	    $(INSTALLED)/lib/libsurprisal.a $(INSTALLED)/lib/libsurprisal.so $(INSTALLED)/lib/$(SONAME) \
+	    $(INSTALLED)/lib/$(SHARED)
 
 clean:
 	rm -rf build build-*

@@ -203,6 +203,7 @@ def prepare(name, found, where, env):
             return skip(name, "no cc, make or pkg-config, or another build")
         p = run(f"make -s -C {shlex.quote(ROOT)} -o all install DESTDIR= PREFIX={shlex.quote(where)}/prefix", where, env)
         env["PKG_CONFIG_PATH"] = os.path.join(where, "prefix", "lib", "pkgconfig")
+        env["LD_LIBRARY_PATH"] = os.path.join(where, "prefix", "lib")
         return check(p.returncode == 0, f"{name}: make install", p.stderr)
     return True
 

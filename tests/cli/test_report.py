@@ -19,7 +19,7 @@ from program import SURPRISAL, fresh
 
 # With a runner $SURPRISAL is a script in the folder of the tests.
 RUNNER = os.environ.get("SURPRISAL_RUNNER", "").split()
-PROGRAM = [*RUNNER, os.path.join(os.path.dirname(SURPRISAL), *([] if RUNNER else ["tests"]), "unit", "eval", "test_report")]
+PROGRAM = [*RUNNER, os.path.join(os.path.dirname(SURPRISAL), *([] if RUNNER else ["tests"]), "unit", "report", "test_report")]
 GNUPLOT = shutil.which("gnuplot")
 DOCUMENTS = {"realistic": made.realistic(), "hostile": made.hostile(), "bare": made.bare()}
 

@@ -13,7 +13,7 @@ from test_goldens import routing_agrees
 
 from check import QUICK, check, done, skip
 
-DRIVER = os.path.join(os.path.dirname(SURPRISAL), "tests", "unit", "eval", "test_divergence")
+DRIVER = os.path.join(os.path.dirname(SURPRISAL), "tests", "unit", "compare", "test_divergence")
 PAIR = [os.path.join(ROOT, "data", "demo", name) for name in ("bf16", "mxfp4")]
 TEXT = os.path.join(ROOT, "data", "demo", "text.txt")
 QUANTILES = {"median": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999, "max": 1}
