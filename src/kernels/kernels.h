@@ -23,48 +23,48 @@
 const char *compute_name(enum compute_type type);
 
 /* What is read after a product, and brought into the cache meanwhile. */
-#define SOON_SPANS 2
-struct soon {
+#define PREFETCH_SPANS 2
+struct prefetch {
     struct {
         const void *at;
         size_t bytes;
-    } span[SOON_SPANS];
+    } span[PREFETCH_SPANS];
 };
 
 /* C [m, n] = A [m, k] B [k, n], or C += A B with `accumulate`.  B is packed beforehand, in the
  * order that suits the kernel, and shared by many products.  Element (i, p) of A is
- * a[i * step_m + p * step_k], so A may stand transposed. */
-struct product {
+ * a[i * stride_rows + p * stride_k], so A may stand transposed. */
+struct gemm {
     float *c;
     size_t ldc;                     /* from row to row */
     const float *a;
-    size_t step_m, step_k;          /* one of them is 1 */
+    size_t stride_rows, stride_k;          /* one of them is 1 */
     const void *packed;
-    bool halves;                    /* of packed: as struct packed_weight has it */
+    bool bf16_pairs;                    /* of packed: as struct packed_b has it */
     size_t m, n, k;
     bool accumulate;
     void *scratch;                  /* scratch_bytes() */
-    const struct soon *soon;        /* may be NULL */
+    const struct prefetch *prefetch;        /* may be NULL */
 };
 
 /* What is to be packed: B [k, n], of which b is column `first` of the call: element (p, j) is
- * b[p * step_k + (j - first) * step_n]. */
-struct operand {
+ * b[p * stride_k + (j - first) * stride_cols]. */
+struct gemm_b {
     const float *b;
-    size_t step_k, step_n;          /* one of them is 1 */
+    size_t stride_k, stride_cols;          /* one of them is 1 */
     size_t n, k;
 };
 
-/* Weights packed as B [k, n]; with `halves` as BF16 values, which the product widens as it goes. */
-struct packed_weight {
+/* Weights packed as B [k, n]; with `bf16_pairs` as BF16 values, which the product widens as it goes. */
+struct packed_b {
     void *data;
     size_t n, k;
-    bool halves;
+    bool bf16_pairs;
 };
 
 /* What of a stored weight is packed, so that A B is x W^T: column `column` + j of B is row `row` + j
- * of w, for `rows` of them.  column is a multiple of col_step(). */
-struct weight_operand {
+ * of w, for `rows` of them.  column is a multiple of nr(). */
+struct weight_slice {
     const struct matrix *w;
     size_t row, rows, column;
 };
@@ -73,32 +73,32 @@ struct gemm_tile;
 struct row_kernels;
 
 /* The products of one compute type.  Buffers are 64-byte aligned, or slower. */
-struct products {
+struct gemm_ops {
     const struct gemm_tile *tile;   /* inner loop of our own product; NULL where BLAS does it */
-    size_t chain;                   /* products summed from zero before they join the sum */
+    size_t kc;                      /* products summed from zero before they join the sum */
     bool rounds;                    /* operands and weights are rounded to BF16 while packing */
     const struct row_kernels *rows;
-    size_t (*row_step)(const struct products *pr);      /* rows of A that fill its tiles */
-    size_t (*col_step)(const struct products *pr);      /* columns of B */
-    size_t (*packed_bytes)(const struct products *pr, size_t n, size_t k);  /* at most */
-    /* Whether w may be packed as halves: its values are BF16, and the product takes them so. */
-    bool (*takes_halves)(const struct products *pr, const struct matrix *w);
-    size_t (*scratch_bytes)(const struct products *pr);
-    /* Pack columns [first, first + count) of B, counted from weight_operand's `column`; for threads
+    size_t (*mr)(const struct gemm_ops *ops);      /* rows of A that fill its tiles */
+    size_t (*nr)(const struct gemm_ops *ops);      /* columns of B */
+    size_t (*packed_bytes)(const struct gemm_ops *ops, size_t n, size_t k);  /* at most */
+    /* Whether w may be packed as BF16 pairs: its values are BF16, and the product takes them so. */
+    bool (*takes_bf16_pairs)(const struct gemm_ops *ops, const struct matrix *w);
+    size_t (*scratch_bytes)(const struct gemm_ops *ops);
+    /* Pack columns [first, first + count) of B, counted from weight_slice's `column`; for threads
      * that share the work, first is a multiple of KERNEL_PANEL, and count too unless it is the rest.
      * scratch: scratch_bytes(). */
-    void (*pack)(const struct products *pr, void *packed, const struct operand *b, size_t first,
+    void (*pack)(const struct gemm_ops *ops, void *packed, const struct gemm_b *b, size_t first,
                  size_t count, void *scratch);
-    void (*pack_weight)(const struct products *pr, const struct packed_weight *to,
-                        const struct weight_operand *b, size_t first, size_t count, void *scratch);
-    void (*multiply)(const struct products *pr, const struct product *p);
+    void (*pack_weight)(const struct gemm_ops *ops, const struct packed_b *to,
+                        const struct weight_slice *b, size_t first, size_t count, void *scratch);
+    void (*multiply)(const struct gemm_ops *ops, const struct gemm *g);
     /* Does nothing but the products' arithmetic, `steps` times on values in registers, and returns
      * its FLOP: timed, it is the limit that multiply() can at best reach.  NULL where BLAS does it. */
-    size_t (*peak)(const struct products *pr, size_t steps);
+    size_t (*peak)(const struct gemm_ops *ops, size_t steps);
 };
 
 #define KERNEL_PANEL ((size_t)32)       /* a multiple of every set's panel of columns */
-/* Rows of A that are multiplied at a time: a multiple of every set's row_step. */
+/* Rows of A that are multiplied at a time: a multiple of every set's mr. */
 #define KERNEL_ROWS ((size_t)252)
 
 /* ---- everything else --------------------------------------------------------- */
@@ -145,7 +145,7 @@ struct row_kernels {
      * MXFP4_BLOCK; MXFP4 is exact for scale bytes up to 252, above large codes give infinity, and
      * 255 gives NaN (OCP MX 1.0, 5.4.1). */
     void (*expand)(float *out, const struct matrix *w, size_t row, size_t first, size_t n);
-    /* To BF16 as base/bf16.h does: in place, or as halves. */
+    /* To BF16 as base/bf16.h does: in place, or to 16 bits each. */
     void (*round_bf16)(float *x, size_t n);
     void (*to_bf16)(uint16_t *out, const float *x, size_t n);
 
@@ -186,7 +186,7 @@ struct row_kernels {
 struct kernels {
     const char *isa;                /* as --isa names it */
     void (*prepare)(void);          /* called when the set is chosen; may be NULL */
-    const struct products *products[COMPUTE_TYPES];
+    const struct gemm_ops *gemm[COMPUTE_TYPES];
     const struct row_kernels *rows, *rows_bf16;     /* of f32 and of BF16 compute */
     void (*delta_rule)(const struct kernels *kn, const struct delta_rule *d);
     mxfp4_blocks_fn *mxfp4_blocks;  /* NULL: the definition in convert/mxfp4.c */

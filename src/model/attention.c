@@ -52,9 +52,9 @@ static size_t tokens_of_block(const struct config *c)
 
 static struct block *blocks_take(const struct compute *cm)
 {
-    const struct products *pr = linear_products(cm);
+    const struct gemm_ops *ops = linear_gemm(cm);
     size_t d = cm->config->head_dim, rows = tokens_of_block(cm->config) * group_size(cm->config);
-    size_t keys = pr->packed_bytes(pr, KEY_BLOCK, d), values = pr->packed_bytes(pr, d, KEY_BLOCK);
+    size_t keys = ops->packed_bytes(ops, KEY_BLOCK, d), values = ops->packed_bytes(ops, d, KEY_BLOCK);
     struct block *blocks = arena_take(cm->arena, (size_t)cm->n_threads, sizeof *blocks);
     for (int i = 0; i < cm->n_threads; i++) {
         struct block b = {
@@ -65,7 +65,7 @@ static struct block *blocks_take(const struct compute *cm)
             .max = arena_take(cm->arena, rows, sizeof *b.max),
             .sum = arena_take(cm->arena, rows, sizeof *b.sum),
             .packed = arena_take(cm->arena, 1, size_max(keys, values)),
-            .scratch = arena_take(cm->arena, 1, pr->scratch_bytes(pr)),
+            .scratch = arena_take(cm->arena, 1, ops->scratch_bytes(ops)),
         };
         if (blocks)
             blocks[i] = b;
@@ -104,7 +104,7 @@ static void softmax_row(const struct compute *cm, const struct block *b, size_t 
 static void attend(const struct compute *cm, const struct block *b, const float *k,
                    const float *v, size_t ldkv, size_t first, size_t n)
 {
-    const struct products *pr = linear_products(cm);
+    const struct gemm_ops *ops = linear_gemm(cm);
     size_t d = cm->config->head_dim, group = group_size(cm->config), rows = n * group;
     for (size_t i = 0; i < rows; i++) {
         b->max[i] = -INFINITY;
@@ -113,18 +113,18 @@ static void attend(const struct compute *cm, const struct block *b, const float 
     memset(b->value, 0, rows * d * sizeof *b->value);
     for (size_t key = 0; key < first + n; key += KEY_BLOCK) {
         size_t keys = size_min(first + n - key, KEY_BLOCK);
-        pr->pack(pr, b->packed, &(struct operand){ k + key * ldkv, 1, ldkv, keys, d }, 0, keys,
-                 b->scratch);
-        pr->multiply(pr, &(struct product){ .c = b->score, .ldc = KEY_BLOCK, .a = b->query, .step_m = d,
-                                            .step_k = 1, .packed = b->packed, .m = rows, .n = keys,
-                                            .k = d, .scratch = b->scratch });
+        ops->pack(ops, b->packed, &(struct gemm_b){ k + key * ldkv, 1, ldkv, keys, d }, 0, keys,
+                  b->scratch);
+        ops->multiply(ops, &(struct gemm){ .c = b->score, .ldc = KEY_BLOCK, .a = b->query, .stride_rows = d,
+                                           .stride_k = 1, .packed = b->packed, .m = rows, .n = keys,
+                                           .k = d, .scratch = b->scratch });
         for (size_t i = 0; i < rows; i++)
             softmax_row(cm, b, i, first + i / group, key, keys);
-        pr->pack(pr, b->packed, &(struct operand){ v + key * ldkv, ldkv, 1, d, keys }, 0, d,
-                 b->scratch);
-        pr->multiply(pr, &(struct product){ .c = b->value, .ldc = d, .a = b->score, .step_m = KEY_BLOCK,
-                                            .step_k = 1, .packed = b->packed, .m = rows, .n = d,
-                                            .k = keys, .accumulate = true, .scratch = b->scratch });
+        ops->pack(ops, b->packed, &(struct gemm_b){ v + key * ldkv, ldkv, 1, d, keys }, 0, d,
+                  b->scratch);
+        ops->multiply(ops, &(struct gemm){ .c = b->value, .ldc = d, .a = b->score, .stride_rows = KEY_BLOCK,
+                                           .stride_k = 1, .packed = b->packed, .m = rows, .n = d,
+                                           .k = keys, .accumulate = true, .scratch = b->scratch });
     }
     for (size_t i = 0; i < rows; i++) {
         compute_rows(cm)->scale(b->value + i * d, (float)(1 / b->sum[i]), d);

@@ -115,7 +115,7 @@ static void logits_of(double *out, struct part *p, size_t token, bool exact)
 /* BLAS sums in an order that depends on the shape of the product, so its logits are not repeatable. */
 static bool is_repeatable(const struct kernels *kn)
 {
-    return kn->products[COMPUTE_F32]->tile != NULL;
+    return kn->gemm[COMPUTE_F32]->tile != NULL;
 }
 
 /* The largest error of KL; -1 where something else is wrong. */
