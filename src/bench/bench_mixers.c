@@ -18,7 +18,7 @@ struct mixer_buffers {
 struct mixer_work {
     const struct kernels *kernels;
     const struct config *config;
-    const struct products *products;
+    const struct gemm_ops *gemm;
     int n_threads;
     size_t rows;                        /* queries */
     struct mixer_buffers *of_thread;
@@ -83,7 +83,7 @@ static double delta_flop(const struct config *c)
 
 static void take_attention(struct mixer_work *w, struct arena *a)
 {
-    const struct products *pr = w->products;
+    const struct gemm_ops *ops = w->gemm;
     size_t d = w->config->head_dim;
     w->of_thread = arena_take(a, (size_t)w->n_threads, sizeof *w->of_thread);
     for (int i = 0; i < w->n_threads; i++) {
@@ -93,9 +93,9 @@ static void take_attention(struct mixer_work *w, struct arena *a)
             .v = arena_take(a, KEYS * d, sizeof(float)),
             .score = arena_take(a, w->rows * KEYS, sizeof(float)),
             .out = arena_take(a, w->rows * d, sizeof(float)),
-            .packed = arena_take(a, 1, size_max(pr->packed_bytes(pr, KEYS, d),
-                                                pr->packed_bytes(pr, d, KEYS))),
-            .scratch = arena_take(a, 1, pr->scratch_bytes(pr)),
+            .packed = arena_take(a, 1, size_max(ops->packed_bytes(ops, KEYS, d),
+                                                ops->packed_bytes(ops, d, KEYS))),
+            .scratch = arena_take(a, 1, ops->scratch_bytes(ops)),
         };
         if (!w->of_thread)
             continue;
@@ -111,20 +111,20 @@ static void take_attention(struct mixer_work *w, struct arena *a)
 static void run_attention(void *user)
 {
     const struct mixer_work *w = user;
-    const struct products *pr = w->products;
+    const struct gemm_ops *ops = w->gemm;
     size_t d = w->config->head_dim, rows = w->rows;
 #pragma omp parallel num_threads(w->n_threads)
     {
         const struct mixer_buffers *t = &w->of_thread[omp_get_thread_num()];
-        const struct operand keys = { t->k, 1, d, KEYS, d }, values = { t->v, d, 1, d, KEYS };
-        pr->pack(pr, t->packed, &keys, 0, KEYS, t->scratch);
-        pr->multiply(pr, &(struct product){ .c = t->score, .ldc = KEYS, .a = t->q, .step_m = d,
-                                            .step_k = 1, .packed = t->packed, .m = rows, .n = KEYS,
-                                            .k = d, .scratch = t->scratch });
-        pr->pack(pr, t->packed, &values, 0, d, t->scratch);
-        pr->multiply(pr, &(struct product){ .c = t->out, .ldc = d, .a = t->score, .step_m = KEYS,
-                                            .step_k = 1, .packed = t->packed, .m = rows, .n = d,
-                                            .k = KEYS, .scratch = t->scratch });
+        const struct gemm_b keys = { t->k, 1, d, KEYS, d }, values = { t->v, d, 1, d, KEYS };
+        ops->pack(ops, t->packed, &keys, 0, KEYS, t->scratch);
+        ops->multiply(ops, &(struct gemm){ .c = t->score, .ldc = KEYS, .a = t->q, .stride_rows = d,
+                                           .stride_k = 1, .packed = t->packed, .m = rows, .n = KEYS,
+                                           .k = d, .scratch = t->scratch });
+        ops->pack(ops, t->packed, &values, 0, d, t->scratch);
+        ops->multiply(ops, &(struct gemm){ .c = t->out, .ldc = d, .a = t->score, .stride_rows = KEYS,
+                                           .stride_k = 1, .packed = t->packed, .m = rows, .n = d,
+                                           .k = KEYS, .scratch = t->scratch });
     }
 }
 
@@ -162,7 +162,7 @@ static bool attention(struct bench *b, struct mixer_work *w, enum compute_type t
     const struct config *c = b->config;
     size_t group = c->num_attention_heads / c->num_key_value_heads;
     w->rows = group * size_max(KERNEL_ROWS / group, 1);
-    w->products = w->kernels->products[type];
+    w->gemm = w->kernels->gemm[type];
     const struct bench_figure f = {
         .kind = BENCH_MIXER, .name = "attention, a block of keys", .type = type, .m = w->rows,
         .n = KEYS, .k = c->head_dim,

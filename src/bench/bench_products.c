@@ -96,7 +96,7 @@ struct product_work {
     size_t x_floats;                /* of the largest shape */
     float *out;                     /* [rows, ldo] */
     size_t ldo;
-    struct packed_weight packed;
+    struct packed_b packed;
     char *scratch;
 };
 
@@ -128,7 +128,7 @@ static void work_take(struct product_work *p, const struct bench_shape *s)
     p->scale = arena_take(a, p->pool_bytes / (MXFP4_BLOCK / 2), 1);
     p->out = arena_take(a, s->rows * p->ldo, sizeof *p->out);
     p->packed = packed_take(&p->cm, &p->w, piece);
-    p->scratch = product_scratch_take(&p->cm);
+    p->scratch = gemm_scratch_take(&p->cm);
     if (!a->block)                  /* then this measures, too */
         linear(&p->cm, NULL, 0, NULL, 0, 0, &p->w);
 }
@@ -175,7 +175,7 @@ static bool allocate(struct product_work *p, const struct bench_shape *shapes, s
 
 static void pack(struct product_work *p)
 {
-    pack_weight(&p->cm, &p->packed, &(struct weight_operand){ &p->w, 0, p->w.rows, 0 }, p->scratch);
+    pack_weight(&p->cm, &p->packed, &(struct weight_slice){ &p->w, 0, p->w.rows, 0 }, p->scratch);
 }
 
 /* By the threads of a parallel region; meanwhile `next` comes in. */
@@ -186,10 +186,10 @@ static void multiply(struct product_work *p, const struct matrix *next)
 #pragma omp for schedule(dynamic)
     for (size_t i = 0; i < blocks.count; i++) {
         size_t t = block_begin(&blocks, i), rows = block_begin(&blocks, i + 1) - t;
-        struct soon soon = { 0 };
-        soon_add(&soon, next, 0, next->rows, i, blocks.count);
-        multiply_packed(&p->cm, p->out + t * p->ldo, p->ldo, p->x + t * k, k, rows, &p->packed, &soon,
-                        p->scratch);
+        struct prefetch prefetch = { 0 };
+        prefetch_add(&prefetch, next, 0, next->rows, i, blocks.count);
+        multiply_packed(&p->cm, p->out + t * p->ldo, p->ldo, p->x + t * k, k, rows, &p->packed,
+                        &prefetch, p->scratch);
     }
 }
 

@@ -91,13 +91,13 @@ static size_t arena_bytes(const struct work *w, size_t n)
     return measure.peak;
 }
 
-/* What there is beside the arena: the rows, which fill up meanwhile, and weights in flight. */
+/* Memory beside the arena: the rows kept for KL, and weights in flight. */
 static size_t fixed_bytes(const struct work *w)
 {
     return w->n * sizeof(struct divergence_row) + w->sides[0].ahead_bytes + w->sides[1].ahead_bytes;
 }
 
-/* Groups of one size, as few as the budget allows. */
+/* The fewest equal groups that fit in memory beside the rows kept for KL. */
 static bool plan(struct work *w, struct error *err)
 {
     const struct budget *budget = &w->sides[0].e->budget;
@@ -205,7 +205,7 @@ static bool run_group(struct work *w, struct divergence_row *rows, struct error 
     if (ok) {
         struct divergence_task task = task_of(w, w->group_size);
         task.rows = rows + w->first;
-        task.watch = (struct watch){ report, w };
+        task.progress = (struct step_progress){ report, w };
         ok = divergence_forward(&task, err);
     }
     for (size_t i = 0; i < SIDES; i++) {

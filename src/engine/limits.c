@@ -23,7 +23,7 @@ static void run_peak(void *user)
     struct limits_peak *p = user;
 #pragma omp parallel num_threads(p->n_threads)
     {
-        size_t flop = p->products->peak(p->products, p->steps);
+        size_t flop = p->gemm->peak(p->gemm, p->steps);
 #pragma omp master
         p->flop = flop;
     }
@@ -31,9 +31,9 @@ static void run_peak(void *user)
 
 struct limits_peak limits_peak(const struct kernels *kn, enum compute_type type, int n_threads)
 {
-    struct limits_peak p = { kn->products[type], n_threads, 1024, 0 };
-    if (!p.products->peak)
-        p.products = kernels_find(NULL, NULL)->products[type];
+    struct limits_peak p = { kn->gemm[type], n_threads, 1024, 0 };
+    if (!p.gemm->peak)
+        p.gemm = kernels_find(NULL, NULL)->gemm[type];
     while (p.steps < MOST_STEPS && stopwatch_best(run_peak, &p, 0) < 4e-3)
         p.steps *= 2;
     return p;
@@ -53,7 +53,7 @@ double limits_peak_flops(struct limits_peak *peak, double seconds)
 
 bool limits_has_dot(const struct kernels *kn)
 {
-    return kn->products[COMPUTE_BF16]->tile != kn->products[COMPUTE_F32]->tile;
+    return kn->gemm[COMPUTE_BF16]->tile != kn->gemm[COMPUTE_F32]->tile;
 }
 
 enum { CALIBRATION_ROWS = 512, CALIBRATION_COLS = 2048 };
@@ -63,7 +63,7 @@ struct calibration {
     struct matrix w;
     uint16_t *weight;
     float *x, *out;                 /* x is the same for all threads */
-    struct packed_weight packed;
+    struct packed_b packed;
     char *scratch;
 };
 
@@ -75,7 +75,7 @@ static void calibration_take(struct calibration *c)
     c->x = arena_take(a, KERNEL_ROWS * CALIBRATION_COLS, sizeof *c->x);
     c->out = arena_take(a, outs, sizeof *c->out);
     c->packed = packed_take(&c->cm, &c->w, CALIBRATION_ROWS);
-    c->scratch = product_scratch_take(&c->cm);
+    c->scratch = gemm_scratch_take(&c->cm);
 }
 
 /* FLOP/s with the first `rows` rows of the weight. */
@@ -86,7 +86,7 @@ static double calibrate(struct calibration *c, size_t rows)
 #pragma omp parallel num_threads(c->cm.n_threads)
     {
         float *out = c->out + (size_t)omp_get_thread_num() * KERNEL_ROWS * CALIBRATION_ROWS;
-        pack_weight(&c->cm, &c->packed, &(struct weight_operand){ &c->w, 0, rows, 0 }, c->scratch);
+        pack_weight(&c->cm, &c->packed, &(struct weight_slice){ &c->w, 0, rows, 0 }, c->scratch);
         multiply_packed(&c->cm, out, CALIBRATION_ROWS, c->x, CALIBRATION_COLS, KERNEL_ROWS,
                         &c->packed, NULL, c->scratch);
     }

@@ -14,7 +14,7 @@
  * dots.  A set that leaves its products to BLAS gets the limit of the best set, since BLAS chooses
  * its instructions for itself. */
 struct limits_peak {
-    const struct products *products;
+    const struct gemm_ops *gemm;
     int n_threads;
     size_t steps, flop;             /* of a call: flop of one thread */
 };

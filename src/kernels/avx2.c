@@ -9,28 +9,28 @@
 #include "kernels/gemm.h"
 #include "kernels/rows.h"
 
-enum { ROWS = 6, LANES = 8 };
+enum { LANES = 8, MR = 6, NR = 2 * LANES };
 
-static void chain(float *out, size_t ldo, const float *in, size_t ldi, const void *a, const void *b,
-                  size_t words, size_t m)
+static void micro_kernel(float *out, size_t ldo, const float *in, size_t ldi, const void *a,
+                         const void *b, size_t words, size_t m)
 {
     const float *x = a, *y = b;
-    __m256 sum[ROWS][2];
+    __m256 sum[MR][2];
 #pragma GCC unroll 6
-    for (size_t i = 0; i < ROWS; i++)
+    for (size_t i = 0; i < MR; i++)
         sum[i][0] = sum[i][1] = _mm256_setzero_ps();
 #pragma GCC unroll 8
-    for (size_t p = 0; p < words; p++, x += ROWS, y += 2 * LANES) {
+    for (size_t p = 0; p < words; p++, x += MR, y += NR) {
         __m256 y0 = _mm256_loadu_ps(y), y1 = _mm256_loadu_ps(y + LANES);
 #pragma GCC unroll 6
-        for (size_t i = 0; i < ROWS; i++) {
+        for (size_t i = 0; i < MR; i++) {
             __m256 xi = _mm256_broadcast_ss(x + i);
             sum[i][0] = _mm256_fmadd_ps(xi, y0, sum[i][0]);
             sum[i][1] = _mm256_fmadd_ps(xi, y1, sum[i][1]);
         }
     }
 #pragma GCC unroll 6
-    for (size_t i = 0; i < ROWS; i++) {
+    for (size_t i = 0; i < MR; i++) {
         if (in && i < m) {
             sum[i][0] = _mm256_add_ps(_mm256_loadu_ps(in + i * ldi), sum[i][0]);
             sum[i][1] = _mm256_add_ps(_mm256_loadu_ps(in + i * ldi + LANES), sum[i][1]);
@@ -42,7 +42,7 @@ static void chain(float *out, size_t ldo, const float *in, size_t ldi, const voi
     }
 }
 
-/* What a row of a panel holds, and where: all lanes, the same past the caches, or the first ROWS. */
+/* What a row of a panel holds, and where: all lanes, the same past the caches, or the first MR. */
 enum store { ALL, SHARED, FIRST };
 
 static void store(float *to, __m256 row, enum store how)
@@ -86,22 +86,22 @@ static void transpose_block(float *panel, size_t width, const float *x, size_t s
     }
 }
 
-/* Whole blocks of 8 words by registers, what is left by the plain loop.  A panel is ROWS wide, or
+/* Whole blocks of 8 words by registers, what is left by the plain loop.  A panel is MR wide, or
  * some whole vectors. */
 static void transpose(void *panel, size_t width, const void *x, size_t step, size_t count,
                       size_t words, bool shared)
 {
     float *out = panel;
     const float *in = x;
-    size_t whole = width % LANES == 0 || width == ROWS ? words / 8 * 8 : 0;
-    enum store how = width == ROWS ? FIRST : shared && (uintptr_t)panel % 32 == 0 ? SHARED : ALL;
+    size_t whole = width % LANES == 0 || width == MR ? words / 8 * 8 : 0;
+    enum store how = width == MR ? FIRST : shared && (uintptr_t)panel % 32 == 0 ? SHARED : ALL;
     for (size_t p = 0; p < whole; p += 8)
         for (size_t line = 0; line < width; line += LANES) {
             float *to = out + p * width + line;
             const float *from = in + line * step + p;
             size_t lines = count - size_min(count, line);
-            if (width == ROWS && lines == ROWS)
-                transpose_block(to, ROWS, from, step, ROWS, FIRST);
+            if (width == MR && lines == MR)
+                transpose_block(to, MR, from, step, MR, FIRST);
             else
                 transpose_block(to, width, from, step, lines, how);
         }
@@ -112,25 +112,25 @@ static void transpose(void *panel, size_t width, const void *x, size_t step, siz
 
 static size_t peak(size_t steps)
 {
-    enum { CHAINS = 2 * ROWS };
-    __m256 x = _mm256_set1_ps(1 / (float)steps), sum[CHAINS];
-    for (int i = 0; i < CHAINS; i++)
+    enum { SUMS = 2 * MR };
+    __m256 x = _mm256_set1_ps(1 / (float)steps), sum[SUMS];
+    for (int i = 0; i < SUMS; i++)
         sum[i] = _mm256_set1_ps((float)i);             /* equal sums would be computed once */
     for (size_t s = 0; s < steps; s++)
 #pragma GCC unroll 28
-        for (int i = 0; i < CHAINS; i++)
+        for (int i = 0; i < SUMS; i++)
             sum[i] = _mm256_fmadd_ps(x, x, sum[i]);
 #pragma GCC unroll 28
-    for (int i = 1; i < CHAINS; i++)
+    for (int i = 1; i < SUMS; i++)
         sum[0] = _mm256_add_ps(sum[0], sum[i]);
-    return _mm256_cvtss_f32(sum[0]) > 0 ? steps * CHAINS * LANES * 2 : 0;
+    return _mm256_cvtss_f32(sum[0]) > 0 ? steps * SUMS * LANES * 2 : 0;
 }
 
-static const struct gemm_tile tile = { ROWS, 2 * LANES, 1, 256, chain, NULL, transpose, peak };
+static const struct gemm_tile tile = { MR, NR, 1, 256, micro_kernel, NULL, transpose, peak };
 
 const struct kernels kernels_avx2 = {
     .isa = "avx2",
-    .products = { GEMM_F32(&tile, &row_kernels_avx2), GEMM_BF16(&tile, &row_kernels_avx2) },
+    .gemm = { GEMM_F32(&tile, &row_kernels_avx2), GEMM_BF16(&tile, &row_kernels_avx2) },
     ROWS_OF(avx2),
     .delta_rule = delta_rule_chunked,
     .mxfp4_blocks = mxfp4_blocks_avx2,

@@ -1,4 +1,4 @@
-/* avx512_tile.h - what the tiles of 14 x 32 sums share: all but the multiplication itself. */
+/* avx512_tile.h - the micro-kernel of 14 x 32 sums, without the multiply-add itself. */
 #ifndef SURPRISAL_KERNELS_AVX512_TILE_H
 #define SURPRISAL_KERNELS_AVX512_TILE_H
 
@@ -7,16 +7,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A panel is too large for the first-level cache: words of it are asked for before they are used.
- * (The processor alone is 2 % slower.) */
-enum { ROWS = 14, LANES = 16, AHEAD = 32 };
+/* A panel is too large for the first-level cache, so its words are prefetched this far ahead.
+ * (Without that it is 2 % slower.) */
+enum { LANES = 16, MR = 14, NR = 2 * LANES, PREFETCH_WORDS = 32 };
 
 /* sum + x y for each lane, or for both BF16 values of each. */
 typedef __m512 multiply_add(__m512 sum, __m512 x, __m512 y);
 
-/* The sums of n rows, of which the first value in k is x[i] and the row of B y0 and y1. */
+/* Adds to the sums of n rows the products of one word: x[i] of row i with y0 and y1 of B. */
 static inline __attribute__((always_inline))
-void add_products(multiply_add *step, size_t n, __m512 sum[ROWS][2], const float *x, __m512 y0, __m512 y1)
+void add_products(multiply_add *step, size_t n, __m512 sum[MR][2], const float *x, __m512 y0, __m512 y1)
 {
 #pragma GCC unroll 14
     for (size_t i = 0; i < n; i++) {
@@ -37,32 +37,32 @@ static inline __m512 upper_halves(const float *y)
     return _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(0xAAAAAAAA, y));
 }
 
-/* Inlined before GCC sees a function without effect, whose calls it drops. */
-static inline __attribute__((always_inline)) void prefetch_panel(const float *y)
+/* Inlined early: GCC drops calls of a function that has no effect. */
+static inline __attribute__((always_inline)) void prefetch_b(const float *y)
 {
     _mm_prefetch((const char *)y, _MM_HINT_T0);
     _mm_prefetch((const char *)(y + LANES), _MM_HINT_T0);
 }
 
-/* As struct gemm_tile says, with sums of n rows in registers: n >= m is even; n, step and halves are
- * constant. */
+/* As struct gemm_tile says, with sums of n rows in registers: n >= m is even; n, step and
+ * bf16_pairs are constant. */
 static inline __attribute__((always_inline))
-void chain_of_rows(multiply_add *step, bool halves, size_t n, float *out, size_t ldo, const float *in,
-                   size_t ldi, const float *x, const float *y, size_t words, size_t m)
+void micro_kernel_rows(multiply_add *step, bool bf16_pairs, size_t n, float *out, size_t ldo,
+                       const float *in, size_t ldi, const float *x, const float *y, size_t words, size_t m)
 {
-    __m512 sum[ROWS][2];
+    __m512 sum[MR][2];
 #pragma GCC unroll 14
     for (size_t i = 0; i < n; i++)
         sum[i][0] = sum[i][1] = _mm512_setzero_ps();
-    if (halves)
-        for (; words >= 2; words -= 2, x += 2 * ROWS, y += 2 * LANES) {
-            prefetch_panel(y + AHEAD * LANES);
+    if (bf16_pairs)
+        for (; words >= 2; words -= 2, x += 2 * MR, y += NR) {
+            prefetch_b(y + PREFETCH_WORDS * LANES);
             add_products(step, n, sum, x, lower_halves(y), lower_halves(y + LANES));
-            add_products(step, n, sum, x + ROWS, upper_halves(y), upper_halves(y + LANES));
+            add_products(step, n, sum, x + MR, upper_halves(y), upper_halves(y + LANES));
         }
-    for (; words > 0; words--, x += ROWS, y += 2 * LANES) {
-        prefetch_panel(y + AHEAD * 2 * LANES);
-        if (halves)                                     /* the last of an odd number */
+    for (; words > 0; words--, x += MR, y += NR) {
+        prefetch_b(y + PREFETCH_WORDS * NR);
+        if (bf16_pairs)                                 /* the last of an odd number */
             add_products(step, n, sum, x, lower_halves(y), lower_halves(y + LANES));
         else
             add_products(step, n, sum, x, _mm512_loadu_ps(y), _mm512_loadu_ps(y + LANES));
@@ -78,24 +78,24 @@ void chain_of_rows(multiply_add *step, bool halves, size_t n, float *out, size_t
         }
 }
 
-/* A chain of the compiled number of rows that is next to m: what is left of an expert's tokens costs
- * what it holds. */
+/* The micro-kernel of the compiled number of rows that is next to m: the last rows of an
+ * expert's tokens cost no more than a tile of their size. */
 static inline __attribute__((always_inline))
-void chain_of_tile(multiply_add *step, bool halves, float *out, size_t ldo, const float *in, size_t ldi,
-                   const float *x, const float *y, size_t words, size_t m)
+void micro_kernel_tile(multiply_add *step, bool bf16_pairs, float *out, size_t ldo, const float *in,
+                       size_t ldi, const float *x, const float *y, size_t words, size_t m)
 {
     switch ((m + 1) / 2) {
-    case 1: chain_of_rows(step, halves, 2, out, ldo, in, ldi, x, y, words, m); break;
-    case 2: chain_of_rows(step, halves, 4, out, ldo, in, ldi, x, y, words, m); break;
-    case 3: chain_of_rows(step, halves, 6, out, ldo, in, ldi, x, y, words, m); break;
-    case 4: chain_of_rows(step, halves, 8, out, ldo, in, ldi, x, y, words, m); break;
-    case 5: chain_of_rows(step, halves, 10, out, ldo, in, ldi, x, y, words, m); break;
-    case 6: chain_of_rows(step, halves, 12, out, ldo, in, ldi, x, y, words, m); break;
+    case 1: micro_kernel_rows(step, bf16_pairs, 2, out, ldo, in, ldi, x, y, words, m); break;
+    case 2: micro_kernel_rows(step, bf16_pairs, 4, out, ldo, in, ldi, x, y, words, m); break;
+    case 3: micro_kernel_rows(step, bf16_pairs, 6, out, ldo, in, ldi, x, y, words, m); break;
+    case 4: micro_kernel_rows(step, bf16_pairs, 8, out, ldo, in, ldi, x, y, words, m); break;
+    case 5: micro_kernel_rows(step, bf16_pairs, 10, out, ldo, in, ldi, x, y, words, m); break;
+    case 6: micro_kernel_rows(step, bf16_pairs, 12, out, ldo, in, ldi, x, y, words, m); break;
     case 7:
-        if (m == ROWS)
-            chain_of_rows(step, halves, ROWS, out, ldo, in, ldi, x, y, words, ROWS);
+        if (m == MR)
+            micro_kernel_rows(step, bf16_pairs, MR, out, ldo, in, ldi, x, y, words, MR);
         else
-            chain_of_rows(step, halves, ROWS, out, ldo, in, ldi, x, y, words, m);
+            micro_kernel_rows(step, bf16_pairs, MR, out, ldo, in, ldi, x, y, words, m);
         break;
     default: break;
     }

@@ -11,58 +11,58 @@ void blas_prepare(void)
     openblas_set_num_threads(1);
 }
 
-size_t blas_row_step(const struct products *pr)
+size_t blas_mr(const struct gemm_ops *ops)
 {
-    (void)pr;
+    (void)ops;
     return 1;
 }
 
-size_t blas_col_step(const struct products *pr)
+size_t blas_nr(const struct gemm_ops *ops)
 {
-    (void)pr;
+    (void)ops;
     return 1;
 }
 
-size_t blas_packed_bytes(const struct products *pr, size_t n, size_t k)
+size_t blas_packed_bytes(const struct gemm_ops *ops, size_t n, size_t k)
 {
-    (void)pr;
+    (void)ops;
     return n * k * sizeof(float);
 }
 
-size_t blas_scratch_bytes(const struct products *pr)
+size_t blas_scratch_bytes(const struct gemm_ops *ops)
 {
-    (void)pr;
+    (void)ops;
     return 0;                       /* OpenBLAS packs into buffers of its own */
 }
 
-void blas_pack(const struct products *pr, void *packed, const struct operand *b, size_t first,
+void blas_pack(const struct gemm_ops *ops, void *packed, const struct gemm_b *b, size_t first,
                size_t count, void *scratch)
 {
     (void)scratch;
     float *out = (float *)packed + first * b->k;
     for (size_t j = 0; j < count; j++)
         for (size_t p = 0; p < b->k; p++)
-            out[j * b->k + p] = b->b[p * b->step_k + j * b->step_n];
-    if (pr->rounds)
-        pr->rows->round_bf16(out, count * b->k);
+            out[j * b->k + p] = b->b[p * b->stride_k + j * b->stride_cols];
+    if (ops->rounds)
+        ops->rows->round_bf16(out, count * b->k);
 }
 
-bool blas_takes_halves(const struct products *pr, const struct matrix *w)
+bool blas_takes_bf16_pairs(const struct gemm_ops *ops, const struct matrix *w)
 {
-    (void)pr, (void)w;
+    (void)ops, (void)w;
     return false;
 }
 
-void blas_pack_weight(const struct products *pr, const struct packed_weight *to,
-                      const struct weight_operand *b, size_t first, size_t count, void *scratch)
+void blas_pack_weight(const struct gemm_ops *ops, const struct packed_b *to,
+                      const struct weight_slice *b, size_t first, size_t count, void *scratch)
 {
     (void)scratch;
     size_t k = b->w->cols;
     float *out = (float *)to->data + (b->column + first) * k;
     for (size_t j = 0; j < count; j++)
-        pr->rows->expand(out + j * k, b->w, b->row + first + j, 0, k);
-    if (pr->rounds)
-        pr->rows->round_bf16(out, count * k);
+        ops->rows->expand(out + j * k, b->w, b->row + first + j, 0, k);
+    if (ops->rounds)
+        ops->rows->round_bf16(out, count * k);
 }
 
 /* Callers hand over blocks, far below blasint's range; leading dimensions are checked against it
@@ -73,15 +73,15 @@ static blasint dimension(size_t n)
     return (blasint)n;
 }
 
-void blas_multiply(const struct products *pr, const struct product *p)
+void blas_multiply(const struct gemm_ops *ops, const struct gemm *g)
 {
-    (void)pr;
-    if (p->m == 0 || p->n == 0)
+    (void)ops;
+    if (g->m == 0 || g->n == 0)
         return;
-    bool transposed = p->step_k != 1;
+    bool transposed = g->stride_k != 1;
     /* A single row or column may have any step; BLAS wants one that would hold a whole row. */
-    size_t lda = transposed ? size_max(p->step_k, p->m) : size_max(p->step_m, p->k);
+    size_t lda = transposed ? size_max(g->stride_k, g->m) : size_max(g->stride_rows, g->k);
     cblas_sgemm(CblasRowMajor, transposed ? CblasTrans : CblasNoTrans, CblasTrans,
-                dimension(p->m), dimension(p->n), dimension(p->k), 1.0f, p->a, dimension(lda),
-                p->packed, dimension(p->k), p->accumulate ? 1.0f : 0.0f, p->c, dimension(p->ldc));
+                dimension(g->m), dimension(g->n), dimension(g->k), 1.0f, g->a, dimension(lda),
+                g->packed, dimension(g->k), g->accumulate ? 1.0f : 0.0f, g->c, dimension(g->ldc));
 }

@@ -12,16 +12,16 @@
  * for the whole process; there is no narrower one. */
 void blas_prepare(void);
 
-/* The functions of struct products; packed is B transposed, [n, k]. */
-size_t blas_row_step(const struct products *pr);
-size_t blas_col_step(const struct products *pr);
-size_t blas_packed_bytes(const struct products *pr, size_t n, size_t k);
-size_t blas_scratch_bytes(const struct products *pr);
-void blas_pack(const struct products *pr, void *packed, const struct operand *b, size_t first,
+/* The functions of struct gemm_ops; packed is B transposed, [n, k]. */
+size_t blas_mr(const struct gemm_ops *ops);
+size_t blas_nr(const struct gemm_ops *ops);
+size_t blas_packed_bytes(const struct gemm_ops *ops, size_t n, size_t k);
+size_t blas_scratch_bytes(const struct gemm_ops *ops);
+void blas_pack(const struct gemm_ops *ops, void *packed, const struct gemm_b *b, size_t first,
                size_t count, void *scratch);
-bool blas_takes_halves(const struct products *pr, const struct matrix *w);
-void blas_pack_weight(const struct products *pr, const struct packed_weight *to,
-                      const struct weight_operand *b, size_t first, size_t count, void *scratch);
-void blas_multiply(const struct products *pr, const struct product *p);
+bool blas_takes_bf16_pairs(const struct gemm_ops *ops, const struct matrix *w);
+void blas_pack_weight(const struct gemm_ops *ops, const struct packed_b *to,
+                      const struct weight_slice *b, size_t first, size_t count, void *scratch);
+void blas_multiply(const struct gemm_ops *ops, const struct gemm *g);
 
 #endif

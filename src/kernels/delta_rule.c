@@ -7,10 +7,10 @@
 size_t delta_rule_scratch(const struct kernels *kn, size_t dk, size_t dv)
 {
     /* chunked: see struct chunk */
-    const struct products *pr = kn->products[COMPUTE_F32];
-    size_t packed = size_max(pr->packed_bytes(pr, C, dk),
-                             size_max(pr->packed_bytes(pr, dv, dk), pr->packed_bytes(pr, dv, C)));
-    return 2 * C * C + C * (dv + dk) + (packed + pr->scratch_bytes(pr)) / sizeof(float);
+    const struct gemm_ops *ops = kn->gemm[COMPUTE_F32];
+    size_t packed = size_max(ops->packed_bytes(ops, C, dk),
+                             size_max(ops->packed_bytes(ops, dv, dk), ops->packed_bytes(ops, dv, C)));
+    return 2 * C * C + C * (dv + dk) + (packed + ops->scratch_bytes(ops)) / sizeof(float);
 }
 
 void delta_rule_sequential(const struct kernels *kn, const struct delta_rule *d)
@@ -53,7 +53,7 @@ struct chunk {
     float *kk, *qk;                 /* [C, C] */
     float *e;                       /* [C, dv] */
     float *k_left;                  /* [C, dk]: k_i by the decays after i */
-    const struct products *products;
+    const struct gemm_ops *gemm;
     void *packed, *scratch;         /* of the products */
     double from_start[C];           /* G_t */
 };
@@ -108,36 +108,37 @@ static void scale_rows(float *x, size_t ld, const double *by, size_t by_step, si
             x[i * ld + j] *= (float)by[i * by_step];
 }
 
-static void pack(const struct chunk *c, const struct operand *b)
+static void pack(const struct chunk *c, const struct gemm_b *b)
 {
-    c->products->pack(c->products, c->packed, b, 0, b->n, c->scratch);
+    c->gemm->pack(c->gemm, c->packed, b, 0, b->n, c->scratch);
 }
 
-static void multiply(const struct chunk *c, float *out, size_t ldc, const float *a, size_t step_m,
-                     size_t step_k, const struct operand *b, size_t m, bool accumulate)
+static void multiply(const struct chunk *c, float *out, size_t ldc, const float *a, size_t stride_rows,
+                     size_t stride_k, const struct gemm_b *b, size_t m, bool accumulate)
 {
-    c->products->multiply(c->products, &(struct product){
-        .c = out, .ldc = ldc, .a = a, .step_m = step_m, .step_k = step_k, .packed = c->packed,
+    c->gemm->multiply(c->gemm, &(struct gemm){
+        .c = out, .ldc = ldc, .a = a, .stride_rows = stride_rows, .stride_k = stride_k,
+        .packed = c->packed,
         .m = m, .n = b->n, .k = b->k, .accumulate = accumulate, .scratch = c->scratch });
 }
 
 static void chunk_step(struct chunk *c, const struct delta_rule *d, const struct kernels *kn)
 {
     size_t n = c->n, dk = d->dk, dv = d->dv;
-    const struct operand keys = { c->k, 1, d->ldk, n, dk };     /* k^T */
+    const struct gemm_b keys = { c->k, 1, d->ldk, n, dk };     /* k^T */
     pack(c, &keys);
     multiply(c, c->kk, C, c->k, d->ldk, 1, &keys, n, false);
     multiply(c, c->qk, C, c->q, d->ldq, 1, &keys, n, false);
     apply_decays(c, d);
 
-    const struct operand state = { d->state, dv, 1, dv, dk };
+    const struct gemm_b state = { d->state, dv, 1, dv, dk };
     pack(c, &state);
     multiply(c, c->e, dv, c->k, d->ldk, 1, &state, n, false);
     multiply(c, c->out, d->ldo, c->q, d->ldq, 1, &state, n, false);
     scale_rows(c->out, d->ldo, c->from_start, 1, n, dv);
     solve_corrections(c, d, kn);
 
-    const struct operand corrections = { c->e, dv, 1, dv, n };
+    const struct gemm_b corrections = { c->e, dv, 1, dv, n };
     pack(c, &corrections);
     multiply(c, c->out, d->ldo, c->qk, C, 1, &corrections, n, true);
     scale_rows(d->state, dv, &c->from_start[n - 1], 0, dk, dv);
@@ -146,13 +147,13 @@ static void chunk_step(struct chunk *c, const struct delta_rule *d, const struct
 
 void delta_rule_chunked(const struct kernels *kn, const struct delta_rule *d)
 {
-    const struct products *pr = kn->products[COMPUTE_F32];
-    struct chunk c = { .kk = d->scratch, .products = pr };
+    const struct gemm_ops *ops = kn->gemm[COMPUTE_F32];
+    struct chunk c = { .kk = d->scratch, .gemm = ops };
     c.qk = c.kk + C * C;
     c.e = c.qk + C * C;
     c.k_left = c.e + C * d->dv;
     c.scratch = c.k_left + C * d->dk;
-    c.packed = (char *)c.scratch + pr->scratch_bytes(pr);
+    c.packed = (char *)c.scratch + ops->scratch_bytes(ops);
     for (size_t t = 0; t < d->n; t += C) {
         c.n = size_min(d->n - t, C);
         c.q = d->q + t * d->ldq;

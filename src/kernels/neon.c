@@ -6,19 +6,19 @@
 #include "kernels/gemm.h"
 #include "kernels/rows.h"
 
-enum { ROWS = 6, LANES = 4, VECTORS = 4 };
+enum { LANES = 4, VECTORS = 4, MR = 6, NR = VECTORS * LANES };
 
-static void chain(float *out, size_t ldo, const float *in, size_t ldi, const void *a, const void *b,
-                  size_t words, size_t m)
+static void micro_kernel(float *out, size_t ldo, const float *in, size_t ldi, const void *a,
+                         const void *b, size_t words, size_t m)
 {
     const float *x = a, *y = b;
-    float32x4_t sum[ROWS][VECTORS];
+    float32x4_t sum[MR][VECTORS];
 #pragma GCC unroll 6
-    for (size_t i = 0; i < ROWS; i++)
+    for (size_t i = 0; i < MR; i++)
 #pragma GCC unroll 4
         for (size_t j = 0; j < VECTORS; j++)
             sum[i][j] = vdupq_n_f32(0);
-    for (size_t p = 0; p < words; p++, x += ROWS, y += VECTORS * LANES) {
+    for (size_t p = 0; p < words; p++, x += MR, y += NR) {
         float32x4_t row[VECTORS];
 #pragma GCC unroll 4
         for (int j = 0; j < VECTORS; j++)
@@ -26,13 +26,13 @@ static void chain(float *out, size_t ldo, const float *in, size_t ldi, const voi
         float32x4_t x0 = vld1q_f32(x);
         float32x2_t x4 = vld1_f32(x + LANES);
 #pragma GCC unroll 6
-        for (int i = 0; i < ROWS; i++)
+        for (int i = 0; i < MR; i++)
 #pragma GCC unroll 4
             for (int j = 0; j < VECTORS; j++)
                 sum[i][j] = vfmaq_n_f32(sum[i][j], row[j], i < LANES ? x0[i] : x4[i - LANES]);
     }
 #pragma GCC unroll 6
-    for (size_t i = 0; i < ROWS; i++)
+    for (size_t i = 0; i < MR; i++)
 #pragma GCC unroll 4
         for (size_t j = 0; j < VECTORS; j++) {
             if (in && i < m)
@@ -75,25 +75,25 @@ static void transpose(void *panel, size_t width, const void *x, size_t step, siz
 
 static size_t peak(size_t steps)
 {
-    enum { CHAINS = VECTORS * ROWS };
-    float32x4_t x = vdupq_n_f32(1 / (float)steps), sum[CHAINS];
-    for (int i = 0; i < CHAINS; i++)
+    enum { SUMS = VECTORS * MR };
+    float32x4_t x = vdupq_n_f32(1 / (float)steps), sum[SUMS];
+    for (int i = 0; i < SUMS; i++)
         sum[i] = vdupq_n_f32((float)i);             /* equal sums would be computed once */
     for (size_t s = 0; s < steps; s++)
 #pragma GCC unroll 28
-        for (int i = 0; i < CHAINS; i++)
+        for (int i = 0; i < SUMS; i++)
             sum[i] = vfmaq_f32(sum[i], x, x);
 #pragma GCC unroll 28
-    for (int i = 1; i < CHAINS; i++)
+    for (int i = 1; i < SUMS; i++)
         sum[0] = vaddq_f32(sum[0], sum[i]);
-    return vgetq_lane_f32(sum[0], 0) > 0 ? steps * CHAINS * LANES * 2 : 0;
+    return vgetq_lane_f32(sum[0], 0) > 0 ? steps * SUMS * LANES * 2 : 0;
 }
 
-static const struct gemm_tile tile = { ROWS, VECTORS * LANES, 1, 256, chain, NULL, transpose, peak };
+static const struct gemm_tile tile = { MR, NR, 1, 256, micro_kernel, NULL, transpose, peak };
 
 const struct kernels kernels_neon = {
     .isa = "neon",
-    .products = { GEMM_F32(&tile, &row_kernels_baseline), GEMM_BF16(&tile, &row_kernels_baseline) },
+    .gemm = { GEMM_F32(&tile, &row_kernels_baseline), GEMM_BF16(&tile, &row_kernels_baseline) },
     ROWS_OF(baseline),
     .delta_rule = delta_rule_chunked,
     .mxfp4_blocks = mxfp4_blocks_baseline,

@@ -4,18 +4,18 @@
 #include "kernels/delta_rule.h"
 #include "kernels/rows.h"
 
-#define BLAS_PRODUCTS(rounds_)                                                                    \
-    &(const struct products){ .rounds = (rounds_), .rows = &row_kernels_baseline,                 \
-                              .row_step = blas_row_step, .col_step = blas_col_step,               \
+#define BLAS_OPS(rounds_)                                                                    \
+    &(const struct gemm_ops){ .rounds = (rounds_), .rows = &row_kernels_baseline,                 \
+                              .mr = blas_mr, .nr = blas_nr,               \
                               .packed_bytes = blas_packed_bytes,                                  \
-                              .takes_halves = blas_takes_halves,                                  \
+                              .takes_bf16_pairs = blas_takes_bf16_pairs,                                  \
                               .scratch_bytes = blas_scratch_bytes, .pack = blas_pack,             \
                               .pack_weight = blas_pack_weight, .multiply = blas_multiply }
 
 const struct kernels kernels_openblas = {
     .isa = "openblas",
     .prepare = blas_prepare,
-    .products = { BLAS_PRODUCTS(false), BLAS_PRODUCTS(true) },
+    .gemm = { BLAS_OPS(false), BLAS_OPS(true) },
     ROWS_OF(baseline),
     .delta_rule = delta_rule_chunked,
     .mxfp4_blocks = mxfp4_blocks_baseline,

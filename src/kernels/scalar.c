@@ -6,41 +6,41 @@
 #include "kernels/gemm.h"
 #include "kernels/rows.h"
 
-enum { TILE_ROWS = 4, TILE_COLS = 8 };
+enum { MR = 4, NR = 8 };
 
-static void chain(float *out, size_t ldo, const float *in, size_t ldi, const void *a, const void *b,
-                  size_t words, size_t m)
+static void micro_kernel(float *out, size_t ldo, const float *in, size_t ldi, const void *a,
+                         const void *b, size_t words, size_t m)
 {
     const float *x = a, *y = b;
     for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < TILE_COLS; j++) {
+        for (size_t j = 0; j < NR; j++) {
             float sum = 0;
             for (size_t p = 0; p < words; p++)
-                sum = fmaf(x[p * TILE_ROWS + i], y[p * TILE_COLS + j], sum);
+                sum = fmaf(x[p * MR + i], y[p * NR + j], sum);
             out[i * ldo + j] = in ? in[i * ldi + j] + sum : sum;
         }
 }
 
 static size_t peak(size_t steps)
 {
-    enum { CHAINS = 10 };
-    float x = 1 / (float)steps, sum[CHAINS], total = 0;
-    for (size_t i = 0; i < CHAINS; i++)
+    enum { SUMS = 10 };
+    float x = 1 / (float)steps, sum[SUMS], total = 0;
+    for (size_t i = 0; i < SUMS; i++)
         sum[i] = (float)i;
     for (size_t s = 0; s < steps; s++)
-        for (size_t i = 0; i < CHAINS; i++)
+        for (size_t i = 0; i < SUMS; i++)
             sum[i] = fmaf(x, x, sum[i]);
-    for (size_t i = 0; i < CHAINS; i++)
+    for (size_t i = 0; i < SUMS; i++)
         total += sum[i];
-    return total > 0 ? steps * CHAINS * 2 : 0;      /* used, or the compiler drops the sums */
+    return total > 0 ? steps * SUMS * 2 : 0;      /* used, or the compiler drops the sums */
 }
 
-static const struct gemm_tile tile = { TILE_ROWS, TILE_COLS, 1, 256, chain, NULL, gemm_transpose, peak };
+static const struct gemm_tile tile = { MR, NR, 1, 256, micro_kernel, NULL, gemm_transpose, peak };
 
 const struct kernels kernels_scalar = {
     .isa = "scalar",
-    .products = { GEMM_F32(&tile, &row_kernels_scalar),
-                  GEMM_BF16(&tile, &row_kernels_scalar) },
+    .gemm = { GEMM_F32(&tile, &row_kernels_scalar),
+              GEMM_BF16(&tile, &row_kernels_scalar) },
     ROWS_OF(scalar),
     .delta_rule = delta_rule_sequential,
 };

@@ -5,7 +5,7 @@
 
 #include "model/linear.h"
 
-/* Tokens that meet an expert at a time: their gathered rows and intermediates are one thread's. */
+/* Tokens of an expert that one thread computes at a time, with their gathered rows and intermediates. */
 #define EXPERT_BLOCK KERNEL_ROWS        /* at most */
 
 struct group {                      /* the (token, slot) pairs of all experts */
@@ -30,15 +30,15 @@ static void group_by_expert(struct group *g, const struct routing *r, size_t n_p
 
 /* gate and up are one operand, so that rows of x are packed once for both. */
 struct packed_expert {
-    struct packed_weight gate_up;   /* [D, gate_up_columns] */
-    struct packed_weight down;      /* [I, D] */
+    struct packed_b gate_up;   /* [D, gate_up_columns] */
+    struct packed_b down;      /* [I, D] */
 };
 
 /* Where up begins: columns of gate, whole tiles of them. */
 static size_t up_column(const struct compute *cm)
 {
-    const struct products *pr = linear_products(cm);
-    size_t I = cm->config->moe_intermediate_size, step = pr->col_step(pr);
+    const struct gemm_ops *ops = linear_gemm(cm);
+    size_t I = cm->config->moe_intermediate_size, step = ops->nr(ops);
     return (I + step - 1) / step * step;
 }
 
@@ -85,10 +85,10 @@ static size_t tokens_of(const struct experts_task *task, size_t expert)
     return task->group.begin[expert + 1] - task->group.begin[expert];
 }
 
-/* n of an expert's (token, slot) pairs; a token has an expert once, so threads that share an
- * expert never meet in `out`. */
+/* n of an expert's (token, slot) pairs.  A token has an expert once, so two threads of one expert never
+ * write the same row of `out`. */
 static void expert_on_block(const struct compute *cm, const struct experts_task *task, size_t expert,
-                            const size_t *pair, size_t n, const struct soon soon[2])
+                            const size_t *pair, size_t n, const struct prefetch prefetch[2])
 {
     const struct config *c = cm->config;
     const struct row_kernels *rows = compute_rows(cm);
@@ -98,106 +98,106 @@ static void expert_on_block(const struct compute *cm, const struct experts_task 
     size_t D = c->hidden_size, I = c->moe_intermediate_size, k = c->num_experts_per_tok;
     for (size_t i = 0; i < n; i++)
         rows->rms_norm(b->x + i * D, task->x + pair[i] / k * D, task->norm, D, c->rms_norm_eps);
-    multiply_packed(cm, b->gate_up, columns, b->x, D, n, &packed->gate_up, &soon[0], task->scratch);
+    multiply_packed(cm, b->gate_up, columns, b->x, D, n, &packed->gate_up, &prefetch[0], task->scratch);
     for (size_t i = 0; i < n; i++)
         rows->mul_silu(b->gate_up + i * columns + up, b->gate_up + i * columns, I);
-    multiply_packed(cm, b->y, D, b->gate_up + up, columns, n, &packed->down, &soon[1], task->scratch);
+    multiply_packed(cm, b->y, D, b->gate_up + up, columns, n, &packed->down, &prefetch[1], task->scratch);
     for (size_t i = 0; i < n; i++)
         rows->add_scaled(task->out + pair[i] / k * D, b->y + i * D, task->routing->weight[pair[i]], D);
 }
 
-/* Block i of an expert's tokens, while a share of the next expert's weights comes in. */
+/* Block i of an expert's tokens; prefetches a part of the next expert's weights. */
 static void expert_on_part(const struct compute *cm, const struct experts_task *task, size_t expert,
                            const struct row_blocks *blocks, size_t i)
 {
     size_t D = cm->config->hidden_size, I = cm->config->moe_intermediate_size;
     size_t first = block_begin(blocks, i);
     const struct mlp_weights *next = &task->experts[size_min(expert + 1, cm->config->num_experts - 1)];
-    struct soon soon[2] = { 0 };
-    soon_add(&soon[0], &next->gate, 0, I, i, blocks->count);
-    soon_add(&soon[0], &next->up, 0, I, i, blocks->count);
-    soon_add(&soon[1], &next->down, 0, D, i, blocks->count);
+    struct prefetch prefetch[2] = { 0 };
+    prefetch_add(&prefetch[0], &next->gate, 0, I, i, blocks->count);
+    prefetch_add(&prefetch[0], &next->up, 0, I, i, blocks->count);
+    prefetch_add(&prefetch[1], &next->down, 0, D, i, blocks->count);
     expert_on_block(cm, task, expert, task->group.pair + task->group.begin[expert] + first,
-                    block_begin(blocks, i + 1) - first, soon);
+                    block_begin(blocks, i + 1) - first, prefetch);
 }
 
-/* What gate and up share, and what goes into down: n rows that expert_on_block left in this thread's
- * buffers. */
-static void show_inputs(const struct compute *cm, const struct experts_task *task,
-                        const struct mlp_weights *w, size_t n)
+/* Gives the observer the input that gate and up share, and the input of down: n rows that
+ * expert_on_block left in this thread's buffers. */
+static void observe_inputs(const struct compute *cm, const struct experts_task *task,
+                           const struct mlp_weights *w, size_t n)
 {
     const struct expert_block *b = &task->blocks[omp_get_thread_num()];
-    const struct input_watch *inputs = cm->inputs;
-    inputs->see(inputs->user, &w->gate, b->x, w->gate.cols, n, 1);
-    inputs->see(inputs->user, &w->down, b->gate_up + up_column(cm), gate_up_columns(cm), n, 1);
+    const struct input_observer *observer = cm->observer;
+    observer->observe(observer->user, &w->gate, b->x, w->gate.cols, n, 1);
+    observer->observe(observer->user, &w->down, b->gate_up + up_column(cm), gate_up_columns(cm), n, 1);
 }
 
-/* All blocks, by every thread of a parallel region; inputs are shown in the tokens' order, for which
- * threads wait. */
-static void expert_shown(const struct compute *cm, const struct experts_task *task, size_t expert,
-                         const struct row_blocks *blocks)
+/* All blocks, by every thread of a parallel region.  The observer gets inputs in the tokens' order, so
+ * threads wait for each other. */
+static void expert_observed(const struct compute *cm, const struct experts_task *task, size_t expert,
+                            const struct row_blocks *blocks)
 {
 #pragma omp for schedule(dynamic) ordered
     for (size_t i = 0; i < blocks->count; i++) {
         expert_on_part(cm, task, expert, blocks, i);
 #pragma omp ordered
-        show_inputs(cm, task, &task->experts[expert], block_begin(blocks, i + 1) - block_begin(blocks, i));
+        observe_inputs(cm, task, &task->experts[expert],
+                       block_begin(blocks, i + 1) - block_begin(blocks, i));
     }
 }
 
 enum { PROJECTIONS = 3 };
 
-/* What of an expert is packed, and where. */
+/* The slices of an expert's weights, and the buffers into which they are packed. */
 struct packing {
-    struct weight_operand operand[PROJECTIONS];
-    const struct packed_weight *to[PROJECTIONS];
+    struct weight_slice slice[PROJECTIONS];
+    const struct packed_b *to[PROJECTIONS];
     size_t pieces;
 };
 
-/* Nothing for one without tokens, or behind the last. */
+/* Empty if the expert has no tokens or does not exist (expert == E). */
 static struct packing packing_of(const struct compute *cm, struct experts_task *task, size_t expert)
 {
-    const struct products *pr = linear_products(cm);
+    const struct gemm_ops *ops = linear_gemm(cm);
     if (expert >= cm->config->num_experts || tokens_of(task, expert) == 0)
         return (struct packing){ .pieces = 0 };
     const struct mlp_weights *w = &task->experts[expert];
     struct packed_expert *to = &task->packed[expert % 2];
     size_t D = cm->config->hidden_size, I = cm->config->moe_intermediate_size;
     /* Each expert may be stored in its own way. */
-    to->gate_up.halves = pr->takes_halves(pr, &w->gate) && pr->takes_halves(pr, &w->up);
-    to->down.halves = pr->takes_halves(pr, &w->down);
+    to->gate_up.bf16_pairs = ops->takes_bf16_pairs(ops, &w->gate) && ops->takes_bf16_pairs(ops, &w->up);
+    to->down.bf16_pairs = ops->takes_bf16_pairs(ops, &w->down);
     struct packing packing = {
-        .operand = { { &w->gate, 0, I, 0 }, { &w->up, 0, I, up_column(cm) }, { &w->down, 0, D, 0 } },
+        .slice = { { &w->gate, 0, I, 0 }, { &w->up, 0, I, up_column(cm) }, { &w->down, 0, D, 0 } },
         .to = { &to->gate_up, &to->gate_up, &to->down },
     };
     for (size_t i = 0; i < PROJECTIONS; i++)
-        packing.pieces += pack_pieces(&packing.operand[i]);
+        packing.pieces += pack_pieces(&packing.slice[i]);
     return packing;
 }
 
 static void packing_piece(const struct compute *cm, const struct packing *p, size_t piece, char *scratch)
 {
     size_t i = 0;
-    for (; piece >= pack_pieces(&p->operand[i]); i++)
-        piece -= pack_pieces(&p->operand[i]);
-    pack_piece(cm, p->to[i], &p->operand[i], piece, scratch);
+    for (; piece >= pack_pieces(&p->slice[i]); i++)
+        piece -= pack_pieces(&p->slice[i]);
+    pack_piece(cm, p->to[i], &p->slice[i], piece, scratch);
 }
 
-/* Expert `now` on all its tokens, and behind its blocks the next one's packing, whose small pieces
- * leave no thread waiting.  Either may be E: none. */
+/* Runs expert `now`; threads that finish early pack the weights of `next`.  Either may be E: none. */
 static void experts_step(const struct compute *cm, struct experts_task *task, size_t now, size_t next)
 {
     size_t E = cm->config->num_experts, n = now < E ? tokens_of(task, now) : 0;
     const struct row_blocks blocks = row_blocks_of(cm, n, EXPERT_BLOCK);
     const struct packing packing = packing_of(cm, task, next);
-    bool shown = cm->inputs && n > 0;
-    size_t parts = shown ? 0 : blocks.count;
+    bool observed = cm->observer && n > 0;
+    size_t parts = observed ? 0 : blocks.count;
     if (n == 0 && packing.pieces == 0)
         return;
 #pragma omp parallel num_threads(cm->n_threads)
     {
-        if (shown)
-            expert_shown(cm, task, now, &blocks);
+        if (observed)
+            expert_observed(cm, task, now, &blocks);
 #pragma omp for schedule(dynamic)
         for (size_t i = 0; i < parts + packing.pieces; i++)
             if (i < parts)
@@ -209,7 +209,7 @@ static void experts_step(const struct compute *cm, struct experts_task *task, si
 
 bool experts_forward(const struct compute *cm, float *out, const float *x, const float *norm,
                      size_t n_tokens, const struct layer_weights *w, const struct routing *routing,
-                     const struct expert_watch *watch, struct error *err)
+                     const struct expert_callbacks *callbacks, struct error *err)
 {
     const struct config *c = cm->config;
     size_t E = c->num_experts, n_pairs = n_tokens * c->num_experts_per_tok, mark = cm->arena->used;
@@ -222,20 +222,20 @@ bool experts_forward(const struct compute *cm, float *out, const float *x, const
         task.packed[i].gate_up = packed_take(cm, &w->experts[0].gate, gate_up_columns(cm));
         task.packed[i].down = packed_take(cm, &w->experts[0].down, c->hidden_size);
     }
-    task.scratch = product_scratch_take(cm);
+    task.scratch = gemm_scratch_take(cm);
     task.blocks = blocks_take(cm);
     bool going = true;
     if (task.blocks) {
         group_by_expert(&task.group, routing, n_pairs, E);
-        going = watch->begin(watch->user, 0, err);
+        going = callbacks->begin(callbacks->user, 0, err);
     }
     if (task.blocks && going)
         experts_step(cm, &task, E, 0);
     for (size_t e = 0; task.blocks && going && e < E; e++) {
-        going = e + 1 == E || watch->begin(watch->user, e + 1, err);
+        going = e + 1 == E || callbacks->begin(callbacks->user, e + 1, err);
         if (going) {
             experts_step(cm, &task, e, e + 1);
-            going = watch->end(watch->user, e, E, err);
+            going = callbacks->end(callbacks->user, e, E, err);
         }
     }
     cm->arena->used = mark;

@@ -2,19 +2,19 @@
 
 #include <omp.h>
 
-/* Packed weights: 16 MB at a time.  With fewer rows of x are packed more often; the weights need no
- * cache, since a panel meets many rows before the next. */
+/* Packed weights: 16 MB at a time.  Smaller tiles would repack x more often.  The weights need not stay
+ * in the cache, since each panel is multiplied with many rows before the next. */
 #define WEIGHT_TILE_FLOATS ((size_t)1 << 22)
 
-const struct products *linear_products(const struct compute *cm)
+const struct gemm_ops *linear_gemm(const struct compute *cm)
 {
-    return cm->kernels->products[cm->type];
+    return cm->kernels->gemm[cm->type];
 }
 
 struct row_blocks row_blocks_of(const struct compute *cm, size_t n, size_t rows)
 {
-    const struct products *pr = linear_products(cm);
-    size_t threads = (size_t)cm->n_threads, tile = pr->row_step(pr), tiles = (n + tile - 1) / tile;
+    const struct gemm_ops *ops = linear_gemm(cm);
+    size_t threads = (size_t)cm->n_threads, tile = ops->mr(ops), tiles = (n + tile - 1) / tile;
     size_t most = rows / tile * threads;            /* tiles in a round of all threads */
     size_t count = (tiles + most - 1) / most * threads;
     return (struct row_blocks){ n, size_min(count, tiles), tiles, tile };
@@ -25,65 +25,65 @@ size_t block_begin(const struct row_blocks *b, size_t i)
     return size_min(b->n, i * b->tiles / b->count * b->tile);
 }
 
-char *product_scratch_take(const struct compute *cm)
+char *gemm_scratch_take(const struct compute *cm)
 {
-    const struct products *pr = linear_products(cm);
-    return arena_take(cm->arena, (size_t)cm->n_threads, pr->scratch_bytes(pr));
+    const struct gemm_ops *ops = linear_gemm(cm);
+    return arena_take(cm->arena, (size_t)cm->n_threads, ops->scratch_bytes(ops));
 }
 
-static char *of_this_thread(const struct products *pr, char *scratch)
+static char *of_this_thread(const struct gemm_ops *ops, char *scratch)
 {
-    return scratch + (size_t)omp_get_thread_num() * pr->scratch_bytes(pr);
+    return scratch + (size_t)omp_get_thread_num() * ops->scratch_bytes(ops);
 }
 
-struct packed_weight packed_take(const struct compute *cm, const struct matrix *w, size_t n)
+struct packed_b packed_take(const struct compute *cm, const struct matrix *w, size_t n)
 {
-    const struct products *pr = linear_products(cm);
-    return (struct packed_weight){ .data = arena_take(cm->arena, 1, pr->packed_bytes(pr, n, w->cols)),
-                                   .n = n, .k = w->cols, .halves = pr->takes_halves(pr, w) };
+    const struct gemm_ops *ops = linear_gemm(cm);
+    return (struct packed_b){ .data = arena_take(cm->arena, 1, ops->packed_bytes(ops, n, w->cols)),
+                              .n = n, .k = w->cols, .bf16_pairs = ops->takes_bf16_pairs(ops, w) };
 }
 
-size_t pack_pieces(const struct weight_operand *b)
+size_t pack_pieces(const struct weight_slice *b)
 {
     return (b->rows + KERNEL_PANEL - 1) / KERNEL_PANEL;
 }
 
-void pack_piece(const struct compute *cm, const struct packed_weight *to,
-                const struct weight_operand *b, size_t piece, char *scratch)
+void pack_piece(const struct compute *cm, const struct packed_b *to,
+                const struct weight_slice *b, size_t piece, char *scratch)
 {
-    const struct products *pr = linear_products(cm);
+    const struct gemm_ops *ops = linear_gemm(cm);
     size_t first = piece * KERNEL_PANEL;
-    pr->pack_weight(pr, to, b, first, size_min(KERNEL_PANEL, b->rows - first),
-                    of_this_thread(pr, scratch));
+    ops->pack_weight(ops, to, b, first, size_min(KERNEL_PANEL, b->rows - first),
+                     of_this_thread(ops, scratch));
 }
 
-void pack_weight(const struct compute *cm, const struct packed_weight *to,
-                 const struct weight_operand *b, char *scratch)
+void pack_weight(const struct compute *cm, const struct packed_b *to,
+                 const struct weight_slice *b, char *scratch)
 {
 #pragma omp for schedule(static)
     for (size_t i = 0; i < pack_pieces(b); i++)
         pack_piece(cm, to, b, i, scratch);
 }
 
-void soon_add(struct soon *soon, const struct matrix *w, size_t first, size_t rows, size_t i,
-              size_t count)
+void prefetch_add(struct prefetch *prefetch, const struct matrix *w, size_t first, size_t rows, size_t i,
+                  size_t count)
 {
-    size_t s = soon->span[0].bytes > 0, row_bytes = matrix_row_bytes(w);
+    size_t s = prefetch->span[0].bytes > 0, row_bytes = matrix_row_bytes(w);
     first = size_min(first, w->rows);
     size_t bytes = size_min(rows, w->rows - first) * row_bytes;
     size_t begin = bytes * i / count, end = bytes * (i + 1) / count;
-    soon->span[s].at = w->data + first * row_bytes + begin;
-    soon->span[s].bytes = end - begin;
+    prefetch->span[s].at = w->data + first * row_bytes + begin;
+    prefetch->span[s].bytes = end - begin;
 }
 
 void multiply_packed(const struct compute *cm, float *out, size_t ldo, const float *x, size_t ldx,
-                     size_t n, const struct packed_weight *w, const struct soon *soon, char *scratch)
+                     size_t n, const struct packed_b *w, const struct prefetch *prefetch, char *scratch)
 {
-    const struct products *pr = linear_products(cm);
-    pr->multiply(pr, &(struct product){
-        .c = out, .ldc = ldo, .a = x, .step_m = ldx, .step_k = 1, .packed = w->data,
-        .halves = w->halves, .m = n, .n = w->n, .k = w->k, .scratch = of_this_thread(pr, scratch),
-        .soon = soon });
+    const struct gemm_ops *ops = linear_gemm(cm);
+    ops->multiply(ops, &(struct gemm){
+        .c = out, .ldc = ldo, .a = x, .stride_rows = ldx, .stride_k = 1, .packed = w->data,
+        .bf16_pairs = w->bf16_pairs, .m = n, .n = w->n, .k = w->k,
+        .scratch = of_this_thread(ops, scratch), .prefetch = prefetch });
     for (size_t i = 0; cm->type == COMPUTE_BF16 && i < n; i++)
         cm->kernels->rows_bf16->round(out + i * ldo, w->n);
 }
@@ -100,25 +100,25 @@ void linear(const struct compute *cm, float *out, size_t ldo, const float *x, si
 {
     const struct row_blocks blocks = row_blocks_of(cm, n, KERNEL_ROWS);
     size_t step = rows_at_once(w), mark = cm->arena->used;
-    char *scratch = product_scratch_take(cm);
-    struct packed_weight packed = packed_take(cm, w, step);
+    char *scratch = gemm_scratch_take(cm);
+    struct packed_b packed = packed_take(cm, w, step);
     if (n == 0)
         packed.data = NULL;                     /* nothing to do, as while the arena measures */
-    if (packed.data && cm->inputs)
-        cm->inputs->see(cm->inputs->user, w, x, ldx, n, cm->n_threads);
+    if (packed.data && cm->observer)
+        cm->observer->observe(cm->observer->user, w, x, ldx, n, cm->n_threads);
     for (size_t first = 0; packed.data && first < w->rows; first += step) {
         packed.n = size_min(step, w->rows - first);
-        const struct weight_operand b = { w, first, packed.n, 0 };
+        const struct weight_slice b = { w, first, packed.n, 0 };
 #pragma omp parallel num_threads(cm->n_threads)
         {
             pack_weight(cm, &packed, &b, scratch);
 #pragma omp for schedule(dynamic)
             for (size_t i = 0; i < blocks.count; i++) {
                 size_t t = block_begin(&blocks, i), rows = block_begin(&blocks, i + 1) - t;
-                struct soon soon = { 0 };
-                soon_add(&soon, w, first + step, step, i, blocks.count);
-                multiply_packed(cm, out + t * ldo + first, ldo, x + t * ldx, ldx, rows, &packed, &soon,
-                                scratch);
+                struct prefetch prefetch = { 0 };
+                prefetch_add(&prefetch, w, first + step, step, i, blocks.count);
+                multiply_packed(cm, out + t * ldo + first, ldo, x + t * ldx, ldx, rows, &packed,
+                                &prefetch, scratch);
             }
         }
     }

@@ -6,7 +6,7 @@
  *
  *     y = sum_k p_k E_k(x) + sigmoid(x g) S(x)
  *
- * moe_begin writes sigmoid(x g) S(x) to `out`; experts_forward adds p_k E_k(x) to it, by ascending
+ * moe_route_and_shared_expert writes sigmoid(x g) S(x) to `out`; experts_forward adds p_k E_k(x) to it, by ascending
  * index of the expert; layer.c adds y to the residual stream.  In f32 compute that is all.  In BF16
  * compute (compute.h) it is rounded in these places:
  *     moe.c        p_k; sigmoid(x g); its product with S(x)
@@ -35,7 +35,7 @@ void moe_route(int32_t *expert, float *weight, double *probability, const float 
 
 /* For the tile's normed input h [n, D]: fills rows [row, row + n) of the routing, and out [n, D]
  * with the gated shared expert. */
-void moe_begin(const struct compute *cm, float *out, const float *h, size_t n,
-               const struct layer_weights *w, struct routing *routing, size_t row);
+void moe_route_and_shared_expert(const struct compute *cm, float *out, const float *h, size_t n,
+                                 const struct layer_weights *w, struct routing *routing, size_t row);
 
 #endif

@@ -7,16 +7,16 @@
 #define TOKEN_BLOCK (KERNEL_ROWS / 2)
 
 struct side_scratch {
-    struct packed_weight packed;    /* VOCABULARY_TILE rows of the head */
+    struct packed_b packed;        /* VOCABULARY_TILE rows of the head */
     float *logits;                  /* [threads, TOKEN_BLOCK, VOCABULARY_TILE] */
-    char *products;
+    char *gemm_scratch;
 };
 
 /* The second side's head, packed for its products, is the first one's. */
 static bool shares_head(const struct vocabulary_task *task)
 {
     const struct vocabulary_side *a = &task->sides[0], *b = &task->sides[1];
-    return task->n_sides > 1 && a->head == b->head && linear_products(a->cm) == linear_products(b->cm);
+    return task->n_sides > 1 && a->head == b->head && linear_gemm(a->cm) == linear_gemm(b->cm);
 }
 
 static void scratch_take(const struct vocabulary_task *task, struct side_scratch *s)
@@ -28,7 +28,7 @@ static void scratch_take(const struct vocabulary_task *task, struct side_scratch
         s[i].packed = i > 0 && shares_head(task) ? s[0].packed
                                                  : packed_take(side->cm, side->head, VOCABULARY_TILE);
         s[i].logits = arena_take(arena, threads * TOKEN_BLOCK, VOCABULARY_TILE * sizeof(float));
-        s[i].products = product_scratch_take(side->cm);
+        s[i].gemm_scratch = gemm_scratch_take(side->cm);
     }
 }
 
@@ -42,11 +42,11 @@ static void block_of_tokens(const struct vocabulary_task *task, const struct sid
     for (size_t i = 0; i < task->n_sides; i++) {
         const struct vocabulary_side *side = &task->sides[i];
         size_t D = side->head->cols;
-        struct soon soon = { 0 };
-        soon_add(&soon, side->head, first + ids, VOCABULARY_TILE, block, blocks->count);
+        struct prefetch prefetch = { 0 };
+        prefetch_add(&prefetch, side->head, first + ids, VOCABULARY_TILE, block, blocks->count);
         logits[i] = s[i].logits + (size_t)omp_get_thread_num() * TOKEN_BLOCK * VOCABULARY_TILE;
         multiply_packed(side->cm, logits[i], VOCABULARY_TILE, side->hidden + t * D, D, rows,
-                        &s[i].packed, &soon, s[i].products);
+                        &s[i].packed, &prefetch, s[i].gemm_scratch);
     }
     for (size_t row = 0; row < rows; row++) {
         task->take(task->user, t + row, first, ids, logits);
@@ -66,8 +66,8 @@ static void one_tile(const struct vocabulary_task *task, struct side_scratch *s,
 #pragma omp parallel num_threads(cm->n_threads)
     {
         for (size_t i = 0; i < n_packed; i++) {
-            const struct weight_operand weight = { task->sides[i].head, first, ids, 0 };
-            pack_weight(task->sides[i].cm, &s[i].packed, &weight, s[i].products);
+            const struct weight_slice weight = { task->sides[i].head, first, ids, 0 };
+            pack_weight(task->sides[i].cm, &s[i].packed, &weight, s[i].gemm_scratch);
         }
 #pragma omp for schedule(dynamic)
         for (size_t block = 0; block < blocks.count; block++)
@@ -104,7 +104,7 @@ static bool all_tiles(const struct vocabulary_task *task, struct side_scratch *s
         one_tile(task, s, first, ids);
         done(task, tile);
         double share = (double)(first + ids) / (double)V;
-        if (task->watch.report && !task->watch.report(task->watch.user, share)) {
+        if (task->progress.report && !task->progress.report(task->progress.user, share)) {
             err->interrupted = true;
             return error_set(err, "interrupted in the head");
         }

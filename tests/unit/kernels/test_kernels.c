@@ -52,12 +52,12 @@ struct product_case {
 };
 
 /* A stored weight with the values of b, which are BF16: [n, k] in BF16 or F32. */
-static void *stored(enum dtype dtype, const float *b, size_t step_k, size_t step_n, size_t n, size_t k)
+static void *stored(enum dtype dtype, const float *b, size_t stride_k, size_t stride_cols, size_t n, size_t k)
 {
     uint8_t *data = malloc(4 * n * k + 1);
     for (size_t j = 0; j < n; j++)
         for (size_t p = 0; p < k; p++) {
-            float x = b[p * step_k + j * step_n];
+            float x = b[p * stride_k + j * stride_cols];
             uint16_t half = bf16_of(x);
             if (dtype == DTYPE_BF16)
                 memcpy(data + 2 * (j * k + p), &half, sizeof half);
@@ -71,34 +71,34 @@ static void *stored(enum dtype dtype, const float *b, size_t step_k, size_t step
 enum source { OPERAND, WEIGHT_BF16, WEIGHT_BF16_WIDENED, WEIGHT_F32, SOURCES };
 
 /* Runs one product between guards; c, a, b are the caller's, ldc given.  w: NULL, or what B is stored
- * as, packed as halves where it may be. */
-static bool run_product(const struct products *pr, const struct product_case *s, const struct matrix *w,
-                        bool may_be_halves, float *c, size_t ldc, const float *a, size_t lda,
+ * as, packed as BF16 pairs where it may be. */
+static bool run_product(const struct gemm_ops *ops, const struct product_case *s, const struct matrix *w,
+                        bool may_be_pairs, float *c, size_t ldc, const float *a, size_t lda,
                         const float *b, size_t ldb)
 {
-    size_t n_packed = pr->packed_bytes(pr, s->n, s->k), n_scratch = pr->scratch_bytes(pr);
+    size_t n_packed = ops->packed_bytes(ops, s->n, s->k), n_scratch = ops->scratch_bytes(ops);
     size_t shift = s->m % 2 ? 4 : 0;        /* floats: buffers need not be aligned */
     float *block = guarded(n_packed / 4 + shift), *packed = block + shift;
     float *scratch = guarded(n_scratch / 4);
-    size_t step_k = s->b_transposed ? 1 : ldb, step_n = s->b_transposed ? ldb : 1;
+    size_t stride_k = s->b_transposed ? 1 : ldb, stride_cols = s->b_transposed ? ldb : 1;
     size_t half = s->n > KERNEL_PANEL ? KERNEL_PANEL : s->n;    /* packed by two callers */
-    const struct weight_operand weight = { w, 0, s->n, 0 };
-    bool halves = w && may_be_halves && pr->takes_halves(pr, w);
-    const struct packed_weight to = { packed, s->n, s->k, halves };
+    const struct weight_slice weight = { w, 0, s->n, 0 };
+    bool bf16_pairs = w && may_be_pairs && ops->takes_bf16_pairs(ops, w);
+    const struct packed_b to = { packed, s->n, s->k, bf16_pairs };
     for (size_t first = 0; first < s->n; first += half) {
         size_t count = first ? s->n - first : half;
         if (!w)
-            pr->pack(pr, packed, &(struct operand){ b + first * step_n, step_k, step_n, s->n, s->k },
-                     first, count, scratch);
+            ops->pack(ops, packed, &(struct gemm_b){ b + first * stride_cols, stride_k, stride_cols, s->n, s->k },
+                      first, count, scratch);
         else
-            pr->pack_weight(pr, &to, &weight, first, count, scratch);
+            ops->pack_weight(ops, &to, &weight, first, count, scratch);
         if (first)
             break;
     }
-    pr->multiply(pr, &(struct product){ .c = c, .ldc = ldc, .a = a, .step_m = s->a_transposed ? 1 : lda,
-                                        .step_k = s->a_transposed ? lda : 1, .packed = packed,
-                                        .halves = halves, .m = s->m, .n = s->n, .k = s->k,
-                                        .accumulate = s->accumulate, .scratch = scratch });
+    ops->multiply(ops, &(struct gemm){ .c = c, .ldc = ldc, .a = a, .stride_rows = s->a_transposed ? 1 : lda,
+                                       .stride_k = s->a_transposed ? lda : 1, .packed = packed,
+                                       .bf16_pairs = bf16_pairs, .m = s->m, .n = s->n, .k = s->k,
+                                       .accumulate = s->accumulate, .scratch = scratch });
     bool ok = guards_hold(packed, n_packed / 4) && guards_hold(scratch, n_scratch / 4);
     guarded_free(block);
     guarded_free(scratch);
@@ -118,7 +118,7 @@ static bool product_case(char *where, const struct kernels *kn, enum compute_typ
     float *a = guarded_random(r, na, 1), *b = guarded_random(r, nb, 1);
     float *c = guarded_random(r, nc, 1), *before = guarded(nc), *twin = guarded(nc);
     double *expected = malloc(nc * sizeof *expected), *bound = malloc(nc * sizeof *bound);
-    const struct products *pr = kn->products[type];
+    const struct gemm_ops *ops = kn->gemm[type];
     if (type == COMPUTE_BF16)
         kernels_scalar.rows->round_bf16(a, na);
     if (type == COMPUTE_BF16 || source == WEIGHT_BF16 || source == WEIGHT_BF16_WIDENED)
@@ -129,8 +129,8 @@ static bool product_case(char *where, const struct kernels *kn, enum compute_typ
     void *data = source == OPERAND ? NULL
                                    : stored(dtype, b, s->b_transposed ? 1 : ldb, s->b_transposed ? ldb : 1, n, k);
     const struct matrix stored_as = { dtype, data, NULL, n, k }, *w = data ? &stored_as : NULL;
-    bool may_be_halves = source != WEIGHT_BF16_WIDENED;
-    bool ok = run_product(pr, s, w, may_be_halves, c, ldc, a, lda, b, ldb) && guards_hold(c, nc);
+    bool may_be_pairs = source != WEIGHT_BF16_WIDENED;
+    bool ok = run_product(ops, s, w, may_be_pairs, c, ldc, a, lda, b, ldb) && guards_hold(c, nc);
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < ldc; j++) {
             if (j >= n) {                       /* between rows nothing is written */
@@ -151,8 +151,8 @@ static bool product_case(char *where, const struct kernels *kn, enum compute_typ
     ok = near_each_f32(where, c, expected, bound, nc) && ok;
     /* Our own product has one order of summation: the same bits as the scalar twin.  Whether the
      * BF16 dots of this processor round as Intel's manual says is told apart (test_bf16_dot). */
-    if (pr->tile && pr->tile->values == 1) {
-        run_product(kernels_scalar.products[type], s, w, false, twin, ldc, a, lda, b, ldb);
+    if (ops->tile && ops->tile->values == 1) {
+        run_product(kernels_scalar.gemm[type], s, w, false, twin, ldc, a, lda, b, ldb);
         ok = same_f32(where, c, twin, nc) && ok;
     }
     free(data);
@@ -207,8 +207,8 @@ static void test_mxfp4_product(const struct kernels *kn, enum compute_type type)
         kernels_scalar.rows->expand(values + j * K, &mxfp4, j, 0, K);
     const struct matrix f32 = { DTYPE_F32, (const uint8_t *)values, NULL, N, K };
     const struct product_case s = { M, N, K, false, true, false };
-    bool ok = run_product(kn->products[type], &s, &mxfp4, true, c, N, a, K, NULL, K)
-           && run_product(kn->products[type], &s, &f32, false, plain, N, a, K, NULL, K);
+    bool ok = run_product(kn->gemm[type], &s, &mxfp4, true, c, N, a, K, NULL, K)
+           && run_product(kn->gemm[type], &s, &f32, false, plain, N, a, K, NULL, K);
     char name[96];
     snprintf(name, sizeof name, "%s %s product of MXFP4 weights", kn->isa, compute_name(type));
     char where[DIFFER_TEXT] = "";
@@ -231,8 +231,8 @@ static void test_bf16_dot(const struct kernels *kn)
     const struct product_case s = { M, N, K, false, true, false };
     kernels_scalar.rows->round_bf16(a, M * K);
     kernels_scalar.rows->round_bf16(b, N * K);
-    run_product(kn->products[COMPUTE_BF16], &s, NULL, false, c, N, a, K, b, K);
-    run_product(kernels_scalar.products[COMPUTE_BF16], &s, NULL, false, twin, N, a, K, b, K);
+    run_product(kn->gemm[COMPUTE_BF16], &s, NULL, false, c, N, a, K, b, K);
+    run_product(kernels_scalar.gemm[COMPUTE_BF16], &s, NULL, false, twin, N, a, K, b, K);
     char name[96];
     snprintf(name, sizeof name, "%s bf16 products have the scalar twin's bits", kn->isa);
     if (memcmp(c, twin, M * N * sizeof *c) == 0)
@@ -492,7 +492,7 @@ int main(void)
         test_products(kn, COMPUTE_BF16);
         test_mxfp4_product(kn, COMPUTE_F32);
         test_mxfp4_product(kn, COMPUTE_BF16);
-        if (kn->products[COMPUTE_BF16]->tile)
+        if (kn->gemm[COMPUTE_BF16]->tile)
             test_bf16_dot(kn);
         test_elementwise(kn, COMPUTE_F32);
         test_elementwise(kn, COMPUTE_BF16);

@@ -100,8 +100,8 @@ struct seen {
     const float *x;
 };
 
-static void see(void *user, const struct matrix *w, const float *x, size_t ldx, size_t n,
-                int n_threads)
+static void observe(void *user, const struct matrix *w, const float *x, size_t ldx, size_t n,
+                    int n_threads)
 {
     (void)ldx, (void)n_threads;
     struct seen *seen = user;
@@ -119,10 +119,10 @@ static void one_layer(const struct kernels *kn, enum compute_type type, size_t k
     double *expected = malloc((n * ldo + 1) * sizeof *expected),
            *each = malloc((n * ldo + 1) * sizeof *each);
     struct seen seen = { 0 };
-    const struct input_watch watch = { see, &seen };
+    const struct input_observer observer = { observe, &seen };
     struct arena arena = { 0 };
     const struct compute cm = {
-        .kernels = kn, .type = type, .n_threads = 2, .arena = &arena, .inputs = &watch
+        .kernels = kn, .type = type, .n_threads = 2, .arena = &arena, .observer = &observer
     };
     fill(r, x, n * ldx);
     for (size_t i = 0; i < n * ldo; i++)
@@ -143,9 +143,9 @@ static void one_layer(const struct kernels *kn, enum compute_type type, size_t k
     for (size_t i = 0; bf16 && i < n * ldo; i++)        /* near, and BF16 values */
         expected[i] = (double)bf16_value(bf16_of(out[i]));
     check(near && (!bf16 || near_f32(where, out, expected, n * ldo, 1e-30)), name, "%s", where);
-    bool watched = shown == 0 && seen.calls == (n > 0)
+    bool observed = shown == 0 && seen.calls == (n > 0)
                 && (!n || (seen.n == n && seen.x == x && seen.w == &s.w));
-    check(watched && arena.used == 0, "its input is shown once, its scratch given back",
+    check(observed && arena.used == 0, "its input is shown once, its scratch given back",
           "%zu calls, %zu bytes", seen.calls, arena.used);
     stored_free(&s);
     free(x), free(out), free(expected), free(each);
@@ -166,7 +166,7 @@ static void test_blocks(const struct kernels *kn)
     };
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
         const struct compute cm = { .kernels = kn, .n_threads = blocks[i].threads };
-        size_t step = linear_products(&cm)->row_step(linear_products(&cm)), wrong = 0;
+        size_t step = linear_gemm(&cm)->mr(linear_gemm(&cm)), wrong = 0;
         struct row_blocks b = row_blocks_of(&cm, blocks[i].n, blocks[i].rows);
         for (size_t k = 0; k < b.count; k++) {
             size_t from = block_begin(&b, k), to = block_begin(&b, k + 1);
@@ -196,16 +196,16 @@ static void test_soon(void)
     };
     const struct matrix w = { DTYPE_F32, data, NULL, 10, 3 };
     for (size_t k = 0; k < sizeof shares / sizeof *shares; k++) {
-        struct soon soon = { 0 };
-        soon_add(&soon, &w, shares[k].first, shares[k].rows, shares[k].i, shares[k].count);
-        check(soon.span[0].at == data + shares[k].begin && soon.span[0].bytes == shares[k].bytes,
-              shares[k].name, "%zu bytes", soon.span[0].bytes);
+        struct prefetch prefetch = { 0 };
+        prefetch_add(&prefetch, &w, shares[k].first, shares[k].rows, shares[k].i, shares[k].count);
+        check(prefetch.span[0].at == data + shares[k].begin && prefetch.span[0].bytes == shares[k].bytes,
+              shares[k].name, "%zu bytes", prefetch.span[0].bytes);
     }
-    struct soon soon = { 0 };
-    soon_add(&soon, &w, 0, 1, 0, 1);
-    soon_add(&soon, &w, 1, 1, 0, 1);
-    check(soon.span[0].at == data && soon.span[1].at == data + 12,
-          "a second weight has the second place", "%zu bytes", soon.span[1].bytes);
+    struct prefetch prefetch = { 0 };
+    prefetch_add(&prefetch, &w, 0, 1, 0, 1);
+    prefetch_add(&prefetch, &w, 1, 1, 0, 1);
+    check(prefetch.span[0].at == data && prefetch.span[1].at == data + 12,
+          "a second weight has the second place", "%zu bytes", prefetch.span[1].bytes);
 }
 
 int main(void)
