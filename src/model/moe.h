@@ -6,9 +6,9 @@
  *
  *     y = sum_k p_k E_k(x) + sigmoid(x g) S(x)
  *
- * moe_route_and_shared_expert writes sigmoid(x g) S(x) to `out`; experts_forward adds p_k E_k(x) to it, by ascending
- * index of the expert; layer.c adds y to the residual stream.  In f32 compute that is all.  In BF16
- * compute (compute.h) it is rounded in these places:
+ * moe_route_and_shared_expert writes sigmoid(x g) S(x) to `out`; experts_forward adds p_k E_k(x) to it,
+ * by ascending index of the expert; layer.c adds y to the residual stream.  In f32 compute that is
+ * all.  In BF16 compute (compute.h) it is rounded in these places:
  *     moe.c        p_k; sigmoid(x g); its product with S(x)
  *     experts.c    each product p_k E_k(x), but not their sum
  *     layer.c      the sum of the routed experts, for which it puts the shared one's part aside before
