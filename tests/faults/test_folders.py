@@ -339,9 +339,9 @@ def test_w1(long_run):
     check(p.returncode == 0 and tokens(out) == long_run.whole(), "W1: what was not damaged is resumed to the same bytes", p.stderr)
 
 
-def during(args, act, wait="embedding", then=0.3):
+def during(args, act, wait="embedding", then=0.3, before=()):
     """Runs a command with --progress and acts a while after a line with the word has come -> exit status, stderr"""
-    p = subprocess.Popen([PROGRAM, *args, "--progress"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    p = subprocess.Popen([*before, PROGRAM, *args, "--progress"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=TRACED)
     for line in p.stderr:
         if wait in line:
             break
@@ -396,12 +396,19 @@ def test_w2(long_run):
     weights = fresh()
     ended, err = during(["compare", long_run.checkpoint, ck, "--text", long_run.text, "--context", "256", "--memory", "400M", "--out", os.path.join(here, "cmp")], lambda: in_place(weights))
     check(ended == 1 and "was changed" in err and not os.path.exists(os.path.join(here, "cmp")), "W2: compare: weights written in place", err[-300:])
-    for name, keep_time, status in (("written in place", False, 1), ("written, their time set back", True, 1)):
-        weights, out = fresh(), os.path.join(here, "q" + name[-4:])
-        ended, err = during(["quantize", ck, out, "--threads", "1"], lambda: in_place(weights, keep_time), "quantize", 0)
-        check(ended in (status, 0) and (ended == 0 or ("was changed" in err and not os.path.exists(out))), f"W2: quantize: weights {name}", err[-300:])
-        if ended == 0:
-            skip(f"W2: quantize: weights {name}", "it was done before the change")
+    if not STRACE:
+        return skip("W2: quantize", "no strace to slow it down")
+    slow = [STRACE, "-f", "-q", "-o", "/dev/null", "-e", "trace=pwrite64", "-e", "inject=pwrite64:delay_enter=10000"]
+    run("quantize", long_run.checkpoint, os.path.join(here, "q"))
+    for i, (name, status, change) in enumerate((("weights written in place", 1, lambda n: in_place(n)), ("weights written, their time set back", 1, lambda n: in_place(n, True)),
+                                                ("new rights alone", 0, lambda n: os.chmod(n, 0o600)))):
+        weights, out = fresh(), os.path.join(here, f"q{i}")
+        ended, err = during(["quantize", ck, out, "--threads", "1"], lambda: change(weights), "quantize", 0.2, slow)
+        if status:
+            check(ended == 1 and "was changed while it was in use" in err and not os.path.exists(out), f"W2: quantize: {name} is an error", (ended, err[-300:]))
+        else:
+            check(ended == 0 and "hashed again" in err and content(out) == content(os.path.join(here, "q")), f"W2: quantize: {name}: a warning, the same bytes",
+                  (ended, err[-300:]))
 
 
 def test_o10():
