@@ -16,7 +16,7 @@ struct listing {
 };
 
 /* An expert's up shares gate's inputs. */
-static const struct matrix *shown_for(const struct listing *l, const struct weight_place *place)
+static const struct matrix *observed_for(const struct listing *l, const struct weight_place *place)
 {
     if (place->kind != WEIGHT_EXPERTS)
         return place->matrix;
@@ -34,9 +34,9 @@ static bool list_linear(void *user, const struct weight_place *place)
     if (!mem_grow(&c->linears, &l->capacity, c->n + 1, sizeof *c->linears, "the list of linear layers",
                   l->err))
         return false;
-    const struct matrix *shown = shown_for(l, place);
-    c->linears[c->n++] = (struct calibrated){ .weight = place->matrix, .shown = shown };
-    return shown != place->matrix || size_sum(&l->channels, l->channels, place->matrix->cols)
+    const struct matrix *observed = observed_for(l, place);
+    c->linears[c->n++] = (struct calibrated){ .weight = place->matrix, .observed = observed };
+    return observed != place->matrix || size_sum(&l->channels, l->channels, place->matrix->cols)
         || error_set(l->err, "linear layers have more channels than can be counted");
 }
 
@@ -64,7 +64,7 @@ bool calibration_begin(struct calibration *c, const struct checkpoint *ck, const
     qsort(c->linears, c->n, sizeof *c->linears, by_weight);
     double *next = c->squares;
     for (size_t i = 0; i < c->n; i++)
-        if (c->linears[i].shown == c->linears[i].weight) {
+        if (c->linears[i].observed == c->linears[i].weight) {
             c->linears[i].squares = next;
             next += c->linears[i].weight->cols;
         }
@@ -88,13 +88,14 @@ static struct calibrated *find(const struct calibration *c, const struct matrix 
 
 const struct calibrated *calibration_of(const struct calibration *c, const struct matrix *weight)
 {
-    return find(c, find(c, weight)->shown);
+    return find(c, find(c, weight)->observed);
 }
 
 /* ---- the passes ----------------------------------------------------------------- */
 
 /* Each channel by itself, so that the order of its sum is that of the rows. */
-static void see(void *user, const struct matrix *w, const float *x, size_t ldx, size_t n, int n_threads)
+static void observe(void *user, const struct matrix *w, const float *x, size_t ldx, size_t n,
+                    int n_threads)
 {
     enum { CHANNELS = 64 };
     struct calibrated *to = find(user, w);
@@ -110,13 +111,13 @@ static void see(void *user, const struct matrix *w, const float *x, size_t ldx, 
 }
 
 static bool run_pass(const struct engine *e, const struct plan *plan, struct arena *arena,
-                     const struct engine_job *job, const struct input_watch *watch,
+                     const struct engine_job *job, const struct input_observer *observer,
                      struct engine_state *at, struct error *err)
 {
     struct pass p;
     if (!pass_open(&p, e, plan, arena, job, at, err))
         return false;
-    p.cm.inputs = watch;
+    p.cm.observer = observer;
     bool ok = true;
     while (ok && p.at.layer < e->ck->config.num_hidden_layers)
         ok = pass_layer(&p, err);
@@ -134,8 +135,8 @@ bool calibration_run(struct calibration *c, const struct engine *e, const struct
     struct arena arena = { 0 };
     struct engine_state at = { 0 };
     struct engine_job mine = *job;
-    const struct input_watch watch = { see, c };
-    struct engine_window *windows = pass_unscored(job->windows, job->n_windows, 1, err);
+    const struct input_observer observer = { observe, c };
+    struct engine_window *windows = pass_windows_without_targets(job->windows, job->n_windows, 1, err);
     mine.windows = windows;
     mine.saver.offer = NULL;
     bool ok = windows && engine_check_input(e, job->ids, job->n_ids, job->windows, job->n_windows, err)
@@ -144,7 +145,7 @@ bool calibration_run(struct calibration *c, const struct engine *e, const struct
     while (ok && at.first_window < job->n_windows) {
         size_t end = plan_pass_end(&plan, windows, job->n_windows, at.first_window);
         at.n_windows = end - at.first_window;
-        ok = run_pass(e, &plan, &arena, &mine, &watch, &at, err)
+        ok = run_pass(e, &plan, &arena, &mine, &observer, &at, err)
           && (!job->guard.check || job->guard.check(job->guard.user, err));
         at.first_window = end;
         mine.hash = NULL;                       /* it has seen the weights */
@@ -158,7 +159,7 @@ bool calibration_run(struct calibration *c, const struct engine *e, const struct
 bool calibration_cost(struct engine_cost *cost, const struct engine *e,
                       const struct engine_window *windows, size_t n_windows, struct error *err)
 {
-    struct engine_window *unscored = pass_unscored(windows, n_windows, 1, err);
+    struct engine_window *unscored = pass_windows_without_targets(windows, n_windows, 1, err);
     const struct engine_job job = { .windows = unscored, .n_windows = n_windows };
     bool ok = unscored && engine_cost(e, &job, cost, err);
     free(unscored);

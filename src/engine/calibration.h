@@ -13,8 +13,8 @@
 
 struct calibrated {
     const struct matrix *weight;        /* borrowed */
-    const struct matrix *shown;         /* the weight whose inputs it has: itself, or an expert's gate */
-    double *squares;                    /* [weight->cols]: sums; NULL when they are those of `shown` */
+    const struct matrix *observed;      /* whose inputs these are: its own, or an expert's gate's */
+    double *squares;                    /* [weight->cols]: sums; NULL when they are those of `observed` */
     size_t tokens;
 };
 

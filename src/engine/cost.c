@@ -30,7 +30,7 @@ static double mlp_flop(const struct config *c)
          + 3 * (double)c->num_experts_per_tok * linear_flop(c->moe_intermediate_size, D);
 }
 
-/* The part of a mixer that only tokens whose output is wanted go through. */
+/* The part of a mixer that only tokens whose output is needed go through. */
 static double wanted_flop(const struct config *c, enum layer_type type)
 {
     size_t D = c->hidden_size, q = c->num_attention_heads * c->head_dim;
@@ -39,21 +39,21 @@ static double wanted_flop(const struct config *c, enum layer_type type)
                                   : linear_flop(value, D) + linear_flop(D, value);
 }
 
-struct layer_cost cost_layer(const struct config *c, size_t layer, double n, double wanted)
+struct layer_cost cost_layer(const struct config *c, size_t layer, double n, double output_rows)
 {
     enum layer_type type = c->layer_types[layer];
-    double left_out = layer + 1 < c->num_hidden_layers ? 0 : n - wanted;
+    double left_out = layer + 1 < c->num_hidden_layers ? 0 : n - output_rows;
     return (struct layer_cost){
         .mixer = n * mixer_flop(c, type) - left_out * wanted_flop(c, type),
         .mlp = (n - left_out) * mlp_flop(c),
     };
 }
 
-double cost_layers_flop(const struct config *c, double n, double wanted)
+double cost_layers_flop(const struct config *c, double n, double output_rows)
 {
     double flop = 0;
     for (size_t i = 0; i < c->num_hidden_layers; i++) {
-        const struct layer_cost layer = cost_layer(c, i, n, wanted);
+        const struct layer_cost layer = cost_layer(c, i, n, output_rows);
         flop += layer.mixer + layer.mlp;
     }
     return flop;

@@ -5,15 +5,16 @@
 
 #include "formats/config.h"
 
-/* Both steps of a layer for n tokens, each of which meets top_k experts.  Of the last layer only `wanted` of them are wanted: the others
- * leave out the mixer's queries (or z), gate and output, and the MLP. */
+/* Both steps of a layer for n tokens, each of which meets top_k experts.  In the last layer only
+ * output_rows rows are needed: the others skip the mixer's queries (or z), gate and output, and the
+ * MLP. */
 struct layer_cost {
     double mixer, mlp;
 };
 
-struct layer_cost cost_layer(const struct config *c, size_t layer, double n, double wanted);
+struct layer_cost cost_layer(const struct config *c, size_t layer, double n, double output_rows);
 /* The sum over all layers. */
-double cost_layers_flop(const struct config *c, double n, double wanted);
+double cost_layers_flop(const struct config *c, double n, double output_rows);
 /* A scored token through the head. */
 double cost_head_flop(const struct config *c);
 

@@ -205,7 +205,7 @@ static bool run_group(struct work *w, struct divergence_row *rows, struct error 
     if (ok) {
         struct divergence_task task = task_of(w, w->group_size);
         task.rows = rows + w->first;
-        task.watch = (struct watch){ report, w };
+        task.progress = (struct step_progress){ report, w };
         ok = divergence_forward(&task, err);
     }
     for (size_t i = 0; i < SIDES; i++) {

@@ -114,7 +114,7 @@ static bool score_pass(struct pass *p, struct error *err)
     const struct head_task task = {
         .hidden = p->x, .targets = b.targets, .scores = b.scores, .n = n, .lm_head = &p->e->w->lm_head,
         .feed = &p->feed, .first_part = p->e->parts.layer[p->at.layer],
-        .watch = { pass_report, p },
+        .progress = { pass_report, p },
     };
     if (!head_forward(&p->cm, &task, &bad, err))
         return bad < n ? head_error(p, bad, err) : false;

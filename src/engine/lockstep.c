@@ -63,8 +63,8 @@ static bool plans_make(struct plans *p, const struct engine *a, const struct eng
     const struct compute of_a = engine_compute(a, &none), of_b = engine_compute(b, &none);
     *p = (struct plans){ .n = n_windows };
     if (!check_alike(a->ck, b->ck, err)
-        || !(p->windows = pass_unscored(windows, n_windows, 1, err))
-        || !(p->twice = pass_unscored(windows, n_windows, 2, err)))
+        || !(p->windows = pass_windows_without_targets(windows, n_windows, 1, err))
+        || !(p->twice = pass_windows_without_targets(windows, n_windows, 2, err)))
         return false;
     for (size_t i = 0; i < n_windows; i++)
         longest = size_max(longest, plan_window_tokens(&windows[i]));

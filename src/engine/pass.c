@@ -85,8 +85,8 @@ static size_t scored_in(const struct engine_window *w)
     return w->end - w->first;
 }
 
-struct engine_window *pass_unscored(const struct engine_window *windows, size_t n, size_t times,
-                                    struct error *err)
+struct engine_window *pass_windows_without_targets(const struct engine_window *windows, size_t n,
+                                                   size_t times, struct error *err)
 {
     struct engine_window *list = mem_array(n, times * sizeof *list, "the windows of a pass", err);
     for (size_t i = 0; list && i < times * n; i++) {
@@ -201,7 +201,7 @@ static void copy_rows(float *x, const struct engine_state *at, size_t D)
 static bool fill(struct pass *p, const struct engine_state *at, struct error *err)
 {
     size_t L = p->e->ck->config.num_hidden_layers;
-    p->torn = true;                             /* until there is something to go on from */
+    p->not_resumable = true;                    /* until there is something to go on from */
     if (!at->x) {
         if (!embed(p, err))
             return false;
@@ -213,7 +213,7 @@ static bool fill(struct pass *p, const struct engine_state *at, struct error *er
     }
     p->at.x = p->x;
     p->at.file = NULL;
-    p->torn = false;
+    p->not_resumable = false;
     return true;
 }
 
@@ -279,7 +279,7 @@ bool pass_report(void *pass, double share)
 bool pass_offer(struct pass *p, bool now, struct error *err)
 {
     const struct engine_saver *saver = &p->job->saver;
-    if (!saver->offer || p->torn)
+    if (!saver->offer || p->not_resumable)
         return true;
     p->at.statistics.bytes_read = p->bytes_before + stream_bytes(p->stream);
     return saver->offer(saver->user, &p->at, now, err);
@@ -294,13 +294,13 @@ static bool step(struct pass *p, bool (*run)(const struct compute *, const struc
     struct layer_task task = {
         .index = layer, .type = e->ck->config.layer_types[layer], .weights = &e->w->layers[layer],
         .batch = p->batch, .x = p->x, .routing = p->routing, .tile_tokens = p->tile_tokens,
-        .feed = &p->feed, .first_part = e->parts.layer[layer], .watch = { pass_report, p },
+        .feed = &p->feed, .first_part = e->parts.layer[layer], .progress = { pass_report, p },
         .rows_done = &rows_done,
     };
     p->step_flop = flop;
     bool ok = run(&p->cm, &task, err);
-    p->torn = rows_done == LAYER_TORN;
-    p->at.rows_done = ok || p->torn ? 0 : rows_done;
+    p->not_resumable = rows_done == LAYER_STOPPED_INSIDE_WINDOW;
+    p->at.rows_done = ok || p->not_resumable ? 0 : rows_done;
     if (ok) {
         p->flop_done += p->step_flop;
         p->step_flop = 0;
@@ -326,7 +326,7 @@ bool pass_layer(struct pass *p, struct error *err)
     bool last = layer + 1 == c->num_hidden_layers && !p->keep_all;
     if (!p->at.mixer_done) {
         if (last)
-            p->batch.wanted = p->scored;
+            p->batch.output_rows = p->scored;
         if (!step(p, layer_mixer, cost.mixer, err))
             return false;
         p->at.mixer_done = true;

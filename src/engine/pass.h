@@ -37,7 +37,7 @@ struct pass {
     size_t tile_tokens;
     bool keep_all;                  /* rows that are not scored too, to the end */
     struct engine_state at;         /* x and what has been done to it */
-    bool torn;                      /* x stands within a step, and could not go on from there */
+    bool not_resumable;             /* x stands within a step, and could not go on from there */
     /* For progress: */
     double done_before, tokens, all_tokens; /* model tokens: of earlier passes; of this one; of all */
     size_t bytes_before;            /* read by earlier passes */
@@ -53,8 +53,8 @@ bool engine_check_input(const struct engine *e, const int32_t *ids, size_t n_ids
                         const struct engine_window *windows, size_t n_windows, struct error *err);
 /* Gives [times * n]: each window `times` in a row, and no target of it scored, for passes that end
  * before the head. */
-struct engine_window *pass_unscored(const struct engine_window *windows, size_t n, size_t times,
-                                    struct error *err);
+struct engine_window *pass_windows_without_targets(const struct engine_window *windows, size_t n,
+                                                   size_t times, struct error *err);
 
 /* A plan for windows that an engine runs by themselves.  An error when its budget does not suffice.
  * *least_bytes (NULL: not asked): the smallest budget of the process that does. */

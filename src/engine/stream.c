@@ -16,7 +16,7 @@ struct stream {
     pthread_mutex_t lock;               /* guards all that follows */
     pthread_cond_t changed;
     size_t first, ready;                /* parts [first, ready) have been read */
-    size_t wanted;                      /* asked for: comes in whatever the budget says */
+    size_t needed;                      /* asked for: comes in whatever the budget says */
     size_t in_memory, bytes;
     bool stop, failed;
     struct error err;                   /* why it failed */
@@ -72,7 +72,7 @@ static void *reader(void *user)
         size_t bytes = stream_part_bytes(s->parts, part);
         struct error err = { 0 };
         pthread_mutex_lock(&s->lock);
-        while (!s->stop && part > s->wanted && s->in_memory + bytes > s->options.ahead_bytes)
+        while (!s->stop && part > s->needed && s->in_memory + bytes > s->options.ahead_bytes)
             pthread_cond_wait(&s->changed, &s->lock);
         s->in_memory += bytes;
         pthread_mutex_unlock(&s->lock);
@@ -104,7 +104,7 @@ struct stream *stream_open(const struct stream_parts *parts, size_t first_part,
         return NULL;
     s->parts = parts;
     s->options = *options;
-    s->first = s->ready = s->wanted = first_part;
+    s->first = s->ready = s->needed = first_part;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
     /* Signals are for the main thread, which is the one that looks at them. */
@@ -138,7 +138,7 @@ void stream_close(struct stream *s)
     pthread_mutex_unlock(&s->lock);
     pthread_join(s->thread, NULL);
     /* From the part in use on; one more may have been begun. */
-    for (size_t part = s->wanted; part < s->parts->n_parts && part <= s->ready; part++)
+    for (size_t part = s->needed; part < s->parts->n_parts && part <= s->ready; part++)
         release(s, part);
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
@@ -148,8 +148,8 @@ void stream_close(struct stream *s)
 bool stream_need(struct stream *s, size_t part, struct error *err)
 {
     pthread_mutex_lock(&s->lock);
-    if (part > s->wanted) {
-        s->wanted = part;
+    if (part > s->needed) {
+        s->needed = part;
         pthread_cond_broadcast(&s->changed);
     }
     while (s->ready <= part && !s->failed)

@@ -133,8 +133,8 @@ static void attend(const struct compute *cm, const struct block *b, const float 
 }
 
 /* Norm and rotary of one token's heads; x: n_heads heads, `stride` floats apart. */
-static void norm_and_turn(const struct compute *cm, float *x, size_t n_heads, size_t stride,
-                          const float *norm, const float *cosine, const float *sine)
+static void norm_and_rotate(const struct compute *cm, float *x, size_t n_heads, size_t stride,
+                            const float *norm, const float *cosine, const float *sine)
 {
     const struct config *c = cm->config;
     for (size_t h = 0; h < n_heads; h++) {
@@ -144,7 +144,7 @@ static void norm_and_turn(const struct compute *cm, float *x, size_t n_heads, si
     }
 }
 
-/* Queries (of the wanted rows) and keys of the tile get their norms and positions. */
+/* Queries (of the output rows) and keys of the tile get their norms and positions. */
 static void position_tile(const struct compute *cm, float *q, float *k,
                           const struct attention_weights *w, const struct tile *tile)
 {
@@ -165,10 +165,10 @@ static void position_tile(const struct compute *cm, float *q, float *k,
                 rope_angles(cosine, cosine + half, frequency, c->rotary_dim,
                             tile->offset + t - rows.begin);
                 compute_rows(cm)->round(cosine, 2 * half);
-                if (t >= rows.first_wanted)
-                    norm_and_turn(cm, q + (rows.out + t - rows.first_wanted) * H * 2 * d, H, 2 * d,
-                                  q_norm, cosine, cosine + half);
-                norm_and_turn(cm, k + t * KV * d, KV, d, k_norm, cosine, cosine + half);
+                if (t >= rows.first_output)
+                    norm_and_rotate(cm, q + (rows.out + t - rows.first_output) * H * 2 * d, H, 2 * d,
+                                    q_norm, cosine, cosine + half);
+                norm_and_rotate(cm, k + t * KV * d, KV, d, k_norm, cosine, cosine + half);
             }
         }
     }
@@ -206,14 +206,14 @@ static void attend_tile(const struct compute *cm, float *mixed, const float *q,
 #pragma omp parallel num_threads(cm->n_threads)
         for (size_t w = 0; w < tile->n_windows; w++) {
             const struct tile_window rows = tile_window(tile, w);
-            size_t position = tile->offset + rows.first_wanted - rows.begin;
+            size_t position = tile->offset + rows.first_output - rows.begin;
 #pragma omp for collapse(2) schedule(dynamic) nowait
             for (size_t kv_head = 0; kv_head < KV; kv_head++)
-                for (size_t t = 0; t < rows.end - rows.first_wanted; t += step)
+                for (size_t t = 0; t < rows.end - rows.first_output; t += step)
                     attend_rows(cm, &blocks[omp_get_thread_num()], mixed + rows.out * H * d,
                                 q + rows.out * H * 2 * d, state->k + rows.begin * KV * d,
                                 state->v + rows.begin * KV * d, kv_head, position + t, t,
-                                size_min(rows.end - rows.first_wanted - t, step));
+                                size_min(rows.end - rows.first_output - t, step));
         }
     }
     cm->arena->used = mark;
@@ -225,19 +225,19 @@ void attention_forward(const struct compute *cm, float *out, float *h,
 {
     const struct config *c = cm->config;
     size_t D = c->hidden_size, d = c->head_dim, H = c->num_attention_heads;
-    size_t kv = c->num_key_value_heads * d, n = tile->n, wanted = tile->n_wanted;
+    size_t kv = c->num_key_value_heads * d, n = tile->n, n_out = tile->n_output_rows;
     size_t mark = cm->arena->used;
-    float *q = arena_take(cm->arena, wanted, H * 2 * d * sizeof *q);
-    float *mixed = arena_take(cm->arena, wanted, H * d * sizeof *mixed);
+    float *q = arena_take(cm->arena, n_out, H * 2 * d * sizeof *q);
+    float *mixed = arena_take(cm->arena, n_out, H * d * sizeof *mixed);
     float *k = state ? state->k + tile->offset * kv : NULL;
     float *v = state ? state->v + tile->offset * kv : NULL;
     linear(cm, k, kv, h, D, n, &w->k_proj);
     linear(cm, v, kv, h, D, n, &w->v_proj);
     if (h)
-        tile_keep_wanted(tile, h, D);
-    linear(cm, q, H * 2 * d, h, D, wanted, &w->q_proj);
+        tile_keep_output_rows(tile, h, D);
+    linear(cm, q, H * 2 * d, h, D, n_out, &w->q_proj);
     position_tile(cm, q, k, w, tile);
     attend_tile(cm, mixed, q, state, tile);
-    linear(cm, out, D, mixed, H * d, wanted, &w->o_proj);
+    linear(cm, out, D, mixed, H * d, n_out, &w->o_proj);
     cm->arena->used = mark;
 }

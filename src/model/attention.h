@@ -16,8 +16,8 @@ struct attention_state;
  * into pieces, else of the largest tile. */
 struct attention_state *attention_state_take(const struct compute *cm, size_t tokens);
 
-/* out [n_wanted, D] = attention of h [n, D], the normed input of the tile, which is used up.  Pieces
- * of a window come in their order.  Scratch comes from the arena. */
+/* out [n_output_rows, D] = attention of h [n, D], the normed input of the tile, which is used up.
+ * Pieces of a window come in their order.  Scratch comes from the arena. */
 void attention_forward(const struct compute *cm, float *out, float *h,
                        const struct attention_weights *w, const struct tile *tile,
                        struct attention_state *state);

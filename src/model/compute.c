@@ -35,9 +35,9 @@ bool tile_next(struct tile *t, const struct batch *b, size_t max_tokens)
 {
     if (!next_rows(t, b, max_tokens))
         return false;
-    t->wanted = b->wanted ? b->wanted + (t->start - b->start) : NULL;
+    t->output_rows = b->output_rows ? b->output_rows + (t->start - b->start) : NULL;
     const struct tile_window last = tile_window(t, t->n_windows - 1);
-    t->n_wanted = last.out + last.end - last.first_wanted;
+    t->n_output_rows = last.out + last.end - last.first_output;
     return true;
 }
 
@@ -45,22 +45,23 @@ struct tile_window tile_window(const struct tile *t, size_t w)
 {
     struct tile_window r = { .begin = t->is_piece ? 0 : t->start[w] - t->row,
                              .end = t->is_piece ? t->n : t->start[w + 1] - t->row };
-    r.first_wanted = r.out = r.begin;
-    if (t->wanted) {
-        size_t first = t->start[w + 1] - (t->wanted[w + 1] - t->wanted[w]);     /* in the stream */
-        r.first_wanted = size_max(r.begin, size_min(r.end, first - size_min(first, t->row)));
-        r.out = t->wanted[w] - t->wanted[0];
+    r.first_output = r.out = r.begin;
+    if (t->output_rows) {
+        size_t n = t->output_rows[w + 1] - t->output_rows[w];
+        size_t first = t->start[w + 1] - n;     /* in the stream */
+        r.first_output = size_max(r.begin, size_min(r.end, first - size_min(first, t->row)));
+        r.out = t->output_rows[w] - t->output_rows[0];
     }
     return r;
 }
 
-void tile_keep_wanted(const struct tile *t, float *rows, size_t row_floats)
+void tile_keep_output_rows(const struct tile *t, float *rows, size_t row_floats)
 {
-    if (t->n_wanted == t->n)
+    if (t->n_output_rows == t->n)
         return;
     for (size_t w = 0; w < t->n_windows; w++) {
         const struct tile_window r = tile_window(t, w);
-        memmove(rows + r.out * row_floats, rows + r.first_wanted * row_floats,
-                (r.end - r.first_wanted) * row_floats * sizeof *rows);
+        memmove(rows + r.out * row_floats, rows + r.first_output * row_floats,
+                (r.end - r.first_output) * row_floats * sizeof *rows);
     }
 }

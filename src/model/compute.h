@@ -37,9 +37,9 @@
 /* Sees what goes into linear layers: x [n, w->cols], rows ldx apart, as w is multiplied with it; not
  * that of a routed expert's up, which is gate's.  The rows of a weight come in the tokens' order, one
  * call at a time, and see() may use n_threads. */
-struct input_watch {
-    void (*see)(void *user, const struct matrix *w, const float *x, size_t ldx, size_t n,
-                int n_threads);
+struct input_observer {
+    void (*observe)(void *user, const struct matrix *w, const float *x, size_t ldx, size_t n,
+                    int n_threads);
     void *user;
 };
 
@@ -50,7 +50,7 @@ struct compute {
     enum compute_type type;
     int n_threads;
     struct arena *arena;            /* scratch; only measures when it has no block */
-    const struct input_watch *inputs;   /* of the layers' linears; NULL: nobody looks */
+    const struct input_observer *observer;  /* of the layers' linears; NULL: nobody looks */
 };
 
 /* Row kernels that round as the table says, or do not in f32 compute. */
@@ -69,7 +69,7 @@ struct weight_feed {
 
 /* How work reports the share of it that is done; false: stop, with err->interrupted.  report may be
  * NULL. */
-struct watch {
+struct step_progress {
     bool (*report)(void *user, double share);
     void *user;
 };
@@ -79,8 +79,8 @@ struct batch {
     const size_t *start;            /* [n_windows + 1]: first row of each window; ascending */
     const size_t *skipped;          /* [n_windows]: tokens of each window before its first row; NULL:
                                        none.  For messages. */
-    const size_t *wanted;           /* [n_windows + 1]: rows, the last ones of their windows, whose output
-                                       is wanted, counted over the windows before each; NULL: all */
+    const size_t *output_rows;      /* [n_windows + 1]: rows, the last ones of their windows, whose output
+                                       is needed, counted over the windows before each; NULL: all */
     size_t longest;                 /* tokens of the longest window */
     size_t first_window;            /* number of the first one in the whole job, for messages */
 };
@@ -90,8 +90,8 @@ struct tile {
     size_t row, n;
     size_t n_windows;               /* 1 for a piece */
     const size_t *start;            /* [n_windows + 1] rows in the stream; of a piece, its window's */
-    const size_t *wanted;           /* [n_windows + 1] as in the batch; NULL: all */
-    size_t n_wanted;                /* rows of the tile whose output is wanted */
+    const size_t *output_rows;      /* [n_windows + 1] as in the batch; NULL: all */
+    size_t n_output_rows;           /* rows of the tile whose output is needed */
     size_t offset;                  /* tokens of the window before this piece; 0 for whole ones */
     bool is_piece;
 };
@@ -103,13 +103,13 @@ bool tile_next(struct tile *t, const struct batch *b, size_t max_tokens);
 /* What lies in the tile of one of its windows, rows counted from tile->row. */
 struct tile_window {
     size_t begin, end;              /* rows [begin, end) */
-    size_t first_wanted;            /* of rows [first_wanted, end) the output is wanted */
-    size_t out;                     /* the number of the first of these among the tile's wanted rows */
+    size_t first_output;            /* of rows [first_output, end) the output is needed */
+    size_t out;                     /* the number of the first of these among the tile's output rows */
 };
 
 struct tile_window tile_window(const struct tile *t, size_t w);
 
-/* rows [n, row_floats] of the tile: moves the wanted ones to the front, in their order. */
-void tile_keep_wanted(const struct tile *t, float *rows, size_t row_floats);
+/* rows [n, row_floats] of the tile: moves the output rows to the front, in their order. */
+void tile_keep_output_rows(const struct tile *t, float *rows, size_t row_floats);
 
 #endif

@@ -8,8 +8,8 @@
 #include "model/norm.h"
 
 struct delta_net_state {
-    float *state;                   /* [HV, dk, dv] */
-    float *tail;                    /* [width - 1, channels]: qkv before the convolution, of the
+    float *recurrent_state;         /* [HV, dk, dv] */
+    float *conv_state;              /* [width - 1, channels]: qkv before the convolution, of the
                                        tokens just before the next piece */
 };
 
@@ -37,11 +37,11 @@ struct delta_net_state *delta_net_state_take(const struct compute *cm)
 {
     const struct config *c = cm->config;
     struct delta_net_state *s = arena_take(cm->arena, 1, sizeof *s);
-    float *state = arena_take(cm->arena, state_floats(c), sizeof *state);
-    float *tail = arena_take(cm->arena, c->linear_conv_kernel_dim,
-                             conv_channels(c) * sizeof *tail);
+    float *recurrent_state = arena_take(cm->arena, state_floats(c), sizeof *recurrent_state);
+    float *conv_state = arena_take(cm->arena, c->linear_conv_kernel_dim,
+                                   conv_channels(c) * sizeof *conv_state);
     if (s)
-        *s = (struct delta_net_state){ state, tail };
+        *s = (struct delta_net_state){ recurrent_state, conv_state };
     return s;
 }
 
@@ -65,8 +65,8 @@ static float *conv_weight_take(const struct compute *cm, const struct matrix *w)
 #define CHANNEL_BLOCK ((size_t)512)
 
 /* Convolution and SiLU of `rows` tokens in place, last token first: a token's inputs are itself
- * and those before it.  tail: what stands before the first row, or NULL at a window's start. */
-static void convolve(const struct compute *cm, float *qkv, size_t rows, const float *tail,
+ * and those before it.  conv_state: what stands before the first row, or NULL at a window's start. */
+static void convolve(const struct compute *cm, float *qkv, size_t rows, const float *conv_state,
                      const float *weight, const float **inputs, size_t first_channel,
                      size_t channels, float *block_weight)
 {
@@ -79,7 +79,7 @@ static void convolve(const struct compute *cm, float *qkv, size_t rows, const fl
         for (size_t j = 0; j < width; j++) {
             size_t back = width - 1 - j;        /* tokens before t */
             inputs[j] = back <= t ? qkv + (t - back) * all + first_channel
-                      : tail ? tail + (width - 1 + t - back) * all + first_channel : NULL;
+                      : conv_state ? conv_state + (width - 1 + t - back) * all + first_channel : NULL;
         }
         compute_rows(cm)->conv_silu(qkv + t * all + first_channel, inputs, block_weight, width,
                                     channels);
@@ -87,8 +87,8 @@ static void convolve(const struct compute *cm, float *qkv, size_t rows, const fl
 }
 
 /* Copies the last width - 1 inputs of the piece into next, for the piece after it. */
-static void keep_tail(const struct config *c, float *next, const float *qkv, size_t rows,
-                      const float *tail)
+static void keep_conv_state(const struct config *c, float *next, const float *qkv, size_t rows,
+                            const float *conv_state)
 {
     size_t width = c->linear_conv_kernel_dim, all = conv_channels(c);
     for (size_t j = 0; j + 1 < width; j++) {
@@ -96,8 +96,8 @@ static void keep_tail(const struct config *c, float *next, const float *qkv, siz
         float *row = next + j * all;
         if (back <= rows)
             memcpy(row, qkv + (rows - back) * all, all * sizeof *row);
-        else if (tail)
-            memcpy(row, tail + (width - 1 + rows - back) * all, all * sizeof *row);
+        else if (conv_state)
+            memcpy(row, conv_state + (width - 1 + rows - back) * all, all * sizeof *row);
         else
             memset(row, 0, all * sizeof *row);
     }
@@ -110,25 +110,25 @@ static void convolve_tile(const struct compute *cm, float *qkv, const struct mat
     size_t width = c->linear_conv_kernel_dim, all = conv_channels(c);
     size_t mark = cm->arena->used, threads = (size_t)cm->n_threads;
     float *weight = conv_weight_take(cm, conv1d);
-    float *next_tail = arena_take(cm->arena, width * all, sizeof *next_tail);
+    float *next_state = arena_take(cm->arena, width * all, sizeof *next_state);
     float *block_weight = arena_take(cm->arena, threads * width * CHANNEL_BLOCK,
                                      sizeof *block_weight);
     const float **inputs = arena_take(cm->arena, threads * width, sizeof *inputs);
     if (weight) {
-        const float *tail = tile->offset ? state->tail : NULL;
+        const float *conv_state = tile->offset ? state->conv_state : NULL;
         if (tile->is_piece)
-            keep_tail(c, next_tail, qkv, tile->n, tail);
+            keep_conv_state(c, next_state, qkv, tile->n, conv_state);
 #pragma omp parallel for collapse(2) num_threads(cm->n_threads) schedule(dynamic)
         for (size_t w = 0; w < tile->n_windows; w++)
             for (size_t first = 0; first < all; first += CHANNEL_BLOCK) {
                 size_t me = (size_t)omp_get_thread_num();
                 size_t channels = size_min(all - first, CHANNEL_BLOCK);
                 const struct tile_window rows = tile_window(tile, w);
-                convolve(cm, qkv + rows.begin * all, rows.end - rows.begin, tail, weight, inputs + me * width,
-                         first, channels, block_weight + me * width * CHANNEL_BLOCK);
+                convolve(cm, qkv + rows.begin * all, rows.end - rows.begin, conv_state, weight,
+                         inputs + me * width, first, channels, block_weight + me * width * CHANNEL_BLOCK);
             }
         if (tile->is_piece)
-            memcpy(state->tail, next_tail, (width - 1) * all * sizeof *next_tail);
+            memcpy(state->conv_state, next_state, (width - 1) * all * sizeof *next_state);
     }
     cm->arena->used = mark;
 }
@@ -194,8 +194,9 @@ static void gated_norm(const struct compute *cm, float *x, const float *z,
 
 /* ---- the delta rule over a tile ------------------------------------------ */
 
-static void recur(const struct compute *cm, float *out, const float *qkv, const double *decay,
-                  const float *beta, const struct tile *tile, struct delta_net_state *state)
+static void delta_rule_heads(const struct compute *cm, float *out, const float *qkv,
+                             const double *decay, const float *beta, const struct tile *tile,
+                             struct delta_net_state *state)
 {
     const struct config *c = cm->config;
     size_t dk = c->linear_key_head_dim, dv = c->linear_value_head_dim, all = conv_channels(c);
@@ -210,7 +211,7 @@ static void recur(const struct compute *cm, float *out, const float *qkv, const 
                 size_t begin = rows.begin;
                 const float *q = qkv + begin * all + h / repeat * dk;
                 float *mine = scratch + (size_t)omp_get_thread_num() * scratch_floats;
-                float *S = tile->is_piece ? state->state + h * dk * dv : mine;
+                float *S = tile->is_piece ? state->recurrent_state + h * dk * dv : mine;
                 if (tile->offset == 0)
                     memset(S, 0, dk * dv * sizeof *S);
                 cm->kernels->delta_rule(cm->kernels, &(struct delta_rule){
@@ -235,9 +236,9 @@ void delta_net_forward(const struct compute *cm, float *out, float *h,
 {
     const struct config *c = cm->config;
     size_t D = c->hidden_size, HV = c->linear_num_value_heads, all = conv_channels(c);
-    size_t n = tile->n, wanted = tile->n_wanted, mark = cm->arena->used;
+    size_t n = tile->n, n_out = tile->n_output_rows, mark = cm->arena->used;
     float *qkv = arena_take(cm->arena, n, all * sizeof *qkv);
-    float *z = arena_take(cm->arena, wanted, value_dim(c) * sizeof *z);
+    float *z = arena_take(cm->arena, n_out, value_dim(c) * sizeof *z);
     float *a = arena_take(cm->arena, n, HV * sizeof *a);
     float *b = arena_take(cm->arena, n, HV * sizeof *b);
     float *beta = arena_take(cm->arena, n, HV * sizeof *beta);
@@ -247,17 +248,17 @@ void delta_net_forward(const struct compute *cm, float *out, float *h,
     linear(cm, a, HV, h, D, n, &w->in_proj_a);
     linear(cm, b, HV, h, D, n, &w->in_proj_b);
     if (h)
-        tile_keep_wanted(tile, h, D);
-    linear(cm, z, value_dim(c), h, D, wanted, &w->in_proj_z);
+        tile_keep_output_rows(tile, h, D);
+    linear(cm, z, value_dim(c), h, D, n_out, &w->in_proj_z);
     gates(cm, decay, beta, a, b, w, n);
     convolve_tile(cm, qkv, &w->conv1d, tile, state);
     if (qkv)
         normalize_keys(cm, qkv, n);
-    recur(cm, mixed, qkv, decay, beta, tile, state);
+    delta_rule_heads(cm, mixed, qkv, decay, beta, tile, state);
     if (mixed) {
-        tile_keep_wanted(tile, mixed, value_dim(c));
-        gated_norm(cm, mixed, z, &w->norm, wanted);
+        tile_keep_output_rows(tile, mixed, value_dim(c));
+        gated_norm(cm, mixed, z, &w->norm, n_out);
     }
-    linear(cm, out, D, mixed, value_dim(c), wanted, &w->out_proj);
+    linear(cm, out, D, mixed, value_dim(c), n_out, &w->out_proj);
     cm->arena->used = mark;
 }

@@ -11,14 +11,14 @@
 #include "formats/weights.h"
 #include "model/compute.h"
 
-/* Recurrent states and convolution tail of the window whose pieces are being processed. */
+/* Recurrent and convolution states of the window whose pieces are being processed. */
 struct delta_net_state;
 
 /* Takes the state of one layer from the arena. */
 struct delta_net_state *delta_net_state_take(const struct compute *cm);
 
-/* out [n_wanted, D] = delta net of h [n, D], the normed input of the tile, which is used up.  Pieces
- * of a window come in their order.  Scratch comes from the arena. */
+/* out [n_output_rows, D] = delta net of h [n, D], the normed input of the tile, which is used up.
+ * Pieces of a window come in their order.  Scratch comes from the arena. */
 void delta_net_forward(const struct compute *cm, float *out, float *h,
                        const struct delta_net_weights *w, const struct tile *tile,
                        struct delta_net_state *state);

@@ -103,7 +103,7 @@ bool divergence_forward(const struct divergence_task *task, struct error *err)
         begin(&p.running[t]);
     const struct vocabulary_task logits = {
         .sides = { task->sides[0], task->sides[1] }, .n_sides = 2, .n = task->n, .take = take,
-        .user = &p, .watch = task->watch,
+        .user = &p, .progress = task->progress,
     };
     bool ok = vocabulary_pass(&logits, err);
     for (size_t t = 0; ok && p.running && t < task->n; t++) {

@@ -21,7 +21,7 @@ struct divergence_task {
     size_t n;
     struct divergence_row *rows;    /* [n] */
     size_t first_row;               /* number of the first in the whole job, for messages */
-    struct watch watch;
+    struct step_progress progress;
 };
 
 /* A token whose divergence is not finite is an error that names it.  Scratch comes from A's arena;

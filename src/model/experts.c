@@ -123,25 +123,26 @@ static void expert_on_part(const struct compute *cm, const struct experts_task *
 
 /* What gate and up share, and what goes into down: n rows that expert_on_block left in this thread's
  * buffers. */
-static void show_inputs(const struct compute *cm, const struct experts_task *task,
-                        const struct mlp_weights *w, size_t n)
+static void observe_inputs(const struct compute *cm, const struct experts_task *task,
+                           const struct mlp_weights *w, size_t n)
 {
     const struct expert_block *b = &task->blocks[omp_get_thread_num()];
-    const struct input_watch *inputs = cm->inputs;
-    inputs->see(inputs->user, &w->gate, b->x, w->gate.cols, n, 1);
-    inputs->see(inputs->user, &w->down, b->gate_up + up_column(cm), gate_up_columns(cm), n, 1);
+    const struct input_observer *observer = cm->observer;
+    observer->observe(observer->user, &w->gate, b->x, w->gate.cols, n, 1);
+    observer->observe(observer->user, &w->down, b->gate_up + up_column(cm), gate_up_columns(cm), n, 1);
 }
 
 /* All blocks, by every thread of a parallel region; inputs are shown in the tokens' order, for which
  * threads wait. */
-static void expert_shown(const struct compute *cm, const struct experts_task *task, size_t expert,
-                         const struct row_blocks *blocks)
+static void expert_observed(const struct compute *cm, const struct experts_task *task, size_t expert,
+                            const struct row_blocks *blocks)
 {
 #pragma omp for schedule(dynamic) ordered
     for (size_t i = 0; i < blocks->count; i++) {
         expert_on_part(cm, task, expert, blocks, i);
 #pragma omp ordered
-        show_inputs(cm, task, &task->experts[expert], block_begin(blocks, i + 1) - block_begin(blocks, i));
+        observe_inputs(cm, task, &task->experts[expert],
+                       block_begin(blocks, i + 1) - block_begin(blocks, i));
     }
 }
 
@@ -190,14 +191,14 @@ static void experts_step(const struct compute *cm, struct experts_task *task, si
     size_t E = cm->config->num_experts, n = now < E ? tokens_of(task, now) : 0;
     const struct row_blocks blocks = row_blocks_of(cm, n, EXPERT_BLOCK);
     const struct packing packing = packing_of(cm, task, next);
-    bool shown = cm->inputs && n > 0;
-    size_t parts = shown ? 0 : blocks.count;
+    bool observed = cm->observer && n > 0;
+    size_t parts = observed ? 0 : blocks.count;
     if (n == 0 && packing.pieces == 0)
         return;
 #pragma omp parallel num_threads(cm->n_threads)
     {
-        if (shown)
-            expert_shown(cm, task, now, &blocks);
+        if (observed)
+            expert_observed(cm, task, now, &blocks);
 #pragma omp for schedule(dynamic)
         for (size_t i = 0; i < parts + packing.pieces; i++)
             if (i < parts)
@@ -209,7 +210,7 @@ static void experts_step(const struct compute *cm, struct experts_task *task, si
 
 bool experts_forward(const struct compute *cm, float *out, const float *x, const float *norm,
                      size_t n_tokens, const struct layer_weights *w, const struct routing *routing,
-                     const struct expert_watch *watch, struct error *err)
+                     const struct expert_callbacks *callbacks, struct error *err)
 {
     const struct config *c = cm->config;
     size_t E = c->num_experts, n_pairs = n_tokens * c->num_experts_per_tok, mark = cm->arena->used;
@@ -227,15 +228,15 @@ bool experts_forward(const struct compute *cm, float *out, const float *x, const
     bool going = true;
     if (task.blocks) {
         group_by_expert(&task.group, routing, n_pairs, E);
-        going = watch->begin(watch->user, 0, err);
+        going = callbacks->begin(callbacks->user, 0, err);
     }
     if (task.blocks && going)
         experts_step(cm, &task, E, 0);
     for (size_t e = 0; task.blocks && going && e < E; e++) {
-        going = e + 1 == E || watch->begin(watch->user, e + 1, err);
+        going = e + 1 == E || callbacks->begin(callbacks->user, e + 1, err);
         if (going) {
             experts_step(cm, &task, e, e + 1);
-            going = watch->end(watch->user, e, E, err);
+            going = callbacks->end(callbacks->user, e, E, err);
         }
     }
     cm->arena->used = mark;

@@ -14,7 +14,7 @@
 
 /* Called before and after each expert, in order, whether it has tokens or not; false stops.  An expert
  * begins before the one ahead of it ends: it is packed meanwhile. */
-struct expert_watch {
+struct expert_callbacks {
     bool (*begin)(void *user, size_t expert, struct error *err);
     bool (*end)(void *user, size_t expert, size_t num_experts, struct error *err);
     void *user;
@@ -24,6 +24,6 @@ struct expert_watch {
  * [n_tokens, D], normed again with `norm` [D] while rows are gathered. */
 bool experts_forward(const struct compute *cm, float *out, const float *x, const float *norm,
                      size_t n_tokens, const struct layer_weights *w, const struct routing *routing,
-                     const struct expert_watch *watch, struct error *err);
+                     const struct expert_callbacks *callbacks, struct error *err);
 
 #endif

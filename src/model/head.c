@@ -97,7 +97,7 @@ bool head_forward(const struct compute *cm, const struct head_task *task, size_t
     };
     const struct vocabulary_task logits = {
         .sides = { { cm, task->hidden, task->lm_head, task->feed, task->first_part } },
-        .n_sides = 1, .n = task->n, .take = take, .user = &p, .watch = task->watch,
+        .n_sides = 1, .n = task->n, .take = take, .user = &p, .progress = task->progress,
     };
     if (cm->arena->block) {
         *bad = task->n;

@@ -25,7 +25,7 @@ struct head_task {
     const struct matrix *lm_head;
     const struct weight_feed *feed;
     size_t first_part;              /* vocabulary.h */
-    struct watch watch;             /* told the share of the head */
+    struct step_progress progress;  /* told the share of the head */
 };
 
 /* Fills the scores.  *bad: n, or the first row whose score is not finite (then also false).  Scratch

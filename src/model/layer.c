@@ -17,7 +17,7 @@ static bool interrupted(const struct layer_task *task, struct error *err)
 
 static bool report(const struct layer_task *task, double share, struct error *err)
 {
-    return !task->watch.report || task->watch.report(task->watch.user, share)
+    return !task->progress.report || task->progress.report(task->progress.user, share)
         || interrupted(task, err);
 }
 
@@ -49,16 +49,16 @@ static bool add_and_check(const struct compute *cm, const struct layer_task *tas
                      step, token, b->first_window + window);
 }
 
-/* The wanted rows of the tile += y [n_wanted, D]. */
+/* The output rows of the tile += y [n_output_rows, D]. */
 static bool add_tile(const struct compute *cm, const struct layer_task *task,
                      const struct tile *tile, const float *y, const char *step, struct error *err)
 {
-    if (tile->n_wanted == tile->n)
+    if (tile->n_output_rows == tile->n)
         return add_and_check(cm, task, tile->row, tile->n, y, step, err);
     bool ok = true;
     for (size_t w = 0; ok && w < tile->n_windows; w++) {
         const struct tile_window rows = tile_window(tile, w);
-        ok = add_and_check(cm, task, tile->row + rows.first_wanted, rows.end - rows.first_wanted,
+        ok = add_and_check(cm, task, tile->row + rows.first_output, rows.end - rows.first_output,
                            y + rows.out * cm->config->hidden_size, step, err);
     }
     return ok;
@@ -79,7 +79,7 @@ bool layer_mixer(const struct compute *cm, const struct layer_task *task, struct
     while (ok && tile_next(&tile, b, task->tile_tokens)) {
         size_t tile_mark = cm->arena->used;
         float *h = arena_take(cm->arena, tile.n, D * sizeof *h);
-        float *y = arena_take(cm->arena, tile.n_wanted, D * sizeof *y);
+        float *y = arena_take(cm->arena, tile.n_output_rows, D * sizeof *y);
         rms_norm_rows(cm, h, task->x + tile.row * D, tile.n, norm);
         if (full)
             attention_forward(cm, y, h, &w->attention, &tile, keys);
@@ -89,7 +89,7 @@ bool layer_mixer(const struct compute *cm, const struct layer_task *task, struct
         if (measuring)
             break;                              /* no tile is larger than the first can be */
         size_t end = tile.row + tile.n;
-        *task->rows_done = tile.is_piece && end < tile.start[1] ? LAYER_TORN : end;
+        *task->rows_done = tile.is_piece && end < tile.start[1] ? LAYER_STOPPED_INSIDE_WINDOW : end;
         ok = add_tile(cm, task, &tile, y, full ? "self_attn" : "linear_attn", err)
           && report(task, (double)end / (double)b->n_tokens, err);
     }
@@ -114,24 +114,24 @@ static bool expert_end(void *user, size_t expert, size_t num_experts, struct err
 
 /* BF16 compute rounds the sum of the routed experts by itself: the shared expert's output waits as
  * halves, and out is zero for the experts. */
-static void put_aside(const struct compute *cm, uint16_t *aside, float *out, size_t n)
+static void stash_shared(const struct compute *cm, uint16_t *stash, float *out, size_t n)
 {
     size_t D = cm->config->hidden_size;
 #pragma omp parallel for num_threads(cm->n_threads) schedule(static)
     for (size_t t = 0; t < n; t++) {
-        compute_rows(cm)->to_bf16(aside + t * D, out + t * D, D);
+        compute_rows(cm)->to_bf16(stash + t * D, out + t * D, D);
         memset(out + t * D, 0, D * sizeof *out);
     }
 }
 
-static void take_back(const struct compute *cm, float *out, const uint16_t *aside, size_t n)
+static void add_shared(const struct compute *cm, float *out, const uint16_t *stash, size_t n)
 {
     size_t D = cm->config->hidden_size;
 #pragma omp parallel for num_threads(cm->n_threads) schedule(static)
     for (size_t t = 0; t < n; t++) {
         compute_rows(cm)->round(out + t * D, D);
         for (size_t i = 0; i < D; i++)
-            out[t * D + i] += bf16_value(aside[t * D + i]);
+            out[t * D + i] += bf16_value(stash[t * D + i]);
         compute_rows(cm)->round(out + t * D, D);
     }
 }
@@ -143,7 +143,7 @@ static bool sparse_mlp(const struct compute *cm, const struct layer_task *task, 
     float *norm = vector_take(cm, &w->post_attention_layernorm, 1);
     float *out = arena_take(cm->arena, n, D * sizeof *out);
     bool bf16 = cm->type == COMPUTE_BF16;
-    uint16_t *aside = bf16 ? arena_take(cm->arena, n, D * sizeof *aside) : NULL;
+    uint16_t *stash = bf16 ? arena_take(cm->arena, n, D * sizeof *stash) : NULL;
     struct routing routing = task->routing;
     bool measuring = !cm->arena->block;
     for (size_t row = 0; row < n; row += task->tile_tokens) {
@@ -151,19 +151,19 @@ static bool sparse_mlp(const struct compute *cm, const struct layer_task *task, 
         size_t tile_mark = cm->arena->used;
         float *h = arena_take(cm->arena, rows, D * sizeof *h);
         rms_norm_rows(cm, h, task->x + row * D, rows, norm);
-        moe_begin(cm, measuring ? NULL : out + row * D, h, rows, w, &routing, row);
+        moe_route_and_shared_expert(cm, measuring ? NULL : out + row * D, h, rows, w, &routing, row);
         cm->arena->used = tile_mark;
         if (measuring)
             break;
     }
     if (!measuring)
         done(task, 0);
-    if (aside)
-        put_aside(cm, aside, out, n);
-    const struct expert_watch watch = { expert_begin, expert_end, (void *)(uintptr_t)task };
-    bool ok = experts_forward(cm, out, task->x, norm, n, w, &routing, &watch, err);
-    if (ok && aside)
-        take_back(cm, out, aside, n);
+    if (stash)
+        stash_shared(cm, stash, out, n);
+    const struct expert_callbacks callbacks = { expert_begin, expert_end, (void *)(uintptr_t)task };
+    bool ok = experts_forward(cm, out, task->x, norm, n, w, &routing, &callbacks, err);
+    if (ok && stash)
+        add_shared(cm, out, stash, n);
     if (ok && !measuring)
         ok = add_and_check(cm, task, 0, n, out, "mlp", err);
     cm->arena->used = mark;

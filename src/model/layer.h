@@ -25,19 +25,19 @@ struct layer_task {
     size_t tile_tokens;             /* a multiple of DELTA_CHUNK */
     const struct weight_feed *feed;
     size_t first_part;
-    struct watch watch;             /* told the share of the step */
+    struct step_progress progress;  /* told the share of the step */
     /* Rows of x that the step has done: it goes on behind them, and leaves here how far it came;
-     * LAYER_TORN when it was stopped inside a window that goes in pieces. */
+     * LAYER_STOPPED_INSIDE_WINDOW when it was stopped inside a window that goes in pieces. */
     size_t *rows_done;
 };
 
-#define LAYER_TORN SIZE_MAX
+#define LAYER_STOPPED_INSIDE_WINDOW SIZE_MAX
 
 /* A NaN or infinity in the stream is an error that names layer, step, window and token.  While the
  * arena only measures, nothing is computed and x, routing and feed are not touched.  Rows of x that
- * are not wanted (batch.wanted) stay as they were. */
+ * are no output rows (batch.output_rows) stay as they were. */
 bool layer_mixer(const struct compute *cm, const struct layer_task *task, struct error *err);
-/* May have fewer rows than the mixer: rows do not know of one another here, and all are wanted. */
+/* May have fewer rows than the mixer: rows do not know of one another here, and all are needed. */
 bool layer_mlp(const struct compute *cm, const struct layer_task *task, struct error *err);
 
 #endif

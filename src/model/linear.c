@@ -104,8 +104,8 @@ void linear(const struct compute *cm, float *out, size_t ldo, const float *x, si
     struct packed_b packed = packed_take(cm, w, step);
     if (n == 0)
         packed.data = NULL;                     /* nothing to do, as while the arena measures */
-    if (packed.data && cm->inputs)
-        cm->inputs->see(cm->inputs->user, w, x, ldx, n, cm->n_threads);
+    if (packed.data && cm->observer)
+        cm->observer->observe(cm->observer->user, w, x, ldx, n, cm->n_threads);
     for (size_t first = 0; packed.data && first < w->rows; first += step) {
         packed.n = size_min(step, w->rows - first);
         const struct weight_slice b = { w, first, packed.n, 0 };

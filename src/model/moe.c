@@ -31,8 +31,8 @@ void moe_route(int32_t *expert, float *weight, double *probability, const float 
         weight[slot] = (float)((double)weight[slot] / kept);
 }
 
-void moe_begin(const struct compute *cm, float *out, const float *h, size_t n,
-               const struct layer_weights *w, struct routing *routing, size_t row)
+void moe_route_and_shared_expert(const struct compute *cm, float *out, const float *h, size_t n,
+                                 const struct layer_weights *w, struct routing *routing, size_t row)
 {
     const struct config *c = cm->config;
     size_t D = c->hidden_size, E = c->num_experts, k = c->num_experts_per_tok;

@@ -22,7 +22,7 @@ void moe_route(int32_t *expert, float *weight, double *probability, const float 
 
 /* For the tile's normed input h [n, D]: fills rows [row, row + n) of the routing, and out [n, D]
  * with the gated shared expert. */
-void moe_begin(const struct compute *cm, float *out, const float *h, size_t n,
-               const struct layer_weights *w, struct routing *routing, size_t row);
+void moe_route_and_shared_expert(const struct compute *cm, float *out, const float *h, size_t n,
+                                 const struct layer_weights *w, struct routing *routing, size_t row);
 
 #endif

@@ -104,7 +104,7 @@ static bool all_tiles(const struct vocabulary_task *task, struct side_scratch *s
         one_tile(task, s, first, ids);
         done(task, tile);
         double share = (double)(first + ids) / (double)V;
-        if (task->watch.report && !task->watch.report(task->watch.user, share)) {
+        if (task->progress.report && !task->progress.report(task->progress.user, share)) {
             err->interrupted = true;
             return error_set(err, "interrupted in the head");
         }

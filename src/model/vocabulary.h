@@ -29,7 +29,7 @@ struct vocabulary_task {
     void (*take)(void *user, size_t token, size_t first, size_t ids,
                  float *const logits[VOCABULARY_SIDES]);
     void *user;
-    struct watch watch;             /* told the share of the vocabulary */
+    struct step_progress progress;  /* told the share of the vocabulary */
 };
 
 /* Scratch comes from the arena and is given back; while it measures, nothing is done. */

@@ -15,14 +15,14 @@ static bool tiles_hold(const struct batch *b, size_t max_tokens)
         for (size_t w = 0; w < t.n_windows; w++) {
             const struct tile_window rows = tile_window(&t, w);
             if (rows.begin != covered || rows.end < rows.begin
-                || rows.first_wanted != rows.begin || rows.out != rows.begin)
+                || rows.first_output != rows.begin || rows.out != rows.begin)
                 return false;
             covered = rows.end;
             bool whole = t.row + rows.begin == t.start[w] && t.row + rows.end == t.start[w + 1];
             if (!t.is_piece && !whole)
                 return false;
         }
-        if (covered != t.n || t.n_wanted != t.n || (t.is_piece && t.offset % max_tokens != 0))
+        if (covered != t.n || t.n_output_rows != t.n || (t.is_piece && t.offset % max_tokens != 0))
             return false;
         next = t.row + t.n;
     }

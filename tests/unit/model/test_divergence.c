@@ -30,7 +30,7 @@ static void done(void *user, size_t part)
 }
 
 static bool diverge(struct divergence_row *rows, struct part *a, struct part *b, int n_threads,
-                    struct watch watch, struct error *err)
+                    struct step_progress progress, struct error *err)
 {
     size_t next_a = 5, next_b = 9, tiles = (a->head.rows + VOCABULARY_TILE - 1) / VOCABULARY_TILE;
     const struct weight_feed feed_a = { need, done, &next_a }, feed_b = { need, done, &next_b };
@@ -40,7 +40,7 @@ static bool diverge(struct divergence_row *rows, struct part *a, struct part *b,
         .sides = { { &a->cm, (const float *)a->hidden.data, &a->head, &feed_a, 5 },
                    { &b->cm, (const float *)b->hidden.data, same_head ? &a->head : &b->head,
                      same_head ? NULL : &feed_b, 9 } },
-        .n = a->hidden.rows, .rows = rows, .first_row = 100, .watch = watch,
+        .n = a->hidden.rows, .rows = rows, .first_row = 100, .progress = progress,
     };
     return divergence_forward(&task, err) && next_a == 5 + tiles
         && next_b == (same_head ? 9 : 9 + tiles);
@@ -187,7 +187,7 @@ static void test_random(const struct kernels *kn)
                                 cases[i].D_b, cases[i].scale);
         static struct divergence_row rows[300], threads[300];
         struct error err = { 0 };
-        const struct watch none = { NULL, NULL };
+        const struct step_progress none = { NULL, NULL };
         bool ok = diverge(rows, &a, &b, 1, none, &err) && diverge(threads, &a, &b, 3, none, &err);
         double worst = ok ? worst_error(rows, &a, &b, false) : -1;
         double exact = ok && cases[i].exact > 0 ? worst_error(rows, &a, &b, true) : 0;
@@ -221,7 +221,7 @@ static void test_near(const struct kernels *kn)
     struct arena arena = test_arena();
     struct random r = { 77 };
     struct error err = { 0 };
-    const struct watch none = { NULL, NULL };
+    const struct step_progress none = { NULL, NULL };
     struct part a = part_of(&r, kn, COMPUTE_F32, &arena, N, V, D, 0.4f);
     struct part b = part_of(&r, kn, COMPUTE_F32, &arena, N, V, D, 0.4f), copy = a;
     char name[80];
@@ -274,16 +274,16 @@ static void test_refusals(void)
     double share = 0;
     struct part a = part_of(&r, &kernels_scalar, COMPUTE_F32, &arena, N, V, D, 1);
     struct part b = part_of(&r, &kernels_scalar, COMPUTE_F32, &arena, N, V, D, 1);
-    check(!diverge(rows, &a, &b, 1, (struct watch){ stop, &share }, &err) && err.interrupted
+    check(!diverge(rows, &a, &b, 1, (struct step_progress){ stop, &share }, &err) && err.interrupted
           && share < 1, "KL is stopped when asked", "%s", err.message);
     static const float broken[] = { NAN, INFINITY, -INFINITY };
     float *hidden = (float *)(uintptr_t)b.hidden.data, good = hidden[3 * D];
     for (size_t i = 0; i < 3; i++) {
         hidden[3 * D] = broken[i];
-        check(!diverge(rows, &a, &b, 1, (struct watch){ NULL, NULL }, &err)
+        check(!diverge(rows, &a, &b, 1, (struct step_progress){ NULL, NULL }, &err)
               && strstr(err.message, "token 103"), "NaN or infinity is found and its token named",
               "%s", err.message);
-        check(!diverge(rows, &b, &a, 1, (struct watch){ NULL, NULL }, &err)
+        check(!diverge(rows, &b, &a, 1, (struct step_progress){ NULL, NULL }, &err)
               && strstr(err.message, "token 103"), "the same in A", "%s", err.message);
     }
     hidden[3 * D] = good;
@@ -306,7 +306,7 @@ static void test_ties(void)
     b.head.data = (const uint8_t *)head_b;
     struct divergence_row row;
     struct error err = { 0 };
-    bool ok = diverge(&row, &a, &b, 1, (struct watch){ NULL, NULL }, &err);
+    bool ok = diverge(&row, &a, &b, 1, (struct step_progress){ NULL, NULL }, &err);
     check(ok && row.overlap5 == 4 && !row.same_top1, "the lowest ids among equals come first",
           "%s overlap %d, same %d", err.message, row.overlap5, row.same_top1);
     arena_free(&arena);

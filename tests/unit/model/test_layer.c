@@ -61,7 +61,7 @@ static void mix(const struct compute *cm, const struct layer_weights *w, enum la
     struct layer_task task = { .type = type, .weights = w, .batch = *b, .x = x, .tile_tokens = tile,
                                .feed = &feed, .rows_done = &rows_done };
     struct error err = { 0 };
-    task.batch.wanted = wanted;
+    task.batch.output_rows = wanted;
     if (!layer_mixer(cm, &task, &err))
         check(false, "the mixer runs", "%s", err.message);
 }

@@ -100,8 +100,8 @@ struct seen {
     const float *x;
 };
 
-static void see(void *user, const struct matrix *w, const float *x, size_t ldx, size_t n,
-                int n_threads)
+static void observe(void *user, const struct matrix *w, const float *x, size_t ldx, size_t n,
+                    int n_threads)
 {
     (void)ldx, (void)n_threads;
     struct seen *seen = user;
@@ -119,10 +119,10 @@ static void one_layer(const struct kernels *kn, enum compute_type type, size_t k
     double *expected = malloc((n * ldo + 1) * sizeof *expected),
            *each = malloc((n * ldo + 1) * sizeof *each);
     struct seen seen = { 0 };
-    const struct input_watch watch = { see, &seen };
+    const struct input_observer observer = { observe, &seen };
     struct arena arena = { 0 };
     const struct compute cm = {
-        .kernels = kn, .type = type, .n_threads = 2, .arena = &arena, .inputs = &watch
+        .kernels = kn, .type = type, .n_threads = 2, .arena = &arena, .observer = &observer
     };
     fill(r, x, n * ldx);
     for (size_t i = 0; i < n * ldo; i++)
@@ -143,9 +143,9 @@ static void one_layer(const struct kernels *kn, enum compute_type type, size_t k
     for (size_t i = 0; bf16 && i < n * ldo; i++)        /* near, and BF16 values */
         expected[i] = (double)bf16_value(bf16_of(out[i]));
     check(near && (!bf16 || near_f32(where, out, expected, n * ldo, 1e-30)), name, "%s", where);
-    bool watched = shown == 0 && seen.calls == (n > 0)
+    bool observed = shown == 0 && seen.calls == (n > 0)
                 && (!n || (seen.n == n && seen.x == x && seen.w == &s.w));
-    check(watched && arena.used == 0, "its input is shown once, its scratch given back",
+    check(observed && arena.used == 0, "its input is shown once, its scratch given back",
           "%zu calls, %zu bytes", seen.calls, arena.used);
     stored_free(&s);
     free(x), free(out), free(expected), free(each);

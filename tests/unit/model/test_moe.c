@@ -106,7 +106,7 @@ static void test_experts(void)
     char where[DIFFER_TEXT] = "";
     bool near = true;
     struct calls calls = { 0 };
-    const struct expert_watch watch = { begin, end, &calls };
+    const struct expert_callbacks callbacks = { begin, end, &calls };
     struct arena arena = test_arena();
     struct routing routing = { chosen, weight };
     bool stopped = false;
@@ -117,10 +117,10 @@ static void test_experts(void)
         for (size_t t = 0; t < N; t++)
             cm.kernels->rows->rms_norm(h + t * D, (const float *)x.data + t * D,
                                  (const float *)norm.data, D, c.rms_norm_eps);
-        moe_begin(&cm, out, h, 256, &w, &routing, 0);       /* in two tiles */
-        moe_begin(&cm, out + 256 * D, h + 256 * D, N - 256, &w, &routing, 256);
+        moe_route_and_shared_expert(&cm, out, h, 256, &w, &routing, 0);       /* in two tiles */
+        moe_route_and_shared_expert(&cm, out + 256 * D, h + 256 * D, N - 256, &w, &routing, 256);
         experts_forward(&cm, out, (const float *)x.data, (const float *)norm.data, N, &w, &routing,
-                        &watch, NULL);
+                        &callbacks, NULL);
         for (size_t t = 0; t < N; t++) {
             double hx[D], y[D], sum[D], gate, logits[E], total = 0;
             for (size_t i = 0; i < D; i++)
@@ -143,7 +143,7 @@ static void test_experts(void)
         /* Outputs are of size 1; each is a few f32 sums of some tens of products. */
         near = near_f32(where, out, expected, N * D, 3e-6) && near;
         stopped = !experts_forward(&cm, out, (const float *)x.data, (const float *)norm.data, N, &w,
-                                   &routing, &(struct expert_watch){ begin, end, &cut }, NULL)
+                                   &routing, &(struct expert_callbacks){ begin, end, &cut }, NULL)
                && cut.total == 2;
     }
     check(near, "grouped experts and shared expert", "%s", where);
@@ -210,7 +210,7 @@ static void test_storage(void)
             struct layer_weights w = { .experts = stored[j] };
             memset(out[j], 0, sizeof out[j]);
             experts_forward(&cm, out[j], (const float *)x.data, (const float *)norm.data, N, &w, &routing,
-                            &(struct expert_watch){ begin, end, &calls }, NULL);
+                            &(struct expert_callbacks){ begin, end, &calls }, NULL);
         }
         char where[DIFFER_TEXT] = "";
         check(same_f32(where, out[1], out[0], N * D) && out[0][0] != 0, name, "other bits: %s",

@@ -202,7 +202,7 @@ static void test_stops(void)
     check(!vocabulary_pass(&task, &err) && strcmp(err.message, "no part 0") == 0 && next == 0,
           "weights that do not come end the pass", "'%s'", err.message);
     f = (struct feed){ 0 };
-    task.watch = (struct watch){ stop, &share };
+    task.progress = (struct step_progress){ stop, &share };
     check(!vocabulary_pass(&task, &err) && err.interrupted && next == VOCABULARY_TILE && share > 0.3
               && share < 0.4 && f.held == 0,
           "a pass that is to stop stops after a tile", "'%s', id %zu, share %g", err.message, next,
