@@ -72,7 +72,7 @@ static bool note_rows(struct buffer *found, const struct record *a, const struct
         const int32_t *a, *b;
     } columns[] = {
         { "position", a->position, b->position }, { "window", a->window, b->window },
-        { "token id", a->id, b->id }, { "index in its window", a->index, b->index },
+        { "token id", a->id, b->id }, { "index in its window", a->index_in_window, b->index_in_window },
     };
     bool ok = true;
     for (size_t c = 0; ok && a->scored == b->scored && c < sizeof columns / sizeof *columns; c++) {

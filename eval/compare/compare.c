@@ -14,7 +14,7 @@
 #include "eval/score/evaluate.h"
 #include "eval/compare/excerpt.h"
 #include "eval/compare/layers.h"
-#include "eval/score/opened.h"
+#include "eval/score/model.h"
 #include "eval/run/partial.h"
 #include "eval/run/plan_folders.h"
 #include "eval/compare/record_divergence.h"
@@ -352,7 +352,7 @@ static bool check_layers(struct job *j, struct error *err)
         *err = why;
         return false;
     }
-    opened_warn(&o->eval.progress, "no figures by layer: %s", why.message);
+    progress_warn(&o->eval.progress, "no figures by layer: %s", why.message);
     return true;
 }
 
@@ -469,7 +469,7 @@ static bool add_layers(cJSON *document, struct buffer *text, const struct job *j
         *err = why;
         return false;
     }
-    opened_warn(&o->eval.progress, "no figures by layer: %s", why.message);
+    progress_warn(&o->eval.progress, "no figures by layer: %s", why.message);
     return true;
 }
 
@@ -500,8 +500,8 @@ static void close_folder(struct job *j)
     if (!j->folder.building)
         return;
     if (stays) {
-        opened_warn(&j->options->eval.progress, "the evaluations that are complete stay in %s",
-                    j->folder.building);
+        progress_warn(&j->options->eval.progress, "the evaluations that are complete stay in %s",
+                      j->folder.building);
         output_folder_end(&j->folder);
     } else
         output_folder_discard(&j->folder, &names_of_runs);

@@ -10,7 +10,7 @@
 #include "eval/compare/comparable.h"
 #include "eval/compare/compare.h"
 #include "eval/compare/comparison_json.h"
-#include "eval/score/opened.h"
+#include "eval/score/model.h"
 #include "eval/run/plan_folders.h"
 #include "eval/compare/verdict.h"
 
@@ -24,8 +24,8 @@ static size_t warn_single(const struct plan_pairs *pairs, const struct surprisal
     for (const struct plan_pair *p = pairs->list; p < pairs->list + pairs->n; p++) {
         common += p->in_a && p->in_b;
         if (p->in_a != p->in_b)
-            opened_warn(&o->eval.progress, "%s: is in %s alone, left out", p->name,
-                        p->in_a ? o->a : o->b);
+            progress_warn(&o->eval.progress, "%s: is in %s alone, left out", p->name,
+                          p->in_a ? o->a : o->b);
     }
     return common;
 }

@@ -71,7 +71,7 @@ static void end_range(struct comparison *c, const struct range_sums *s, int32_t 
         .from = from, .to = to, .scored = scored,
         .nll_a = compensated_value(&s->a) / (double)scored,
         .nll_b = compensated_value(&s->b) / (double)scored,
-        .delta = paired_estimate(delta.mean_nll, delta.nll_stderr, (double)units - 1),
+        .delta = paired_estimate(delta.mean, delta.mean_se, (double)units - 1),
     };
 }
 
@@ -79,10 +79,10 @@ static void end_range(struct comparison *c, const struct range_sums *s, int32_t 
 static bool find_ranges(struct comparison *c, struct error *err)
 {
     const struct record *r = c->a;
-    int32_t low = r->index[0], high = low;
+    int32_t low = r->index_in_window[0], high = low;
     for (size_t i = 1; i < r->scored; i++) {
-        low = r->index[i] < low ? r->index[i] : low;
-        high = r->index[i] > high ? r->index[i] : high;
+        low = r->index_in_window[i] < low ? r->index_in_window[i] : low;
+        high = r->index_in_window[i] > high ? r->index_in_window[i] : high;
     }
     int32_t width = (high - low) / COMPARISON_RANGES + 1;
     struct window_score *deltas = mem_array(c->n_units, sizeof *deltas, "units", err);
@@ -94,7 +94,7 @@ static bool find_ranges(struct comparison *c, struct error *err)
         for (size_t u = 0; u < c->n_units; u++)
             deltas[u] = (struct window_score){ .scored = 0 };
         for (size_t i = 0; i < r->scored; i++)
-            if (r->index[i] >= from && r->index[i] <= to) {
+            if (r->index_in_window[i] >= from && r->index_in_window[i] <= to) {
                 compensated_add(&s.a, c->a->nll[i]);
                 compensated_add(&s.b, c->b->nll[i]);
                 compensated_add(&deltas[c->unit[i]].nll, c->b->nll[i] - c->a->nll[i]);

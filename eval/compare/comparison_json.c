@@ -34,7 +34,7 @@ static void add_estimate(cJSON *o, const char *name, const struct estimate *e)
     char key[64];
     json_add_double(o, name, e->value);
     snprintf(key, sizeof key, "%s_stderr", name);
-    json_add_double(o, key, e->error);
+    json_add_double(o, key, e->se);
     snprintf(key, sizeof key, "%s_ci95", name);
     add_interval(o, key, e->ci95);
 }
@@ -48,7 +48,7 @@ static void add_bootstrap(cJSON *root, const struct bootstrap *b)
     cJSON *o = cJSON_AddObjectToObject(root, "bootstrap");
     json_add_size(o, "samples", b->samples);
     json_add_size(o, "seed", b->seed);
-    json_add_double(o, "stderr", b->error);
+    json_add_double(o, "stderr", b->se);
     add_interval(o, "ci95", b->ci95);
 }
 
@@ -58,11 +58,11 @@ static void add_paired(cJSON *root, const struct paired *p)
     json_add_double(root, "p_value", p->delta.p);
     add_bootstrap(root, &p->bootstrap);
     cJSON *naive = cJSON_AddObjectToObject(root, "naive");
-    json_add_double(naive, "delta_nll_stderr", p->naive.error);
+    json_add_double(naive, "delta_nll_stderr", p->naive.se);
     add_interval(naive, "delta_nll_ci95", p->naive.ci95);
     json_add_double(naive, "p_value", p->naive.p);
     cJSON *unpaired = cJSON_AddObjectToObject(root, "unpaired");
-    json_add_double(unpaired, "delta_nll_stderr", p->unpaired_error);
+    json_add_double(unpaired, "delta_nll_stderr", p->unpaired_se);
     add_estimate(root, "perplexity_ratio", &p->ratio);
     add_estimate(root, "perplexity_difference", &p->difference);
     json_add_double(root, "units_needed", p->units_needed > 0 ? p->units_needed : (double)NAN);
@@ -88,7 +88,7 @@ static void add_floor(cJSON *root, const struct comparison *floor)
     cJSON *o = cJSON_AddObjectToObject(root, "floor");
     cJSON_AddStringToObject(o, "label", label);
     json_add_double(o, "delta_nll", floor->paired.delta.value);
-    json_add_double(o, "delta_nll_stderr", floor->paired.delta.error);
+    json_add_double(o, "delta_nll_stderr", floor->paired.delta.se);
     json_add_double(o, "p_value", floor->paired.delta.p);
     if (floor->divergence)
         divergence_add_figures(o, &floor->kl);
@@ -128,7 +128,7 @@ static void add_positions(cJSON *root, const struct comparison *c)
         json_add_double(o, "nll_a", r->nll_a);
         json_add_double(o, "nll_b", r->nll_b);
         json_add_double(o, "delta_nll", r->delta.value);
-        json_add_double(o, "delta_nll_stderr", r->delta.error);
+        json_add_double(o, "delta_nll_stderr", r->delta.se);
     }
 }
 

@@ -83,7 +83,7 @@ static bool add_estimate(struct buffer *out, const char *name, const struct esti
 {
     char value[32], error[32], low[32], high[32], chance[VERDICT_P_BYTES] = "";
     put(value, sizeof value, "%+.6f", e->value);
-    put(error, sizeof error, "%.6f", e->error);
+    put(error, sizeof error, "%.6f", e->se);
     put(low, sizeof low, "%+.6f", e->ci95[0]);
     put(high, sizeof high, "%+.6f", e->ci95[1]);
     if (isfinite(p))
@@ -97,12 +97,12 @@ static bool add_estimates(struct buffer *out, const struct comparison *c, struct
     const struct paired *p = &c->paired;
     const char *unit = c->by_document ? "document" : "window";
     const struct estimate drawn = {
-        .value = p->delta.value, .error = p->bootstrap.samples ? p->bootstrap.error : (double)NAN,
+        .value = p->delta.value, .se = p->bootstrap.samples ? p->bootstrap.se : (double)NAN,
         .ci95 = { p->bootstrap.samples ? p->bootstrap.ci95[0] : (double)NAN,
                   p->bootstrap.samples ? p->bootstrap.ci95[1] : (double)NAN },
     };
     const struct estimate apart = {
-        .value = p->delta.value, .error = p->unpaired_error, .ci95 = { (double)NAN, (double)NAN },
+        .value = p->delta.value, .se = p->unpaired_se, .ci95 = { (double)NAN, (double)NAN },
     };
     char paired[96], bootstrap[96];
     if (p->units > 1)
@@ -148,7 +148,7 @@ static bool add_direction(struct buffer *out, const char *name, const struct div
                           struct error *err)
 {
     char error[32];
-    put(error, sizeof error, "%.6f", d->error);
+    put(error, sizeof error, "%.6f", d->se);
     bool ok = buffer_printf(out, err, "%-28s mean %.6f, std. error %s", name, d->mean, error);
     for (size_t i = 0; ok && i < DIVERGENCE_QUANTILES; i++)
         ok = buffer_printf(out, err, ", %s %.5f", divergence_quantiles[i].name, d->quantiles[i]);
@@ -180,7 +180,7 @@ static bool add_floor(struct buffer *out, const struct comparison *floor, struct
         return true;
     const struct estimate *e = &floor->paired.delta;
     comparable_value(compute, sizeof compute, floor->b->summary, "compute");
-    put(error, sizeof error, "%.6f", e->error);
+    put(error, sizeof error, "%.6f", e->se);
     if (isfinite(e->p))
         verdict_p(chance, e->p);
     return buffer_printf(out, err, "\nnoise floor: A against itself in %s compute\n"

@@ -6,17 +6,17 @@
 #include "base/digest.h"
 #include "base/progress.h"
 #include "eval/score/job_inputs.h"
-#include "eval/score/opened.h"
+#include "eval/score/model.h"
 
 /* A checkpoint of a run, its head as it was when the run was made. */
 struct source {
     const struct divergence_source *of;
-    struct opened opened;
+    struct model model;
     struct input_files inputs;
 };
 
 /* The head is what it was when the hidden states were made. */
-static bool check_head(const struct opened *o, const struct divergence_source *s, bool *other,
+static bool check_head(const struct model *o, const struct divergence_source *s, bool *other,
                        const struct progress *progress, struct error *err)
 {
     struct digest digest;
@@ -35,7 +35,7 @@ static bool check_head(const struct opened *o, const struct divergence_source *s
 static bool open_source(struct source *to, const struct divergence_source *s,
                         const struct divergence_options *options, bool checks_head, struct error *err)
 {
-    struct opened *o = &to->opened;
+    struct model *o = &to->model;
     to->of = s;
     const struct progress progress = PROGRESS_OF(&options->progress);
     const struct engine_options engine = {
@@ -43,17 +43,17 @@ static bool open_source(struct source *to, const struct divergence_source *s,
         .compute = s->compute, .progress = progress,
     };
     return checkpoint_list_folder(&to->inputs, s->checkpoint, err)
-        && opened_checkpoint(o, s->checkpoint, &options->progress, err)
+        && model_open_checkpoint(o, s->checkpoint, &options->progress, err)
         && checkpoint_list_weights(&to->inputs, &o->checkpoint, err)
         && (!checks_head || check_head(o, s, options->other_head, &progress, err))
-        && opened_engine(o, &engine, err);
+        && model_open_engine(o, &engine, err);
 }
 
 static bool same_head_still(void *user, const char *path, bool *same, struct error *err)
 {
     const struct source *s = user;
     (void)path;
-    *same = check_head(&s->opened, s->of, NULL, NULL, err);
+    *same = check_head(&s->model, s->of, NULL, NULL, err);
     return true;
 }
 
@@ -68,25 +68,25 @@ static bool check_source(struct source *s, const struct divergence_options *opti
 
 static void close_source(struct source *s)
 {
-    opened_close(&s->opened);
+    model_close(&s->model);
     input_files_free(&s->inputs);
 }
 
-static bool same_shape(const struct opened *a, const struct opened *b)
+static bool same_shape(const struct model *a, const struct model *b)
 {
     const struct matrix *x = &a->weights.lm_head, *y = &b->weights.lm_head;
     return x->dtype == y->dtype && x->rows == y->rows && x->cols == y->cols;
 }
 
-static bool same_head(const struct divergence_source *a, const struct opened *opened_a,
-                      const struct divergence_source *b, const struct opened *opened_b)
+static bool same_head(const struct divergence_source *a, const struct model *model_a,
+                      const struct divergence_source *b, const struct model *model_b)
 {
     return a->head_sha256 && b->head_sha256 && strcmp(a->head_sha256, b->head_sha256) == 0
-        && same_shape(opened_a, opened_b);
+        && same_shape(model_a, model_b);
 }
 
 /* The same, found out. */
-static bool hash_heads(bool *same, const struct opened *a, const struct opened *b,
+static bool hash_heads(bool *same, const struct model *a, const struct model *b,
                        const struct progress *progress, struct error *err)
 {
     struct digest x, y;
@@ -108,13 +108,13 @@ bool divergence_least(size_t *bytes, const struct divergence_source *a, const st
     quiet.memory_bytes = SIZE_MAX;
     bool ok = open_source(&y, b, &quiet, false, err) && open_source(&x, a, &quiet, false, err);
     if (ok) {
-        struct engine_divergence d = { .a = x.opened.engine, .b = y.opened.engine,
-                                       .same_head = same_head(a, &x.opened, b, &y.opened) };
+        struct engine_divergence d = { .a = x.model.engine, .b = y.model.engine,
+                                       .same_head = same_head(a, &x.model, b, &y.model) };
         bool known = d.same_head || (a->head_sha256 && b->head_sha256);
         *bytes = engine_divergence_least(&d, n) + beside_bytes;
-        if (!known && same_shape(&x.opened, &y.opened)
+        if (!known && same_shape(&x.model, &y.model)
             && !budget_check_ahead(options->memory_bytes, *bytes, NULL, "KL divergence"))
-            ok = hash_heads(&d.same_head, &x.opened, &y.opened, &progress, err);
+            ok = hash_heads(&d.same_head, &x.model, &y.model, &progress, err);
         *bytes = engine_divergence_least(&d, n) + beside_bytes;
     }
     close_source(&x);
@@ -131,8 +131,8 @@ bool divergence_measure(struct divergence_row *rows, const struct divergence_sou
     bool ok = open_source(&y, b, options, true, err) && open_source(&x, a, options, true, err);
     if (ok) {
         const struct engine_divergence d = {
-            .a = x.opened.engine, .b = y.opened.engine, .hidden_a = a->hidden, .hidden_b = b->hidden,
-            .same_head = same_head(a, &x.opened, b, &y.opened),
+            .a = x.model.engine, .b = y.model.engine, .hidden_a = a->hidden, .hidden_b = b->hidden,
+            .same_head = same_head(a, &x.model, b, &y.model),
         };
         ok = engine_divergence(&d, rows, err) && check_source(&x, options, err)
           && check_source(&y, options, err);

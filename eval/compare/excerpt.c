@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "eval/score/opened.h"
+#include "eval/score/model.h"
 
 struct tokenizer *excerpt_tokenizer(const struct record *r, const char *path,
                                     const struct surprisal_progress *progress)
@@ -20,7 +20,7 @@ struct tokenizer *excerpt_tokenizer(const struct record *r, const char *path,
     if (t)
         error_set(&why, "%s: is not the tokenizer of %s: its sha256 is %.12s, expected %.12s",
                   tokenizer_path(t), r->folder, tokenizer_sha256(t), sha256);
-    opened_warn(progress, "tokens are shown without their text: %s", why.message);
+    progress_warn(progress, "tokens are shown without their text: %s", why.message);
     if (t)
         tokenizer_close(t);
     return NULL;

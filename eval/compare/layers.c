@@ -5,7 +5,7 @@
 
 #include "base/format.h"
 #include "engine/lockstep.h"
-#include "eval/score/opened.h"
+#include "eval/score/model.h"
 
 /* ---- progress: two engines, one bar -------------------------------------------- */
 
@@ -38,7 +38,7 @@ static bool report(void *user, const char *stage, double done, double total, con
 struct job {
     const struct layers_options *options;
     size_t n_windows;
-    struct opened opened[2];
+    struct model model[2];
     struct bar bar;
     struct side sides[2];
     struct lockstep found;
@@ -60,8 +60,8 @@ static bool open_both(struct job *j, struct error *err)
             .compute = o->compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
             .progress = { .report = report, .user = &j->sides[i] },
         };
-        if (!opened_checkpoint(&j->opened[i], paths[i], &o->progress, err)
-            || !opened_engine(&j->opened[i], &engine, err))
+        if (!model_open_checkpoint(&j->model[i], paths[i], &o->progress, err)
+            || !model_open_engine(&j->model[i], &engine, err))
             return false;
     }
     return true;
@@ -70,7 +70,7 @@ static bool open_both(struct job *j, struct error *err)
 static bool tell_plan(struct job *j, struct error *err)
 {
     const struct layers_options *o = j->options;
-    const struct opened *a = &j->opened[0], *b = &j->opened[1];
+    const struct model *a = &j->model[0], *b = &j->model[1];
     struct engine_cost cost;
     if (!lockstep_cost(&cost, a->engine, b->engine, o->windows, j->n_windows, err))
         return false;
@@ -265,10 +265,10 @@ bool layers_least(size_t *bytes, const struct layers_options *o, struct error *e
     struct job j = { .options = &unlimited, .n_windows = windows_of(o) };
     struct engine_cost cost;
     bool ok = open_both(&j, err)
-           && lockstep_cost(&cost, j.opened[0].engine, j.opened[1].engine, o->windows, j.n_windows, err);
+           && lockstep_cost(&cost, j.model[0].engine, j.model[1].engine, o->windows, j.n_windows, err);
     *bytes = ok ? cost.least_bytes : 0;
-    opened_close(&j.opened[0]);
-    opened_close(&j.opened[1]);
+    model_close(&j.model[0]);
+    model_close(&j.model[1]);
     return ok;
 }
 
@@ -277,11 +277,11 @@ bool layers_compare(cJSON *document, struct buffer *text, const struct layers_op
 {
     struct job j = { .options = o, .n_windows = windows_of(o) };
     bool ok = open_both(&j, err) && tell_plan(&j, err)
-           && lockstep_run(&j.found, j.opened[0].engine, j.opened[1].engine, o->ids, o->n_ids,
+           && lockstep_run(&j.found, j.model[0].engine, j.model[1].engine, o->ids, o->n_ids,
                            o->windows, j.n_windows, err)
            && (!text || add_table(text, &j, err)) && add_to(document, &j, err);
     lockstep_free(&j.found);
-    opened_close(&j.opened[0]);
-    opened_close(&j.opened[1]);
+    model_close(&j.model[0]);
+    model_close(&j.model[1]);
     return ok;
 }

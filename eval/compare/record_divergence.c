@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "eval/score/opened.h"
+#include "eval/score/model.h"
 
 static const cJSON *checkpoint_of(const struct record *r)
 {
@@ -34,8 +34,8 @@ static bool is_measurable(const struct record *r, const struct surprisal_progres
         return false;
     if (path && !is_absent(path))
         return true;
-    opened_warn(progress, "no KL divergence: the checkpoint of %s is not at %s", r->folder,
-                path ? path : "any path");
+    progress_warn(progress, "no KL divergence: the checkpoint of %s is not at %s", r->folder,
+                  path ? path : "any path");
     return false;
 }
 
@@ -75,7 +75,7 @@ bool record_divergence(struct divergence_row **rows, struct record *a, struct re
     *rows = NULL;
     /* Another checkpoint lies there by now: what the records hold can be compared all the same. */
     if (other_head)
-        opened_warn(&options->progress, "no KL divergence: %s", err->message);
+        progress_warn(&options->progress, "no KL divergence: %s", err->message);
     return other_head;
 }
 

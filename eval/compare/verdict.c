@@ -89,7 +89,7 @@ bool verdict_append(struct buffer *out, const struct comparison *c, struct error
         ok = buffer_printf(out, err, "B has ") && append_size(out, p, err)
           && buffer_printf(out, err, "; from one %s no standard error follows, so whether the "
                            "difference is real cannot be said", unit_name(c, true));
-    else if (!isfinite(p->delta.p) && isfinite(p->delta.error))
+    else if (!isfinite(p->delta.p) && isfinite(p->delta.se))
         ok = buffer_printf(out, err, "B has ") && append_size(out, p, err)
           && buffer_printf(out, err, "; all %zu %s differ by the same amount, so no standard error "
                            "follows, and whether the difference is real cannot be said", p->units,

@@ -181,8 +181,8 @@ static bool check_row(const struct record *r, size_t i, struct error *err)
 
 static bool check_rows(struct record *r, struct error *err)
 {
-    r->index = mem_array(r->scored, sizeof *r->index, "rows", err);
-    if (!r->index)
+    r->index_in_window = mem_array(r->scored, sizeof *r->index_in_window, "rows", err);
+    if (!r->index_in_window)
         return false;
     for (size_t begin = 0, end; begin < r->scored; begin = end) {
         for (end = begin; end < r->scored && r->window[end] == r->window[begin]; end++)
@@ -193,7 +193,7 @@ static bool check_rows(struct record *r, struct error *err)
             if (index < 1 || index > (int64_t)r->context)
                 return error_set(err, "%s: row %zu has position %d, which is not in window %d",
                                  r->file.map.path, i, (int)r->position[i], (int)r->window[i]);
-            r->index[i] = (int32_t)index;
+            r->index_in_window[i] = (int32_t)index;
         }
     }
     return true;
@@ -222,8 +222,8 @@ static bool check_figures(struct record *r, struct error *err)
     }
     r->figures = statistics_figures(windows, r->windows);
     free(windows);
-    return equal_figure(r, "mean_nll", r->figures.mean_nll, err)
-        && equal_figure(r, "nll_stderr", r->figures.nll_stderr, err)
+    return equal_figure(r, "mean_nll", r->figures.mean, err)
+        && equal_figure(r, "nll_stderr", r->figures.mean_se, err)
         && equal_figure(r, "perplexity", r->figures.perplexity, err);
 }
 
@@ -286,8 +286,8 @@ bool record_open(struct record *r, const char *folder, struct error *err)
 
 void record_close(struct record *r)
 {
-    void *const owned[] = { r->folder, r->position, r->window, r->id, r->top1, r->index, r->nll,
-                            r->logsumexp, r->document };
+    void *const owned[] = { r->folder, r->position, r->window, r->id, r->top1, r->index_in_window,
+                            r->nll, r->logsumexp, r->document };
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free(owned[i]);
     cJSON_Delete(r->summary);

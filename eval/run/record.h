@@ -26,7 +26,7 @@ struct record {
     struct figures figures;             /* computed from the columns */
     /* Owned, [scored]; rows by ascending position. */
     int32_t *position, *window, *id, *top1;
-    int32_t *index;                     /* of the token in its window: 1 follows the first one seen */
+    int32_t *index_in_window;           /* of the token in its window: 1 follows the first one seen */
     double *nll;                        /* nats; finite, not negative */
     float *logsumexp;
     /* Owned, [windows]: the document that a window belongs to; NULL when the text is one. */

@@ -80,10 +80,10 @@ static void add_protocol(cJSON *root, const struct summary *s)
 static void add_figures(cJSON *root, const struct summary *s)
 {
     const struct figures *f = &s->figures;
-    json_add_double(root, "mean_nll", f->mean_nll);
+    json_add_double(root, "mean_nll", f->mean);
     json_add_double(root, "perplexity", f->perplexity);
-    json_add_double(root, "nll_stderr", f->nll_stderr);
-    json_add_double(root, "perplexity_stderr", f->perplexity_stderr);
+    json_add_double(root, "nll_stderr", f->mean_se);
+    json_add_double(root, "perplexity_stderr", f->perplexity_se);
     json_add_double(root, "word_perplexity", f->word_perplexity);
     json_add_double(root, "byte_perplexity", f->byte_perplexity);
     json_add_double(root, "bits_per_byte", f->bits_per_byte);

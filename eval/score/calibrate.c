@@ -9,18 +9,18 @@
 #include "eval/score/calibration_file.h"
 #include "eval/score/evaluate.h"
 #include "eval/score/job_inputs.h"
-#include "eval/score/opened.h"
-#include "eval/score/share.h"
+#include "eval/score/model.h"
+#include "eval/score/plan_run.h"
 
 #define HEX_BYTES (2 * DIGEST_BYTES + 1)
 
 struct job {
     const struct surprisal_calibrate_options *options;
     struct input_files inputs;
-    struct opened opened;
+    struct model model;
     struct tokenizer *tokenizer;        /* NULL with ids */
     struct plans plans;                 /* one: calibrate_check */
-    struct shares shares;
+    struct plan_runs runs;
     struct weights_hash *hash;
     struct calibration calibration;
     struct engine_statistics work;
@@ -32,11 +32,11 @@ static void job_close(struct job *j)
 {
     calibration_free(&j->calibration);
     weights_hash_close(j->hash);
-    shares_free(&j->shares);
+    plan_runs_free(&j->runs);
     plans_free(&j->plans);
     if (j->tokenizer)
         tokenizer_close(j->tokenizer);
-    opened_close(&j->opened);
+    model_close(&j->model);
     input_files_free(&j->inputs);
 }
 
@@ -65,9 +65,9 @@ static bool read_text(struct job *j, struct error *err)
             return false;
     }
     if (!plans_make(&j->plans, o, err)
-        || !shares_make(&j->shares, &j->plans, o, &j->opened, j->tokenizer, err))
+        || !plan_runs_make(&j->runs, &j->plans, o, &j->model, j->tokenizer, err))
         return false;
-    digest_hex(j->text_digest, &j->shares.list->summary.input->digest);
+    digest_hex(j->text_digest, &j->runs.list->summary.input->digest);
     return true;
 }
 
@@ -75,8 +75,8 @@ static bool open_checkpoint(struct job *j, struct error *err)
 {
     const struct surprisal_eval_options *o = &j->options->eval;
     return job_inputs_add(&j->inputs, o, err)
-        && opened_checkpoint(&j->opened, o->checkpoint, &o->progress, err)
-        && checkpoint_list_weights(&j->inputs, &j->opened.checkpoint, err);
+        && model_open_checkpoint(&j->model, o->checkpoint, &o->progress, err)
+        && checkpoint_list_weights(&j->inputs, &j->model.checkpoint, err);
 }
 
 /* A file that cannot be written, or a disk without room for it, shows before the work. */
@@ -99,25 +99,25 @@ static bool open_engine(struct job *j, struct error *err)
     const struct surprisal_eval_options *o = &j->options->eval;
     const struct engine_options engine = {
         .n_threads = o->threads, .memory_bytes = o->memory_bytes, .isa = o->isa,
-        .held_bytes = j->calibration.bytes + j->shares.windows.n * sizeof(struct engine_window),
+        .held_bytes = j->calibration.bytes + j->runs.windows.n * sizeof(struct engine_window),
         .compute = o->compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
         .progress = PROGRESS_OF(&o->progress),
     };
-    return opened_engine(&j->opened, &engine, err);
+    return model_open_engine(&j->model, &engine, err);
 }
 
 static bool tell_plan(const struct job *j, struct error *err)
 {
     const struct surprisal_eval_options *o = &j->options->eval;
     struct engine_cost cost;
-    if (!calibration_cost(&cost, j->opened.engine, j->shares.windows.list, j->shares.windows.n, err))
+    if (!calibration_cost(&cost, j->model.engine, j->runs.windows.list, j->runs.windows.n, err))
         return false;
     const struct surprisal_plan plan = {
-        .windows = j->shares.windows.n,
-        .model_tokens = windows_model_tokens(&j->shares.windows), .passes = cost.passes,
+        .windows = j->runs.windows.n,
+        .model_tokens = windows_model_tokens(&j->runs.windows), .passes = cost.passes,
         .bytes_read = cost.bytes_read,
-        .memory_bytes = cost.memory_bytes + j->opened.held_bytes,
-        .flop = cost.flop, .seconds = o->plan ? engine_seconds(j->opened.engine, cost.flop) : 0,
+        .memory_bytes = cost.memory_bytes + j->model.held_bytes,
+        .flop = cost.flop, .seconds = o->plan ? engine_seconds(j->model.engine, cost.flop) : 0,
     };
     if (o->plan)
         o->plan(o->progress.user, &plan);
@@ -128,12 +128,12 @@ static bool run(struct job *j, struct error *err)
 {
     const struct surprisal_eval_options *o = &j->options->eval;
     const struct progress progress = PROGRESS_OF(&o->progress);
-    struct engine *e = j->opened.engine;
+    struct engine *e = j->model.engine;
     struct digest digest;
-    j->hash = weights_hash_open(&j->opened.checkpoint, &j->opened.weights, err);
+    j->hash = weights_hash_open(&j->model.checkpoint, &j->model.weights, err);
     const struct engine_job job = {
-        .ids = j->shares.ids, .n_ids = j->shares.n_ids, .windows = j->shares.windows.list,
-        .n_windows = j->shares.windows.n, .hash = j->hash, .guard = { inputs_hold, j },
+        .ids = j->runs.ids, .n_ids = j->runs.n_ids, .windows = j->runs.windows.list,
+        .n_windows = j->runs.windows.n, .hash = j->hash, .guard = { inputs_hold, j },
     };
     double started = machine_seconds();
     if (!j->hash || !calibration_run(&j->calibration, e, &job, &j->work, err)
@@ -156,7 +156,7 @@ static bool write(const struct job *j, struct error *err)
     char context[24], stride[24], windows[24], tokens[24];
     snprintf(context, sizeof context, "%zu", plan_of(j)->context);
     snprintf(stride, sizeof stride, "%zu", plan_of(j)->stride);
-    snprintf(windows, sizeof windows, "%zu", j->shares.windows.n);
+    snprintf(windows, sizeof windows, "%zu", j->runs.windows.n);
     snprintf(tokens, sizeof tokens, "%zu", j->work.model_tokens);
     const struct safetensors_note notes[] = {
         { "surprisal", SURPRISAL_VERSION }, { "checkpoint", j->checkpoint_digest },
@@ -164,21 +164,21 @@ static bool write(const struct job *j, struct error *err)
         { "context", context }, { "stride", stride }, { "windows", windows }, { "tokens", tokens },
         { "compute", compute_word(o) },
     };
-    return calibration_write(j->options->out, &j->calibration, &j->opened.checkpoint,
-                             &j->opened.weights, notes, sizeof notes / sizeof *notes, err);
+    return calibration_write(j->options->out, &j->calibration, &j->model.checkpoint,
+                             &j->model.weights, notes, sizeof notes / sizeof *notes, err);
 }
 
 /* ---- the report ------------------------------------------------------------------ */
 
 static size_t expert_tokens(const struct job *j, size_t layer, size_t expert)
 {
-    const struct mlp_weights *x = &j->opened.weights.layers[layer].experts[expert];
+    const struct mlp_weights *x = &j->model.weights.layers[layer].experts[expert];
     return calibration_of(&j->calibration, &x->gate)->tokens;
 }
 
 static void add_experts(cJSON *root, const struct job *j)
 {
-    const struct config *c = &j->opened.checkpoint.config;
+    const struct config *c = &j->model.checkpoint.config;
     size_t least = j->options->min_tokens, unused = 0;
     if (!c->num_experts) {
         cJSON_AddNullToObject(root, "experts");
@@ -213,16 +213,16 @@ static cJSON *report_json(const struct job *j)
     json_add_bytes(checkpoint, "path", o->checkpoint);
     cJSON_AddStringToObject(checkpoint, "digest", j->checkpoint_digest);
     cJSON *text = cJSON_AddObjectToObject(root, "text");
-    json_add_bytes(text, "path", j->shares.list->summary.input->path);
+    json_add_bytes(text, "path", j->runs.list->summary.input->path);
     cJSON_AddStringToObject(text, "sha256", j->text_digest);
     cJSON_AddStringToObject(root, "protocol", protocol_name(plan_of(j)->protocol));
     json_add_size(root, "context", plan_of(j)->context);
     json_add_size(root, "stride", plan_of(j)->stride);
-    json_add_size(root, "windows", j->shares.windows.n);
+    json_add_size(root, "windows", j->runs.windows.n);
     json_add_size(root, "tokens", j->work.model_tokens);
     cJSON_AddStringToObject(root, "compute", compute_word(o));
-    cJSON_AddStringToObject(root, "isa", engine_isa(j->opened.engine));
-    json_add_size(root, "threads", (size_t)engine_threads(j->opened.engine));
+    cJSON_AddStringToObject(root, "isa", engine_isa(j->model.engine));
+    json_add_size(root, "threads", (size_t)engine_threads(j->model.engine));
     json_add_size(root, "linears", j->calibration.n);
     add_experts(root, j);
     json_add_double(root, "seconds", j->seconds);
@@ -234,7 +234,7 @@ static cJSON *report_json(const struct job *j)
 /* Layer by layer, the experts below the threshold. */
 static bool add_rare(struct buffer *out, const struct job *j, struct error *err)
 {
-    const struct config *c = &j->opened.checkpoint.config;
+    const struct config *c = &j->model.checkpoint.config;
     size_t least = j->options->min_tokens, rare = 0;
     bool ok = true;
     for (size_t layer = 0; layer < c->num_hidden_layers; layer++) {
@@ -265,7 +265,7 @@ static bool add_text(struct buffer *out, const struct job *j, struct error *err)
                          "tokens           %zu in %zu windows, %.1f s\nlinear layers    %zu\n",
                          error_clean(&file, j->options->out),
                          error_clean(&checkpoint, j->options->eval.checkpoint), j->checkpoint_digest,
-                         error_clean(&input, j->shares.list->summary.input->path), j->text_digest, j->work.model_tokens, j->shares.windows.n, j->seconds,
+                         error_clean(&input, j->runs.list->summary.input->path), j->text_digest, j->work.model_tokens, j->runs.windows.n, j->seconds,
                          j->calibration.n)
         && add_rare(out, j, err);
 }
@@ -276,7 +276,7 @@ bool calibrate(cJSON **json, struct buffer *text, const struct surprisal_calibra
     struct job j = { .options = o };
     bool ok = calibrate_check(o, err)
            && open_checkpoint(&j, err) && read_text(&j, err)
-           && calibration_begin(&j.calibration, &j.opened.checkpoint, &j.opened.weights, err)
+           && calibration_begin(&j.calibration, &j.model.checkpoint, &j.model.weights, err)
            && try_out(&j, err)
            && open_engine(&j, err) && tell_plan(&j, err) && run(&j, err)
            && (!text || add_text(text, &j, err)) && write(&j, err);

@@ -9,22 +9,22 @@
 #include "base/machine.h"
 #include "base/progress.h"
 #include "eval/score/job_inputs.h"
-#include "eval/score/opened.h"
+#include "eval/score/model.h"
 #include "eval/run/partial.h"
 #include "eval/run/record.h"
 #include "eval/run/run_state.h"
-#include "eval/score/share.h"
+#include "eval/score/plan_run.h"
 
 /* ---- the job ---------------------------------------------------------------- */
 
 struct job {
     const struct surprisal_eval_options *options;
-    struct opened opened;
+    struct model model;
     struct tokenizer *tokenizer;        /* NULL when none is needed */
     struct plans plans;
     struct input_files inputs;          /* as they were before they were read */
     struct partial folder;
-    struct shares shares;
+    struct plan_runs runs;
     struct weights_hash *hash;
     double seconds;
     struct engine_statistics work;
@@ -44,12 +44,12 @@ static void job_close(struct job *j)
     free(j->known);
     free(j->rows);
     input_files_free(&j->inputs);
-    shares_free(&j->shares);
+    plan_runs_free(&j->runs);
     partial_abandon(&j->folder);
     plans_free(&j->plans);
     if (j->tokenizer)
         tokenizer_close(j->tokenizer);
-    opened_close(&j->opened);
+    model_close(&j->model);
 }
 
 static bool open_tokenizer(struct job *j, struct error *err)
@@ -66,15 +66,15 @@ static bool open_engine(struct job *j, struct error *err)
     const struct surprisal_eval_options *o = j->options;
     const struct engine_options engine = {
         .n_threads = o->threads, .memory_bytes = o->memory_bytes, .isa = o->isa,
-        .held_bytes = j->shares.windows.n * sizeof(struct window_score),
+        .held_bytes = j->runs.windows.n * sizeof(struct window_score),
         .compute = o->compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
         .progress = PROGRESS_OF(&o->progress),
     };
-    if (!opened_engine(&j->opened, &engine, err))
+    if (!model_open_engine(&j->model, &engine, err))
         return false;
-    for (size_t i = 0; i < j->shares.n; i++) {
-        j->shares.list[i].summary.isa = engine_isa(j->opened.engine);
-        j->shares.list[i].summary.threads = engine_threads(j->opened.engine);
+    for (size_t i = 0; i < j->runs.n; i++) {
+        j->runs.list[i].summary.isa = engine_isa(j->model.engine);
+        j->runs.list[i].summary.threads = engine_threads(j->model.engine);
     }
     return true;
 }
@@ -82,16 +82,16 @@ static bool open_engine(struct job *j, struct error *err)
 static struct run_state_of state_of(const struct job *j)
 {
     return (struct run_state_of){
-        .settings = j->settings.data, .n_tensors = j->opened.weights.n_tensors,
-        .n_runs = j->shares.n, .hidden_size = j->shares.hidden_size,
-        .n_threads = engine_threads(j->opened.engine),
+        .settings = j->settings.data, .n_tensors = j->model.weights.n_tensors,
+        .n_runs = j->runs.n, .hidden_size = j->runs.hidden_size,
+        .n_threads = engine_threads(j->model.engine),
     };
 }
 
-/* Gives the path of a share's run folder: the one that is written, or with plans one in it. */
-static char *folder_path(const struct job *j, const struct share *share, struct error *err)
+/* Gives the path of a plan's run folder: the one that is written, or with plans one in it. */
+static char *folder_path(const struct job *j, const struct plan_run *run, struct error *err)
 {
-    return j->options->n_plans ? file_join(j->folder.folder, share->name, err)
+    return j->options->n_plans ? file_join(j->folder.folder, run->name, err)
                                : mem_string(j->folder.folder, err);
 }
 
@@ -99,8 +99,8 @@ static char *folder_path(const struct job *j, const struct share *share, struct 
 static bool finds_complete(const struct job *j)
 {
     bool complete = j->folder.building.taken_over;
-    for (size_t i = 0; complete && i < j->shares.n; i++) {
-        char *path = folder_path(j, &j->shares.list[i], NULL);
+    for (size_t i = 0; complete && i < j->runs.n; i++) {
+        char *path = folder_path(j, &j->runs.list[i], NULL);
         complete = path && record_is_folder(path);
         free(path);
     }
@@ -110,8 +110,8 @@ static bool finds_complete(const struct job *j)
 /* What there is to go on from; before anything in its folder is touched. */
 static bool find_state(struct job *j, struct error *err)
 {
-    const struct shares *s = &j->shares;
-    j->known = mem_array(j->opened.weights.n_tensors, WEIGHTS_KNOWN_BYTES, "digests", err);
+    const struct plan_runs *s = &j->runs;
+    j->known = mem_array(j->model.weights.n_tensors, WEIGHTS_KNOWN_BYTES, "digests", err);
     j->rows = mem_array(s->n, DIGEST_BYTES, "digests", err);
     bool ok = j->known && j->rows && summary_settings(&s->list[0].summary, &j->settings, err);
     for (size_t i = 0; ok && i < s->n; i++)
@@ -127,11 +127,11 @@ static bool find_state(struct job *j, struct error *err)
          : partial_clear(&j->folder, err);
 }
 
-static bool begin_folder(struct job *j, struct share *share, struct error *err)
+static bool begin_folder(struct job *j, struct plan_run *run, struct error *err)
 {
-    char *path = folder_path(j, share, err);
-    bool ok = path && run_folder_begin(&share->folder, path, share->summary.scored,
-                                       j->options->hidden, j->shares.hidden_size,
+    char *path = folder_path(j, run, err);
+    bool ok = path && run_folder_begin(&run->folder, path, run->summary.scored,
+                                       j->options->hidden, j->runs.hidden_size,
                                        j->state.known != NULL, err);
     free(path);
     return ok;
@@ -142,10 +142,10 @@ static bool begin_scoring(struct job *j, struct error *err)
     bool keeps = j->options->out != NULL;
     if (keeps && !find_state(j, err))
         return false;
-    for (size_t i = 0; !j->is_complete && i < j->shares.n; i++) {
-        struct share *share = &j->shares.list[i];
-        if ((keeps && !begin_folder(j, share, err))
-            || !scoring_begin(&share->scoring, &share->sequence, keeps ? &share->folder : NULL, err))
+    for (size_t i = 0; !j->is_complete && i < j->runs.n; i++) {
+        struct plan_run *run = &j->runs.list[i];
+        if ((keeps && !begin_folder(j, run, err))
+            || !scoring_begin(&run->scoring, &run->sequence, keeps ? &run->folder : NULL, err))
             return false;
     }
     return true;
@@ -177,10 +177,10 @@ static bool prepare(struct job *j, struct error *err)
     return plans_make(&j->plans, o, err)
         && job_inputs_add(&j->inputs, o, err)
         && open_folder(j, err)
-        && opened_checkpoint(&j->opened, o->checkpoint, &o->progress, err)
-        && checkpoint_list_weights(&j->inputs, &j->opened.checkpoint, err)
+        && model_open_checkpoint(&j->model, o->checkpoint, &o->progress, err)
+        && checkpoint_list_weights(&j->inputs, &j->model.checkpoint, err)
         && open_tokenizer(j, err)
-        && shares_make(&j->shares, &j->plans, o, &j->opened, j->tokenizer, err)
+        && plan_runs_make(&j->runs, &j->plans, o, &j->model, j->tokenizer, err)
         && open_engine(j, err)
         && begin_scoring(j, err);
 }
@@ -189,23 +189,23 @@ static bool make_plan(const struct job *j, struct surprisal_plan *plan, size_t *
                       struct error *err)
 {
     const struct surprisal_eval_options *o = j->options;
-    const struct windows *w = &j->shares.windows;
+    const struct windows *w = &j->runs.windows;
     size_t done = size_min(j->state.engine.first_window, w->n);     /* by the run that is resumed */
     const struct windows left = { .list = w->list + done, .n = w->n - done };
     const struct engine_job rest = {
         .windows = w->list, .n_windows = w->n, .resume = j->state.engine.x ? &j->state.engine : NULL,
     };
     struct engine_cost cost;
-    if (!engine_cost(j->opened.engine, &rest, &cost, err))
+    if (!engine_cost(j->model.engine, &rest, &cost, err))
         return false;
     *least_bytes = cost.least_bytes;
     *plan = (struct surprisal_plan){
-        .windows = left.n, .scored = windows_scored(&left), .hidden_size = j->shares.hidden_size,
+        .windows = left.n, .scored = windows_scored(&left), .hidden_size = j->runs.hidden_size,
         .model_tokens = windows_model_tokens(&left), .passes = cost.passes,
-        .bytes_read = cost.bytes_read, .memory_bytes = cost.memory_bytes + j->opened.held_bytes,
+        .bytes_read = cost.bytes_read, .memory_bytes = cost.memory_bytes + j->model.held_bytes,
         .flop = cost.flop, .state_bytes = o->out ? cost.state_bytes : 0,
-        .disk_bytes = o->out ? run_folder_bytes(windows_scored(w), o->hidden, j->shares.hidden_size) : 0,
-        .seconds = o->plan ? engine_seconds(j->opened.engine, cost.flop) : 0,
+        .disk_bytes = o->out ? run_folder_bytes(windows_scored(w), o->hidden, j->runs.hidden_size) : 0,
+        .seconds = o->plan ? engine_seconds(j->model.engine, cost.flop) : 0,
     };
     return true;
 }
@@ -239,7 +239,7 @@ static bool save(struct job *j, const struct engine_state *state, struct error *
     const struct run_state s = { .engine = *state, .seconds = seconds_so_far(j), .known = j->known,
                                  .rows = j->rows };
     weights_hash_known(j->hash, j->known);
-    return shares_rows(&j->shares, j->rows, err) && shares_sync(&j->shares, err)
+    return plan_runs_rows(&j->runs, j->rows, err) && plan_runs_sync(&j->runs, err)
         && run_state_save(j->folder.state, &of, &s, err);
 }
 
@@ -249,7 +249,7 @@ static bool offer(void *user, const struct engine_state *state, bool now, struct
     struct job *j = user;
     if (!inputs_hold(j, err))
         return false;
-    size_t bytes = state->n_rows * j->opened.checkpoint.config.hidden_size * sizeof(float);
+    size_t bytes = state->n_rows * j->model.checkpoint.config.hidden_size * sizeof(float);
     double begin = machine_seconds(), cost = j->save_seconds;
     if (cost <= 0)
         cost = 0.005 + (double)bytes / FIRST_SAVE_RATE;
@@ -257,7 +257,7 @@ static bool offer(void *user, const struct engine_state *state, bool now, struct
         return true;
     struct error why = { 0 };
     if (!save(j, state, &why))
-        opened_warn(&j->options->progress, "the state is not saved: %s", why.message);
+        progress_warn(&j->options->progress, "the state is not saved: %s", why.message);
     j->saved = machine_seconds();
     j->save_seconds = j->saved - begin;
     return true;
@@ -265,22 +265,22 @@ static bool offer(void *user, const struct engine_state *state, bool now, struct
 
 static bool score(struct job *j, struct error *err)
 {
-    struct engine *e = j->opened.engine;
-    struct shares *s = &j->shares;
+    struct engine *e = j->model.engine;
+    struct plan_runs *s = &j->runs;
     const struct progress progress = PROGRESS_OF(&j->options->progress);
     int threads = engine_threads(e);
     bool saves = j->options->out != NULL;
     bool resumed = j->state.engine.x != NULL;
-    j->hash = weights_hash_open(&j->opened.checkpoint, &j->opened.weights, err);
+    j->hash = weights_hash_open(&j->model.checkpoint, &j->model.weights, err);
     if (!j->hash || !tell_plan(j, err))
         return false;
     if (resumed && !(weights_hash_rest(j->hash, threads, &progress, err)
                      && weights_hash_check(j->hash, j->state.known, err)
-                     && shares_replay(s, j->state.engine.row, j->state.rows, err)))
+                     && plan_runs_replay(s, j->state.engine.row, j->state.rows, err)))
         return false;
     const struct engine_job job = {
         .ids = s->ids, .n_ids = s->n_ids, .windows = s->windows.list, .n_windows = s->windows.n,
-        .sink = { shares_take, s }, .hash = resumed ? NULL : j->hash,
+        .sink = { plan_runs_take, s }, .hash = resumed ? NULL : j->hash,
         .saver = { saves ? offer : NULL, j }, .guard = { inputs_hold, j }, .resume = resumed ? &j->state.engine : NULL,
     };
     j->started = j->saved = machine_seconds();
@@ -290,43 +290,43 @@ static bool score(struct job *j, struct error *err)
     return weights_hash_rest(j->hash, threads, &progress, err) && inputs_hold(j, err);
 }
 
-/* A share's figures, and its files complete. */
-static bool conclude_share(const struct job *j, struct share *share, const struct digest *checkpoint,
-                           const struct digest *head, struct surprisal_result *result,
-                           struct error *err)
+/* The figures of a run; completes its files. */
+static bool conclude_run(const struct job *j, struct plan_run *run, const struct digest *checkpoint,
+                         const struct digest *head, struct surprisal_result *result,
+                         struct error *err)
 {
-    struct summary *s = &share->summary;
-    assert(share->scoring.row == s->scored);
+    struct summary *s = &run->summary;
+    assert(run->scoring.row == s->scored);
     s->checkpoint_digest = *checkpoint;
     s->head_digest = *head;
     s->seconds = j->seconds;
     s->work = j->work;
-    s->figures = statistics_figures(share->scoring.windows, s->windows);
+    s->figures = statistics_figures(run->scoring.windows, s->windows);
     const struct input *in = s->input;
     if (in->is_text)
         statistics_by_text(&s->figures, in->n_ids, in->words, in->bytes);
-    if (j->options->out && !run_folder_digests(&share->folder, &s->digests, err))
+    if (j->options->out && !run_folder_digests(&run->folder, &s->digests, err))
         return false;
     const struct figures *f = &s->figures;
     *result = (struct surprisal_result){
         .windows = s->windows, .tokens = in->n_ids, .scored = s->scored,
-        .mean_nll = f->mean_nll, .perplexity = f->perplexity,
-        .nll_stderr = f->nll_stderr, .perplexity_stderr = f->perplexity_stderr,
+        .mean_nll = f->mean, .perplexity = f->perplexity,
+        .nll_stderr = f->mean_se, .perplexity_stderr = f->perplexity_se,
         .word_perplexity = f->word_perplexity, .byte_perplexity = f->byte_perplexity,
         .bits_per_byte = f->bits_per_byte, .seconds = s->seconds,
         .tokens_per_second = summary_tokens_per_second(s), .summary_json = summary_json(s, err),
     };
-    memcpy(result->plan, share->name, sizeof result->plan);
+    memcpy(result->plan, run->name, sizeof result->plan);
     return result->summary_json
-        && (!j->options->out || run_folder_commit(&share->folder, result->summary_json, err));
+        && (!j->options->out || run_folder_commit(&run->folder, result->summary_json, err));
 }
 
 static bool conclude(struct job *j, struct surprisal_result *results, struct error *err)
 {
     struct digest checkpoint, head;
     bool ok = weights_hash_end(&checkpoint, j->hash, err) && weights_hash_head(&head, j->hash, err);
-    for (size_t i = 0; ok && i < j->shares.n; i++)
-        ok = conclude_share(j, &j->shares.list[i], &checkpoint, &head, &results[i], err);
+    for (size_t i = 0; ok && i < j->runs.n; i++)
+        ok = conclude_run(j, &j->runs.list[i], &checkpoint, &head, &results[i], err);
     return ok;
 }
 
@@ -364,21 +364,21 @@ static bool check_checkpoint(const struct record *r, const struct digest *checkp
                      r->folder, of ? of : "none", hex);
 }
 
-/* Proves a share's folder by its own digests. */
-static bool take_share(const struct job *j, const struct share *share,
-                       const struct digest *checkpoint, struct surprisal_result *result,
-                       struct error *err)
+/* Proves a run's folder by its own digests. */
+static bool take_run(const struct job *j, const struct plan_run *run,
+                     const struct digest *checkpoint, struct surprisal_result *result,
+                     struct error *err)
 {
     struct record r = { 0 };
     struct buffer text = { 0 };
-    char *path = folder_path(j, share, err);
+    char *path = folder_path(j, run, err);
     char *summary = path ? file_join(path, RUN_SUMMARY, err) : NULL;
     bool ok = summary && record_open(&r, path, err)
            && (!r.keeps_hidden || record_view_hidden(&r, err)) && check_checkpoint(&r, checkpoint, err)
            && file_read(&text, summary, err);
     if (ok) {
         *result = result_of(&r);
-        memcpy(result->plan, share->name, sizeof result->plan);
+        memcpy(result->plan, run->name, sizeof result->plan);
         result->summary_json = text.data;
     }
     record_close(&r);
@@ -391,11 +391,11 @@ static bool take_complete(struct job *j, struct surprisal_result *results, struc
 {
     const struct progress progress = PROGRESS_OF(&j->options->progress);
     struct digest checkpoint;
-    bool ok = (j->hash = weights_hash_open(&j->opened.checkpoint, &j->opened.weights, err))
-           && weights_hash_rest(j->hash, engine_threads(j->opened.engine), &progress, err)
+    bool ok = (j->hash = weights_hash_open(&j->model.checkpoint, &j->model.weights, err))
+           && weights_hash_rest(j->hash, engine_threads(j->model.engine), &progress, err)
            && weights_hash_end(&checkpoint, j->hash, err);
-    for (size_t i = 0; ok && i < j->shares.n; i++)
-        ok = take_share(j, &j->shares.list[i], &checkpoint, &results[i], err);
+    for (size_t i = 0; ok && i < j->runs.n; i++)
+        ok = take_run(j, &j->runs.list[i], &checkpoint, &results[i], err);
     return ok && inputs_hold(j, err);
 }
 
@@ -472,12 +472,12 @@ bool evaluate_prepare(const struct surprisal_eval_options *o, struct evaluate_pr
     if (ok) {
         snprintf(out->tokenizer, sizeof out->tokenizer, "%s",
                  j.tokenizer ? tokenizer_sha256(j.tokenizer) : "");
-        out->prefix_id = j.shares.list[0].summary.prefix_id;
-        out->ids = j.shares.ids;
-        out->n_ids = j.shares.n_ids;
-        out->windows = j.shares.windows;
-        j.shares.ids = NULL;
-        j.shares.windows = (struct windows){ 0 };
+        out->prefix_id = j.runs.list[0].summary.prefix_id;
+        out->ids = j.runs.ids;
+        out->n_ids = j.runs.n_ids;
+        out->windows = j.runs.windows;
+        j.runs.ids = NULL;
+        j.runs.windows = (struct windows){ 0 };
         out->inputs = j.inputs;
         j.inputs = (struct input_files){ 0 };
     }
@@ -500,7 +500,7 @@ bool evaluate(const struct surprisal_eval_options *o, struct surprisal_result *r
            && (j.is_complete ? take_complete(&j, results, err)
                              : score(&j, err) && conclude(&j, results, err))
            && (!o->out || partial_commit(&j.folder, err));
-    for (size_t i = 0; !ok && i < j.shares.n; i++)
+    for (size_t i = 0; !ok && i < j.runs.n; i++)
         evaluate_result_free(&results[i]);
     job_close(&j);
     return ok;

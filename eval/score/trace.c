@@ -6,7 +6,7 @@
 #include "base/progress.h"
 #include "eval/protocol/input.h"
 #include "eval/score/job_inputs.h"
-#include "eval/score/opened.h"
+#include "eval/score/model.h"
 
 struct file {
     struct safetensors_writer writer;
@@ -50,12 +50,12 @@ static bool create(struct file *f, const char *path, const struct config *c, siz
     return safetensors_create(&f->writer, path, entries, n, err);
 }
 
-static bool write(struct file *f, struct opened *opened, const int32_t *ids, size_t n_ids,
+static bool write(struct file *f, struct model *model, const int32_t *ids, size_t n_ids,
                   struct error *err)
 {
     const struct engine_tracer tracer = { .layer = take_layer, .logits = take_logits, .user = f };
     return safetensors_write(&f->writer, 0, 0, ids, n_ids * sizeof *ids, err)
-        && engine_trace(opened->engine, ids, n_ids, &tracer, err);
+        && engine_trace(model->engine, ids, n_ids, &tracer, err);
 }
 
 /* Of all tensors; SIZE_MAX when they are too many. */
@@ -69,18 +69,18 @@ static size_t file_bytes(const struct config *c, size_t n_ids)
 }
 
 /* Everything that is read, as it is before. */
-static bool open_all(struct opened *opened, struct input_files *inputs, int32_t **ids, size_t *n_ids,
+static bool open_all(struct model *model, struct input_files *inputs, int32_t **ids, size_t *n_ids,
                      const struct surprisal_trace_options *o, struct error *err)
 {
     const struct engine_options engine = { .n_threads = o->threads, .isa = o->isa,
                                            .progress = PROGRESS_OF(&o->progress) };
     return checkpoint_list_folder(inputs, o->checkpoint, err) && input_files_add(inputs, o->ids, err)
-        && opened_checkpoint(opened, o->checkpoint, &o->progress, err)
-        && checkpoint_list_weights(inputs, &opened->checkpoint, err)
+        && model_open_checkpoint(model, o->checkpoint, &o->progress, err)
+        && checkpoint_list_weights(inputs, &model->checkpoint, err)
         && input_read_ids(o->ids, ids, n_ids, NULL, err)
         && (*n_ids || error_set(err, "%s: holds no tokens", o->ids))
-        && input_check_ids(*ids, *n_ids, o->ids, &opened->checkpoint, err)
-        && opened_engine(opened, &engine, err);
+        && input_check_ids(*ids, *n_ids, o->ids, &model->checkpoint, err)
+        && model_open_engine(model, &engine, err);
 }
 
 bool trace(const struct surprisal_trace_options *o, struct error *err)
@@ -88,17 +88,17 @@ bool trace(const struct surprisal_trace_options *o, struct error *err)
     if (!o->checkpoint || !o->ids || !o->out)
         return error_set(err, "a trace needs a checkpoint, ids and a file to write");
     const struct progress progress = PROGRESS_OF(&o->progress);
-    struct opened opened = { 0 };
+    struct model model = { 0 };
     struct input_files inputs = { 0 };
     int32_t *ids = NULL;
     size_t n_ids = 0;
     struct file f;
-    bool ok = open_all(&opened, &inputs, &ids, &n_ids, o, err)
-           && output_file_try(o->out, file_bytes(&opened.checkpoint.config, n_ids), &inputs, &progress,
+    bool ok = open_all(&model, &inputs, &ids, &n_ids, o, err)
+           && output_file_try(o->out, file_bytes(&model.checkpoint.config, n_ids), &inputs, &progress,
                               err)
-           && create(&f, o->out, &opened.checkpoint.config, n_ids, err);
+           && create(&f, o->out, &model.checkpoint.config, n_ids, err);
     if (ok) {
-        ok = write(&f, &opened, ids, n_ids, err)
+        ok = write(&f, &model, ids, n_ids, err)
           && job_inputs_check(&inputs, NULL, &o->progress, err);
         if (ok)
             ok = safetensors_commit(&f.writer, err);
@@ -107,6 +107,6 @@ bool trace(const struct surprisal_trace_options *o, struct error *err)
     }
     free(ids);
     input_files_free(&inputs);
-    opened_close(&opened);
+    model_close(&model);
     return ok;
 }

@@ -65,7 +65,7 @@ bool bootstrap_ratio(struct bootstrap *b, const double *values, const double *we
     for (size_t i = 0; i < b->samples; i++)
         compensated_add(&squares, (means[i] - mean) * (means[i] - mean));
     statistics_sort(means, b->samples);
-    b->error = sqrt(compensated_value(&squares) / (k - 1));
+    b->se = sqrt(compensated_value(&squares) / (k - 1));
     b->ci95[0] = statistics_quantile(means, b->samples, 0.025);
     b->ci95[1] = statistics_quantile(means, b->samples, 0.975);
     free(means);

@@ -18,7 +18,7 @@
 struct bootstrap {
     size_t samples;
     uint64_t seed;
-    double error;               /* standard deviation of the samples */
+    double se;                  /* standard deviation of the samples */
     double ci95[2];             /* their 2.5 and 97.5 percentiles */
 };
 

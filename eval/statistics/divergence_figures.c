@@ -43,8 +43,8 @@ static void direction(struct divergence_direction *d, const struct work *w, bool
         sum->scored++;
     }
     struct figures mean = statistics_figures(w->sums, w->n_units);
-    d->mean = mean.mean_nll;
-    d->error = mean.nll_stderr;
+    d->mean = mean.mean;
+    d->se = mean.mean_se;
     statistics_sort(w->values, w->n);
     for (size_t i = 0; i < DIVERGENCE_QUANTILES; i++)
         d->quantiles[i] = statistics_quantile(w->values, w->n, divergence_quantiles[i].share);
@@ -67,8 +67,8 @@ static void bin(struct divergence_bin *b, const struct work *w, size_t index)
         same += row->same_top1;
     }
     struct figures mean = statistics_figures(w->sums, w->n_units);
-    b->mean = mean.mean_nll;
-    b->error = mean.nll_stderr;
+    b->mean = mean.mean;
+    b->se = mean.mean_se;
     b->same_top1 = (double)same / (double)b->scored;
 }
 
@@ -121,10 +121,10 @@ static void add_quantiles(cJSON *to, const char *key, const struct divergence_di
 void divergence_add_figures(cJSON *to, const struct divergence_figures *f)
 {
     json_add_double(to, "mean_kld", f->forward.mean);
-    json_add_double(to, "kld_stderr", f->forward.error);
+    json_add_double(to, "kld_stderr", f->forward.se);
     add_quantiles(to, "kld", &f->forward);
     json_add_double(to, "mean_kld_reverse", f->reverse.mean);
-    json_add_double(to, "kld_reverse_stderr", f->reverse.error);
+    json_add_double(to, "kld_reverse_stderr", f->reverse.se);
     add_quantiles(to, "kld_reverse", &f->reverse);
     json_add_double(to, "top5_overlap", f->top5_overlap);
 }
@@ -146,7 +146,7 @@ void divergence_add_distribution(cJSON *to, const struct divergence_figures *f)
         const struct divergence_bin *b = &f->bins[i];
         cJSON *o = add_range(list, b->from, b->to, b->scored);
         json_add_double(o, "mean_kld", b->mean);
-        json_add_double(o, "kld_stderr", b->error);
+        json_add_double(o, "kld_stderr", b->se);
         json_add_double(o, "same_top1", b->same_top1);
     }
     list = cJSON_AddArrayToObject(to, "kld_histogram");

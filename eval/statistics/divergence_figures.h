@@ -18,7 +18,7 @@ struct divergence_quantile {
 extern const struct divergence_quantile divergence_quantiles[DIVERGENCE_QUANTILES];
 
 struct divergence_direction {
-    double mean, error;                 /* nats; error NaN for one unit */
+    double mean, se;                    /* nats; se: standard error, NaN for one unit */
     double quantiles[DIVERGENCE_QUANTILES];
 };
 
@@ -26,7 +26,7 @@ struct divergence_direction {
 struct divergence_bin {
     double from, to;
     size_t scored;
-    double mean, error, same_top1;      /* NaN for no token; error for one unit */
+    double mean, se, same_top1;         /* NaN for no token; se for one unit */
 };
 
 struct divergence_figures {

@@ -13,25 +13,25 @@
  * no independent samples, and say no more than one of them. */
 #define NO_SPREAD 1e-12
 
-static bool has_spread(double value, double error)
+static bool has_spread(double value, double se)
 {
-    return value == 0 || error > NO_SPREAD * fabs(value);
+    return value == 0 || se > NO_SPREAD * fabs(value);
 }
 
-static double p_value(double value, double error, double df)
+static double p_value(double value, double se, double df)
 {
-    if (!isfinite(value) || !isfinite(error) || !has_spread(value, error))
+    if (!isfinite(value) || !isfinite(se) || !has_spread(value, se))
         return (double)NAN;
-    return error > 0 ? student_p(value / error, df) : 1;
+    return se > 0 ? student_p(value / se, df) : 1;
 }
 
-struct estimate paired_estimate(double value, double error, double df)
+struct estimate paired_estimate(double value, double se, double df)
 {
-    bool known = isfinite(error) && has_spread(value, error);
-    double half = known ? student_t(0.05, df) * error : (double)NAN;
+    bool known = isfinite(se) && has_spread(value, se);
+    double half = known ? student_t(0.05, df) * se : (double)NAN;
     return (struct estimate){
-        .value = value, .error = error, .ci95 = { value - half, value + half },
-        .p = p_value(value, error, df),
+        .value = value, .se = se, .ci95 = { value - half, value + half },
+        .p = p_value(value, se, df),
     };
 }
 
@@ -55,11 +55,11 @@ static struct estimate naive_estimate(const double *a, const double *b, size_t n
         compensated_add(&squares, residual * residual);
     }
     double N = (double)n;
-    double error = n > 1 ? sqrt(compensated_value(&squares) / (N - 1) / N) : (double)NAN;
-    return paired_estimate(mean, error, N - 1);
+    double se = n > 1 ? sqrt(compensated_value(&squares) / (N - 1) / N) : (double)NAN;
+    return paired_estimate(mean, se, N - 1);
 }
 
-static double difference_error(const struct paired *p, const struct paired_unit *units)
+static double difference_se(const struct paired *p, const struct paired_unit *units)
 {
     struct compensated squares = { 0 };
     for (size_t i = 0; i < p->units; i++) {
@@ -75,8 +75,8 @@ static double difference_error(const struct paired *p, const struct paired_unit 
 
 static double units_needed(const struct estimate *delta, size_t units)
 {
-    double root = (Z_975 + Z_80) * delta->error * sqrt((double)units) / delta->value;
-    double needed = has_spread(delta->value, delta->error) ? ceil(root * root) : (double)NAN;
+    double root = (Z_975 + Z_80) * delta->se * sqrt((double)units) / delta->value;
+    double needed = has_spread(delta->value, delta->se) ? ceil(root * root) : (double)NAN;
     return delta->value == 0 ? 0 : needed < 2 ? 2 : needed;     /* NaN stays one */
 }
 
@@ -108,18 +108,18 @@ bool paired_compute(struct paired *p, const struct paired_unit *units, size_t n_
     double df = (double)n_units - 1;
     p->units = n_units;
     p->scored = n_tokens;
-    p->nll_a = a.mean_nll;
-    p->nll_b = b.mean_nll;
+    p->nll_a = a.mean;
+    p->nll_b = b.mean;
     p->perplexity_a = a.perplexity;
     p->perplexity_b = b.perplexity;
-    p->delta = paired_estimate(delta.mean_nll, delta.nll_stderr, df);
-    p->naive = naive_estimate(nll_a, nll_b, n_tokens, delta.mean_nll);
-    p->unpaired_error = hypot(a.nll_stderr, b.nll_stderr);
+    p->delta = paired_estimate(delta.mean, delta.mean_se, df);
+    p->naive = naive_estimate(nll_a, nll_b, n_tokens, delta.mean);
+    p->unpaired_se = hypot(a.mean_se, b.mean_se);
     p->ratio = (struct estimate){
-        .value = delta.perplexity, .error = delta.perplexity_stderr,
+        .value = delta.perplexity, .se = delta.perplexity_se,
         .ci95 = { exp(p->delta.ci95[0]), exp(p->delta.ci95[1]) }, .p = p->delta.p,
     };
-    p->difference = paired_estimate(p->perplexity_b - p->perplexity_a, difference_error(p, units), df);
+    p->difference = paired_estimate(p->perplexity_b - p->perplexity_a, difference_se(p, units), df);
     p->difference.p = p->delta.p;
     p->units_needed = units_needed(&p->delta, n_units);
     if (n_units > 1)

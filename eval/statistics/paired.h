@@ -34,7 +34,7 @@ struct paired_unit {
 
 /* A figure with its uncertainty. */
 struct estimate {
-    double value, error, ci95[2], p;    /* NaN where there is none; p: that the truth is 0 */
+    double value, se, ci95[2], p;       /* NaN where there is none; p: that the truth is 0 */
 };
 
 struct paired {
@@ -42,7 +42,7 @@ struct paired {
     double nll_a, nll_b, perplexity_a, perplexity_b;
     struct estimate delta, naive;
     struct estimate ratio, difference;  /* of perplexity; their p is delta's */
-    double unpaired_error;
+    double unpaired_se;
     double units_needed;
     struct bootstrap bootstrap;         /* samples 0: one unit, nothing to draw from */
 };
@@ -52,7 +52,7 @@ struct paired {
 bool paired_compute(struct paired *out, const struct paired_unit *units, size_t n_units,
                     const double *nll_a, const double *nll_b, size_t n_tokens, struct error *err);
 
-/* value -+ error with df degrees of freedom. */
-struct estimate paired_estimate(double value, double error, double df);
+/* value with the standard error se and df degrees of freedom. */
+struct estimate paired_estimate(double value, double se, double df);
 
 #endif

@@ -54,11 +54,11 @@ struct figures statistics_figures(const struct window_score *windows, size_t n_w
         compensated_add(&squares, residual * residual);
     }
     double w = (double)units;
-    double error = units > 1 ? sqrt(w / (w - 1) * compensated_value(&squares)) / n : (double)NAN;
+    double se = units > 1 ? sqrt(w / (w - 1) * compensated_value(&squares)) / n : (double)NAN;
     double perplexity = exp(mean);
     return (struct figures){
-        .mean_nll = mean, .perplexity = perplexity,
-        .nll_stderr = error, .perplexity_stderr = perplexity * error,
+        .mean = mean, .perplexity = perplexity,
+        .mean_se = se, .perplexity_se = perplexity * se,
         .word_perplexity = (double)NAN, .byte_perplexity = (double)NAN,
         .bits_per_byte = (double)NAN,
     };
@@ -66,7 +66,7 @@ struct figures statistics_figures(const struct window_score *windows, size_t n_w
 
 void statistics_by_text(struct figures *f, size_t tokens, size_t words, size_t bytes)
 {
-    double total = f->mean_nll * (double)tokens;
+    double total = f->mean * (double)tokens;
     f->word_perplexity = exp(total / (double)words);
     f->byte_perplexity = exp(total / (double)bytes);
     f->bits_per_byte = total / (double)bytes / log(2.0);

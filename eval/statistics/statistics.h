@@ -28,9 +28,11 @@ struct window_score {
     size_t scored;
 };
 
+/* Of NLL sums mean is mean_nll, and mean_se nll_stderr; of other sums, such as differences or KL
+ * divergence, the same ratio of theirs. */
 struct figures {
-    double mean_nll, perplexity;
-    double nll_stderr, perplexity_stderr;                   /* NaN for one window */
+    double mean, perplexity;
+    double mean_se, perplexity_se;                          /* NaN for one window */
     double word_perplexity, byte_perplexity, bits_per_byte; /* NaN without text */
 };
 

@@ -5,7 +5,7 @@
 
 #include "verify/verify_tally.h"
 
-#define FOLIO_BYTES ((size_t)2 << 20)   /* a huge page of x86-64 and ARM with pages of 4 KiB */
+#define HUGE_PAGE_BYTES ((size_t)2 << 20)   /* a huge page of x86-64 and ARM with pages of 4 KiB */
 #define TILE_BYTES ((size_t)4 << 20)    /* of this checkpoint, and at most some more of the original */
 
 /* Rows of one weight, in the order of the files. */
@@ -138,12 +138,13 @@ static void read_ahead(const struct scan *s, const struct piece *p)
             file_read_ahead(ranges[i].file, ranges[i].offset, ranges[i].n);
 }
 
-/* The system maps up to FOLIO_BYTES at once, also what a neighbour has given back; so whoever comes last
- * gives back all of it.  A thread that still reads there maps it again. */
+/* A fault maps up to HUGE_PAGE_BYTES, which may include pages that a neighbour just released, so the
+ * last user releases the whole range.  A thread that still reads there maps it again. */
 static void release_range(const struct range *r)
 {
-    size_t first = r->offset / FOLIO_BYTES * FOLIO_BYTES;
-    size_t end = size_min(r->file->size, (r->offset + r->n + FOLIO_BYTES - 1) / FOLIO_BYTES * FOLIO_BYTES);
+    size_t first = r->offset / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+    size_t pages = (r->offset + r->n + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES;
+    size_t end = size_min(r->file->size, pages * HUGE_PAGE_BYTES);
     file_release(r->file, first, end - first, false);
 }
 

@@ -23,7 +23,7 @@ static struct record as_record(struct made_up *m)
     return (struct record){
         .folder = folder, .scored = m->rows, .windows = m->windows, .tokens = 100, .context = 5,
         .stride = 5, .position = m->position, .window = m->window, .id = m->id, .top1 = m->top1,
-        .index = m->index, .nll = m->nll,
+        .index_in_window = m->index, .nll = m->nll,
     };
 }
 

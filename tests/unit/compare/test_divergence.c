@@ -35,19 +35,19 @@ static void test_figures(void)
     bool ok = divergence_figures(&f, rows, two, 4, 2, &err);
     double mean = (2 + 1e-10) / 4;
     /* Units of two tokens with sums 1e-10 and 2: stderr = sqrt(2 (1 - 5e-11)^2 * 2) / 4. */
-    check(ok && near(f.forward.mean, mean) && near(f.forward.error, (1 - 5e-11) / 2)
-          && f.reverse.mean == 0.5 && f.reverse.error == 0, "means and errors by unit", "%g %g %g %g",
-          f.forward.mean, f.forward.error, f.reverse.mean, f.reverse.error);
+    check(ok && near(f.forward.mean, mean) && near(f.forward.se, (1 - 5e-11) / 2)
+          && f.reverse.mean == 0.5 && f.reverse.se == 0, "means and errors by unit", "%g %g %g %g",
+          f.forward.mean, f.forward.se, f.reverse.mean, f.reverse.se);
     check(near(f.forward.quantiles[0], 0.5 * (0.5 + 1e-10)) && near(f.forward.quantiles[1], 0.5 + 0.7)
           && f.forward.quantiles[5] == 1.5 && f.reverse.quantiles[3] == 0.5, "percentiles",
           "median %g, p90 %g, max %g", f.forward.quantiles[0], f.forward.quantiles[1],
           f.forward.quantiles[5]);
     check(near(f.top5_overlap, 12.0 / 20), "overlap of the first five", "%g", f.top5_overlap);
     const struct divergence_bin *b = f.bins;
-    check(b[0].scored == 1 && b[0].mean == 0 && isnan(b[0].error) && b[0].same_top1 == 1
-          && b[1].scored == 2 && near(b[1].mean, 0.25 + 5e-11) && near(b[1].error, 0.25 - 5e-11)
+    check(b[0].scored == 1 && b[0].mean == 0 && isnan(b[0].se) && b[0].same_top1 == 1
+          && b[1].scored == 2 && near(b[1].mean, 0.25 + 5e-11) && near(b[1].se, 0.25 - 5e-11)
           && b[1].same_top1 == 0.5, "bins: from is in, to is not", "%zu %zu, %g +- %g", b[0].scored,
-          b[1].scored, b[1].mean, b[1].error);
+          b[1].scored, b[1].mean, b[1].se);
     check(b[2].scored == 0 && isnan(b[2].mean) && isnan(b[2].same_top1) && b[4].scored == 1
           && b[4].to == 1, "an empty bin has no mean; certainty is in the last", "%zu %g", b[2].scored,
           b[2].mean);
@@ -55,8 +55,8 @@ static void test_figures(void)
           "an edge begins its range", "%zu %zu %zu %zu", f.histogram[0], f.histogram[1], f.histogram[39],
           f.histogram[41]);
     ok = divergence_figures(&f, rows, one, 4, 3, &err);
-    check(ok && near(f.forward.mean, mean) && isnan(f.forward.error) && isnan(b[1].error),
-          "one unit has no error", "%g +- %g", f.forward.mean, f.forward.error);
+    check(ok && near(f.forward.mean, mean) && isnan(f.forward.se) && isnan(b[1].se),
+          "one unit has no error", "%g +- %g", f.forward.mean, f.forward.se);
 
     static const struct divergence_row same[] = { { 0, 0, 0.7f, 5, true }, { 0, 0, 0.9f, 5, true } };
     cJSON *o = cJSON_CreateObject();

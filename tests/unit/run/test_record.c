@@ -45,7 +45,7 @@ static struct figures figures_of(const struct made_up *m)
             windows[m->places[i].window].scored++;
         }
     struct figures f = statistics_figures(windows, WINDOWS);
-    f.mean_nll += m->mean_shift;
+    f.mean += m->mean_shift;
     return f;
 }
 
@@ -112,7 +112,7 @@ static void test_content(const struct folder *f)
         same = r.position[i] == m.places[i].position && r.window[i] == m.places[i].window
             && r.id[i] == m.places[i].id && r.nll[i] == m.scores[i].nll
             && r.top1[i] == m.scores[i].top1 && r.logsumexp[i] == m.scores[i].logsumexp
-            && r.index[i] == i % 3 + 1;
+            && r.index_in_window[i] == i % 3 + 1;
     check(same, "rows are those written, with the index in the window", "they differ");
     char where[DIFFER_TEXT] = "";
     check(r.hidden.rows == ROWS && r.hidden.cols == WIDTH && r.hidden.dtype == DTYPE_F32
@@ -133,7 +133,7 @@ static void test_content(const struct folder *f)
     check(write_run(folder_path(f, "documents"), &m, &err)
           && record_open(&r, folder_path(f, "documents"), &err) && r.n_documents == 2
           && r.document[0] == 0 && r.document[1] == 0 && r.document[2] == 1
-          && same_i32(where, r.index, index, ROWS),
+          && same_i32(where, r.index_in_window, index, ROWS),
           "windows know their documents; a last window is filled up from the left", "%s %s", err.message, where);
     record_close(&r);
 }

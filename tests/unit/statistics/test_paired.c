@@ -111,11 +111,11 @@ static void test_known(void)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct paired p = compute(&cases[i].tokens);
-        check(near(p.delta.value, cases[i].delta, 1e-14) && near(p.delta.error, cases[i].error, 1e-14)
-              && near(p.delta.p, cases[i].p, 1e-12) && near(p.naive.error, cases[i].naive_error, 1e-14)
+        check(near(p.delta.value, cases[i].delta, 1e-14) && near(p.delta.se, cases[i].error, 1e-14)
+              && near(p.delta.p, cases[i].p, 1e-12) && near(p.naive.se, cases[i].naive_error, 1e-14)
               && near(p.naive.p, cases[i].naive_p, 1e-12), cases[i].name,
-              "%.17g +- %.17g, p %.17g, naive +- %.17g, p %.17g", p.delta.value, p.delta.error,
-              p.delta.p, p.naive.error, p.naive.p);
+              "%.17g +- %.17g, p %.17g, naive +- %.17g, p %.17g", p.delta.value, p.delta.se,
+              p.delta.p, p.naive.se, p.naive.p);
     }
 }
 
@@ -124,14 +124,14 @@ static void test_delta_method(void)
     const struct made_up two = { 3, { 1, 2, 3 }, { 2, 2, 5 }, { 0, 0, 1 } };
     struct paired p = compute(&two);
     double e2 = exp(2), e3 = exp(3), t = 12.706204736174694;
-    check(near(p.ratio.value, exp(1), 1e-14) && near(p.ratio.error, exp(1) * 2 / 3, 1e-14)
+    check(near(p.ratio.value, exp(1), 1e-14) && near(p.ratio.se, exp(1) * 2 / 3, 1e-14)
           && near(p.ratio.ci95[0], exp(1 - t * 2 / 3), 1e-11)
           && near(p.ratio.ci95[1], exp(1 + t * 2 / 3), 1e-11), "ratio of perplexity",
-          "%.17g +- %.17g", p.ratio.value, p.ratio.error);
+          "%.17g +- %.17g", p.ratio.value, p.ratio.se);
     check(near(p.difference.value, e3 - e2, 1e-14)
-          && near(p.difference.error, 2 * (2 * e3 - e2) / 3, 1e-14), "difference of perplexity",
-          "%.17g +- %.17g", p.difference.value, p.difference.error);
-    check(near(p.unpaired_error, sqrt(20) / 3, 1e-14), "unpaired error", "%.17g", p.unpaired_error);
+          && near(p.difference.se, 2 * (2 * e3 - e2) / 3, 1e-14), "difference of perplexity",
+          "%.17g +- %.17g", p.difference.value, p.difference.se);
+    check(near(p.unpaired_se, sqrt(20) / 3, 1e-14), "unpaired error", "%.17g", p.unpaired_se);
     check(p.units_needed == 7, "windows needed for the effect, rounded up", "%g", p.units_needed);
     const struct made_up same = { 2, { 1, 2 }, { 1, 2 }, { 0, 1 } };
     check(compute(&same).units_needed == 0, "no effect needs no windows", "not 0");
@@ -140,12 +140,12 @@ static void test_delta_method(void)
     p = compute(&repeated);
     check(isnan(p.delta.p) && isnan(p.delta.ci95[0]) && isnan(p.ratio.ci95[1]) && isnan(p.units_needed),
           "O12: nor have they where sums are rounded: no interval, no windows needed", "p %g, error %g",
-          p.delta.p, p.delta.error);
+          p.delta.p, p.delta.se);
     const struct made_up alone = { 2, { 1, 2 }, { 2, 3 }, { 0, 0 } };
     check(isnan(compute(&alone).units_needed), "from one window it cannot be said", "it is");
     const struct made_up huge = { 2, { 800, 900 }, { 801, 903 }, { 0, 1 } };
     p = compute(&huge);
-    check(isinf(p.perplexity_a) && p.delta.value == 2 && p.delta.error == 1
+    check(isinf(p.perplexity_a) && p.delta.value == 2 && p.delta.se == 1
           && near(p.ratio.value, exp(2), 1e-14) && !isfinite(p.difference.value),
           "where perplexities are beyond a double, their ratio is not", "%g %g", p.ratio.value,
           p.difference.value);
@@ -166,15 +166,15 @@ static void test_bootstrap(void)
     bool ok = bootstrap_ratio(&a, values, weights, N, &err)
            && bootstrap_ratio(&b, values, weights, N, &err)
            && bootstrap_ratio(&c, values, weights, N, &err);
-    check(ok && a.error == b.error && a.ci95[0] == b.ci95[0], "a seed gives the same figures", "%.17g %.17g",
-          a.error, b.error);
-    check(a.error != c.error && fabs(a.error / c.error - 1) < 0.1, "another seed gives like ones", "%g %g",
-          a.error, c.error);
-    check(near(a.error, 0.26441659693428493, 1e-12), "the generator is xoshiro256** by splitmix64", "%.17g", a.error);
+    check(ok && a.se == b.se && a.ci95[0] == b.ci95[0], "a seed gives the same figures", "%.17g %.17g",
+          a.se, b.se);
+    check(a.se != c.se && fabs(a.se / c.se - 1) < 0.1, "another seed gives like ones", "%g %g",
+          a.se, c.se);
+    check(near(a.se, 0.26441659693428493, 1e-12), "the generator is xoshiro256** by splitmix64", "%.17g", a.se);
     double flat[2] = { 3, 6 }, two[2] = { 1, 2 };
     struct bootstrap d = { .samples = 100, .seed = 1 };
-    check(bootstrap_ratio(&d, flat, two, 2, &err) && d.error == 0 && d.ci95[0] == 3 && d.ci95[1] == 3,
-          "equal ratios do not scatter", "%g", d.error);
+    check(bootstrap_ratio(&d, flat, two, 2, &err) && d.se == 0 && d.ci95[0] == 3 && d.ci95[1] == 3,
+          "equal ratios do not scatter", "%g", d.se);
     const struct made_up one = { 2, { 1, 2 }, { 2, 3 }, { 0, 0 } };
     check(compute(&one).bootstrap.samples == 0, "one window is not drawn from", "it is");
 }

@@ -29,18 +29,18 @@ static void test_figures(void)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct figures f = statistics_figures(cases[i].windows, cases[i].n);
         bool error_ok = cases[i].error < 0
-            ? isnan(f.nll_stderr) && isnan(f.perplexity_stderr)
-            : fabs(f.nll_stderr - cases[i].error) < 1e-15
-              && fabs(f.perplexity_stderr - cases[i].error * exp(cases[i].mean)) < 1e-14;
-        check(near(f.mean_nll, cases[i].mean) && near(f.perplexity, exp(cases[i].mean)) && error_ok
+            ? isnan(f.mean_se) && isnan(f.perplexity_se)
+            : fabs(f.mean_se - cases[i].error) < 1e-15
+              && fabs(f.perplexity_se - cases[i].error * exp(cases[i].mean)) < 1e-14;
+        check(near(f.mean, cases[i].mean) && near(f.perplexity, exp(cases[i].mean)) && error_ok
               && isnan(f.word_perplexity) && isnan(f.bits_per_byte),
-              cases[i].name, "%.17g +- %.17g", f.mean_nll, f.nll_stderr);
+              cases[i].name, "%.17g +- %.17g", f.mean, f.mean_se);
     }
 }
 
 static void test_by_text(void)
 {
-    struct figures f = { .mean_nll = 2 };
+    struct figures f = { .mean = 2 };
     statistics_by_text(&f, 100, 50, 400);
     check(near(f.word_perplexity, exp(4)) && near(f.byte_perplexity, exp(0.5))
           && near(f.bits_per_byte, 0.5 / log(2)),

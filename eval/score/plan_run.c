@@ -1,14 +1,14 @@
-#include "eval/score/share.h"
+#include "eval/score/plan_run.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- from plans to windows ----------------------------------------------------- */
 
-/* What shares are made from. */
+/* What runs are made from. */
 struct source {
     const struct surprisal_eval_options *options;
-    const struct opened *opened;
+    const struct model *model;
     const struct tokenizer *tokenizer;
 };
 
@@ -16,7 +16,7 @@ struct source {
 static bool find_prefix(const struct source *from, enum surprisal_protocol protocol,
                         int32_t *prefix, struct error *err)
 {
-    const struct checkpoint *ck = &from->opened->checkpoint;
+    const struct checkpoint *ck = &from->model->checkpoint;
     const struct config *c = &ck->config;
     *prefix = -1;
     if (protocol != SURPRISAL_ROLLING)
@@ -37,51 +37,51 @@ static bool find_prefix(const struct source *from, enum surprisal_protocol proto
 }
 
 /* The input as the task has it, read once. */
-static bool find_input(struct shares *s, const struct source *from, enum surprisal_task task,
+static bool find_input(struct plan_runs *s, const struct source *from, enum surprisal_task task,
                        const struct input **input, struct error *err)
 {
     struct input *in = &s->inputs[task];
     *input = in;
     if (in->path)
         return true;
-    if (!input_read(in, from->options, task, from->tokenizer, &from->opened->checkpoint, err))
+    if (!input_read(in, from->options, task, from->tokenizer, &from->model->checkpoint, err))
         return false;
     const struct input *other = &s->inputs[!task];
     if (!other->path && in->has_crlf)
-        opened_warn(&from->options->progress, "%s: lines end in CR LF, which changes the tokens and the "
-                    "result", in->path);
+        progress_warn(&from->options->progress, "%s: lines end in CR LF, which changes the tokens and "
+                      "the result", in->path);
     return !other->path || memcmp(&in->digest, &other->digest, sizeof in->digest) == 0
         || error_set(err, "%s: was changed while it was read", in->path);
 }
 
-static bool make_share(struct shares *s, struct share *share, const struct source *from,
+static bool make_run(struct plan_runs *s, struct plan_run *run, const struct source *from,
                        const struct surprisal_protocol_plan *plan, struct error *err)
 {
     const struct surprisal_eval_options *o = from->options;
-    const struct opened *opened = from->opened;
-    size_t most = opened->checkpoint.config.max_position_embeddings;
+    const struct model *model = from->model;
+    size_t most = model->checkpoint.config.max_position_embeddings;
     const struct input *in;
     int32_t prefix;
-    plan_name(share->name, plan);
+    plan_name(run->name, plan);
     if (!find_input(s, from, plan->task, &in, err)
         || !find_prefix(from, plan->protocol, &prefix, err)
-        || !sequence_make(&share->sequence, in, plan, prefix, o->max_windows, err))
+        || !sequence_make(&run->sequence, in, plan, prefix, o->max_windows, err))
         return false;
     if (most && plan->context > most)
-        opened_warn(&o->progress, "%s: context %zu is longer than max_position_embeddings %zu",
-                    o->checkpoint, plan->context, most);
-    share->summary = (struct summary){
-        .options = o, .plan = plan, .checkpoint = &opened->checkpoint, .weights = &opened->weights,
-        .sequence = &share->sequence, .input = in, .prefix_id = prefix,
+        progress_warn(&o->progress, "%s: context %zu is longer than max_position_embeddings %zu",
+                      o->checkpoint, plan->context, most);
+    run->summary = (struct summary){
+        .options = o, .plan = plan, .checkpoint = &model->checkpoint, .weights = &model->weights,
+        .sequence = &run->sequence, .input = in, .prefix_id = prefix,
         .tokenizer = from->tokenizer ? tokenizer_path(from->tokenizer) : NULL,
         .tokenizer_sha256 = from->tokenizer ? tokenizer_sha256(from->tokenizer) : NULL,
-        .windows = share->sequence.windows.n, .scored = windows_scored(&share->sequence.windows),
+        .windows = run->sequence.windows.n, .scored = windows_scored(&run->sequence.windows),
     };
     return true;
 }
 
 /* One list of all windows. */
-static bool join(struct shares *s, struct error *err)
+static bool join(struct plan_runs *s, struct error *err)
 {
     size_t n_ids = 0, n_windows = 0;
     for (size_t i = 0; i < s->n; i++) {
@@ -108,55 +108,56 @@ static bool join(struct shares *s, struct error *err)
     return true;
 }
 
-bool shares_make(struct shares *s, const struct plans *plans, const struct surprisal_eval_options *o,
-                 const struct opened *opened, const struct tokenizer *t, struct error *err)
+bool plan_runs_make(struct plan_runs *s, const struct plans *plans,
+                    const struct surprisal_eval_options *o, const struct model *model,
+                    const struct tokenizer *t, struct error *err)
 {
-    const struct source from = { o, opened, t };
-    *s = (struct shares){ .hidden_size = opened->checkpoint.config.hidden_size };
+    const struct source from = { o, model, t };
+    *s = (struct plan_runs){ .hidden_size = model->checkpoint.config.hidden_size };
     s->list = mem_array(plans->n, sizeof *s->list, "plans", err);
     if (!s->list)
         return false;
     s->n = plans->n;
     for (size_t i = 0; i < s->n; i++)
-        if (!make_share(s, &s->list[i], &from, &plans->list[i], err))
+        if (!make_run(s, &s->list[i], &from, &plans->list[i], err))
             return false;
     return join(s, err);
 }
 
-/* ---- from scores to shares ------------------------------------------------------ */
+/* ---- from scores to runs ------------------------------------------------------ */
 
-bool shares_take(void *user, size_t row, size_t n, const struct engine_score *scores,
-                 const float *hidden, struct error *err)
+bool plan_runs_take(void *user, size_t row, size_t n, const struct engine_score *scores,
+                    const float *hidden, struct error *err)
 {
-    struct shares *s = user;
-    size_t first = 0, end;              /* rows of the run that a share has */
+    struct plan_runs *s = user;
+    size_t first = 0, end;              /* rows of the evaluation that belong to this run */
     for (size_t i = 0; i < s->n; i++, first = end) {
-        struct share *share = &s->list[i];
-        end = first + share->summary.scored;
+        struct plan_run *run = &s->list[i];
+        end = first + run->summary.scored;
         size_t from = size_max(row, first), to = size_min(row + n, end);
-        if (from < to && !scoring_take(&share->scoring, from - first, to - from, scores + (from - row),
+        if (from < to && !scoring_take(&run->scoring, from - first, to - from, scores + (from - row),
                                        hidden + (from - row) * s->hidden_size, err))
             return false;
     }
     return true;
 }
 
-bool shares_replay(struct shares *s, size_t rows, const uint8_t *digests, struct error *err)
+bool plan_runs_replay(struct plan_runs *s, size_t rows, const uint8_t *digests, struct error *err)
 {
     for (size_t i = 0; i < s->n; i++) {
-        struct share *share = &s->list[i];
+        struct plan_run *run = &s->list[i];
         struct digest digest;
-        size_t n = size_min(rows, share->summary.scored);
+        size_t n = size_min(rows, run->summary.scored);
         memcpy(&digest, digests + i * DIGEST_BYTES, sizeof digest);
-        if (!run_folder_take_rows(&share->folder, n, &digest, err)
-            || !scoring_replay(&share->scoring, n, err))
+        if (!run_folder_take_rows(&run->folder, n, &digest, err)
+            || !scoring_replay(&run->scoring, n, err))
             return false;
         rows -= n;
     }
     return true;
 }
 
-bool shares_rows(const struct shares *s, uint8_t *digests, struct error *err)
+bool plan_runs_rows(const struct plan_runs *s, uint8_t *digests, struct error *err)
 {
     for (size_t i = 0; i < s->n; i++) {
         struct digest digest;
@@ -167,7 +168,7 @@ bool shares_rows(const struct shares *s, uint8_t *digests, struct error *err)
     return true;
 }
 
-bool shares_sync(struct shares *s, struct error *err)
+bool plan_runs_sync(struct plan_runs *s, struct error *err)
 {
     for (size_t i = 0; i < s->n; i++)
         if (!run_folder_sync(&s->list[i].folder, err))
@@ -175,7 +176,7 @@ bool shares_sync(struct shares *s, struct error *err)
     return true;
 }
 
-void shares_free(struct shares *s)
+void plan_runs_free(struct plan_runs *s)
 {
     for (size_t i = 0; i < s->n; i++) {
         scoring_free(&s->list[i].scoring);
@@ -187,5 +188,5 @@ void shares_free(struct shares *s)
     free(s->list);
     free(s->ids);
     windows_free(&s->windows);
-    *s = (struct shares){ 0 };
+    *s = (struct plan_runs){ 0 };
 }

@@ -1,4 +1,4 @@
-#include "eval/score/opened.h"
+#include "eval/score/model.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #define CONTRADICTIONS_SHOWN 4
 #define TENSOR_BYTES ((size_t)160)          /* of its digest, while it is made and as a state has it */
 
-void opened_warn(const struct surprisal_progress *p, const char *format, ...)
+void progress_warn(const struct surprisal_progress *p, const char *format, ...)
 {
     va_list args;
     if (!p->warn)
@@ -23,7 +23,7 @@ void opened_warn(const struct surprisal_progress *p, const char *format, ...)
     p->warn(p->user, safe.message);
 }
 
-static bool warn_contradictions(const struct opened *o, const struct surprisal_progress *progress,
+static bool warn_contradictions(const struct model *o, const struct surprisal_progress *progress,
                                 struct error *err)
 {
     struct contradictions found;
@@ -32,17 +32,17 @@ static bool warn_contradictions(const struct opened *o, const struct surprisal_p
     const char *line = found.text.data;
     for (size_t i = 0; i < found.count && i < CONTRADICTIONS_SHOWN && line && *line; i++) {
         size_t n = strcspn(line, "\n");
-        opened_warn(progress, "%s: %.*s", o->checkpoint.path, (int)n, line);
+        progress_warn(progress, "%s: %.*s", o->checkpoint.path, (int)n, line);
         line += n + (line[n] == '\n');
     }
     if (found.count > CONTRADICTIONS_SHOWN)
-        opened_warn(progress, "%s: %zu more contradictions between config and files (`surprisal "
-                    "inspect` lists them)", o->checkpoint.path, found.count - CONTRADICTIONS_SHOWN);
+        progress_warn(progress, "%s: %zu more contradictions between config and files (`surprisal "
+                      "inspect` lists them)", o->checkpoint.path, found.count - CONTRADICTIONS_SHOWN);
     contradictions_free(&found);
     return true;
 }
 
-bool opened_checkpoint(struct opened *o, const char *path, const struct surprisal_progress *progress,
+bool model_open_checkpoint(struct model *o, const char *path, const struct surprisal_progress *progress,
                        struct error *err)
 {
     o->peak_before = machine_peak_memory();
@@ -52,7 +52,7 @@ bool opened_checkpoint(struct opened *o, const char *path, const struct surprisa
         && warn_contradictions(o, progress, err);
 }
 
-bool opened_engine(struct opened *o, const struct engine_options *options, struct error *err)
+bool model_open_engine(struct model *o, const struct engine_options *options, struct error *err)
 {
     struct engine_options mine = *options;
     mine.held_bytes += budget_held_now() + o->weights.n_tensors * TENSOR_BYTES;
@@ -64,7 +64,7 @@ bool opened_engine(struct opened *o, const struct engine_options *options, struc
     return o->engine != NULL;
 }
 
-void opened_close(struct opened *o)
+void model_close(struct model *o)
 {
     if (o->engine)
         engine_close(o->engine);
