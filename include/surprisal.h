@@ -41,7 +41,7 @@ SURPRISAL_API const char *surprisal_version(void);
  * show it.  Control characters and broken UTF-8 become '?'; of what is too long the middle goes. */
 SURPRISAL_API const char *surprisal_printable(struct surprisal_error *safe, const char *text);
 
-/* How long work tells where it is.  Both members may be NULL. */
+/* Progress callbacks of long calls.  Both members may be NULL. */
 struct surprisal_progress {
     /* done of total (0: unknown) `unit`s; stage says what is going on.  Return false to stop: the
      * call then fails with err->interrupted. */
@@ -100,9 +100,9 @@ enum surprisal_protocol {
 /* F32, or BF16: activations rounded where transformers in bfloat16 rounds them, sums in f32. */
 enum surprisal_compute { SURPRISAL_COMPUTE_F32, SURPRISAL_COMPUTE_BF16 };
 enum surprisal_hidden { SURPRISAL_HIDDEN_NONE, SURPRISAL_HIDDEN_F32, SURPRISAL_HIDDEN_BF16 };
-/* WIKITEXT is lm-evaluation-harness's task `wikitext`, its maximal length being the context: the
- * articles of a WikiText file are found, undone of their tokenization, counted as they were, and
- * scored one by one with ROLLING. */
+/* WIKITEXT is lm-evaluation-harness's task `wikitext`, with the context as its maximal length: the
+ * articles of a WikiText file are split, detokenized and scored one by one with ROLLING; words and
+ * bytes are counted in the original. */
 enum surprisal_task { SURPRISAL_TASK_NONE, SURPRISAL_TASK_WIKITEXT };
 
 /* One way to score the text; all zero is the default. */

@@ -455,7 +455,7 @@ static bool compare_records(struct job *j, struct error *err)
         && (!j->paths[FLOOR] || compare_side(j, FLOOR, &j->floor, &j->floor_rows, err));
 }
 
-/* Figures by layer; whoever waited for the others does not lose them when these cannot be had. */
+/* Figures by layer.  A failure here is a warning: the finished comparison is kept. */
 static bool add_layers(cJSON *document, struct buffer *text, const struct job *j, struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;

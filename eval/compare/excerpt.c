@@ -89,7 +89,7 @@ char *excerpt_token(const struct tokenizer *t, const struct record *r, size_t ro
     return decode(t, r, row, row + 1, SIZE_MAX, false);
 }
 
-/* A token may be a part of a character: so many hold the characters. */
+/* A token may be part of a character: a UTF-8 character may take up to four tokens. */
 #define TOKENS_OF(characters) (4 * (characters))
 
 char *excerpt_before(const struct tokenizer *t, const struct record *r, size_t row, size_t most)

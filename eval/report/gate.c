@@ -204,8 +204,8 @@ static bool names_figure(const struct gate_value *v)
     return v->first.figure || v->second.figure;
 }
 
-/* "LEFT is x, RIGHT is y", without the side that is a plain number, in so many digits that x and y as
- * they are printed compare as they do. */
+/* "LEFT is x, RIGHT is y", without the side that is a plain number, with enough digits that the printed
+ * numbers compare the same way. */
 static void describe(const struct gate *g, double x, double y, bool met, struct error *found)
 {
     char left[32], right[32];

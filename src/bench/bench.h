@@ -1,7 +1,7 @@
 /* bench.h - how close the kernels come to the machine's limits, on the shapes of one model.
  *
- * Weights and activations are random: a checkpoint gives its config and a file to read, no more.
- * Tokens are so many as a pass of BENCH_TOKENS brings to each weight. */
+ * Weights and activations are random: only the config of a checkpoint is used, and one file to measure
+ * the disk.  Each product gets as many rows as in a pass of BENCH_TOKENS tokens. */
 #ifndef SURPRISAL_BENCH_BENCH_H
 #define SURPRISAL_BENCH_BENCH_H
 

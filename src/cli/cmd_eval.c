@@ -101,7 +101,7 @@ static const struct option options[] = {
     { .name = "resume", .help = "go on with the interrupted run of the same --out, if there is one",
       .parse = parse_switch, FIELD(base.eval.resume) },
     { .name = "hidden", .value = "bf16|f32", .alone = "f32",
-      .help = "keep final hidden states in the folder, alone: as f32",
+      .help = "keep final hidden states in the folder; without a value: f32",
       .parse = parse_choice, .expected = "bf16 or f32", .choices = hidden_kinds,
       FIELD(base.eval.hidden) },
     { .name = "json", .help = "print the summary alone, as JSON; with --plan a list of them",

@@ -186,7 +186,7 @@ bool packing_plan_text(struct buffer *out, const cJSON *plan, struct error *err)
                            error_clean(&(struct error){ 0 },
                                        json_get(plan, "merged_example")->valuestring));
     if (ok && unweighted > 0)
-        ok = buffer_printf(out, err, "%.0f of the %.0f to MXFP4 are not in the file of weights: their errors"
-                           " count all alike\n", unweighted, packing_plan_number(plan, "packed"));
+        ok = buffer_printf(out, err, "%.0f of the %.0f to MXFP4 have no importances: their errors are weighted"
+                           " equally\n", unweighted, packing_plan_number(plan, "packed"));
     return ok;
 }

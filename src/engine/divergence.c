@@ -91,13 +91,13 @@ static size_t arena_bytes(const struct work *w, size_t n)
     return measure.peak;
 }
 
-/* What there is beside the arena: the rows, which fill up meanwhile, and weights in flight. */
+/* Memory beside the arena: the rows kept for KL, and weights in flight. */
 static size_t fixed_bytes(const struct work *w)
 {
     return w->n * sizeof(struct divergence_row) + w->sides[0].ahead_bytes + w->sides[1].ahead_bytes;
 }
 
-/* Groups of one size, as few as the budget allows. */
+/* The fewest equal groups that fit in memory beside the rows kept for KL. */
 static bool plan(struct work *w, struct error *err)
 {
     const struct budget *budget = &w->sides[0].e->budget;

@@ -22,7 +22,7 @@
 /* As --compute names it. */
 const char *compute_name(enum compute_type type);
 
-/* What is read after a product, and brought into the cache meanwhile. */
+/* Memory that is read after a product; the product prefetches it. */
 #define PREFETCH_SPANS 2
 struct prefetch {
     struct {
@@ -33,21 +33,21 @@ struct prefetch {
 
 /* C [m, n] = A [m, k] B [k, n], or C += A B with `accumulate`.  B is packed beforehand, in the
  * order that suits the kernel, and shared by many products.  Element (i, p) of A is
- * a[i * stride_rows + p * stride_k], so A may stand transposed. */
+ * a[i * stride_rows + p * stride_k], so A may be transposed. */
 struct gemm {
     float *c;
     size_t ldc;                     /* from row to row */
     const float *a;
     size_t stride_rows, stride_k;          /* one of them is 1 */
     const void *packed;
-    bool bf16_pairs;                    /* of packed: as struct packed_b has it */
+    bool bf16_pairs;                    /* the format of packed: see struct packed_b */
     size_t m, n, k;
     bool accumulate;
     void *scratch;                  /* scratch_bytes() */
     const struct prefetch *prefetch;        /* may be NULL */
 };
 
-/* What is to be packed: B [k, n], of which b is column `first` of the call: element (p, j) is
+/* B [k, n] as it is before packing.  b points to column `first` of the call: element (p, j) is
  * b[p * stride_k + (j - first) * stride_cols]. */
 struct gemm_b {
     const float *b;
@@ -55,15 +55,15 @@ struct gemm_b {
     size_t n, k;
 };
 
-/* Weights packed as B [k, n]; with `bf16_pairs` as BF16 values, which the product widens as it goes. */
+/* Weights packed as B [k, n]; with `bf16_pairs` as BF16 values, two in a word, which the product widens. */
 struct packed_b {
     void *data;
     size_t n, k;
     bool bf16_pairs;
 };
 
-/* What of a stored weight is packed, so that A B is x W^T: column `column` + j of B is row `row` + j
- * of w, for `rows` of them.  column is a multiple of nr(). */
+/* The slice of W that becomes B, so that A B = x W^T: rows [row, row + rows) of w go to columns from
+ * `column` on.  column is a multiple of nr(). */
 struct weight_slice {
     const struct matrix *w;
     size_t row, rows, column;
@@ -72,28 +72,28 @@ struct weight_slice {
 struct gemm_tile;
 struct row_kernels;
 
-/* The products of one compute type.  Buffers are 64-byte aligned, or slower. */
+/* The matrix product of one compute type.  Buffers should be 64-byte aligned: others are slower. */
 struct gemm_ops {
     const struct gemm_tile *tile;   /* inner loop of our own product; NULL where BLAS does it */
-    size_t kc;                      /* products summed from zero before they join the sum */
-    bool rounds;                    /* operands and weights are rounded to BF16 while packing */
+    size_t kc;                      /* values of k in one running sum; see gemm.h */
+    bool rounds;                    /* A and B are rounded to BF16 while they are packed */
     const struct row_kernels *rows;
-    size_t (*mr)(const struct gemm_ops *ops);      /* rows of A that fill its tiles */
-    size_t (*nr)(const struct gemm_ops *ops);      /* columns of B */
+    size_t (*mr)(const struct gemm_ops *ops);      /* rows of a tile */
+    size_t (*nr)(const struct gemm_ops *ops);      /* columns of a tile */
     size_t (*packed_bytes)(const struct gemm_ops *ops, size_t n, size_t k);  /* at most */
-    /* Whether w may be packed as BF16 pairs: its values are BF16, and the product takes them so. */
+    /* Whether w may be packed as BF16 pairs: its values are BF16, and the micro-kernel can widen them. */
     bool (*takes_bf16_pairs)(const struct gemm_ops *ops, const struct matrix *w);
     size_t (*scratch_bytes)(const struct gemm_ops *ops);
-    /* Pack columns [first, first + count) of B, counted from weight_slice's `column`; for threads
-     * that share the work, first is a multiple of KERNEL_PANEL, and count too unless it is the rest.
-     * scratch: scratch_bytes(). */
+    /* Pack columns [first, first + count) of B, counted from weight_slice's `column`.  Threads may share
+     * the work: then first is a multiple of KERNEL_PANEL, and so is count, except at the end.  scratch:
+     * scratch_bytes(). */
     void (*pack)(const struct gemm_ops *ops, void *packed, const struct gemm_b *b, size_t first,
                  size_t count, void *scratch);
     void (*pack_weight)(const struct gemm_ops *ops, const struct packed_b *to,
                         const struct weight_slice *b, size_t first, size_t count, void *scratch);
     void (*multiply)(const struct gemm_ops *ops, const struct gemm *g);
-    /* Does nothing but the products' arithmetic, `steps` times on values in registers, and returns
-     * its FLOP: timed, it is the limit that multiply() can at best reach.  NULL where BLAS does it. */
+    /* Only the arithmetic of the product, `steps` times on values in registers; returns its FLOP.  Its
+     * speed is the upper limit for multiply().  NULL where BLAS does the product. */
     size_t (*peak)(const struct gemm_ops *ops, size_t steps);
 };
 
@@ -123,21 +123,21 @@ struct delta_rule {
     float *scratch;                 /* delta_rule_scratch(kernels, dk, dv) floats */
 };
 
-/* Tokens that the chunked form takes at once.  Results depend on where chunks begin, so whoever
- * cuts a sequence cuts it at multiples of this. */
+/* Tokens in a chunk of the chunked form.  Results depend on where chunks begin, so split sequences only
+ * at multiples of this. */
 #define DELTA_CHUNK ((size_t)64)
 
 /* Logits of two models over ids seen so far; zero sums to begin with. */
 struct exp_sums {
-    float max[2];                   /* what the logits are shifted by */
+    float max[2];                   /* subtracted from the logits */
     double sum[2];                  /* of exp(x - max) */
-    double difference[2];           /* of exp(x - max) times x less the other model's logit */
+    double difference[2];           /* of exp(x - max) (x - the other model's logit) */
 };
 
 /* Element-wise work and sums over one row.  Each set has two tables: in that of BF16 compute, r(x)
  * below is x rounded to BF16, as transformers in bfloat16 rounds it there; in that of f32 it is x.
  *
- * The vector sets differ from the scalar one, which uses libm, by at most so many units in the last
+ * The vector sets differ from the scalar one, which uses libm, by at most this many units in the last
  * place (tests/unit/kernels/test_kernels.c): exp 2 (1.3 from the exact value), mul_sigmoid and
  * conv_silu 4, mul_silu 5, gated_rms_norm 6, the other norms 1, everything else none. */
 struct row_kernels {
@@ -166,12 +166,12 @@ struct row_kernels {
     void (*add_scaled)(float *x, const float *y, float scale, size_t n);    /* x += r(scale y)   */
 
     float (*max)(const float *x, size_t n);                             /* n > 0              */
-    /* x = r(exp(x - shift)); returns the sum of what is not rounded, in double.  x = -infinity
+    /* x = r(exp(x - shift)); returns the sum of the values before rounding, in double.  x = -infinity
      * gives 0. */
     double (*exp_sum)(float *x, float shift, size_t n);
-    /* Adds logits a and b of n ids to s; no value is above its max.  All in double: two models may
-     * be nearer to each other than the exponential's last digits in f32.  The exponential is within
-     * 1e-14 relative down to -708, below it stays at some 1e-308. */
+    /* Adds logits a and b of n ids to s; no value is above its max.  All in double: the difference of two
+     * models may be smaller than the last digits of an f32 exponential.  The relative error of the
+     * exponential is at most 1e-14 down to -708; below, it stays near 1e-308. */
     void (*add_exp_sums)(struct exp_sums *s, const float *a, const float *b, size_t n);
     /* False when x holds a NaN or an infinity. */
     bool (*all_finite)(const float *x, size_t n);

@@ -1,4 +1,4 @@
-/* compute.h - what every step of the model computes with, and on which tokens.
+/* compute.h - the settings that every step of the model computes with, and the tokens it computes on.
  *
  * In BF16 compute values are rounded where transformers 5 in bfloat16 rounds them (grouped_mm experts,
  * sdpa attention), and nowhere else; they stay in f32 arrays.  Sums are f32 or double as ever.
@@ -34,9 +34,9 @@
 #include "formats/config.h"
 #include "kernels/kernels.h"
 
-/* Sees what goes into linear layers: x [n, w->cols], rows ldx apart, as w is multiplied with it; not
- * that of a routed expert's up, which is gate's.  The rows of a weight come in the tokens' order, one
- * call at a time, and see() may use n_threads. */
+/* Gets the inputs of linear layers: x [n, w->cols], rows ldx apart, as it is multiplied with w.  Called
+ * once for gate and up of a routed expert, which share their input (w is gate).  The rows of a weight
+ * come in the order of the tokens, one call at a time; observe() may use n_threads. */
 struct input_observer {
     void (*observe)(void *user, const struct matrix *w, const float *x, size_t ldx, size_t n,
                     int n_threads);
@@ -49,38 +49,39 @@ struct compute {
     const struct kernels *kernels;
     enum compute_type type;
     int n_threads;
-    struct arena *arena;            /* scratch; only measures when it has no block */
-    const struct input_observer *observer;  /* of the layers' linears; NULL: nobody looks */
+    struct arena *arena;            /* scratch; without a block it only measures */
+    const struct input_observer *observer;  /* of the layers' linear layers; NULL: none */
 };
 
-/* Row kernels that round as the table says, or do not in f32 compute. */
+/* Row kernels that round as the table says in BF16 compute, and not at all in f32. */
 static inline const struct row_kernels *compute_rows(const struct compute *cm)
 {
     return cm->type == COMPUTE_BF16 ? cm->kernels->rows_bf16 : cm->kernels->rows;
 }
 
-/* Weights are in memory in parts, each for a time: need waits for one, done lets it go.  Whoever
- * holds the weights gives these; parts are used in ascending order. */
+/* Weights are streamed in parts.  need() blocks until a part is resident; done() releases it.  Parts are
+ * used in ascending order. */
 struct weight_feed {
     bool (*need)(void *user, size_t part, struct error *err);
     void (*done)(void *user, size_t part);
     void *user;
 };
 
-/* How work reports the share of it that is done; false: stop, with err->interrupted.  report may be
- * NULL. */
+/* Gets the fraction of a step that is done.  Returns false to stop it, with err->interrupted.  report may
+ * be NULL. */
 struct step_progress {
-    bool (*report)(void *user, double share);
+    bool (*report)(void *user, double fraction);
     void *user;
 };
 
 struct batch {
     size_t n_windows, n_tokens;
     const size_t *start;            /* [n_windows + 1]: first row of each window; ascending */
-    const size_t *skipped;          /* [n_windows]: tokens of each window before its first row; NULL:
-                                       none.  For messages. */
-    const size_t *output_rows;      /* [n_windows + 1]: rows, the last ones of their windows, whose output
-                                       is needed, counted over the windows before each; NULL: all */
+    const size_t *skipped;          /* [n_windows]: tokens of each window that have no row here, before its
+                                       first row; NULL: none.  For messages. */
+    /* [n_windows + 1]: output rows of the windows before each one.  The output rows of a window, those
+     * whose output is needed, are its last rows.  NULL: all rows. */
+    const size_t *output_rows;
     size_t longest;                 /* tokens of the longest window */
     size_t first_window;            /* number of the first one in the whole job, for messages */
 };
@@ -91,7 +92,7 @@ struct tile {
     size_t n_windows;               /* 1 for a piece */
     const size_t *start;            /* [n_windows + 1] rows in the stream; of a piece, its window's */
     const size_t *output_rows;      /* [n_windows + 1] as in the batch; NULL: all */
-    size_t n_output_rows;           /* rows of the tile whose output is needed */
+    size_t n_output_rows;           /* output rows of the tile */
     size_t offset;                  /* tokens of the window before this piece; 0 for whole ones */
     bool is_piece;
 };
@@ -100,11 +101,11 @@ struct tile {
  * a multiple of DELTA_CHUNK; tiles depend on the batch and max_tokens alone. */
 bool tile_next(struct tile *t, const struct batch *b, size_t max_tokens);
 
-/* What lies in the tile of one of its windows, rows counted from tile->row. */
+/* The part of a window that is in the tile; rows are counted from tile->row. */
 struct tile_window {
     size_t begin, end;              /* rows [begin, end) */
-    size_t first_output;            /* of rows [first_output, end) the output is needed */
-    size_t out;                     /* the number of the first of these among the tile's output rows */
+    size_t first_output;            /* rows [first_output, end) are output rows */
+    size_t out;                     /* index of the first of these among the tile's output rows */
 };
 
 struct tile_window tile_window(const struct tile *t, size_t w);

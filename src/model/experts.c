@@ -5,7 +5,7 @@
 
 #include "model/linear.h"
 
-/* Tokens that meet an expert at a time: their gathered rows and intermediates are one thread's. */
+/* Tokens of an expert that one thread computes at a time, with their gathered rows and intermediates. */
 #define EXPERT_BLOCK KERNEL_ROWS        /* at most */
 
 struct group {                      /* the (token, slot) pairs of all experts */
@@ -85,8 +85,8 @@ static size_t tokens_of(const struct experts_task *task, size_t expert)
     return task->group.begin[expert + 1] - task->group.begin[expert];
 }
 
-/* n of an expert's (token, slot) pairs; a token has an expert once, so threads that share an
- * expert never meet in `out`. */
+/* n of an expert's (token, slot) pairs.  A token has an expert once, so two threads of one expert never
+ * write the same row of `out`. */
 static void expert_on_block(const struct compute *cm, const struct experts_task *task, size_t expert,
                             const size_t *pair, size_t n, const struct prefetch prefetch[2])
 {
@@ -106,7 +106,7 @@ static void expert_on_block(const struct compute *cm, const struct experts_task 
         rows->add_scaled(task->out + pair[i] / k * D, b->y + i * D, task->routing->weight[pair[i]], D);
 }
 
-/* Block i of an expert's tokens, while a share of the next expert's weights comes in. */
+/* Block i of an expert's tokens; prefetches a part of the next expert's weights. */
 static void expert_on_part(const struct compute *cm, const struct experts_task *task, size_t expert,
                            const struct row_blocks *blocks, size_t i)
 {
@@ -121,8 +121,8 @@ static void expert_on_part(const struct compute *cm, const struct experts_task *
                     block_begin(blocks, i + 1) - first, prefetch);
 }
 
-/* What gate and up share, and what goes into down: n rows that expert_on_block left in this thread's
- * buffers. */
+/* Gives the observer the input that gate and up share, and the input of down: n rows that
+ * expert_on_block left in this thread's buffers. */
 static void observe_inputs(const struct compute *cm, const struct experts_task *task,
                            const struct mlp_weights *w, size_t n)
 {
@@ -132,8 +132,8 @@ static void observe_inputs(const struct compute *cm, const struct experts_task *
     observer->observe(observer->user, &w->down, b->gate_up + up_column(cm), gate_up_columns(cm), n, 1);
 }
 
-/* All blocks, by every thread of a parallel region; inputs are shown in the tokens' order, for which
- * threads wait. */
+/* All blocks, by every thread of a parallel region.  The observer gets inputs in the tokens' order, so
+ * threads wait for each other. */
 static void expert_observed(const struct compute *cm, const struct experts_task *task, size_t expert,
                             const struct row_blocks *blocks)
 {
@@ -148,14 +148,14 @@ static void expert_observed(const struct compute *cm, const struct experts_task 
 
 enum { PROJECTIONS = 3 };
 
-/* What of an expert is packed, and where. */
+/* The slices of an expert's weights, and the buffers into which they are packed. */
 struct packing {
     struct weight_slice slice[PROJECTIONS];
     const struct packed_b *to[PROJECTIONS];
     size_t pieces;
 };
 
-/* Nothing for one without tokens, or behind the last. */
+/* Empty if the expert has no tokens or does not exist (expert == E). */
 static struct packing packing_of(const struct compute *cm, struct experts_task *task, size_t expert)
 {
     const struct gemm_ops *ops = linear_gemm(cm);
@@ -184,8 +184,7 @@ static void packing_piece(const struct compute *cm, const struct packing *p, siz
     pack_piece(cm, p->to[i], &p->slice[i], piece, scratch);
 }
 
-/* Expert `now` on all its tokens, and behind its blocks the next one's packing, whose small pieces
- * leave no thread waiting.  Either may be E: none. */
+/* Runs expert `now`; threads that finish early pack the weights of `next`.  Either may be E: none. */
 static void experts_step(const struct compute *cm, struct experts_task *task, size_t now, size_t next)
 {
     size_t E = cm->config->num_experts, n = now < E ? tokens_of(task, now) : 0;

@@ -1,19 +1,19 @@
 /* experts.h - the routed experts of a sparse layer (Qwen3_5MoeExperts).
  *
  * Tokens are grouped by expert over the whole pass, so that each expert's weights are read and packed
- * once a pass and meet all their tokens at once.  A token's output is summed in a fixed order: the
- * shared expert (moe.h), then its routed experts by ascending index.  (In BF16 compute the routed
- * experts' sum is rounded before the shared expert joins it: see layer.c.)
+ * once a pass and multiplied with all their tokens at once.  A token's output is summed in a fixed
+ * order: the shared expert (moe.h), then its routed experts by ascending index.  (In BF16 compute the
+ * sum of the routed experts is rounded before the shared expert is added: see layer.c.)
  *
- * While threads are still on an expert's tokens, those that are done pack the next one: an expert has
- * one or two blocks of tokens a thread, never quite as long. */
+ * Threads that finish their blocks of an expert's tokens pack the next expert while the others still
+ * work: an expert has one or two blocks for each thread, of unequal length. */
 #ifndef SURPRISAL_MODEL_EXPERTS_H
 #define SURPRISAL_MODEL_EXPERTS_H
 
 #include "model/moe.h"
 
 /* Called before and after each expert, in order, whether it has tokens or not; false stops.  An expert
- * begins before the one ahead of it ends: it is packed meanwhile. */
+ * begins before the previous one ends, because it is packed during that time. */
 struct expert_callbacks {
     bool (*begin)(void *user, size_t expert, struct error *err);
     bool (*end)(void *user, size_t expert, size_t num_experts, struct error *err);

@@ -1,10 +1,11 @@
 /* layer.h - one decoder layer in its two steps: x += mixer(norm(x)); x += mlp(norm(x)).
  *
- * The unit of the layer-major loop: it takes the residual stream of all windows of a pass through
- * one layer, mixers tile by tile, experts over all tokens at once.
+ * One iteration of the layer-major loop: it takes the residual stream of all windows of a pass through
+ * one layer, the mixer tile by tile, the experts over all tokens at once.
  *
- * Parts of a layer's weights, counted from first_part: in a mixture of experts 0 is all but the
- * experts, 1 + e is expert e; in a dense model 0 is all but the MLP, 1 is the MLP. */
+ * Parts of a layer's weights, counted from first_part: in a mixture of experts, part 0 is everything but
+ * the experts and part 1 + e is expert e; in a dense model, part 0 is everything but the MLP and part 1
+ * is the MLP. */
 #ifndef SURPRISAL_MODEL_LAYER_H
 #define SURPRISAL_MODEL_LAYER_H
 
@@ -25,19 +26,19 @@ struct layer_task {
     size_t tile_tokens;             /* a multiple of DELTA_CHUNK */
     const struct weight_feed *feed;
     size_t first_part;
-    struct step_progress progress;  /* told the share of the step */
-    /* Rows of x that the step has done: it goes on behind them, and leaves here how far it came;
-     * LAYER_STOPPED_INSIDE_WINDOW when it was stopped inside a window that goes in pieces. */
+    struct step_progress progress;  /* told the fraction of the step that is done */
+    /* In: the row of x where the step resumes.  Out: rows done so far, or LAYER_STOPPED_INSIDE_WINDOW
+     * if it was stopped inside a window that is split into pieces. */
     size_t *rows_done;
 };
 
 #define LAYER_STOPPED_INSIDE_WINDOW SIZE_MAX
 
 /* A NaN or infinity in the stream is an error that names layer, step, window and token.  While the
- * arena only measures, nothing is computed and x, routing and feed are not touched.  Rows of x that
- * are no output rows (batch.output_rows) stay as they were. */
+ * arena only measures, nothing is computed, and x, routing and feed are not touched.  Only output rows
+ * (batch.output_rows) of x change. */
 bool layer_mixer(const struct compute *cm, const struct layer_task *task, struct error *err);
-/* May have fewer rows than the mixer: rows do not know of one another here, and all are needed. */
+/* May have fewer rows than the mixer: here rows do not depend on each other, and all are output rows. */
 bool layer_mlp(const struct compute *cm, const struct layer_task *task, struct error *err);
 
 #endif

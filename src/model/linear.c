@@ -2,8 +2,8 @@
 
 #include <omp.h>
 
-/* Packed weights: 16 MB at a time.  With fewer rows of x are packed more often; the weights need no
- * cache, since a panel meets many rows before the next. */
+/* Packed weights: 16 MB at a time.  Smaller tiles would repack x more often.  The weights need not stay
+ * in the cache, since each panel is multiplied with many rows before the next. */
 #define WEIGHT_TILE_FLOATS ((size_t)1 << 22)
 
 const struct gemm_ops *linear_gemm(const struct compute *cm)

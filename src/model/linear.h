@@ -1,7 +1,7 @@
 /* linear.h - a linear layer on many tokens: out = x W^T.
  *
- * The weight stays as stored; some of its rows at a time are decoded and packed for the product.
- * Results do not depend on how rows and tokens are cut (kernels/gemm.h). */
+ * The weight stays as stored; a few rows at a time are decoded and packed for the product.  Results do
+ * not depend on how rows and tokens are split (kernels/gemm.h). */
 #ifndef SURPRISAL_MODEL_LINEAR_H
 #define SURPRISAL_MODEL_LINEAR_H
 
@@ -12,10 +12,10 @@
 void linear(const struct compute *cm, float *out, size_t ldo, const float *x, size_t ldx,
             size_t n, const struct matrix *w);
 
-/* ---- the pieces, for callers that keep packed weights ------------------- */
+/* ---- the steps, for callers that keep packed weights -------------------- */
 
-/* Rows [0, n) cut into blocks that threads share: at most `rows` each (no fewer than mr, no
- * more than KERNEL_ROWS), whole tiles, and as many for each thread.  Block i is rows
+/* Rows [0, n) split into blocks for the threads.  A block has at most `rows` rows (mr <= rows <=
+ * KERNEL_ROWS) and whole tiles of mr rows; each thread gets the same number of blocks.  Block i is rows
  * [block_begin(b, i), block_begin(b, i + 1)). */
 struct row_blocks {
     size_t n, count, tiles, tile;
@@ -24,7 +24,7 @@ struct row_blocks {
 struct row_blocks row_blocks_of(const struct compute *cm, size_t n, size_t rows);
 size_t block_begin(const struct row_blocks *b, size_t i);
 
-/* The products of linear layers. */
+/* The matrix product that linear layers use. */
 const struct gemm_ops *linear_gemm(const struct compute *cm);
 
 /* Scratch of the threads for packing and multiplying: scratch_bytes() each, from the arena; NULL
@@ -34,18 +34,18 @@ char *gemm_scratch_take(const struct compute *cm);
 /* Room for rows of `w` packed as n columns, from the arena; .data is NULL while measuring. */
 struct packed_b packed_take(const struct compute *cm, const struct matrix *w, size_t n);
 
-/* Packs an operand.  Called by every thread of a parallel region; they share the work and wait for
- * each other. */
+/* Packs a slice of a weight.  Called by every thread of a parallel region; they share the work and wait
+ * for each other. */
 void pack_weight(const struct compute *cm, const struct packed_b *to,
                  const struct weight_slice *b, char *scratch);
 
-/* The same in small pieces, each by the thread that calls. */
+/* The same in small pieces; the calling thread packs one. */
 size_t pack_pieces(const struct weight_slice *b);
 void pack_piece(const struct compute *cm, const struct packed_b *to,
                 const struct weight_slice *b, size_t piece, char *scratch);
 
-/* Adds share i of count of rows [first, first + rows) of w as stored to what comes in during a
- * product; rows that w has not are left out. */
+/* Adds part i of count of rows [first, first + rows) of w, as stored, to what a product prefetches.
+ * Rows past the end of w are ignored. */
 void prefetch_add(struct prefetch *prefetch, const struct matrix *w, size_t first, size_t rows, size_t i,
                   size_t count);
 

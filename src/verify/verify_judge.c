@@ -71,8 +71,7 @@ static bool is_constant_vector(const struct verify_weight *w, const struct tally
     return w->ndim < 2 && t->elements > 1 && !t->varies && !t->non_finite;
 }
 
-/* Zeros and constants: in a matrix something is lost.  What is as in the original is the original's
- * business. */
+/* An all-zero or constant matrix means lost data, unless the original has it too. */
 static bool judge_zeros(const struct judge *j)
 {
     const struct tally *t = j->t;
