@@ -12,7 +12,7 @@ struct maker {
     struct error *err;
 };
 
-/* Adds bytes to the part in work; what continues the last range makes it longer. */
+/* Adds bytes to the current part; bytes that follow the last range extend it. */
 static bool add(struct maker *m, const uint8_t *data, size_t n)
 {
     const struct mapped_file *f = n ? checkpoint_file_of(m->ck, data) : NULL;

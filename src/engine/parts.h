@@ -1,9 +1,29 @@
-/* parts.h - what a pass reads, in the order in which the model uses it.
+/* parts.h - the weights that a pass reads, in parts, in the order in which the model uses them.
  *
- *     embedding, a tile of the vocabulary at a time
- *     layer after layer: all but the experts (in dense models: the mixer, then the MLP), then
- *                        expert by expert
- *     head, a tile of the vocabulary at a time (the last norm with the first) */
+ *     part 0 .. V-1     V           V+1        ...  V+E          V+E+1            layer[L] .. +V-1
+ *     +-----------+-----------+----------+-----+----------+-----------+-----+-------------------+
+ *     | embedding | layer 0:  | expert 0 | ... | expert   | layer 1:  | ... | last norm, head   |
+ *     | in tiles  | all but   |          |     | E - 1    | all but   |     | in tiles          |
+ *     |           | experts   |          |     |          | experts   |     |                   |
+ *     +-----------+-----------+----------+-----+----------+-----------+-----+-------------------+
+ *                 ^ layer[0]                              ^ layer[1]        ^ layer[L]
+ *
+ * V tiles of the vocabulary, E experts, L layers.  A layer of a dense model has two parts: all but the
+ * MLP, then the MLP.  The first tile of the head brings the last norm with it.
+ *
+ * How the words fit together:
+ *
+ *     pass     windows that go through all layers together; the memory budget sets their number
+ *      |
+ *     layer    the outer loop: mixer, then MLP or experts, on the rows of all windows
+ *      |
+ *      +-- part    weights that are read and released together: what this file lists
+ *      |
+ *      +-- tile    rows that the mixer computes together: several whole windows, or a piece of one long
+ *                  window (model/compute.h)
+ *
+ * A tile of the vocabulary is VOCABULARY_TILE rows of the embedding or the head; a tile of a matrix
+ * product is MR x NR of its elements (kernels/gemm.h). */
 #ifndef SURPRISAL_ENGINE_PARTS_H
 #define SURPRISAL_ENGINE_PARTS_H
 
@@ -12,7 +32,7 @@
 
 struct parts {
     struct stream_parts list;           /* owned */
-    size_t *layer;                      /* owned [n_layers + 1]: first part of each layer; of the head */
+    size_t *layer;                      /* owned [n_layers + 1]: first part of each layer, and of the head */
     size_t bytes;                       /* of all parts */
     size_t largest;                     /* bytes of the largest part */
     size_t largest_layer;

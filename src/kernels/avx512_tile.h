@@ -1,4 +1,4 @@
-/* avx512_tile.h - what the tiles of 14 x 32 sums share: all but the multiplication itself. */
+/* avx512_tile.h - the micro-kernel of 14 x 32 sums, without the multiply-add itself. */
 #ifndef SURPRISAL_KERNELS_AVX512_TILE_H
 #define SURPRISAL_KERNELS_AVX512_TILE_H
 
@@ -7,14 +7,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A panel is too large for the first-level cache: words of it are asked for before they are used.
- * (The processor alone is 2 % slower.) */
+/* A panel is too large for the first-level cache, so its words are prefetched this far ahead.
+ * (Without that it is 2 % slower.) */
 enum { LANES = 16, MR = 14, NR = 2 * LANES, PREFETCH_WORDS = 32 };
 
 /* sum + x y for each lane, or for both BF16 values of each. */
 typedef __m512 multiply_add(__m512 sum, __m512 x, __m512 y);
 
-/* The sums of n rows, of which the first value in k is x[i] and the row of B y0 and y1. */
+/* Adds to the sums of n rows the products of one word: x[i] of row i with y0 and y1 of B. */
 static inline __attribute__((always_inline))
 void add_products(multiply_add *step, size_t n, __m512 sum[MR][2], const float *x, __m512 y0, __m512 y1)
 {
@@ -37,7 +37,7 @@ static inline __m512 upper_halves(const float *y)
     return _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(0xAAAAAAAA, y));
 }
 
-/* Inlined before GCC sees a function without effect, whose calls it drops. */
+/* Inlined early: GCC drops calls of a function that has no effect. */
 static inline __attribute__((always_inline)) void prefetch_b(const float *y)
 {
     _mm_prefetch((const char *)y, _MM_HINT_T0);

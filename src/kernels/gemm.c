@@ -7,7 +7,7 @@
 #include "base/memory.h"
 
 enum { WORD = 4 };                  /* bytes */
-#define FIRST_LEVEL ((size_t)24 << 10)      /* bytes of a panel that stay there beside rows of A */
+#define FIRST_LEVEL ((size_t)24 << 10)      /* bytes of a panel that stay in the cache beside rows of A */
 
 static size_t padded(size_t n, size_t to)
 {
@@ -36,25 +36,25 @@ size_t gemm_packed_bytes(const struct gemm_ops *ops, size_t n, size_t k)
 
 bool gemm_takes_bf16_pairs(const struct gemm_ops *ops, const struct matrix *w)
 {
-    /* A code of MXFP4 times a power of two is a BF16 value, denormal ones included. */
+    /* An MXFP4 value, a code times a power of two, is exact in BF16, also if denormal. */
     return ops->tile->micro_kernel_bf16_pairs
         && (ops->rounds || w->dtype == DTYPE_BF16 || w->dtype == DTYPE_MXFP4);
 }
 
-/* Values of k in a block. */
+/* Values of k in a whole block. */
 static size_t max_block_k(const struct gemm_ops *ops)
 {
     return ops->tile->block_words * ops->tile->values;
 }
 
-/* Scratch: a block of A's rows, packed, which stays in the second-level cache while all panels go
- * by; behind it the lines of one panel as f32 and as BF16 pairs, which stay in the first-level one. */
+/* Scratch: a packed block of A, which stays in the second-level cache while all panels of B are read;
+ * after it the rows of one panel as f32 and as BF16 pairs, which stay in the first-level cache. */
 static size_t block_bytes(const struct gemm_ops *ops)
 {
     return KERNEL_ROWS * ops->tile->block_words * WORD;
 }
 
-static size_t lines_of_panel(const struct gemm_ops *ops)
+static size_t rows_of_panel(const struct gemm_ops *ops)
 {
     return size_max(ops->tile->mr, ops->tile->nr);
 }
@@ -66,13 +66,13 @@ static float *values_of(const struct gemm_ops *ops, void *scratch)
 
 static uint16_t *pairs_of(const struct gemm_ops *ops, void *scratch)
 {
-    return (uint16_t *)(values_of(ops, scratch) + lines_of_panel(ops) * max_block_k(ops));
+    return (uint16_t *)(values_of(ops, scratch) + rows_of_panel(ops) * max_block_k(ops));
 }
 
 size_t gemm_scratch_bytes(const struct gemm_ops *ops)
 {
     return block_bytes(ops)
-         + lines_of_panel(ops) * max_block_k(ops) * (sizeof(float) + sizeof(uint16_t));
+         + rows_of_panel(ops) * max_block_k(ops) * (sizeof(float) + sizeof(uint16_t));
 }
 
 /* ---- packing ------------------------------------------------------------------ */
@@ -90,7 +90,7 @@ void gemm_transpose(void *panel, size_t width, const void *x, size_t step, size_
     }
 }
 
-/* Lines [0, count) of k values as a panel, with one or two `values` in a word. */
+/* Packs `count` rows of A, or columns of B, of k values as a panel.  values: 1 or 2 in a word. */
 static void pack_panel(const struct gemm_ops *ops, size_t values, void *panel, size_t width,
                        const float *x, size_t step_line, size_t stride_k, size_t count, size_t k,
                        uint16_t *pairs, bool shared)
@@ -109,7 +109,7 @@ static void pack_panel(const struct gemm_ops *ops, size_t values, void *panel, s
     } else if (stride_k == 1)
         ops->tile->transpose(panel, width, x, step_line, count, words, shared);
     else
-        for (size_t p = 0; p < k; p++) {        /* lines stand side by side */
+        for (size_t p = 0; p < k; p++) {        /* memory has the order of the panel */
             float *row = (float *)panel + p * width;
             memcpy(row, x + p * stride_k, count * sizeof *row);
             memset(row + count, 0, (width - count) * sizeof *row);
@@ -148,7 +148,7 @@ void gemm_pack_weight(const struct gemm_ops *ops, const struct packed_b *to,
     const struct gemm_tile *t = ops->tile;
     size_t values = to->bf16_pairs ? 2 : t->values;
     float *decoded = values_of(ops, scratch);
-    /* Pairs of BF16 values are words as they stand. */
+    /* Stored pairs of BF16 values are words already. */
     bool as_stored = values == 2 && w->dtype == DTYPE_BF16 && w->cols % 2 == 0;
     for (size_t k0 = 0; k0 < w->cols; k0 += max_block_k(ops)) {
         size_t block_k = size_min(max_block_k(ops), w->cols - k0);
@@ -172,15 +172,15 @@ void gemm_pack_weight(const struct gemm_ops *ops, const struct packed_b *to,
 
 /* ---- multiplying ---------------------------------------------------------------- */
 
-/* What of a block of k a tile meets: a panel of A's rows and one of B's columns. */
+/* What a tile multiplies: a panel of A and one of B, within a block of k. */
 struct panels {
     const char *a, *b;
     size_t words;                   /* of a */
     bool bf16_pairs;                /* b */
 };
 
-/* The chains of m rows of a tile.  Between them the sums rest in the first-level cache: rows of C
- * may all fall into one of its sets. */
+/* m rows of a tile, KC values of k at a time.  In between, the sums stay in a buffer in the first-level
+ * cache: rows of C could all fall into one set of it. */
 static void multiply_tile(const struct gemm_ops *ops, float *c, size_t ldc, const struct panels *o,
                           size_t m, bool accumulate)
 {
@@ -199,7 +199,7 @@ static void multiply_tile(const struct gemm_ops *ops, float *c, size_t ldc, cons
     }
 }
 
-/* m x n of a tile; the other columns are computed beside C and forgotten. */
+/* An edge tile of m x n elements: computed in a buffer of whole columns, of which n are copied to C. */
 static void multiply_edge_tile(const struct gemm_ops *ops, float *c, size_t ldc, const struct panels *o,
                                size_t m, size_t n, bool accumulate)
 {
@@ -212,8 +212,8 @@ static void multiply_edge_tile(const struct gemm_ops *ops, float *c, size_t ldc,
         memcpy(c + i * ldc, whole + i * cols, n * sizeof *c);
 }
 
-/* Lines of 64 bytes that hold [from, from + bytes); past the end of an array it does no harm.
- * Inlined before GCC sees a function without effect, whose calls it drops. */
+/* Prefetches the cache lines of [from, from + bytes); past the end of an array that does no harm.
+ * Inlined early: GCC drops calls of a function that has no effect. */
 static inline __attribute__((always_inline))
 void prefetch_lines(const void *from, size_t bytes)
 {
@@ -221,11 +221,11 @@ void prefetch_lines(const void *from, size_t bytes)
         __builtin_prefetch((const char *)from + i, 0, 2);
 }
 
-/* Memory that is needed after this block of k, or after the product: rows of `bytes`, `step` apart.  A
- * share of them comes in with each panel. */
+/* Memory that is needed after this block of k, or after the product: rows of `bytes`, `step` apart.
+ * `share` rows are prefetched with each panel. */
 struct prefetch_rows {
     const char *next;
-    size_t bytes, step, left, share;    /* rows that are left, rows at a time */
+    size_t bytes, step, left, share;    /* rows that are left, rows for each panel */
 };
 
 enum { N_PREFETCH = PREFETCH_SPANS + 1 };      /* the last: rows of A */
@@ -241,7 +241,7 @@ static size_t panels_of(const struct gemm_ops *ops, size_t n)
     return (n + ops->tile->nr - 1) / ops->tile->nr;
 }
 
-/* The rows of A that are packed after [row, row + KERNEL_ROWS) of the block of k at k0. */
+/* The rows of A that are packed after rows [row, row + KERNEL_ROWS) of the block of k at k0. */
 static struct prefetch_rows prefetch_a(const struct gemm_ops *ops, const struct gemm *g, size_t row,
                                        size_t k0)
 {
@@ -259,7 +259,7 @@ static struct prefetch_rows prefetch_a(const struct gemm_ops *ops, const struct 
                                    .share = rows / panels_of(ops, g->n) + 1 };
 }
 
-/* A span as rows of which one comes in with each panel of the product. */
+/* Splits a span into rows, one for each panel of the product. */
 static struct prefetch_rows prefetch_span(const struct gemm_ops *ops, const struct gemm *g, size_t span)
 {
     size_t block_k = max_block_k(ops);
@@ -270,9 +270,8 @@ static struct prefetch_rows prefetch_span(const struct gemm_ops *ops, const stru
                                    .left = g->prefetch->span[span].bytes / bytes, .share = 1 };
 }
 
-/* The panel behind b as shares for the tiles that meet b.  One that the first-level cache does not
- * hold comes to each tile from the second-level one, as a stream that the processor runs ahead of by
- * itself. */
+/* Prefetch the panel after b, a part per tile.  A panel too large for the first-level cache is read from
+ * the second-level one for each tile; that is a stream, which the processor prefetches by itself. */
 static struct prefetch_rows prefetch_b(const char *b, size_t bytes, size_t tiles)
 {
     size_t share = padded((bytes + tiles - 1) / tiles, 64);
@@ -281,8 +280,8 @@ static struct prefetch_rows prefetch_b(const char *b, size_t bytes, size_t tiles
                                    .share = 1 };
 }
 
-/* C under the tile of rows [i, ...) of a block of `rows` and columns [j, ...), if there is one: it is
- * asked for a tile ahead, since a tile is as short as the way to memory is long. */
+/* Prefetches the elements of C of the tile at row i of a block of `rows` and at column j, if there is
+ * such a tile.  Called one tile ahead: computing a tile takes as long as a read from memory. */
 static inline __attribute__((always_inline))
 void prefetch_tile(const struct gemm_ops *ops, const struct gemm *g, size_t row, size_t rows, size_t i,
                    size_t j)
@@ -296,7 +295,7 @@ void prefetch_tile(const struct gemm_ops *ops, const struct gemm *g, size_t row,
         prefetch_lines(g->c + (row + i) * g->ldc + j, size_min(ops->tile->nr, g->n - j) * sizeof *g->c);
 }
 
-/* One block of A's rows, packed, and of k against all panels.  o: the first of both. */
+/* Multiplies a packed block of A with all panels of B.  o: the first panel of each. */
 static void multiply_block(const struct gemm_ops *ops, const struct gemm *g, size_t row,
                            size_t rows, struct panels o, bool accumulate,
                            struct prefetch_rows prefetch[N_PREFETCH])
@@ -339,7 +338,8 @@ void gemm_multiply(const struct gemm_ops *ops, const struct gemm *g)
             for (size_t i = 0; i < rows; i += t->mr)
                 pack_panel(ops, t->values, (char *)g->scratch + i * words * WORD, t->mr,
                            g->a + (row + i) * g->stride_rows + k0 * g->stride_k, g->stride_rows,
-                           g->stride_k, size_min(t->mr, rows - i), block_k, pairs_of(ops, g->scratch), false);
+                           g->stride_k, size_min(t->mr, rows - i), block_k,
+                           pairs_of(ops, g->scratch), false);
             prefetch[PREFETCH_SPANS] = prefetch_a(ops, g, row, k0);
             const struct panels o = {
                 .a = g->scratch, .words = words, .bf16_pairs = g->bf16_pairs,

@@ -55,7 +55,7 @@ struct gemm_b {
     size_t n, k;
 };
 
-/* Weights packed as B [k, n]; with `bf16_pairs` as BF16 values, two in a word, which the product widens. */
+/* Weights packed as B [k, n]; with `bf16_pairs` as BF16 values, two in a word, for the product to widen. */
 struct packed_b {
     void *data;
     size_t n, k;
