@@ -42,10 +42,10 @@ static const struct option options[] = {
     OPTION_THREADS(FIELD(bench.threads)),
     OPTION_ISA(FIELD(bench.isa)),
     { .name = "seconds", .value = "S",
-      .help = "of each round (0.15); a figure is the best of three rounds",
+      .help = "seconds of a round (0.15); a figure is the best of three rounds",
       .parse = parse_seconds, .expected = EXPECTED_SECONDS, FIELD(bench.seconds) },
-    { .name = "json", .help = "print the machine-readable result alone: limits, each kernel's\n"
-                              "GFLOP/s or GB/s and its share of the limit",
+    { .name = "json", .help = "print only JSON: the limits, and for each kernel GFLOP/s or GB/s\n"
+                              "and the share of the limit",
       .parse = parse_switch, FIELD(json) },
     OPTION_QUIET(FIELD(progress.quiet)),
     OPTION_PROGRESS(FIELD(progress.wanted)),

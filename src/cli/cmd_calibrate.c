@@ -36,10 +36,10 @@ static int run(const struct command *c, int argc, char **argv)
 
 static const struct option options[] = {
     { .name = "out", .value = "FILE",
-      .help = "safetensors file to write: for each linear layer X but the head\n"
+      .help = "safetensors file to write: for each linear layer X except the head\n"
               "X.input_mean_square [in] and X.tokens",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(calibrate.out) },
-    { .name = "min-tokens", .value = "N", .help = "name experts that got fewer tokens (32)",
+    { .name = "min-tokens", .value = "N", .help = "list experts with fewer tokens (32)",
       .parse = parse_count, .expected = EXPECTED_COUNT, FIELD(calibrate.min_tokens) },
     { .name = "json", .help = "print what was done as JSON", .parse = parse_switch, FIELD(json) },
 };
@@ -47,7 +47,7 @@ static const struct option options[] = {
 const struct command command_calibrate = {
     .name = "calibrate",
     .arguments = "CHECKPOINT (--text FILE | --ids FILE) --out FILE [options]",
-    .summary = "Measure what goes into each linear layer, for quantizers that weigh their errors by it.",
+    .summary = "Measure the inputs of each linear layer, for quantizers that weigh their errors with them.",
     .options = options, .n_options = sizeof options / sizeof *options,
     .more_options = eval_options, .n_more_options = EVAL_OPTIONS,
     .operand = "CHECKPOINT", .operand_field = offsetof(struct settings, base.eval.checkpoint),

@@ -154,15 +154,15 @@ static bool parse_floor(void *field, const char *value, const struct option *o)
 static const struct option options[] = {
     OPTION_JSON(FIELD(json)),
     { .name = "gate", .value = "EXPR",
-      .help = "exit with status 3 unless the figures meet it (as often as need be):\n"
+      .help = "exit with status 3 if the figures do not meet it; may be repeated:\n"
               "'mean_kld<=0.02', 'abs(delta_nll) < 0.005', 'kld.p99/floor.kld.p99<=20',\n"
               "'mean_kld<=baseline.mean_kld*1.05'; the names are those of --json",
       .parse = parse_gate, .expected = "a gate", FIELD(report) },
     { .name = "baseline", .value = "FILE",
-      .help = "what --json printed for an earlier comparison with the same original and\n"
-              "text: its figures beside today's, and for gates",
+      .help = "the JSON of an earlier comparison with the same original and text: shows\n"
+              "its figures beside the new ones, and gates can use them",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(report.baseline) },
-    { .name = "html", .value = "FILE", .help = "write a page with plots, which needs no network",
+    { .name = "html", .value = "FILE", .help = "write one HTML page with plots; it loads nothing from the network",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(report.html) },
     { .name = "markdown", .value = "FILE", .help = "write the quality section of a model card",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(report.markdown) },
@@ -170,23 +170,22 @@ static const struct option options[] = {
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(report.junit) },
     { .name = "bootstrap", .value = "N", .help = "samples of the bootstrap over windows (2000)",
       .parse = parse_count, .expected = EXPECTED_COUNT, FIELD(compare.bootstrap) },
-    { .name = "seed", .value = "N", .help = "of the bootstrap (1)", .parse = parse_seed,
+    { .name = "seed", .value = "N", .help = "seed of the bootstrap (1)", .parse = parse_seed,
       .expected = EXPECTED_SEED, FIELD(compare.seed) },
     { .name = "floor", .value = "=DIR", .alone = "",
-      .help = "a noise floor, A against itself in bf16 compute; checkpoints: alone,\n"
-              "A is evaluated once more; run folders: --floor=DIR names such a run",
+      .help = "a noise floor: A compared with itself in bf16 compute.  For checkpoints:\n"
+              "--floor evaluates A once more; for run folders: --floor=DIR names such a run",
       .parse = parse_floor, .expected = EXPECTED_TEXT, FIELD(compare) },
     { .name = "layers", .value = "N|none",
-      .help = "of checkpoints: windows whose figures by layer are compared, from the\n"
-              "first (16)",
+      .help = "for checkpoints: compare figures by layer in the first N windows (16)",
       .parse = parse_layers, .expected = EXPECTED_COUNT ", or none", FIELD(compare.layer_windows) },
     { .name = "out", .value = "DIR",
-      .help = "of checkpoints: new folder in which their runs stay, as a, b and floor\n"
-              "(default: a temporary one, in $TMPDIR or /tmp)",
+      .help = "for checkpoints: new folder that keeps the runs, as a, b and floor\n"
+              "(default: a temporary folder in $TMPDIR or /tmp)",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(base.eval.out) },
     { .name = "hidden", .value = "bf16|f32", .alone = "f32",
-      .help = "of checkpoints: how final hidden states are kept (f32); bf16 takes half\n"
-              "the disk",
+      .help = "for checkpoints: type of the final hidden states that are kept (f32);\n"
+              "bf16 takes half the disk space",
       .parse = parse_choice, .expected = "bf16 or f32", .choices = hidden_kinds,
       FIELD(base.eval.hidden) },
 };

@@ -29,9 +29,9 @@ static int run(const struct command *c, int argc, char **argv)
 #define FIELD(name) .field = offsetof(struct settings, name)
 
 static const struct option options[] = {
-    { .name = "shard-size", .value = "SIZE", .help = "of a file, at most (default 5000000000)",
+    { .name = "shard-size", .value = "SIZE", .help = "largest size of a file (default 5000000000)",
       .parse = parse_size, .expected = EXPECTED_SIZE, FIELD(dequantize.shard_bytes) },
-    { .name = "resume", .help = "go on with what an interrupted run left in OUT.partial",
+    { .name = "resume", .help = "continue an interrupted run from OUT.partial",
       .parse = parse_switch, FIELD(dequantize.resume) },
     OPTION_JSON(FIELD(json)),
     OPTION_THREADS(FIELD(dequantize.threads)),

@@ -89,22 +89,22 @@ static bool parse_plan(void *field, const char *value, const struct option *o)
 
 static const struct option options[] = {
     { .name = "plan", .value = "PLAN",
-      .help = "in place of --protocol, --context, --stride and --task: PROTOCOL:CONTEXT,\n"
-              "strided:CONTEXT:STRIDE or wikitext:CONTEXT. Given several times, all of\n"
-              "them share the passes over the weights; --max-windows counts for each;\n"
-              "--out then holds a run folder for each",
+      .help = "replaces --protocol, --context, --stride and --task: PROTOCOL:CONTEXT,\n"
+              "strided:CONTEXT:STRIDE or wikitext:CONTEXT.  May be repeated: all plans\n"
+              "share the passes over the weights, --max-windows applies to each, and\n"
+              "--out holds a run folder for each",
       .parse = parse_plan, FIELD(base.eval),
       .expected = "PROTOCOL:CONTEXT, strided:CONTEXT:STRIDE or wikitext:CONTEXT" },
     { .name = "out", .value = "DIR",
       .help = "new folder for summary.json and tokens.safetensors",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(base.eval.out) },
-    { .name = "resume", .help = "go on with the interrupted run of the same --out, if there is one",
+    { .name = "resume", .help = "continue the interrupted run of the same --out, if there is one",
       .parse = parse_switch, FIELD(base.eval.resume) },
     { .name = "hidden", .value = "bf16|f32", .alone = "f32",
       .help = "keep final hidden states in the folder; without a value: f32",
       .parse = parse_choice, .expected = "bf16 or f32", .choices = hidden_kinds,
       FIELD(base.eval.hidden) },
-    { .name = "json", .help = "print the summary alone, as JSON; with --plan a list of them",
+    { .name = "json", .help = "print only the summary, as JSON; with --plan a list of summaries",
       .parse = parse_switch,
       FIELD(json) },
 };

@@ -59,21 +59,22 @@ static const struct option options[] = {
       .parse = parse_choice, .expected = "experts or linears", .choices = recipes,
       FIELD(quantize.recipe) },
     { .name = "include", .value = "PATTERN",
-      .help = "instead: the linear layers that match; may be repeated.  With a '*' a glob on\n"
-              "the tensor's whole name (which ends in .weight), without one a part of it",
+      .help = "instead of a recipe: the linear layers that match; may be repeated.  With a\n"
+              "'*' it is a glob on the whole tensor name (which ends in .weight), without\n"
+              "one a part of the name",
       .parse = parse_list, .expected = EXPECTED_LIST, FIELD(include) },
     { .name = "exclude", .value = "PATTERN",
-      .help = "but not those that match; may be repeated.  Alone: of all linear layers",
+      .help = "leave out layers that match; may be repeated.  Alone: of all linear layers",
       .parse = parse_list, .expected = EXPECTED_LIST, FIELD(exclude) },
-    { .name = "allow-unmatched", .help = "a pattern that matches nothing is no error",
+    { .name = "allow-unmatched", .help = "accept patterns that match nothing",
       .parse = parse_switch, FIELD(quantize.allow_unmatched) },
     { .name = "scale", .value = "RULE",
-      .help = "qstream (default: best of three exponents, its bits), exact (best of all), or\n"
-              "ocp (of the largest weight; OCP Microscaling 1.0)",
+      .help = "exponent of a block: qstream (default: the best of three, as qstream), exact\n"
+              "(the best of all), or ocp (from the largest weight; OCP Microscaling 1.0)",
       .parse = parse_choice, .expected = "qstream, exact or ocp", .choices = scales,
       FIELD(quantize.scale) },
     { .name = "scale-percentile", .value = "X",
-      .help = "of qstream: where its three exponents lie (default 99.5; 100: the maximum)",
+      .help = "for qstream: sets its three exponents (default 99.5; 100: the maximum)",
       .parse = parse_percentile, .expected = EXPECTED_PERCENTILE, FIELD(quantize.scale_percentile) },
     { .name = "gamma", .value = "FILE",
       .help = "safetensors that weigh the errors: F32 [in] by module name, squared; or\n"
@@ -82,11 +83,11 @@ static const struct option options[] = {
     { .name = "activations", .value = "FILE",
       .help = "statistics of `surprisal calibrate` that weigh the errors",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(quantize.activations) },
-    { .name = "shard-size", .value = "SIZE", .help = "of a file, at most (default 5000000000)",
+    { .name = "shard-size", .value = "SIZE", .help = "largest size of a file (default 5000000000)",
       .parse = parse_size, .expected = EXPECTED_SIZE, FIELD(quantize.shard_bytes) },
     { .name = "dry-run", .help = "show the plan and write nothing", .parse = parse_switch,
       FIELD(quantize.dry_run) },
-    { .name = "resume", .help = "go on with what an interrupted run left in OUT.partial",
+    { .name = "resume", .help = "continue an interrupted run from OUT.partial",
       .parse = parse_switch, FIELD(quantize.resume) },
     OPTION_JSON(FIELD(json)),
     OPTION_THREADS(FIELD(quantize.threads)),
@@ -98,7 +99,7 @@ static const struct option options[] = {
 const struct command command_quantize = {
     .name = "quantize",
     .arguments = "CHECKPOINT OUT [options]",
-    .summary = "Write a checkpoint with MXFP4 weights, as qstream and compressed-tensors have them.",
+    .summary = "Write a checkpoint with MXFP4 weights, in the format of qstream and compressed-tensors.",
     .options = options, .n_options = sizeof options / sizeof *options,
     .operand = "CHECKPOINT", .operand_field = offsetof(struct settings, quantize.checkpoint),
     .operands_required = 1,

@@ -193,7 +193,7 @@ static const struct option tokenize_options[] = {
     { .name = "jsonl",
       .help = "each line is a JSON string or {\"text\": ...}, and becomes {\"ids\": [...]}",
       .parse = parse_switch, FIELD(jsonl) },
-    { .name = "count", .help = "print the number of ids only", .parse = parse_switch,
+    { .name = "count", .help = "print only the number of ids", .parse = parse_switch,
       FIELD(count) },
     { .name = "join", .value = "raw|hf", .help = "as in eval: the file as it is, or its rows joined",
       .parse = parse_choice, .expected = "raw or hf", .choices = joins, FIELD(join) },

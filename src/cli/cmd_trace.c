@@ -44,7 +44,7 @@ static const struct option options[] = {
 const struct command command_trace = {
     .name = "trace",
     .arguments = "CHECKPOINT --ids FILE --out FILE [options]",
-    .summary = "Write what each layer makes of a sequence of token ids.",
+    .summary = "Write the output of each layer for a sequence of token ids.",
     .options = options, .n_options = sizeof options / sizeof *options,
     .operand = "CHECKPOINT", .operand_field = offsetof(struct settings, trace.checkpoint),
     .operands_required = 1, .run = run,

@@ -37,8 +37,8 @@ static int run(const struct command *c, int argc, char **argv)
 
 static const struct option options[] = {
     { .name = "against", .value = "ORIGINAL",
-      .help = "the checkpoint that CHECKPOINT was made from: what was not quantized\n"
-              "must be equal, what was is measured (SQNR in dB)",
+      .help = "the checkpoint that CHECKPOINT was made from: weights that are not\n"
+              "quantized must be equal; the error of the others is measured (SQNR in dB)",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(verify.against) },
     { .name = "html", .value = "FILE", .help = "write a page with findings and a table of SQNR",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(verify.html) },

@@ -12,7 +12,7 @@ void eval_show_plan(void *user, const struct surprisal_plan *plan)
         progress_time(time, plan->seconds);
     char disk[64] = "", state[64] = "";
     if (plan->disk_bytes)
-        snprintf(disk, sizeof disk, "; %.3g GB of disk for what is kept", (double)plan->disk_bytes / 1e9);
+        snprintf(disk, sizeof disk, "; %.3g GB of disk for results", (double)plan->disk_bytes / 1e9);
     if (plan->state_bytes)
         snprintf(state, sizeof state, "; at most %.3g GB of state on disk",
                  (double)plan->state_bytes / 1e9);
@@ -45,7 +45,7 @@ const struct choice hidden_kinds[] = {
 };
 
 const struct option eval_options[EVAL_OPTIONS] = {
-    { .name = "text", .value = "FILE", .help = "UTF-8 text to score ('-': standard input; a pipe will do); or",
+    { .name = "text", .value = "FILE", .help = "UTF-8 text to score ('-': standard input; may be a pipe); or",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(eval.text) },
     { .name = "ids", .value = "FILE",
       .help = "decimal token ids separated by white space; needs no tokenizer",
@@ -60,19 +60,19 @@ const struct option eval_options[EVAL_OPTIONS] = {
     { .name = "context", .value = "N", .help = "tokens in a window (2048)",
       .parse = parse_context, .expected = EXPECTED_CONTEXT, FIELD(eval.context) },
     { .name = "stride", .value = "N",
-      .help = "of the protocol strided: at most the context, which is the default",
+      .help = "for the protocol strided: at most the context, which is the default",
       .parse = parse_count, .expected = EXPECTED_COUNT, FIELD(eval.stride) },
     { .name = "join", .value = "raw|hf",
       .help = "raw (default): the file as it is\n"
               "hf: its rows joined by two newlines, as Hugging Face's guide does",
       .parse = parse_choice, .expected = "raw or hf", .choices = joins, FIELD(eval.join) },
-    { .name = "max-windows", .value = "N", .help = "score the first N windows only",
+    { .name = "max-windows", .value = "N", .help = "score only the first N windows",
       .parse = parse_count, .expected = EXPECTED_COUNT, FIELD(eval.max_windows) },
     { .name = "task", .value = "wikitext",
       .help = "lm-evaluation-harness's task of this name: rolling over the articles of a\n"
               "WikiText file, at most --context tokens at a time",
       .parse = parse_choice, .expected = "wikitext", .choices = task_names, FIELD(eval.task) },
-    { .name = "max-documents", .value = "N", .help = "of the task: the first N articles only",
+    { .name = "max-documents", .value = "N", .help = "for the task: only the first N articles",
       .parse = parse_count, .expected = EXPECTED_COUNT, FIELD(eval.max_documents) },
     { .name = "prefix-id", .value = "ID",
       .help = "rolling: the prefix token (default: the tokenizer's <|endoftext|>;\n"
@@ -89,7 +89,7 @@ const struct option eval_options[EVAL_OPTIONS] = {
     OPTION_THREADS(FIELD(eval.threads)),
     { .name = "memory", .value = "SIZE",
       .help = "memory to use, e.g. 8G (default: three quarters of what is free);\n"
-              "less memory, more passes over the weights, the same result",
+              "with less memory, more passes over the weights give the same result",
       .parse = parse_size, .expected = EXPECTED_SIZE, FIELD(eval.memory_bytes) },
     OPTION_ISA(FIELD(eval.isa)),
     OPTION_QUIET(FIELD(progress.quiet)),

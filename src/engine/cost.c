@@ -31,7 +31,7 @@ static double mlp_flop(const struct config *c)
 }
 
 /* The part of a mixer that only tokens whose output is needed go through. */
-static double wanted_flop(const struct config *c, enum layer_type type)
+static double output_flop(const struct config *c, enum layer_type type)
 {
     size_t D = c->hidden_size, q = c->num_attention_heads * c->head_dim;
     size_t value = c->linear_num_value_heads * c->linear_value_head_dim;
@@ -44,7 +44,7 @@ struct layer_cost cost_layer(const struct config *c, size_t layer, double n, dou
     enum layer_type type = c->layer_types[layer];
     double left_out = layer + 1 < c->num_hidden_layers ? 0 : n - output_rows;
     return (struct layer_cost){
-        .mixer = n * mixer_flop(c, type) - left_out * wanted_flop(c, type),
+        .mixer = n * mixer_flop(c, type) - left_out * output_flop(c, type),
         .mlp = (n - left_out) * mlp_flop(c),
     };
 }

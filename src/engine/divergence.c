@@ -25,7 +25,7 @@ struct work {
     struct side sides[SIDES];
     struct arena arena;                 /* owned */
     size_t n, group;                    /* tokens in all; at most, in a group */
-    size_t first;                       /* of the group in work */
+    size_t first;                       /* of the current group */
     size_t group_size;
 };
 
@@ -69,7 +69,7 @@ static struct divergence_task task_of(const struct work *w, size_t n)
     return task;
 }
 
-/* The hidden states of a group of n tokens; scratch comes behind them. */
+/* The hidden states of a group of n tokens; scratch comes after them. */
 static void take_hidden(struct work *w, size_t n)
 {
     for (size_t i = 0; i < SIDES; i++) {

@@ -56,7 +56,7 @@ struct engine *engine_open(const struct checkpoint *ck, const struct weights *w,
         free(e);
         return NULL;
     }
-    /* What does not fit beside the budget would only push out what others have in the cache. */
+    /* Weights that do not fit in memory beside the budget would only evict other pages from the cache. */
     e->evict = free_bytes && e->parts.bytes > free_bytes - size_min(free_bytes, budget_left(&budget));
     return e;
 }
@@ -146,7 +146,7 @@ bool engine_check_input(const struct engine *e, const int32_t *ids, size_t n_ids
     return true;
 }
 
-/* One pass from where `at` stands; on success `at` is the beginning of the next one. */
+/* One pass from the state `at`; on success `at` is the beginning of the next one. */
 static bool run_pass(const struct engine *e, const struct plan *plan, struct arena *arena,
                      const struct engine_job *job, struct engine_state *at, struct error *err)
 {

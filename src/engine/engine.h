@@ -2,8 +2,8 @@
  *
  * Layer-major: the layer is the outer loop, so that a pass reads each weight once, and the
  * residual stream of all windows of the pass stays in memory (tokens x hidden_size x 4 bytes).
- * Weights come in from disk ahead of their use and go out behind it (stream.h), so that the
- * checkpoint may be larger than memory.  The memory budget splits the windows into passes.
+ * Weights are read from disk before their use and released after it (stream.h), so that the checkpoint
+ * may be larger than memory.  The memory budget splits the windows into passes.
  *
  * An engine borrows the checkpoint and the weights.  Results do not depend on the number of
  * threads, nor on the budget. */
@@ -27,9 +27,9 @@ struct engine;
 
 struct engine_options {
     int n_threads;              /* 0: all of this process */
-    /* Budget of the process, and what of it is taken or has been reached already (budget.h): the rest
-     * is for what the engine holds: residual stream, scratch, weights in flight.  0: three quarters of
-     * what is free, beside what is taken. */
+    /* Budget of the process, the part of it that is in use, and the peak so far (budget.h).  The rest is
+     * for the engine: residual stream, scratch, weights in flight.  memory_bytes 0: three quarters of the
+     * free memory, in addition to what is in use. */
     size_t memory_bytes, held_bytes, reached_bytes;
     enum compute_type compute;
     const char *isa;            /* NULL: the best of this machine */
@@ -55,15 +55,15 @@ struct engine_sink {
     void *user;
 };
 
-/* Is offered the state between steps, about twice a layer, and with `now` when the work was asked to
- * stop; saves it or not.  False stops the work with an error of its own. */
+/* offer() is called with the state between steps, about twice a layer, and with `now` when the work was
+ * asked to stop.  It saves the state or not.  False stops the work with an error of its own. */
 struct engine_saver {
     bool (*offer)(void *user, const struct engine_state *state, bool now, struct error *err);
     void *user;
 };
 
-/* Is asked after each pass whether what was computed from still is what it was; false stops the work
- * with an error of its own. */
+/* check() is called after each pass: are the inputs unchanged?  False stops the work with an error of its
+ * own. */
 struct engine_guard {
     bool (*check)(void *user, struct error *err);
     void *user;
@@ -75,20 +75,20 @@ struct engine_job {
     const struct engine_window *windows;
     size_t n_windows;
     struct engine_sink sink;
-    struct weights_hash *hash;          /* takes the weights as they come in; NULL: none */
+    struct weights_hash *hash;          /* hashes the weights as they are read; NULL: none */
     struct engine_saver saver;          /* offer may be NULL */
     struct engine_guard guard;          /* check may be NULL */
-    const struct engine_state *resume;  /* go on from here; NULL: from the beginning */
+    const struct engine_state *resume;  /* continue from here; NULL: from the beginning */
 };
 
-/* The pass that job->resume stands in is cut to this engine's budget like the others.
+/* The pass of job->resume is split to fit this engine's budget, like all others.
  *
  * Ids and windows are checked (an error names index and id).  A NaN or infinity in the residual
  * stream is an error that names layer, step and token. */
 bool engine_score_windows(struct engine *e, const struct engine_job *job,
                           struct engine_statistics *statistics, struct error *err);
 
-/* What engine_score_windows will cost, of a job that goes on from a state what is left of it. */
+/* The cost of engine_score_windows; for a job that continues from a state, the rest of the cost. */
 struct engine_cost {
     size_t passes;
     size_t bytes_read;
@@ -101,7 +101,7 @@ struct engine_cost {
 /* An error when the budget does not suffice, or the state does not belong to the windows. */
 bool engine_cost(const struct engine *e, const struct engine_job *job, struct engine_cost *cost,
                  struct error *err);
-/* Seconds that so many FLOP will take, from a product measured now (some 20 ms). */
+/* Estimates the seconds that `flop` takes, by timing a product now (some 20 ms). */
 double engine_seconds(const struct engine *e, double flop);
 
 /* ---- tracing ---------------------------------------------------------- */

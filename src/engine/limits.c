@@ -177,7 +177,7 @@ bool limits_memory(struct limits_rate *all, struct limits_rate *one, int n_threa
         return error_set(err, "out of memory: %zu bytes to measure memory with",
                          m.n * sizeof *m.buffer);
     madvise(m.buffer, m.n * sizeof *m.buffer, MADV_HUGEPAGE);
-    /* Each thread writes first what it will read, so that pages lie at its own node. */
+    /* Each thread first writes the pages that it will read, so that they are on its own node. */
 #pragma omp parallel for num_threads(n_threads) schedule(static)
     for (size_t i = 0; i < m.n; i++)
         m.buffer[i] = 1;

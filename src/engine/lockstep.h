@@ -3,7 +3,7 @@
  *
  * A is the original.  With x_A and x_B the two residual streams before a layer, and A() and B() the
  * layer (mixer and MLP) in the two checkpoints:
- *     residual error   ||B(x_B) - A(x_A)|| / ||A(x_A)||           what has come together so far
+ *     residual error   ||B(x_B) - A(x_A)|| / ||A(x_A)||           the error accumulated so far
  *     output error     ||B(x_A) - A(x_A)|| / ||A(x_A) - x_A||     of the layer alone: what it adds
  *                                                                 to A's own stream
  * Norms are over all tokens that go through the layers and all channels: the squares are summed in
@@ -36,15 +36,15 @@ struct lockstep {
     struct engine_statistics statistics;    /* of both; model_tokens counts all three streams */
 };
 
-/* a and b share one budget, the smaller one of the two.  Checkpoints that differ in what is compared
- * are refused by the setting's name; compute types may differ.  Windows as for engine_score_windows;
- * what they score does not matter. */
+/* a and b share one budget, the smaller of the two.  Checkpoints whose settings differ are refused with an
+ * error that names the setting; compute types may differ.  Windows as for engine_score_windows; their
+ * targets do not matter. */
 bool lockstep_run(struct lockstep *out, const struct engine *a, const struct engine *b,
                   const int32_t *ids, size_t n_ids, const struct engine_window *windows,
                   size_t n_windows, struct error *err);
 void lockstep_free(struct lockstep *l);
 
-/* What lockstep_run will cost; no state is saved. */
+/* The cost of lockstep_run; no state is saved. */
 bool lockstep_cost(struct engine_cost *cost, const struct engine *a, const struct engine *b,
                    const struct engine_window *windows, size_t n_windows, struct error *err);
 

@@ -115,7 +115,7 @@ static void set_batch(struct pass *p, bool scored_only)
     p->at.n_rows = b->n_tokens;
 }
 
-/* Of the last layer's mixer only scored rows are wanted; behind it only they are left: they move
+/* The last layer's mixer only changes scored rows, and only they are needed after it: moves them
  * together. */
 static void drop_unscored(struct pass *p)
 {
@@ -217,7 +217,7 @@ static bool fill(struct pass *p, const struct engine_state *at, struct error *er
     return true;
 }
 
-/* The block for all that the pass holds; scratch comes behind what is taken here. */
+/* The block for all that the pass holds; scratch comes after what is taken here. */
 static bool take_memory(struct pass *p, const struct plan *plan, struct error *err)
 {
     const struct engine *e = p->e;

@@ -18,8 +18,8 @@ struct engine {
     struct parts parts;             /* owned */
     struct progress progress;
     int n_threads;
-    struct budget budget;           /* left of it: for all that the engine holds */
-    bool evict;                     /* weights from the system's cache behind their use */
+    struct budget budget;           /* what is left of it is for the engine */
+    bool evict;                     /* weights leave the system's cache after their use */
 };
 
 struct pass {
@@ -35,9 +35,9 @@ struct pass {
     struct stream *stream;          /* owned */
     struct weight_feed feed;
     size_t tile_tokens;
-    bool keep_all;                  /* rows that are not scored too, to the end */
-    struct engine_state at;         /* x and what has been done to it */
-    bool not_resumable;             /* x stands within a step, and could not go on from there */
+    bool keep_all;                  /* rows that are not scored stay to the end, too */
+    struct engine_state at;         /* x and how far it has come */
+    bool not_resumable;             /* x is within a step, from which no run can continue */
     /* For progress: */
     double done_before, tokens, all_tokens; /* model tokens: of earlier passes; of this one; of all */
     size_t bytes_before;            /* read by earlier passes */
@@ -51,29 +51,29 @@ struct compute engine_compute(const struct engine *e, struct arena *arena);
 /* Ids in the vocabulary, windows in the ids; an error names index and id. */
 bool engine_check_input(const struct engine *e, const int32_t *ids, size_t n_ids,
                         const struct engine_window *windows, size_t n_windows, struct error *err);
-/* Gives [times * n]: each window `times` in a row, and no target of it scored, for passes that end
- * before the head. */
+/* Gives [times * n] windows: each one `times` in a row, without scored targets, for passes that end before
+ * the head. */
 struct engine_window *pass_windows_without_targets(const struct engine_window *windows, size_t n,
                                                    size_t times, struct error *err);
 
-/* A plan for windows that an engine runs by themselves.  An error when its budget does not suffice.
- * *least_bytes (NULL: not asked): the smallest budget of the process that does. */
+/* A plan for windows that an engine runs by themselves.  Fails if its budget does not suffice.
+ * *least_bytes (may be NULL): the smallest budget of the process that suffices. */
 bool engine_plan(struct plan *plan, size_t *least_bytes, const struct engine *e,
                  const struct engine_window *windows, size_t n_windows, struct error *err);
 
-/* Takes the memory for the windows of at->first_window and n_windows from an arena, whose block serves
- * one pass after another, and brings the stream to where `at` stands: at the beginning that is the
- * windows' embeddings. */
+/* Takes memory for at->n_windows windows from at->first_window on out of an arena, whose block is used by
+ * one pass after another, and fills the residual stream with the state `at`; at the beginning that is
+ * the embeddings of the windows. */
 bool pass_open(struct pass *p, const struct engine *e, const struct plan *plan, struct arena *arena,
                const struct engine_job *job, const struct engine_state *at, struct error *err);
 void pass_close(struct pass *p);
 
-/* Takes the stream through the layer at.layer, or what is left of it; after the last one through the
- * final norm, too. */
+/* Runs the stream through layer at.layer, or the rest of it; after the last layer also through the final
+ * norm. */
 bool pass_layer(struct pass *p, struct error *err);
 /* Offers the state to the saver. */
 bool pass_offer(struct pass *p, bool now, struct error *err);
-/* Reports that `share` of the step in work is done; false: stop. */
-bool pass_report(void *pass, double share);
+/* Reports the fraction of the current step that is done; false: stop. */
+bool pass_report(void *pass, double fraction);
 
 #endif

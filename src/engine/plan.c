@@ -101,7 +101,7 @@ static size_t least_ahead(const struct parts *parts)
     return size_min(2 * parts->largest, parts->bytes);
 }
 
-/* At most a layer ahead, and what the smallest pass leaves. */
+/* At most one layer of weights, and at most the memory that the smallest pass leaves. */
 static size_t bytes_ahead(const struct parts *parts, size_t memory_bytes, size_t least_pass_bytes)
 {
     size_t most = size_min(parts->largest_layer + parts->largest, parts->bytes);
@@ -146,7 +146,7 @@ void plan_make(struct plan *p, const struct plan_task *t, size_t memory_bytes)
     p->tile_tokens = LARGEST_TILE;
     while (p->tile_tokens / 2 >= total && p->tile_tokens > DELTA_CHUNK)
         p->tile_tokens /= 2;
-    /* Tiles may take a quarter of the budget: what they take, the residual stream cannot. */
+    /* Tiles may take a quarter of the budget; the residual stream needs the rest. */
     while (p->tile_tokens > DELTA_CHUNK && pass_bytes(t, p, p->longest) > left / 4)
         p->tile_tokens /= 2;
     p->pass_tokens = tokens_that_fit(t, p, total, left);

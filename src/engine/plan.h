@@ -1,7 +1,7 @@
 /* plan.h - how a memory budget splits windows into passes.
  *
  * A pass holds the residual stream of its windows, their routing, scratch space, and the weights in
- * flight.  What the scratch space takes is found by running the layers on an arena that only
+ * flight.  The size of the scratch space is found by running the layers on an arena that only
  * measures. */
 #ifndef SURPRISAL_ENGINE_PLAN_H
 #define SURPRISAL_ENGINE_PLAN_H
@@ -11,14 +11,14 @@
 #include "model/head.h"
 #include "model/moe.h"
 
-/* What is planned; borrows everything. */
+/* The windows and weights to plan for; borrows everything. */
 struct plan_task {
     const struct compute *cm;
     const struct weights *w;
     const struct parts *parts;
     const struct engine_window *windows;
     size_t n_windows;
-    size_t copies;                  /* of a window that stand side by side in one pass */
+    size_t copies;                  /* of each window, side by side in one pass */
 };
 
 struct plan {
@@ -36,7 +36,7 @@ size_t plan_window_tokens(const struct engine_window *w);
 /* The same of n windows; SIZE_MAX when they are too many. */
 size_t plan_tokens(const struct engine_window *windows, size_t n);
 
-/* What the scoring of n rows takes beside head_forward. */
+/* Buffers to score n rows, beside those of head_forward. */
 struct score_buffers {
     struct head_score *scores;
     struct engine_score *out;
@@ -45,7 +45,7 @@ struct score_buffers {
 
 struct score_buffers score_buffers_take(struct arena *a, size_t n);
 
-/* What a pass holds from its beginning to its end, from an arena that scratch comes from behind it. */
+/* What a pass holds from its beginning to its end.  Taken from an arena first; scratch comes after it. */
 struct pass_buffers {
     size_t *start, *skipped, *scored;   /* [n_windows + 1] */
     float *x;                       /* [n_tokens, D] */
@@ -59,7 +59,7 @@ struct pass_buffers pass_buffers_take(struct arena *a, const struct config *c, s
 size_t plan_arena_bytes(const struct compute *cm, const struct weights *w, const struct plan *p,
                         size_t n_tokens, size_t n_windows);
 
-/* The smallest budget that plan_make can do with; it does with any larger one. */
+/* The smallest budget with which plan_make works; it works with any larger one. */
 size_t plan_least_bytes(const struct plan_task *t);
 /* Chooses tiles, weights in flight and pass_tokens for a budget that is not below that. */
 void plan_make(struct plan *p, const struct plan_task *t, size_t memory_bytes);

@@ -46,7 +46,7 @@ static bool read_range(struct stream *s, const struct stream_range *r, struct er
         size_t n = size_min(PIECE_BYTES, r->n - at);
         if (stopped(s))
             return error_set(err, "stopped");
-        /* The disk goes on with the next piece while this one is looked at. */
+        /* The disk reads the next piece while this one is processed. */
         file_read_ahead(r->file, r->offset + at, size_min(2 * PIECE_BYTES, r->n - at));
         if (!file_populate(r->file, r->offset + at, n, err))
             return false;

@@ -1,11 +1,11 @@
-/* stream.h - weights come in from disk ahead of their use and go out behind it.
+/* stream.h - reads weights from disk before their use and releases them after it.
  *
- * What a pass reads is a list of parts in the order of use; each is a few ranges of mapped files.
- * A thread of its own brings parts into memory, in order, as long as all that are in memory (read
- * but not yet done with) stay within a number of bytes; the part that is asked for comes in any
- * case.  So the disk works while the processors compute, and memory holds the next parts only.
+ * A pass reads a list of parts in the order of their use; each part is a few ranges of mapped files.  A
+ * separate thread reads the parts into memory, in order, as long as all parts in memory (read but not
+ * yet released) fit in ahead_bytes; a part that stream_need waits for is read in any case.  So the disk
+ * works while the processors compute, and memory holds only the next parts.
  *
- * Weights stay valid before and after: to touch one outside its time only costs a read. */
+ * Pointers to weights are always valid: access to a part that is not in memory only costs a read. */
 #ifndef SURPRISAL_ENGINE_STREAM_H
 #define SURPRISAL_ENGINE_STREAM_H
 
@@ -27,9 +27,9 @@ size_t stream_part_bytes(const struct stream_parts *parts, size_t part);
 
 struct stream_options {
     size_t ahead_bytes;
-    bool evict;                         /* out of the system's cache too */
-    /* Called in the reading thread for each range, in order, when it is in memory, at most a few
-     * megabytes at a time; false stops the stream.  May be NULL. */
+    bool evict;                         /* released parts also leave the system's cache */
+    /* Called in the reading thread with the bytes of each range, in order, at most a few megabytes at a
+     * time; false stops the stream.  May be NULL. */
     bool (*seen)(void *user, const uint8_t *data, size_t n, struct error *err);
     void *user;
 };
@@ -39,13 +39,13 @@ struct stream;
 /* parts stay borrowed; reading starts at `first_part`. */
 struct stream *stream_open(const struct stream_parts *parts, size_t first_part,
                            const struct stream_options *options, struct error *err);
-/* Stops the thread and gives back what is in memory.  NULL is fine. */
+/* Stops the thread and releases all parts.  NULL is fine. */
 void stream_close(struct stream *s);
 
-/* Waits until a part is in memory; parts are asked for in ascending order.  An error is that of the
+/* Waits until a part is in memory; call it for parts in ascending order.  Fails with the error of the
  * file or of `seen`. */
 bool stream_need(struct stream *s, size_t part, struct error *err);
-/* The part is done with. */
+/* Releases the part. */
 void stream_done(struct stream *s, size_t part);
 
 /* Bytes brought into memory so far. */

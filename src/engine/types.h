@@ -1,4 +1,4 @@
-/* types.h - the plain records that the engine and its users share: what goes in, and what comes out. */
+/* types.h - the plain records that the engine and its users share: its input and its output. */
 #ifndef SURPRISAL_ENGINE_TYPES_H
 #define SURPRISAL_ENGINE_TYPES_H
 
@@ -10,13 +10,13 @@
 
 struct mapped_file;
 
-/* The model sees ids[begin, end) and the targets ids[first, end) are scored, each given what
- * stands before it in the window: begin < first <= end. */
+/* The model sees ids[begin, end); the targets ids[first, end) are scored, each given the ids before it
+ * in the window.  begin < first <= end. */
 struct engine_window {
     size_t begin, end, first;
 };
 
-/* What one scored target gets. */
+/* The score of one target. */
 struct engine_score {
     double nll;                 /* nats; >= 0 */
     float logsumexp;            /* of the logits that predicted it */
@@ -29,18 +29,18 @@ struct engine_statistics {
     size_t model_tokens;        /* tokens that went through the layers */
 };
 
-/* Where a run stands between two steps of a layer: enough to go on from there. */
+/* The state of a run between two steps of a layer: enough to continue from there. */
 struct engine_state {
     size_t first_window, n_windows;     /* of the pass */
-    size_t row;                         /* scored targets of earlier passes: the sink has them */
+    size_t row;                         /* scored targets of earlier passes, already in the sink */
     size_t layer;                       /* num_hidden_layers: the head, and x is its input */
     bool mixer_done;                    /* of that layer; in the last one x has scored rows only */
-    size_t rows_done;                   /* rows of x that the step in work has changed already */
+    size_t rows_done;                   /* rows of x that the unfinished step has changed */
     size_t n_rows;
     const float *x;                     /* [n_rows, D] */
-    const struct mapped_file *file;     /* in whose mapping x stands: whoever reads it, to go on from it
-                                           or to save it, gives its pages back; NULL: none */
-    struct engine_statistics statistics;    /* of what was done */
+    const struct mapped_file *file;     /* x is in the mapping of this file: code that reads x, to continue
+                                           or to save it, releases its pages; NULL: x is in memory */
+    struct engine_statistics statistics;    /* of the work so far */
 };
 
 #endif

@@ -8,8 +8,8 @@
 #include "model/norm.h"
 #include "model/rope.h"
 
-/* Queries that meet a block of keys: all heads that share the KV head, for some tokens; so many
- * that packing the keys is a small part. */
+/* Rows of queries that are multiplied with a block of keys: all heads that share the KV head, for enough
+ * tokens that packing the keys is a small part of the work. */
 #define QUERY_ROWS KERNEL_ROWS
 #define KEY_BLOCK ((size_t)128)
 
@@ -175,8 +175,8 @@ static void position_tile(const struct compute *cm, float *q, float *k,
     cm->arena->used = mark;
 }
 
-/* One KV head's queries of n tokens: rows [t, t + n) of q and mixed, the first of which stands at
- * `position` of the window whose keys and values are k and v. */
+/* One KV head's queries of n tokens: rows [t, t + n) of q and mixed.  The first is at `position` of
+ * the window whose keys and values are k and v. */
 static void attend_rows(const struct compute *cm, const struct block *b, float *mixed,
                         const float *q, const float *k, const float *v, size_t kv_head,
                         size_t position, size_t t, size_t n)

@@ -65,7 +65,7 @@ static float *conv_weight_take(const struct compute *cm, const struct matrix *w)
 #define CHANNEL_BLOCK ((size_t)512)
 
 /* Convolution and SiLU of `rows` tokens in place, last token first: a token's inputs are itself
- * and those before it.  conv_state: what stands before the first row, or NULL at a window's start. */
+ * and those before it.  conv_state: the rows before the first one, or NULL at a window's start. */
 static void convolve(const struct compute *cm, float *qkv, size_t rows, const float *conv_state,
                      const float *weight, const float **inputs, size_t first_channel,
                      size_t channels, float *block_weight)

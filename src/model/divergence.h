@@ -1,4 +1,4 @@
-/* divergence.h - how far the next-token distributions of two models are apart, over the whole
+/* divergence.h - the divergence of the next-token distributions of two models, over the whole
  * vocabulary.
  *
  * With logits a and b of one token, all sums over the vocabulary and lse = log sum exp:
@@ -8,8 +8,8 @@
  * in one pass over tiles (vocabulary.h): each sum is kept relative to the largest logit so far and
  * rescaled as that grows.  Logits are as each model's compute type has them (f32, or rounded to
  * BF16); from there on everything is double, so the error is that of f32 logits: with logits off by
- * e, KL is off by some e sqrt(2 KL) + e^2.  Equal logits give exactly 0; what rounding takes below
- * 0 is set to 0. */
+ * e, KL is off by some e sqrt(2 KL) + e^2.  Equal logits give exactly 0; results that rounding makes
+ * negative are set to 0. */
 #ifndef SURPRISAL_MODEL_DIVERGENCE_H
 #define SURPRISAL_MODEL_DIVERGENCE_H
 

@@ -1,4 +1,4 @@
-/* divergence_row.h - how far two models are apart at one token. */
+/* divergence_row.h - the divergence of two models at one token. */
 #ifndef SURPRISAL_MODEL_DIVERGENCE_ROW_H
 #define SURPRISAL_MODEL_DIVERGENCE_ROW_H
 

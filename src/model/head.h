@@ -1,7 +1,7 @@
 /* head.h - from final hidden states to NLL: logits (vocabulary.h), log-sum-exp.
  *
  * The sum of exponentials is kept relative to the largest logit so far, and rescaled as that grows
- * (Milakov and Gimelshein, arXiv 1805.02867).  A target's own logit is taken out of it and, in f32
+ * (Milakov and Gimelshein, arXiv 1805.02867).  The target's own logit is left out of it and, in f32
  * compute, computed in double:
  *
  *     nll = log(1 + exp(lse_of_the_others - target_logit))
@@ -27,7 +27,7 @@ struct head_task {
     const struct matrix *lm_head;
     const struct weight_feed *feed;
     size_t first_part;              /* vocabulary.h */
-    struct step_progress progress;  /* told the share of the head */
+    struct step_progress progress;  /* told the fraction of the head that is done */
 };
 
 /* Fills the scores.  *bad: n, or the first row whose score is not finite (then also false).  Scratch
@@ -35,8 +35,8 @@ struct head_task {
 bool head_forward(const struct compute *cm, const struct head_task *task, size_t *bad,
                   struct error *err);
 
-/* Logits [n, V] of n rows of the residual stream, for who keeps them all.  hidden [n, D]: room for the
- * normed rows.  Scratch as above. */
+/* All logits [n, V] of n rows of the residual stream.  hidden [n, D]: buffer for the normed rows.
+ * Scratch as above. */
 void head_logits(const struct compute *cm, float *logits, float *hidden, const float *x, size_t n,
                  const struct matrix *norm, const struct matrix *lm_head);
 

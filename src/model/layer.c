@@ -75,7 +75,7 @@ bool layer_mixer(const struct compute *cm, const struct layer_task *task, struct
     float *norm = norm_weight(cm, &w->input_layernorm);
     struct attention_state *keys = full ? attention_state_take(cm, largest) : NULL;
     struct delta_net_state *state = full ? NULL : delta_net_state_take(cm);
-    struct tile tile = { .n = measuring ? 0 : *task->rows_done };    /* goes on behind these */
+    struct tile tile = { .n = measuring ? 0 : *task->rows_done };    /* resumes after these */
     while (ok && tile_next(&tile, b, task->tile_tokens)) {
         size_t tile_mark = cm->arena->used;
         float *h = arena_take(cm->arena, tile.n, D * sizeof *h);

@@ -14,18 +14,18 @@
  *     layer.c      the sum of the routed experts, for which it puts the shared one's part aside before
  *                  the first expert; y, after it has added that part; the stream, after it has added y
  *
- * Here are the parts that go tile by tile: routing and the shared expert; experts.h has the routed
- * ones. */
+ * This module has the parts that run tile by tile: routing and the shared expert.  experts.h has the
+ * routed experts. */
 #ifndef SURPRISAL_MODEL_MOE_H
 #define SURPRISAL_MODEL_MOE_H
 
 #include "formats/weights.h"
 #include "model/compute.h"
 
-/* Where each token goes; row-major [n_tokens, num_experts_per_tok], by falling weight. */
+/* The experts of each token; row-major [n_tokens, num_experts_per_tok], by descending weight. */
 struct routing {
     int32_t *expert;
-    float *weight;                  /* of a token, they sum to 1 */
+    float *weight;                  /* the weights of a token sum to 1 */
 };
 
 /* Softmax over router_logits [E] in double, its k largest (the lower index first among equals)

@@ -20,8 +20,8 @@ struct vocabulary_side {
     size_t first_part;              /* part first_part + i is tile i of the head */
 };
 
-/* Every token meets the tiles in their order, one token in one thread at a time, so that whoever sums
- * gets the same bits with any number of threads. */
+/* take() is called for each token with the tiles in their order, in one thread at a time, so that sums
+ * have the same bits with any number of threads. */
 struct vocabulary_task {
     struct vocabulary_side sides[VOCABULARY_SIDES];     /* the first gives threads and arena */
     size_t n_sides, n;
@@ -29,7 +29,7 @@ struct vocabulary_task {
     void (*take)(void *user, size_t token, size_t first, size_t ids,
                  float *const logits[VOCABULARY_SIDES]);
     void *user;
-    struct step_progress progress;  /* told the share of the vocabulary */
+    struct step_progress progress;  /* told the fraction of the vocabulary that is done */
 };
 
 /* Scratch comes from the arena and is given back; while it measures, nothing is done. */
