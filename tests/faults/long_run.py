@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -73,18 +74,28 @@ class Checkpoint:
         return self.bytes
 
     def interrupted(self, out, rows, text=None):
-        """Kills a run when it has saved a state, with rows: one that counts rows of earlier passes -> what the state says, or
-        None when the run ended first."""
+        """Interrupts a run that has a state to go on from; with rows: one that counts rows of earlier passes -> what the state
+        says, or None.  A state that was saved in passing is found by a kill; on a busy machine, where saving costs too large a
+        share, Ctrl-C makes one."""
         text = self.other if text else self.text
-        p = subprocess.Popen([self.program, *self.args(self.checkpoint, out, text), "--quiet"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         state = out + ".partial/state.safetensors"
-        found = None
-        while p.poll() is None:
+        seconds = 600.0
+        for signal_number, share in ((signal.SIGKILL, 2), (signal.SIGINT, 0.7), (signal.SIGINT, 0.5), (signal.SIGINT, 0.85), (signal.SIGINT, 0.3)):
+            shutil.rmtree(out, ignore_errors=True)
+            shutil.rmtree(out + ".partial", ignore_errors=True)
+            started = time.monotonic()
+            p = subprocess.Popen([self.program, *self.args(self.checkpoint, out, text), "--quiet"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while p.poll() is None and time.monotonic() - started < share * seconds:
+                found = numbers(state)
+                if signal_number == signal.SIGKILL and found and (not rows or found["row"] > 0):
+                    break
+                time.sleep(0.005)
+            ended = p.poll() is not None
+            p.send_signal(signal_number)
+            p.wait()
+            if ended:
+                seconds = time.monotonic() - started
             found = numbers(state)
             if found and (not rows or found["row"] > 0):
-                break
-            time.sleep(0.005)
-        p.send_signal(signal.SIGKILL)
-        p.wait()
-        found = numbers(state)
-        return found if found and (not rows or found["row"] > 0) else None
+                return found
+        return None
