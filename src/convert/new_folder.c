@@ -161,7 +161,7 @@ static bool make_shard(struct new_folder *f, struct stream *s, size_t shard, con
     const struct input_files_again again = { make_again, &remake };
     return temporary_remove(path, err) && fill_shard(f, s, shard, path, err)
         && input_files_check(f->inputs, &again, f->progress, err)
-        && shard_state_add(&f->state, name, path, err);
+        && shard_state_add(&f->state, name, path, shard + 1 == f->work.layout->n_shards, err);
 }
 
 static bool write_shard(struct new_folder *f, struct stream *s, size_t shard, struct error *err)

@@ -1,6 +1,7 @@
 #include "convert/shard_state.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -104,22 +105,40 @@ const cJSON *shard_state_known(const struct shard_state *s)
     return json_get(s->folder->mark, "shards");
 }
 
+#define PROOF_BYTES 160
+
+/* What tells the file at `path` from any other and from itself before a change. */
+static bool stamp_text(char out[PROOF_BYTES], const char *path, struct error *err)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0)
+        return error_set(err, "%s: %s", path, error_reason(errno));
+    snprintf(out, PROOF_BYTES, "stamp %llu %lld %lld.%09ld %lld.%09ld", (unsigned long long)st.st_ino,
+             (long long)st.st_size, (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
+             (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
+    return true;
+}
+
 bool shard_state_holds(const struct shard_state *s, const char *name, const char *path)
 {
     const char *known = cJSON_GetStringValue(json_get(shard_state_known(s), name));
-    char found[2 * DIGEST_BYTES + 1];
+    char found[PROOF_BYTES];
     size_t bytes;
-    return known && is_regular_file(path, &bytes)
-        && shard_state_digest(found, path, s->n_threads, NULL) && strcmp(found, known) == 0;
+    if (!known || !is_regular_file(path, &bytes))
+        return false;
+    bool by_stamp = strncmp(known, "stamp ", strlen("stamp ")) == 0;
+    return (by_stamp ? stamp_text(found, path, NULL) : shard_state_digest(found, path, s->n_threads, NULL))
+        && strcmp(found, known) == 0;
 }
 
-bool shard_state_add(struct shard_state *s, const char *name, const char *path, struct error *err)
+bool shard_state_add(struct shard_state *s, const char *name, const char *path, bool is_last,
+                     struct error *err)
 {
-    char digest[2 * DIGEST_BYTES + 1];
+    char proof[PROOF_BYTES];
     cJSON *shards = cJSON_GetObjectItemCaseSensitive(s->folder->mark, "shards");
     cJSON_DeleteItemFromObjectCaseSensitive(shards, name);
-    return shard_state_digest(digest, path, s->n_threads, err)
-        && (cJSON_AddStringToObject(shards, name, digest)
+    return (is_last ? stamp_text(proof, path, err) : shard_state_digest(proof, path, s->n_threads, err))
+        && (cJSON_AddStringToObject(shards, name, proof)
             || error_set(err, "out of memory: the state"))
         && output_folder_mark(s->folder, s->folder->mark, err);
 }

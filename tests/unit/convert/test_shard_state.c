@@ -136,7 +136,7 @@ static void test_work(void)
         bool ok = shard_state_open(&s, &p->work, true, &err);
         char *path = shard_path(p);
         ok = ok && output_file_write(path, "bytes", 5, &err)
-          && shard_state_add(&s, SHARD, path, &err);
+          && shard_state_add(&s, SHARD, path, false, &err);
         again(p);
         change(p, cases[i].change);
         bool same = ok && shard_state_open(&s, &p->work, true, &err);
@@ -170,7 +170,7 @@ static void test_resume(void)
         char *path = shard_path(p);
         bool ok = shard_state_open(&s, &p->work, false, &err)
                && (!cases[i].shard || (output_file_write(path, "bytes", 5, &err)
-                                       && shard_state_add(&s, SHARD, path, &err)));
+                                       && shard_state_add(&s, SHARD, path, false, &err)));
         again(p);
         change(p, cases[i].other_work ? CONFIG : NONE);
         bool taken = shard_state_open(&s, &p->work, cases[i].resume, &err);
@@ -215,19 +215,22 @@ static void test_shards(void)
         { "a link to the very bytes", LINK, SHARD, false }, { "a folder", FOLDER, SHARD, false },
         { "a shard that was never complete", WHOLE, "model-00002-of-00002.safetensors", false },
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < 2 * (sizeof cases / sizeof *cases); i++) {
+        bool is_last = i % 2;           /* by its stamp, else by its digest */
         struct place *p = make_place();
         struct shard_state s = { &p->folder, 2 };
         struct error err = { 0 };
-        char *path = shard_path(p);
+        char *path = shard_path(p), name[128];
         bool ok = shard_state_open(&s, &p->work, false, &err)
-               && output_file_write(path, "old", 3, &err) && shard_state_add(&s, SHARD, path, &err)
+               && output_file_write(path, "old", 3, &err)
+               && shard_state_add(&s, SHARD, path, is_last, &err)
                && output_file_write(path, "bytes", 5, &err)
-               && shard_state_add(&s, SHARD, path, &err); /* the last word counts */
-        damage(path, cases[i].damage);
-        check(ok && shard_state_holds(&s, cases[i].asked, path) == cases[i].holds
+               && shard_state_add(&s, SHARD, path, is_last, &err);      /* the last word counts */
+        damage(path, cases[i / 2].damage);
+        snprintf(name, sizeof name, "%s%s", cases[i / 2].name, is_last ? " (the last one)" : "");
+        check(ok && shard_state_holds(&s, cases[i / 2].asked, path) == cases[i / 2].holds
                   && cJSON_GetArraySize(shard_state_known(&s)) == 1,
-              cases[i].name, "'%s'", err.message);
+              name, "'%s'", err.message);
         free(path);
         place_free(p);
     }
