@@ -1,4 +1,4 @@
-/* Rotary embedding against the rotation by position / theta^(2i / rotary_dim) in long double. */
+/* Rotary embedding against the rotation by position / theta^(2i / rotary_dim) in double. */
 #include "model/rope.h"
 
 #include "tests/differ.h"
@@ -7,10 +7,9 @@
 #define MOST 128
 
 /* The angle of a pair of channels. */
-static long double angle(size_t i, size_t rotary_dim, double theta, size_t position)
+static double angle(size_t i, size_t rotary_dim, double theta, size_t position)
 {
-    return (long double)position
-         * powl((long double)theta, -2.0L * (long double)i / (long double)rotary_dim);
+    return (double)position * pow(theta, -2.0 * (double)i / (double)rotary_dim);
 }
 
 static const struct {
@@ -41,11 +40,11 @@ static void test_angles(void)
         rope_frequencies(frequency, cases[k].rotary_dim, cases[k].theta);
         rope_angles(c, s, frequency, cases[k].rotary_dim, cases[k].position);
         for (size_t i = 0; i < half; i++) {
-            long double a = angle(i, cases[k].rotary_dim, cases[k].theta, cases[k].position);
+            double a = angle(i, cases[k].rotary_dim, cases[k].theta, cases[k].position);
             expected[i] = (double)angle(i, cases[k].rotary_dim, cases[k].theta, 1);
             each[i] = 4e-15 * expected[i];  /* the exponent's rounding, times log(theta) */
-            cosines[i] = (double)cosl(a);
-            sines[i] = (double)sinl(a);
+            cosines[i] = cos(a);
+            sines[i] = sin(a);
         }
         bool near = differ_compare(where, (struct differ_array){ frequency, DIFFER_F64 },
                                    (struct differ_array){ expected, DIFFER_F64 }, half,
