@@ -242,7 +242,17 @@ static enum attempt begin_once(struct output_folder *f, const char *parent, bool
     struct stat st;
     if (!is_new(f->path, err))
         return FAILED;
-    return lstat(f->building, &st) == 0 ? take_over(f, parent, resume, err) : create(f, parent, err);
+    enum attempt attempt = lstat(f->building, &st) == 0 ? take_over(f, parent, resume, err)
+                                                        : create(f, parent, err);
+    /* Another run may have given its folder the name between the two looks.  From here on OUT.partial is
+     * ours, so none can. */
+    if (attempt != DONE || is_new(f->path, err))
+        return attempt;
+    if (!f->taken_over) {
+        temporary_empty(f->lock);
+        rmdir(f->building);
+    }
+    return FAILED;
 }
 
 static bool set_paths(struct output_folder *f, const char *path, struct error *err)
