@@ -529,6 +529,7 @@ static void job_close(struct job *j)
 /* Is a side's checkpoint the one that its run was made from? */
 static bool same_checkpoint(const struct job *j, enum side side, bool *same, struct error *err)
 {
+    int threads = j->options->eval.threads;
     struct checkpoint ck;
     struct weights w;
     struct digest digest;
@@ -540,7 +541,8 @@ static bool same_checkpoint(const struct job *j, enum side side, bool *same, str
         return false;
     bool ok = weights_bind(&w, &ck, err);
     if (ok) {
-        ok = weights_digest(&digest, &ck, &w, machine_processors(), &progress, err);
+        ok = weights_digest(&digest, &ck, &w, threads > 0 ? threads : machine_processors(), &progress,
+                            err);
         weights_free(&w);
     }
     checkpoint_close(&ck);
@@ -579,7 +581,7 @@ static bool same_records(void *user, const char *path, bool *same, struct error 
 static bool inputs_hold(struct job *j, bool made, struct error *err)
 {
     const struct progress progress = PROGRESS_OF(&j->options->eval.progress);
-    const struct input_files_again again = { made ? same_checkpoints : same_records, j };
+    const struct input_files_again again = { made ? same_checkpoints : same_records, j, made };
     return input_files_check(&j->inputs, &again, &progress, err);
 }
 

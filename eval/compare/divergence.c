@@ -61,7 +61,7 @@ static bool same_head_still(void *user, const char *path, bool *same, struct err
 static bool check_source(struct source *s, const struct divergence_options *options,
                          struct error *err)
 {
-    const struct input_files_again again = { same_head_still, s };
+    const struct input_files_again again = { same_head_still, s, true };
     const struct progress progress = PROGRESS_OF(&options->progress);
     return input_files_check(&s->inputs, &again, &progress, err);
 }

@@ -23,7 +23,7 @@ static bool hash_again(void *hash, const char *path, bool *same, struct error *e
 bool job_inputs_check(struct input_files *in, struct weights_hash *hash,
                       const struct surprisal_progress *progress, struct error *err)
 {
-    const struct input_files_again again = { hash_again, hash };
+    const struct input_files_again again = { .same = hash_again, .user = hash };
     const struct progress inner = PROGRESS_OF(progress);
     return input_files_check(in, hash ? &again : NULL, &inner, err);
 }

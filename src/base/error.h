@@ -30,15 +30,16 @@ struct error {
 bool error_set(struct error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* strerror in English whatever the program's locale: as the messages are, and not in another
- * character set.  Some messages stand in JSON, which so does not depend on the locale. */
-const char *error_reason(int number);
 void error_vset(struct error *err, const char *format, va_list args);
 
 /* The same when the process has no more memory or descriptors: then the message says nothing of the
  * object that it names, and must not be taken for a fault of it. */
 bool error_lack(struct error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* strerror in English whatever the program's locale: as the messages are, and not in another
+ * character set.  Some messages are part of JSON, which must not depend on the locale. */
+const char *error_reason(int number);
 
 /* What every message goes through: replaces control characters and broken UTF-8, in place. */
 void error_printable(char *text);

@@ -203,21 +203,37 @@ static bool changed(const struct input_file *f, const char *what, struct error *
                      f->path, what);
 }
 
-static bool hashes_equal(const struct input_file *f, const struct input_files_again *again, bool *same,
-                         struct error *err)
+/* One look at all files, and what it has been told of mapped ones. */
+struct check {
+    const struct input_files_again *again;
+    const struct progress *progress;
+    bool asked, same;
+};
+
+static bool mapped_equal(const struct input_file *f, struct check *c, bool *same, struct error *err)
+{
+    if (c->again && !(c->asked && c->again->of_all)) {
+        if (!c->again->same(c->again->user, f->path, &c->same, err))
+            return false;
+        c->asked = true;
+    }
+    *same = c->same;
+    return true;
+}
+
+static bool hashes_equal(const struct input_file *f, struct check *c, bool *same, struct error *err)
 {
     struct digest digest;
     *same = false;
     if (f->is_mapped)
-        return !again || again->same(again->user, f->path, same, err);
+        return mapped_equal(f, c, same, err);
     if (!file_digest(&digest, f->path, err))
         return false;
     *same = memcmp(&digest, &f->digest, sizeof digest) == 0;
     return true;
 }
 
-static bool check_file(struct input_file *f, const struct input_files_again *again,
-                       const struct progress *progress, struct error *err)
+static bool check_file(struct input_file *f, struct check *c, struct error *err)
 {
     struct stat st;
     if (stat(f->path, &st) != 0)
@@ -231,15 +247,15 @@ static bool check_file(struct input_file *f, const struct input_files_again *aga
     if (same_time(st.st_ctim, f->stamp.ctime))
         return true;
     bool same;
-    if (!hashes_equal(f, again, &same, err))
+    if (!hashes_equal(f, c, &same, err))
         return false;
     if (!same)
         return changed(f, "it has other bytes under its old time", err);
     struct error line = { 0 };
     error_set(&line, "%s: its inode was changed while it was in use (rights, name or time); its bytes were "
               "hashed again and are the same", f->path);
-    if (progress && progress->warn)
-        progress->warn(progress->user, line.message);
+    if (c->progress && c->progress->warn)
+        c->progress->warn(c->progress->user, line.message);
     f->stamp = file_stamp_of(&st);
     return true;
 }
@@ -247,8 +263,9 @@ static bool check_file(struct input_file *f, const struct input_files_again *aga
 bool input_files_check(struct input_files *in, const struct input_files_again *again,
                        const struct progress *progress, struct error *err)
 {
+    struct check c = { .again = again, .progress = progress };
     for (size_t i = 0; i < in->n; i++)
-        if (!in->list[i].is_folder && !check_file(&in->list[i], again, progress, err))
+        if (!in->list[i].is_folder && !check_file(&in->list[i], &c, err))
             return false;
     return true;
 }

@@ -56,6 +56,7 @@ bool input_files_refuse_folder(const struct input_files *in, const char *path, s
 struct input_files_again {
     bool (*same)(void *user, const char *path, bool *same, struct error *err);
     void *user;
+    bool of_all;                        /* one answer holds for all mapped files: same is asked once a check */
 };
 
 /* Compares all files with their stamps; the first one that was changed is an error that names it.  One

@@ -150,6 +150,20 @@ static void move_mark_back(const struct output_folder *f, const char *parent)
         closedir(d);
 }
 
+/* Removes the folder with all that is in it.  Under a temporary name first: a process killed while it
+ * removes leaves no OUT.partial without its mark. */
+static void remove_all(struct output_folder *f)
+{
+    char *parent = parent_of(f->building, NULL);
+    char *to = parent ? temporary_path(parent, NULL) : NULL;
+    if (to && rename_to_new(f->building, to) == 0) {
+        temporary_empty(f->lock);
+        rmdir(to);
+    }
+    free(to);
+    free(parent);
+}
+
 /* ---- beginning ------------------------------------------------------------------------------ */
 
 enum attempt { FAILED, DONE, RACED };
@@ -248,10 +262,8 @@ static enum attempt begin_once(struct output_folder *f, const char *parent, bool
      * ours, so none can. */
     if (attempt != DONE || is_new(f->path, err))
         return attempt;
-    if (!f->taken_over) {
-        temporary_empty(f->lock);
-        rmdir(f->building);
-    }
+    if (!f->taken_over)
+        remove_all(f);
     return FAILED;
 }
 
@@ -474,28 +486,13 @@ bool output_folder_commit(struct output_folder *f, const char *state, struct err
     return ok;
 }
 
-static bool nothing_is_kept(void *user, const char *name)
-{
-    (void)user;
-    (void)name;
-    return false;
-}
-
-/* Under a temporary name first: a process killed while it removes leaves nothing to take over. */
 void output_folder_discard(struct output_folder *f, const struct output_names *names)
 {
-    struct output_names all = *names;
-    char *parent = f->building ? parent_of(f->building, NULL) : NULL;
-    char *to = parent ? temporary_path(parent, NULL) : NULL;
-    all.is_kept = nothing_is_kept;
-    if (f->building && !walk_all(f, &all, false, NULL))
+    const struct output_names all = { .is_ours = names->is_ours, .user = names->user };
+    if (f->building && walk_all(f, &all, false, NULL))
+        remove_all(f);
+    else if (f->building)
         walk_all(f, &all, true, NULL);
-    else if (to && rename_to_new(f->building, to) == 0) {
-        temporary_empty(f->lock);
-        rmdir(to);
-    }
-    free(to);
-    free(parent);
     output_folder_end(f);
 }
 

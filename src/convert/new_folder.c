@@ -129,7 +129,6 @@ struct remake {
     struct stream *stream;
     size_t shard;
     const char *path;
-    bool done, same;
 };
 
 static bool make_again(void *user, const char *input, bool *same, struct error *err)
@@ -139,18 +138,14 @@ static bool make_again(void *user, const char *input, bool *same, struct error *
     char first[2 * DIGEST_BYTES + 1], second[2 * DIGEST_BYTES + 1];
     size_t done_bytes = s->done_bytes, blocks = s->blocks, undecided = s->undecided;
     (void)input;
-    if (!r->done) {
-        if (!shard_state_digest(first, r->path, s->n_threads, err)
-            || !fill_shard(r->f, s, r->shard, r->path, err)
-            || !shard_state_digest(second, r->path, s->n_threads, err))
-            return false;
-        r->done = true;
-        r->same = strcmp(first, second) == 0;
-        s->done_bytes = done_bytes;
-        s->blocks = blocks;
-        s->undecided = undecided;
-    }
-    *same = r->same;
+    if (!shard_state_digest(first, r->path, s->n_threads, err)
+        || !fill_shard(r->f, s, r->shard, r->path, err)
+        || !shard_state_digest(second, r->path, s->n_threads, err))
+        return false;
+    *same = strcmp(first, second) == 0;
+    s->done_bytes = done_bytes;         /* it counts once */
+    s->blocks = blocks;
+    s->undecided = undecided;
     return true;
 }
 
@@ -158,7 +153,7 @@ static bool make_shard(struct new_folder *f, struct stream *s, size_t shard, con
                        const char *path, struct error *err)
 {
     struct remake remake = { .f = f, .stream = s, .shard = shard, .path = path };
-    const struct input_files_again again = { make_again, &remake };
+    const struct input_files_again again = { make_again, &remake, true };
     return temporary_remove(path, err) && fill_shard(f, s, shard, path, err)
         && input_files_check(f->inputs, &again, f->progress, err)
         && shard_state_add(&f->state, name, path, shard + 1 == f->work.layout->n_shards, err);
@@ -243,7 +238,7 @@ static bool was_used(void *user, const char *path, bool *same, struct error *err
 static bool write_all(struct new_folder *f, struct stream *s, const struct other_files *others,
                       struct error *err)
 {
-    const struct input_files_again again = { was_used, NULL };
+    const struct input_files_again again = { was_used, NULL, true };
     f->bytes = others->bytes;
     f->state = (struct shard_state){ &f->folder, s->n_threads };
     bool ok = shard_state_open(&f->state, &f->work, f->resume, err)

@@ -194,7 +194,7 @@ static void test_mapped(void)
         struct error err = { 0 };
         struct mapped_file map;
         bool answer = cases[i].answer;
-        const struct input_files_again again = { says, &answer };
+        const struct input_files_again again = { .same = says, .user = &answer };
         bool ok = file_map(&map, folder_path(&f, "in/a.json"), &err)
                && input_files_add_mapped(&in, &map, &err)
                && input_files_check(&in, NULL, NULL, &err);
@@ -209,8 +209,39 @@ static void test_mapped(void)
     }
 }
 
+static bool counts(void *user, const char *path, bool *same, struct error *err)
+{
+    (void)path, (void)err;
+    ++*(size_t *)user;
+    return *same = true;
+}
+
+/* Two files with new inode times, and one answer for both or one for each. */
+static void test_asked_once(void)
+{
+    for (int of_all = 0; of_all < 2; of_all++) {
+        struct folder f = make();
+        struct input_files in = { 0 };
+        struct error err = { 0 };
+        struct mapped_file map;
+        size_t asked = 0;
+        const struct input_files_again again = { counts, &asked, of_all };
+        bool ok = file_map(&map, folder_path(&f, "in/a.json"), &err)
+               && input_files_add_mapped(&in, &map, &err) && input_files_add_mapped(&in, &map, &err);
+        usleep(20000);
+        change(folder_path(&f, "in/a.json"), CHMOD);
+        check(ok && input_files_check(&in, &again, NULL, &err) && asked == (of_all ? 1 : 2),
+              of_all ? "one answer holds for all" : "each file is asked about", "%zu, '%s'", asked,
+              err.message);
+        file_unmap(&map);
+        input_files_free(&in);
+        folder_remove(&f);
+    }
+}
+
 int main(void)
 {
+    test_asked_once();
     test_listed();
     test_refusals();
     test_changes();
