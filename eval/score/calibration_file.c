@@ -18,16 +18,16 @@ struct file {
     struct error *err;
 };
 
-static bool list_linear(void *user, const struct weight_place *place)
+static bool list_linear(void *user, const struct model_weight *w)
 {
     struct file *f = user;
-    if (!place->is_linear)
+    if (!w->is_linear)
         return true;
     assert(f->n < f->c->n);
-    f->weights[f->n++] = place->matrix;
-    return buffer_printf(&f->names, f->err, "%s.tokens", place->module)
+    f->weights[f->n++] = w->matrix;
+    return buffer_printf(&f->names, f->err, "%s.tokens", w->module)
         && buffer_append(&f->names, "", 1, f->err)
-        && buffer_printf(&f->names, f->err, "%s.input_mean_square", place->module)
+        && buffer_printf(&f->names, f->err, "%s.input_mean_square", w->module)
         && buffer_append(&f->names, "", 1, f->err);
 }
 

@@ -4,7 +4,7 @@
 
 #include "engine/cost.h"
 #include "formats/quantization.h"
-#include "formats/stored.h"
+#include "formats/weights.h"
 
 /* What the index does not name is a kind of its own. */
 enum { STALE = TENSOR_KINDS, KINDS };

@@ -1,18 +1,22 @@
-/* matrix.h - element types and the view of a stored matrix.
+/* matrix.h - element types, stored formats, and the view of a stored matrix.
  *
- * The one vocabulary that files, kernels and the model share: formats fills a view, kernels
- * read through it.  A view owns nothing; it borrows from the checkpoint's mapping. */
+ * The one vocabulary that files, kernels and the model share: formats fills a view, kernels read
+ * through it.  A view owns nothing; it borrows from the checkpoint's mapping. */
 #ifndef SURPRISAL_BASE_MATRIX_H
 #define SURPRISAL_BASE_MATRIX_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+/* F32 to BF16 are both types of a file's tensors and formats of weights.  The packed formats are of
+ * weights alone: a packed weight is made of several tensors (formats/weight.h).  The rest are of
+ * tensors alone. */
 enum dtype {
     DTYPE_F32,
     DTYPE_F16,
     DTYPE_BF16,
-    DTYPE_MXFP4,        /* only in matrices: 4-bit codes and a scale byte for 32 of them */
+    DTYPE_MXFP4,        /* packed: 4-bit codes, a power of two for each 32 of a row */
     DTYPE_F64,
     DTYPE_I64,
     DTYPE_I32,
@@ -29,24 +33,18 @@ enum dtype {
     DTYPE_COUNT
 };
 
-/* Row-major [rows, cols]: the weight of a linear layer is [out_features, in_features].
- *
- * MXFP4 (OCP Microscaling 1.0, compressed-tensors `mxfp4-pack-quantized`): data is
- * [rows, cols / 2], byte i of a row holding column 2i in its low nibble and 2i + 1 in its high
- * one; scale is [rows, cols / 32].  A value is E2M1[code] * 2^(scale - 127). */
+const char *dtype_name(enum dtype dtype);
+size_t dtype_bytes(enum dtype dtype);           /* of one element; 0 for packed formats */
+bool dtype_is_float(enum dtype dtype);          /* F32, F16 or BF16 */
+bool dtype_is_packed(enum dtype dtype);
+
+/* [rows, cols] as stored.  The weight of a linear layer is [out_features, in_features].
+ * kernels/stored.h says where its bytes are, struct row_kernels what they are worth. */
 struct matrix {
-    enum dtype dtype;           /* F32, F16, BF16 or MXFP4 */
-    const uint8_t *data;        /* not necessarily aligned to the element */
-    const uint8_t *scale;       /* MXFP4 only, else NULL */
+    enum dtype dtype;           /* a format of weights */
+    const uint8_t *data;        /* values or codes; not necessarily aligned to the element */
+    const uint8_t *scale;       /* packed: of blocks of codes, row by row; else NULL */
     size_t rows, cols;
 };
-
-#define MXFP4_BLOCK ((size_t)32)    /* columns that share a scale byte */
-
-/* Of a row in data. */
-static inline size_t matrix_row_bytes(const struct matrix *m)
-{
-    return m->dtype == DTYPE_MXFP4 ? m->cols / 2 : m->dtype == DTYPE_F32 ? m->cols * 4 : m->cols * 2;
-}
 
 #endif

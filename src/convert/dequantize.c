@@ -9,44 +9,13 @@
 
 /* ---- experts, put together again -------------------------------------------------------- */
 
-static const struct {
-    const char *projection, *fused;
-    size_t part, parts;
-} projections[] = {
-    { ".gate_proj.weight", "gate_up_proj", 0, 2 },
-    { ".up_proj.weight", "gate_up_proj", 1, 2 },
-    { ".down_proj.weight", "down_proj", 0, 1 },
-};
-
-/* Where an expert's weight stands in a fused tensor. */
-struct place {
-    char *name;                 /* owned: of the fused tensor; NULL: it is no expert's weight */
-    size_t expert, part, parts;
-};
-
-static bool find_place(struct place *place, const struct module *m, struct error *err)
+/* Where a weight goes; a tensor of its own (place->tensor NULL) unless it is an expert's, in BF16 or
+ * packed. */
+static bool find_place(struct fused_place *place, const struct listed_weight *m, struct error *err)
 {
-    static const char experts[] = ".mlp.experts.";
-    *place = (struct place){ 0 };
-    const char *at = strstr(m->name, experts);
-    if (!at || !(m->view.scale || m->view.dtype == DTYPE_BF16))
-        return true;
-    const char *number = at + strlen(experts), *end = number + strspn(number, "0123456789");
-    if (end == number || end - number > 9 || (*number == '0' && end != number + 1))
-        return true;
-    place->expert = strtoul(number, NULL, 10);
-    for (size_t i = 0; i < sizeof projections / sizeof *projections; i++) {
-        if (strcmp(end, projections[i].projection) != 0)
-            continue;
-        place->part = projections[i].part;
-        place->parts = projections[i].parts;
-        if (asprintf(&place->name, "%.*s%s", (int)(number - m->name), m->name,
-                     projections[i].fused) < 0) {
-            place->name = NULL;
-            return error_set(err, "out of memory: a tensor's name");
-        }
-    }
-    return true;
+    *place = (struct fused_place){ .tensor = NULL };
+    return !(m->stored.is_packed || m->stored.view.dtype == DTYPE_BF16)
+        || fused_place_of(place, m->name, err);
 }
 
 /* A fused tensor in the making. */
@@ -62,35 +31,35 @@ struct fuser {
     size_t n, capacity;
 };
 
-static struct fused *find_fused(struct fuser *f, const struct module *m, const struct place *place,
+static struct fused *find_fused(struct fuser *f, const struct listed_weight *m, const struct fused_place *place,
                                 struct error *err)
 {
     struct layout *l = &f->job->layout;
     for (size_t i = f->n; i-- > 0;)         /* the one at hand is among the last */
-        if (strcmp(l->tensors[f->list[i].tensor].name, place->name) == 0)
+        if (strcmp(l->tensors[f->list[i].tensor].name, place->tensor) == 0)
             return &f->list[i];
-    struct fused new = { .rows = m->view.rows, .cols = m->view.cols };
+    struct fused new = { .rows = m->stored.view.rows, .cols = m->stored.view.cols };
     size_t experts = f->job->ck.config.num_experts;
     const size_t shape[] = { experts, place->parts * new.rows, new.cols };
     new.missing = experts * place->parts;
     if (!mem_grow(&f->list, &f->capacity, f->n + 1, sizeof new, "fused tensors", err)
-        || !layout_add_tensor(l, &new.tensor, place->name, strlen(place->name), "", DTYPE_BF16, 3,
+        || !layout_add_tensor(l, &new.tensor, place->tensor, strlen(place->tensor), "", DTYPE_BF16, 3,
                               shape, err))
         return NULL;
     f->list[f->n] = new;
     return &f->list[f->n++];
 }
 
-static bool add_part(struct fuser *f, const struct module *m, const struct place *place,
+static bool add_part(struct fuser *f, const struct listed_weight *m, const struct fused_place *place,
                      struct error *err)
 {
     struct fused *to = find_fused(f, m, place, err);
     if (!to)
         return false;
-    if (place->expert >= f->job->ck.config.num_experts || m->view.rows != to->rows
-        || m->view.cols != to->cols)
+    if (place->expert >= f->job->ck.config.num_experts || m->stored.view.rows != to->rows
+        || m->stored.view.cols != to->cols)
         return error_set(err, "%s: '%s' does not fit the other experts' [%zu, %zu], %zu of them",
-                         m->tensor->file, m->tensor->name, to->rows, to->cols,
+                         m->stored.parts[0]->file, m->stored.parts[0]->name, to->rows, to->cols,
                          f->job->ck.config.num_experts);
     to->missing--;
     struct task task = { m, TASK_EXPAND, to->tensor, 0 };
@@ -111,28 +80,28 @@ static bool check_whole(const struct fuser *f, struct error *err)
 
 /* ---- everything --------------------------------------------------------------------------- */
 
-static bool add_module(struct fuser *f, const struct module *m, struct error *err)
+static bool add_module(struct fuser *f, const struct listed_weight *m, struct error *err)
 {
     struct layout *l = &f->job->layout;
-    struct place place;
+    struct fused_place place;
     if (!find_place(&place, m, err))
         return false;
-    bool packed = m->view.scale != NULL, ok;
+    bool packed = m->stored.is_packed, ok;
     struct task task = { .module = m, .action = packed ? TASK_EXPAND : TASK_COPY };
-    if (place.name)
+    if (place.tensor)
         ok = add_part(f, m, &place, err);
     else
         ok = layout_add_tensor(l, &task.tensor, m->name, strlen(m->name), "",
-                               packed ? DTYPE_BF16 : m->view.dtype, m->ndim, m->shape, err)
+                               packed ? DTYPE_BF16 : m->stored.view.dtype, m->stored.ndim, m->stored.shape, err)
           && layout_add_task(l, &task, err);
-    free(place.name);
+    free(place.tensor);
     return ok;
 }
 
 static bool make_layout(struct job *j, size_t shard_bytes, struct error *err)
 {
     struct fuser f = { .job = j };
-    const struct module **order = layout_reading_order(&j->modules, err);
+    const struct listed_weight **order = layout_reading_order(&j->modules, err);
     bool ok = order != NULL;
     for (size_t i = 0; ok && i < j->modules.n; i++)
         ok = add_module(&f, order[i], err);
@@ -146,7 +115,7 @@ static bool make_layout(struct job *j, size_t shard_bytes, struct error *err)
 static bool expect_quantized(const struct job *j, struct error *err)
 {
     for (size_t i = 0; i < j->modules.n; i++)
-        if (j->modules.list[i].view.scale)
+        if (j->modules.list[i].stored.is_packed)
             return true;
     return error_set(err, "%s: has no MXFP4 weights, expected some", j->ck.path);
 }

@@ -26,11 +26,12 @@ void importance_close(struct importance *im)
 }
 
 /* *found: NULL when there is none. */
-static bool find(const struct tensor **found, const struct importance *im, const struct module *m,
+static bool find(const struct tensor **found, const struct importance *im, const struct listed_weight *m,
                  const char *suffix, size_t ndim, struct error *err)
 {
-    const size_t blocks[] = { m->view.cols / MXFP4_BLOCK, MXFP4_BLOCK, MXFP4_BLOCK };
-    const size_t *shape = ndim == 3 ? blocks : &m->view.cols;
+    size_t block = mxfp4_block_size();
+    const size_t blocks[] = { m->stored.view.cols / block, block, block };
+    const size_t *shape = ndim == 3 ? blocks : &m->stored.view.cols;
     char *name, text[128];
     *found = NULL;
     if (asprintf(&name, "%.*s%s", (int)module_name_length(m->name), m->name, suffix) < 0)
@@ -45,12 +46,12 @@ static bool find(const struct tensor **found, const struct importance *im, const
         fits = t->shape[i] == shape[i];
     return fits || error_set(err, "%s: '%s' is %s %s, expected F32 with %zu dimensions for %zu"
                              " channels", t->file, t->name, dtype_name(t->dtype),
-                             tensor_shape_text(t, text, sizeof text), ndim, m->view.cols);
+                             tensor_shape_text(t, text, sizeof text), ndim, m->stored.view.cols);
 }
 
 /* The one or two tensors that may say something. */
 static bool find_either(const struct tensor **channels, const struct tensor **hessian,
-                        const struct importance *im, const struct module *m, struct error *err)
+                        const struct importance *im, const struct listed_weight *m, struct error *err)
 {
     *channels = *hessian = NULL;
     if (!im->is_open)
@@ -63,7 +64,7 @@ static bool find_either(const struct tensor **channels, const struct tensor **he
                      im->file.map.path, (*channels)->name, (*hessian)->name);
 }
 
-bool importance_has(bool *has, const struct importance *im, const struct module *m,
+bool importance_has(bool *has, const struct importance *im, const struct listed_weight *m,
                     struct error *err)
 {
     const struct tensor *channels, *hessian;
@@ -83,16 +84,17 @@ static bool check_number(const struct tensor *t, size_t i, float x, bool may_be_
 /* A block without any weight would be decided by nothing. */
 static void fill_empty_blocks(float *channels, size_t n)
 {
-    for (size_t at = 0; at < n; at += MXFP4_BLOCK) {
+    size_t block = mxfp4_block_size();
+    for (size_t at = 0; at < n; at += block) {
         bool empty = true;
-        for (size_t i = at; i < at + MXFP4_BLOCK; i++)
+        for (size_t i = at; i < at + block; i++)
             empty = empty && channels[i] == 0;
-        for (size_t i = at; empty && i < at + MXFP4_BLOCK; i++)
+        for (size_t i = at; empty && i < at + block; i++)
             channels[i] = 1;
     }
 }
 
-bool importance_of(struct mxfp4_importance *out, struct importance *im, const struct module *m,
+bool importance_of(struct mxfp4_importance *out, struct importance *im, const struct listed_weight *m,
                    struct error *err)
 {
     const struct tensor *channels, *hessian;

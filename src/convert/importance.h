@@ -11,8 +11,10 @@
 #define SURPRISAL_CONVERT_IMPORTANCE_H
 
 #include "formats/safetensors.h"
-#include "formats/modules.h"
-#include "convert/mxfp4.h"
+#include "formats/weight_list.h"
+#include <surprisal.h>
+
+#include "kernels/mxfp4.h"
 
 /* Zero-initialise: no file. */
 struct importance {
@@ -27,10 +29,10 @@ bool importance_open(struct importance *im, const struct surprisal_quantize_opti
 void importance_close(struct importance *im);
 
 /* Does the file speak of this module?  Refuses a tensor of another shape. */
-bool importance_has(bool *has, const struct importance *im, const struct module *m,
+bool importance_has(bool *has, const struct importance *im, const struct listed_weight *m,
                     struct error *err);
 /* What it says, valid until the next call. */
-bool importance_of(struct mxfp4_importance *out, struct importance *im, const struct module *m,
+bool importance_of(struct mxfp4_importance *out, struct importance *im, const struct listed_weight *m,
                    struct error *err);
 
 #endif

@@ -16,7 +16,7 @@ bool job_open(struct job *j, const char *checkpoint, const char *isa, int n_thre
               && checkpoint_open(&j->ck, checkpoint, err);
     j->is_bound = j->is_open && checkpoint_list_weights(&j->inputs, &j->ck, err)
                && weights_bind(&j->w, &j->ck, err);
-    return j->is_bound && modules_list(&j->modules, &j->ck, &j->w, err);
+    return j->is_bound && weight_list_of_model(&j->modules, &j->ck, &j->w, err);
 }
 
 static bool add_figures(cJSON *result, const struct job *j, double seconds, struct error *err)
@@ -39,7 +39,7 @@ bool job_run(struct job *j, const char *out, const char *config, const struct di
 {
     double start = machine_seconds();
     for (size_t i = 0; i < j->layout.n_tasks; i++)
-        j->stream.total_bytes += j->layout.tasks[i].module->n_bytes;
+        j->stream.total_bytes += j->layout.tasks[i].module->stored.n_bytes;
     j->folder = (struct new_folder){
         .path = out, .work = { &j->ck, &j->layout, config, *settings }, .resume = resume,
         .progress = &j->progress, .inputs = &j->inputs,
@@ -52,7 +52,7 @@ void job_close(struct job *j)
 {
     stream_free(&j->stream);
     layout_free(&j->layout);
-    modules_free(&j->modules);
+    weight_list_free(&j->modules);
     input_files_free(&j->inputs);
     if (j->is_bound)
         weights_free(&j->w);

@@ -5,6 +5,7 @@
 #include <surprisal.h>
 
 #include "convert/new_folder.h"
+#include "formats/weights.h"
 
 #define DEFAULT_SHARD_BYTES ((size_t)5000000000)
 
@@ -13,7 +14,7 @@ struct job {
     struct input_files inputs;          /* owned */
     struct checkpoint ck;               /* owned */
     struct weights w;                   /* owned */
-    struct modules modules;             /* owned */
+    struct weight_list modules;         /* owned */
     struct progress progress;
     struct layout layout;               /* owned */
     struct stream stream;               /* owned; rule and importance are the caller's to set */

@@ -8,17 +8,18 @@
 
 static int compare_places(const void *a, const void *b)
 {
-    const struct module *x = *(const struct module *const *)a, *y = *(const struct module *const *)b;
-    int by_file = strcmp(x->tensor->file, y->tensor->file);
-    uintptr_t at = (uintptr_t)x->view.data, other = (uintptr_t)y->view.data;
+    const struct listed_weight *x = *(const struct listed_weight *const *)a;
+    const struct listed_weight *y = *(const struct listed_weight *const *)b;
+    int by_file = strcmp(x->stored.parts[0]->file, y->stored.parts[0]->file);
+    uintptr_t at = (uintptr_t)x->stored.view.data, other = (uintptr_t)y->stored.view.data;
     if (by_file || at != other)
         return by_file ? by_file : at < other ? -1 : 1;
     return strcmp(x->name, y->name);            /* tensors without bytes */
 }
 
-const struct module **layout_reading_order(const struct modules *m, struct error *err)
+const struct listed_weight **layout_reading_order(const struct weight_list *m, struct error *err)
 {
-    const struct module **order = mem_array(m->n, sizeof *order, "modules", err);
+    const struct listed_weight **order = mem_array(m->n, sizeof *order, "modules", err);
     for (size_t i = 0; order && i < m->n; i++)
         order[i] = &m->list[i];
     if (order)

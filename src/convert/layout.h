@@ -4,7 +4,7 @@
 #define SURPRISAL_CONVERT_LAYOUT_H
 
 #include "formats/safetensors.h"
-#include "formats/modules.h"
+#include "formats/weight_list.h"
 
 enum task_action {
     TASK_COPY,                      /* the module's bytes as they are */
@@ -13,7 +13,7 @@ enum task_action {
 };
 
 struct task {
-    const struct module *module;
+    const struct listed_weight *module;
     enum task_action action;
     size_t tensor;                  /* in the layout */
     size_t offset;                  /* bytes into it: a part of a fused tensor */
@@ -37,7 +37,7 @@ struct layout {
 };
 
 /* Pointers to modules in the order in which their bytes stand in the files; free() it. */
-const struct module **layout_reading_order(const struct modules *m, struct error *err);
+const struct listed_weight **layout_reading_order(const struct weight_list *m, struct error *err);
 
 /* *index: of the new tensor.  The name is copied, `suffix` appended to its first n bytes. */
 bool layout_add_tensor(struct layout *l, size_t *index, const char *name, size_t n,

@@ -69,7 +69,7 @@ static bool add_group(cJSON *to)
         && cJSON_AddStringToObject(weights, "zp_dtype", "torch.uint8");
 }
 
-static bool add_ignored(cJSON *list, const struct module *m)
+static bool add_ignored(cJSON *list, const struct listed_weight *m)
 {
     char *name = strndup(m->name, module_name_length(m->name));
     cJSON *item = name ? cJSON_CreateString(name) : NULL;
@@ -77,7 +77,7 @@ static bool add_ignored(cJSON *list, const struct module *m)
     return item && cJSON_AddItemToArray(list, item);
 }
 
-static bool add_ignore(cJSON *to, const struct modules *m, const struct selection *s)
+static bool add_ignore(cJSON *to, const struct weight_list *m, const struct selection *s)
 {
     cJSON *list = cJSON_AddArrayToObject(to, "ignore");
     bool ok = list != NULL;
@@ -87,7 +87,7 @@ static bool add_ignore(cJSON *to, const struct modules *m, const struct selectio
     return ok;
 }
 
-char *new_config_quantized(const struct checkpoint *ck, const struct modules *m,
+char *new_config_quantized(const struct checkpoint *ck, const struct weight_list *m,
                            const struct selection *s, struct error *err)
 {
     cJSON *root = without(ck);

@@ -20,13 +20,13 @@ double packing_plan_percentile(const struct surprisal_quantize_options *options)
     return options->scale_percentile > 0 ? options->scale_percentile : 99.5;
 }
 
-static void add(struct sum *sum, const struct module *m, bool packed)
+static void add(struct sum *sum, const struct listed_weight *m, bool packed)
 {
-    size_t elements = m->view.rows * m->view.cols;
+    size_t elements = m->stored.view.rows * m->stored.view.cols;
     sum->count++;
     sum->packed += packed;
-    sum->before += m->n_bytes;
-    sum->after += packed ? elements / 2 + elements / MXFP4_BLOCK : m->n_bytes;
+    sum->before += m->stored.n_bytes;
+    sum->after += packed ? elements / 2 + elements / mxfp4_block_size() : m->stored.n_bytes;
 }
 
 static bool put_sum(cJSON *to, const struct sum *sum)
@@ -36,7 +36,7 @@ static bool put_sum(cJSON *to, const struct sum *sum)
         && json_add_size(to, "bytes_after", sum->after);
 }
 
-static bool put_modules(cJSON *plan, const struct modules *m, const struct selection *s)
+static bool put_modules(cJSON *plan, const struct weight_list *m, const struct selection *s)
 {
     struct sum sums[TENSOR_KINDS] = { { 0 } }, total = { 0 };
     for (size_t i = 0; i < m->n; i++) {
@@ -83,7 +83,7 @@ static bool put_patterns(cJSON *plan, const struct selection *s,
     return ok;
 }
 
-static bool put_merged(cJSON *plan, const struct modules *m, const struct selection *s)
+static bool put_merged(cJSON *plan, const struct weight_list *m, const struct selection *s)
 {
     const char *example;
     size_t n = merged_in_part(&example, m, s->packed);
@@ -104,7 +104,7 @@ static bool put_settings(cJSON *plan, const struct surprisal_quantize_options *o
         && (!o->activations || json_add_bytes(plan, "activations", o->activations));
 }
 
-static bool count_unweighted(size_t *n, const struct modules *m, const struct selection *s,
+static bool count_unweighted(size_t *n, const struct weight_list *m, const struct selection *s,
                              const struct importance *im, struct error *err)
 {
     *n = 0;
@@ -118,7 +118,7 @@ static bool count_unweighted(size_t *n, const struct modules *m, const struct se
         || error_set(err, "%s: names none of the modules to quantize", im->file.map.path);
 }
 
-cJSON *packing_plan_make(const struct modules *m, const struct selection *s,
+cJSON *packing_plan_make(const struct weight_list *m, const struct selection *s,
                          const struct surprisal_quantize_options *options,
                          const struct importance *im, struct error *err)
 {

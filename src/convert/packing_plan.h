@@ -11,7 +11,7 @@
  * layout.  Where modules that vLLM merges (merged.h) are packed in part, also their number
  * "merged_in_part" and "merged_example"; with a file of importances "unweighted", the packed modules
  * that it does not name.  A file that names none of them is refused. */
-cJSON *packing_plan_make(const struct modules *m, const struct selection *s,
+cJSON *packing_plan_make(const struct weight_list *m, const struct selection *s,
                          const struct surprisal_quantize_options *options,
                          const struct importance *im, struct error *err);
 /* Appends the same as a table. */

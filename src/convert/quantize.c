@@ -30,25 +30,28 @@ bool quantize_check(const struct surprisal_quantize_options *o, struct error *er
 
 /* ---- the layout ------------------------------------------------------------------------- */
 
-static bool add_module(struct layout *l, const struct module *m, bool packed, struct error *err)
+static bool add_module(struct layout *l, const struct listed_weight *m, bool packed, struct error *err)
 {
     struct task task = { .module = m, .action = packed ? TASK_PACK : TASK_COPY };
     size_t n = strlen(m->name), second;
     if (!packed)
-        return layout_add_tensor(l, &task.tensor, m->name, n, "", m->view.dtype, m->ndim, m->shape,
-                                 err)
+        return layout_add_tensor(l, &task.tensor, m->name, n, "", m->stored.view.dtype, m->stored.ndim,
+                                 m->stored.shape, err)
             && layout_add_task(l, &task, err);
-    const size_t codes[] = { m->view.rows, m->view.cols / 2 };
-    const size_t scales[] = { m->view.rows, m->view.cols / MXFP4_BLOCK };
-    return layout_add_tensor(l, &task.tensor, m->name, n, "_packed", DTYPE_U8, 2, codes, err)
-        && layout_add_tensor(l, &second, m->name, n, "_scale", DTYPE_U8, 2, scales, err)
+    const size_t codes[] = { m->stored.view.rows, m->stored.view.cols / 2 };
+    const size_t scales[] = { m->stored.view.rows, m->stored.view.cols / mxfp4_block_size() };
+    n = module_name_length(m->name);
+    return layout_add_tensor(l, &task.tensor, m->name, n, weight_part_suffix(DTYPE_MXFP4, 0), DTYPE_U8,
+                             2, codes, err)
+        && layout_add_tensor(l, &second, m->name, n, weight_part_suffix(DTYPE_MXFP4, 1), DTYPE_U8, 2,
+                             scales, err)
         && layout_add_task(l, &task, err);
 }
 
 static bool make_layout(struct job *j, const struct selection *s, size_t shard_bytes,
                         struct error *err)
 {
-    const struct module **order = layout_reading_order(&j->modules, err);
+    const struct listed_weight **order = layout_reading_order(&j->modules, err);
     bool ok = order != NULL;
     for (size_t i = 0; ok && i < j->modules.n; i++)
         ok = add_module(&j->layout, order[i], s->packed[order[i] - j->modules.list], err);
@@ -64,9 +67,10 @@ static bool refuse_quantized(const struct job *j, struct error *err)
         return error_set(err, "%s/config.json: has a quantization_config, expected a checkpoint that"
                          " is not quantized", j->ck.path);
     for (size_t i = 0; i < j->modules.n; i++)
-        if (j->modules.list[i].view.scale)
-            return error_set(err, "%s: '%s' is quantized already", j->modules.list[i].tensor->file,
-                             j->modules.list[i].tensor->name);
+        if (j->modules.list[i].stored.is_packed)
+            return error_set(err, "%s: '%s' is quantized already",
+                             j->modules.list[i].stored.parts[0]->file,
+                             j->modules.list[i].stored.parts[0]->name);
     return true;
 }
 
@@ -102,7 +106,11 @@ static bool run(struct job *j, const struct selection *s, struct importance *im,
 {
     char *config = new_config_quantized(&j->ck, &j->modules, s, err);
     struct digest work;
-    j->stream.rule = mxfp4_rule(o->scale, packing_plan_percentile(o));
+    static const enum mxfp4_scale scales[] = {
+        [SURPRISAL_SCALE_QSTREAM] = MXFP4_QSTREAM, [SURPRISAL_SCALE_EXACT] = MXFP4_EXACT,
+        [SURPRISAL_SCALE_OCP] = MXFP4_OCP,
+    };
+    j->stream.rule = mxfp4_rule(scales[o->scale], packing_plan_percentile(o));
     j->stream.importance = im->is_open ? im : NULL;
     j->stream.stage = "quantize";
     bool ok = config && make_layout(j, s, o->shard_bytes, err) && hash_settings(&work, o, im, err)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/format.h"
+#include "kernels/mxfp4.h"
 
 static bool matches_name(const char *pattern, const char *name)
 {
@@ -17,14 +18,14 @@ static bool matches_name(const char *pattern, const char *name)
     return matched;
 }
 
-static bool matches(const char *pattern, const struct module *m)
+static bool matches(const char *pattern, const struct listed_weight *m)
 {
     return matches_name(pattern, m->name)
-        || (m->is_part && matches_name(pattern, m->tensor->name));
+        || (m->stored.is_fused && matches_name(pattern, m->stored.parts[0]->name));
 }
 
 /* Counts each pattern's matches; whether any matched. */
-static bool any_matches(const char *const *patterns, size_t n, const struct module *m,
+static bool any_matches(const char *const *patterns, size_t n, const struct listed_weight *m,
                         struct pattern_matches *matched)
 {
     bool any = false;
@@ -37,7 +38,7 @@ static bool any_matches(const char *const *patterns, size_t n, const struct modu
     return any;
 }
 
-static bool is_selected(const struct selection *s, const struct module *m,
+static bool is_selected(const struct selection *s, const struct listed_weight *m,
                         const struct surprisal_quantize_options *o)
 {
     /* Both lists are gone through for every module: their counts are of all matches. */
@@ -49,14 +50,15 @@ static bool is_selected(const struct selection *s, const struct module *m,
     return base && !excluded;
 }
 
-static bool check_module(const struct module *m, struct error *err)
+static bool check_module(const struct listed_weight *m, struct error *err)
 {
-    return m->view.cols % MXFP4_BLOCK == 0
+    return m->stored.view.cols % mxfp4_block_size() == 0
         || error_set(err, "%s: '%s' has %zu input features, MXFP4 needs a multiple of %zu (leave it"
-                     " out with --exclude)", m->tensor->file, m->name, m->view.cols, MXFP4_BLOCK);
+                     " out with --exclude)", m->stored.parts[0]->file, m->name, m->stored.view.cols,
+                     mxfp4_block_size());
 }
 
-bool selection_make(struct selection *s, const struct modules *m,
+bool selection_make(struct selection *s, const struct weight_list *m,
                     const struct surprisal_quantize_options *options, struct error *err)
 {
     *s = (struct selection){ 0 };

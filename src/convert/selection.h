@@ -9,7 +9,7 @@
 
 #include <surprisal.h>
 
-#include "formats/modules.h"
+#include "formats/weight_list.h"
 
 /* Linear modules that a pattern matches. */
 struct pattern_matches {
@@ -23,7 +23,7 @@ struct selection {
 };
 
 /* Refuses a selected module whose columns are no multiple of 32. */
-bool selection_make(struct selection *s, const struct modules *m,
+bool selection_make(struct selection *s, const struct weight_list *m,
                     const struct surprisal_quantize_options *options, struct error *err);
 /* Refuses a pattern that matches no linear module (unless that is allowed), and a selection of
  * nothing. */

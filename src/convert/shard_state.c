@@ -29,7 +29,7 @@ static bool hash_work(char out[2 * DIGEST_BYTES + 1], const struct work *f, stru
     }
     for (size_t i = 0; ok && i < f->layout->n_tasks; i++) {
         const struct task *t = &f->layout->tasks[i];
-        size_t numbers[] = { t->action, t->tensor, t->offset, t->module->n_bytes };
+        size_t numbers[] = { t->action, t->tensor, t->offset, t->module->stored.n_bytes };
         ok = hash_string(s, t->module->name, err) && digest_update(s, numbers, sizeof numbers, err);
     }
     for (size_t i = 0; ok && i < f->ck->n_files; i++) {

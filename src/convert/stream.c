@@ -8,13 +8,14 @@
 #define COPY_BYTES ((size_t)8 << 20)
 #define AHEAD_BYTES ((size_t)64 << 20)
 
-/* A matrix's numbers without its rows: blocks never cross them. */
-static struct matrix flat(const struct matrix *m)
+/* Numbers of a matrix are counted from its first row to its last: [at, at + n) of them. */
+static void expand_numbers(const struct stream *s, float *out, const struct matrix *m, size_t at,
+                           size_t n)
 {
-    struct matrix all = *m;
-    all.cols *= all.rows;
-    all.rows = 1;
-    return all;
+    for (size_t count; n > 0; out += count, at += count, n -= count) {
+        count = size_min(n, m->cols - at % m->cols);
+        s->kn->rows->expand(out, m, at / m->cols, at % m->cols, count);
+    }
 }
 
 /* ---- pages in and out ------------------------------------------------------------- */
@@ -27,11 +28,11 @@ static void read_ahead(struct stream *s, size_t task)
         s->ahead_bytes = 0;
     }
     for (; s->ahead < l->n_tasks && s->ahead_bytes < AHEAD_BYTES; s->ahead++) {
-        const struct module *m = l->tasks[s->ahead].module;
-        const struct mapped_file *f = checkpoint_file_of(s->ck, m->view.data);
-        if (f && m->n_bytes)
-            file_read_ahead(f, (size_t)(m->view.data - f->data), m->n_bytes);
-        s->ahead_bytes += m->n_bytes;
+        const struct listed_weight *m = l->tasks[s->ahead].module;
+        const struct mapped_file *f = checkpoint_file_of(s->ck, m->stored.view.data);
+        if (f && m->stored.n_bytes)
+            file_read_ahead(f, (size_t)(m->stored.view.data - f->data), m->stored.n_bytes);
+        s->ahead_bytes += m->stored.n_bytes;
     }
 }
 
@@ -49,6 +50,33 @@ static void release(struct stream *s, const uint8_t *data, size_t n)
         file_release(f, (size_t)(data - f->data), n, false);
 }
 
+/* The bytes of the rows that numbers [at, at + n) are in. */
+static size_t spans_of(struct stored_span spans[STORED_SPANS], const struct matrix *m, size_t at,
+                       size_t n)
+{
+    size_t first = at / m->cols, end = (at + n + m->cols - 1) / m->cols;
+    return stored_spans(spans, m, first, end - first);
+}
+
+static bool bring_numbers(struct stream *s, const struct matrix *m, size_t at, size_t n,
+                          struct error *err)
+{
+    struct stored_span spans[STORED_SPANS];
+    size_t count = spans_of(spans, m, at, n);
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++)
+        ok = bring(s, spans[i].data, spans[i].n, err);
+    return ok;
+}
+
+static void release_numbers(struct stream *s, const struct matrix *m, size_t at, size_t n)
+{
+    struct stored_span spans[STORED_SPANS];
+    size_t count = spans_of(spans, m, at, n);
+    for (size_t i = 0; i < count; i++)
+        release(s, spans[i].data, spans[i].n);
+}
+
 /* Reports n more bytes as read. */
 static bool advance(struct stream *s, size_t n, struct error *err)
 {
@@ -63,14 +91,14 @@ static bool advance(struct stream *s, size_t n, struct error *err)
 static bool copy(struct stream *s, const struct task *t, struct safetensors_writer *w, size_t place,
                  struct error *err)
 {
-    const struct module *m = t->module;
-    for (size_t at = 0; at < m->n_bytes; at += COPY_BYTES) {
-        size_t n = size_min(COPY_BYTES, m->n_bytes - at);
-        if (!bring(s, m->view.data + at, n, err)
-            || !safetensors_write(w, place, t->offset + at, m->view.data + at, n, err)
+    const struct listed_weight *m = t->module;
+    for (size_t at = 0; at < m->stored.n_bytes; at += COPY_BYTES) {
+        size_t n = size_min(COPY_BYTES, m->stored.n_bytes - at);
+        if (!bring(s, m->stored.view.data + at, n, err)
+            || !safetensors_write(w, place, t->offset + at, m->stored.view.data + at, n, err)
             || !advance(s, n, err))
             return false;
-        release(s, m->view.data + at, n);
+        release(s, m->stored.view.data + at, n);
     }
     return true;
 }
@@ -79,8 +107,8 @@ static bool copy(struct stream *s, const struct task *t, struct safetensors_writ
 
 /* A piece of a matrix that is packed at once: n weights from the first one, whole blocks. */
 struct batch {
-    struct matrix all;                  /* flat */
-    size_t first, n, cols;
+    const struct matrix *matrix;
+    size_t first, n;
     uint8_t *packed, *scale;
     struct mxfp4_importance importance;
     size_t undecided;
@@ -105,32 +133,39 @@ static void pack_batch(const struct stream *s, struct batch *b)
     for (size_t c = 0; c < chunks; c++) {
         float w[CHUNK_WEIGHTS];
         size_t at = c * CHUNK_WEIGHTS, n = size_min(CHUNK_WEIGHTS, b->n - at);
-        size_t block = at / MXFP4_BLOCK, period = b->cols / MXFP4_BLOCK;
-        s->kn->rows->expand(w, &b->all, 0, b->first + at, n);
+        size_t size = mxfp4_block_size(), block = at / size, period = b->matrix->cols / size;
+        expand_numbers(s, w, b->matrix, b->first + at, n);
         if (!s->kn->rows->all_finite(w, n))
             find_bad(&b->bad, w, b->first + at, n);
         else
-            undecided += mxfp4_quantize(b->packed + at / 2, b->scale + block, w, n / MXFP4_BLOCK,
-                                        (b->first / MXFP4_BLOCK + block) % period, period, &s->rule,
+            undecided += mxfp4_quantize(b->packed + at / 2, b->scale + block, w, n / size,
+                                        (b->first / size + block) % period, period, &s->rule,
                                         &b->importance, s->kn);
     }
     b->undecided += undecided;
 }
 
-static bool refuse_bad(const struct module *m, size_t at, struct error *err)
+/* Of n numbers of a weight, as they count in the progress. */
+static size_t bytes_of(const struct listed_weight *m, size_t n)
+{
+    return m->stored.n_bytes / m->stored.view.rows * n / m->stored.view.cols;
+}
+
+static bool refuse_bad(const struct listed_weight *m, size_t at, struct error *err)
 {
     return error_set(err, "%s: '%s' has a weight that is not a finite number (row %zu, column %zu of"
-                     " '%s'), expected none", m->tensor->file, m->tensor->name, at / m->view.cols,
-                     at % m->view.cols, m->name);
+                     " '%s'), expected none", m->stored.parts[0]->file, m->stored.parts[0]->name, at / m->stored.view.cols,
+                     at % m->stored.view.cols, m->name);
 }
 
 static bool pack(struct stream *s, const struct task *t, struct safetensors_writer *w, size_t place,
                  size_t scale_place, struct error *err)
 {
-    const struct module *m = t->module;
-    size_t total = m->view.rows * m->view.cols, bytes = dtype_bytes(m->view.dtype);
-    struct batch b = { .all = flat(&m->view), .cols = m->view.cols, .bad = SIZE_MAX };
-    if (!mem_grow(&s->out, &s->capacity, BATCH_WEIGHTS / 2 + BATCH_WEIGHTS / MXFP4_BLOCK, 1,
+    const struct listed_weight *m = t->module;
+    const struct matrix *from = &m->stored.view;
+    size_t total = from->rows * from->cols, block = mxfp4_block_size();
+    struct batch b = { .matrix = from, .bad = SIZE_MAX };
+    if (!mem_grow(&s->out, &s->capacity, BATCH_WEIGHTS / 2 + BATCH_WEIGHTS / block, 1,
                   "packed weights", err)
         || (s->importance && !importance_of(&b.importance, s->importance, m, err)))
         return false;
@@ -138,20 +173,18 @@ static bool pack(struct stream *s, const struct task *t, struct safetensors_writ
     b.scale = s->out + BATCH_WEIGHTS / 2;
     for (; b.first < total; b.first += b.n) {
         b.n = size_min(BATCH_WEIGHTS, total - b.first);
-        const uint8_t *data = m->view.data + b.first * bytes;
-        if (!bring(s, data, b.n * bytes, err))
+        if (!bring_numbers(s, from, b.first, b.n, err))
             return false;
         pack_batch(s, &b);
         if (b.bad != SIZE_MAX)
             return refuse_bad(m, b.bad, err);
         if (!safetensors_write(w, place, b.first / 2, b.packed, b.n / 2, err)
-            || !safetensors_write(w, scale_place, b.first / MXFP4_BLOCK, b.scale,
-                                  b.n / MXFP4_BLOCK, err)
-            || !advance(s, b.n * bytes, err))
+            || !safetensors_write(w, scale_place, b.first / block, b.scale, b.n / block, err)
+            || !advance(s, bytes_of(m, b.n), err))
             return false;
-        release(s, data, b.n * bytes);
+        release_numbers(s, from, b.first, b.n);
     }
-    s->blocks += total / MXFP4_BLOCK;
+    s->blocks += total / block;
     s->undecided += b.undecided;
     return true;
 }
@@ -159,7 +192,7 @@ static bool pack(struct stream *s, const struct task *t, struct safetensors_writ
 /* ---- expanding -------------------------------------------------------------------------- */
 
 /* *bad: of codes and scales, since BF16 as it stands is copied whatever it is. */
-static void expand_batch(const struct stream *s, const struct matrix *all, size_t first, size_t n,
+static void expand_batch(const struct stream *s, const struct matrix *from, size_t first, size_t n,
                          uint16_t *out, size_t *bad)
 {
     size_t chunks = (n + CHUNK_WEIGHTS - 1) / CHUNK_WEIGHTS;
@@ -167,8 +200,8 @@ static void expand_batch(const struct stream *s, const struct matrix *all, size_
     for (size_t c = 0; c < chunks; c++) {
         float w[CHUNK_WEIGHTS];
         size_t at = c * CHUNK_WEIGHTS, count = size_min(CHUNK_WEIGHTS, n - at);
-        s->kn->rows->expand(w, all, 0, first + at, count);
-        if (all->scale && !s->kn->rows->all_finite(w, count))
+        expand_numbers(s, w, from, first + at, count);
+        if (dtype_is_packed(from->dtype) && !s->kn->rows->all_finite(w, count))
             find_bad(bad, w, first + at, count);
         s->kn->rows->to_bf16(out + at, w, count);
     }
@@ -177,30 +210,23 @@ static void expand_batch(const struct stream *s, const struct matrix *all, size_
 static bool expand(struct stream *s, const struct task *t, struct safetensors_writer *w,
                    size_t place, struct error *err)
 {
-    const struct module *m = t->module;
-    struct matrix all = flat(&m->view);
-    bool packed = all.scale != NULL;
-    size_t element = dtype_bytes(all.dtype), bad = SIZE_MAX;
+    const struct listed_weight *m = t->module;
+    const struct matrix *from = &m->stored.view;
+    size_t total = from->rows * from->cols, bad = SIZE_MAX;
     if (!mem_grow(&s->out, &s->capacity, BATCH_WEIGHTS * sizeof(uint16_t), 1, "weights", err))
         return false;
-    for (size_t first = 0, n; first < all.cols; first += n) {
-        n = size_min(BATCH_WEIGHTS, all.cols - first);
-        const uint8_t *data = all.data + (packed ? first / 2 : first * element);
-        size_t bytes = packed ? n / 2 : n * element;
-        const uint8_t *scale = packed ? all.scale + first / MXFP4_BLOCK : NULL;
-        size_t scale_bytes = packed ? n / MXFP4_BLOCK : 0;
-        if (!bring(s, data, bytes, err) || (packed && !bring(s, scale, scale_bytes, err)))
+    for (size_t first = 0, n; first < total; first += n) {
+        n = size_min(BATCH_WEIGHTS, total - first);
+        if (!bring_numbers(s, from, first, n, err))
             return false;
-        expand_batch(s, &all, first, n, (uint16_t *)(void *)s->out, &bad);
+        expand_batch(s, from, first, n, (uint16_t *)(void *)s->out, &bad);
         if (bad != SIZE_MAX)
             return refuse_bad(m, bad, err);
         if (!safetensors_write(w, place, t->offset + first * sizeof(uint16_t), s->out,
                                n * sizeof(uint16_t), err)
-            || !advance(s, bytes, err))
+            || !advance(s, bytes_of(m, n), err))
             return false;
-        release(s, data, bytes);
-        if (packed)
-            release(s, scale, scale_bytes);
+        release_numbers(s, from, first, n);
     }
     return true;
 }
@@ -224,7 +250,7 @@ bool stream_task(struct stream *s, size_t task, struct safetensors_writer *w, st
 
 void stream_skip(struct stream *s, size_t task)
 {
-    s->done_bytes += s->layout->tasks[task].module->n_bytes;
+    s->done_bytes += s->layout->tasks[task].module->stored.n_bytes;
 }
 
 void stream_free(struct stream *s)

@@ -16,27 +16,24 @@ struct listing {
 };
 
 /* An expert's up shares gate's inputs. */
-static const struct matrix *observed_for(const struct listing *l, const struct weight_place *place)
+static const struct matrix *observed_for(const struct listing *l, const struct model_weight *w)
 {
-    if (place->kind != WEIGHT_EXPERTS)
-        return place->matrix;
-    size_t offset = (size_t)((const char *)place->matrix - (const char *)l->layer->experts);
-    const struct mlp_weights *expert = &l->layer->experts[offset / sizeof *expert];
-    return place->matrix == &expert->up ? &expert->gate : place->matrix;
+    const struct mlp_weights *expert = w->num_experts ? &l->layer->experts[w->expert] : NULL;
+    return expert && w->matrix == &expert->up ? &expert->gate : w->matrix;
 }
 
-static bool list_linear(void *user, const struct weight_place *place)
+static bool list_linear(void *user, const struct model_weight *w)
 {
     struct listing *l = user;
     struct calibration *c = l->c;
-    if (!place->is_linear)
+    if (!w->is_linear)
         return true;
     if (!mem_grow(&c->linears, &l->capacity, c->n + 1, sizeof *c->linears, "the list of linear layers",
                   l->err))
         return false;
-    const struct matrix *observed = observed_for(l, place);
-    c->linears[c->n++] = (struct calibrated){ .weight = place->matrix, .observed = observed };
-    return observed != place->matrix || size_sum(&l->channels, l->channels, place->matrix->cols)
+    const struct matrix *observed = observed_for(l, w);
+    c->linears[c->n++] = (struct calibrated){ .weight = w->matrix, .observed = observed };
+    return observed != w->matrix || size_sum(&l->channels, l->channels, w->cols)
         || error_set(l->err, "linear layers have more channels than can be counted");
 }
 

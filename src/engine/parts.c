@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "kernels/stored.h"
 #include "model/vocabulary.h"
 
 struct maker {
@@ -35,9 +36,12 @@ static bool add(struct maker *m, const uint8_t *data, size_t n)
 /* Rows [first, first + rows) of a stored matrix. */
 static bool add_rows(struct maker *m, const struct matrix *w, size_t first, size_t rows)
 {
-    size_t bytes = matrix_row_bytes(w), blocks = w->cols / MXFP4_BLOCK;
-    return add(m, w->data + first * bytes, rows * bytes)
-        && (!w->scale || add(m, w->scale + first * blocks, rows * blocks));
+    struct stored_span spans[STORED_SPANS];
+    size_t n = stored_spans(spans, w, first, rows);
+    bool ok = true;
+    for (size_t i = 0; ok && i < n; i++)
+        ok = add(m, spans[i].data, spans[i].n);
+    return ok;
 }
 
 static bool add_matrix(struct maker *m, const struct matrix *w)
@@ -61,11 +65,11 @@ struct picker {
     bool mlp;                           /* the dense MLP, else everything but it and the experts */
 };
 
-static bool pick(void *user, const struct weight_place *place)
+static bool pick(void *user, const struct model_weight *w)
 {
     const struct picker *picker = user;
-    return place->kind == WEIGHT_EXPERTS || (place->kind == WEIGHT_DENSE_MLP) != picker->mlp
-        || add_matrix(picker->m, place->matrix);
+    return w->kind == WEIGHT_EXPERTS || (w->kind == WEIGHT_DENSE_MLP) != picker->mlp
+        || add_matrix(picker->m, w->matrix);
 }
 
 static bool add_layer(struct maker *m, const struct weights *w, size_t layer)

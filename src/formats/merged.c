@@ -62,7 +62,7 @@ struct merged {
     bool packed, in_part;
 };
 
-size_t merged_in_part(const char **example, const struct modules *m, const bool *packed)
+size_t merged_in_part(const char **example, const struct weight_list *m, const bool *packed)
 {
     struct merged at_hand[GROUPS] = { { 0 } };
     size_t count = 0, n = 0;

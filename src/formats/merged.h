@@ -6,7 +6,7 @@
 #ifndef SURPRISAL_FORMATS_MERGED_H
 #define SURPRISAL_FORMATS_MERGED_H
 
-#include "formats/modules.h"
+#include "formats/weight_list.h"
 
 #define MERGED_PARTS 3
 
@@ -23,6 +23,6 @@ const struct merge *merge_of(const char *module, size_t n);
 size_t merged_experts_length(const char *name);
 
 /* How many merged modules are packed in part; *example: a weight of the first. */
-size_t merged_in_part(const char **example, const struct modules *m, const bool *packed);
+size_t merged_in_part(const char **example, const struct weight_list *m, const bool *packed);
 
 #endif

@@ -218,6 +218,7 @@ struct group {
 };
 
 struct collector {
+    const struct checkpoint *ck;
     struct quantization_rules rules;
     struct group *groups;       /* owned */
     size_t n_groups, capacity;
@@ -305,18 +306,20 @@ static bool count(struct collector *c, const char *module, enum quantization_ver
     return true;
 }
 
-static bool collect(void *user, const struct weight_place *place)
+static bool collect(void *user, const struct model_weight *x)
 {
     struct collector *c = user;
     struct module_said said;
-    if (!place->is_linear)
+    struct stored_weight stored;
+    if (!x->is_linear)
         return true;
-    if (!quantization_says(&said, &c->rules, place->module, c->err))
+    if (!quantization_says(&said, &c->rules, x->module, c->err)
+        || !weight_find(&stored, c->ck, x, NULL, c->err))
         return false;
     enum quantization_verdict verdict =
-        quantization_judge(&c->rules, &said, place->matrix->scale != NULL,
-                           quantization_promises(place->kind, place->is_fused));
-    return verdict == NO_CONTRADICTION || count(c, place->module, verdict);
+        quantization_judge(&c->rules, &said, stored.is_packed,
+                           quantization_promises(x->kind, stored.is_fused));
+    return verdict == NO_CONTRADICTION || count(c, x->module, verdict);
 }
 
 static bool write_group(struct contradictions *out, const struct group *g, struct error *err)
@@ -339,7 +342,7 @@ bool quantization_contradictions(struct contradictions *out, const struct checkp
 {
     *out = (struct contradictions){ 0 };
     struct source s = { 0 };
-    struct collector c = { .err = err };
+    struct collector c = { .ck = ck, .err = err };
     bool ok = open_source(&s, ck, err) && read_rules(&c.rules, &s, err)
            && buffer_append(&out->text, "", 0, err);
     for (c.layer = 0; ok && c.layer <= ck->config.num_hidden_layers; c.layer++)

@@ -8,42 +8,9 @@
 
 #define LENGTH_BYTES ((size_t)8)        /* the header's length, in front of it */
 
-static const struct {
-    const char *name;                   /* as safetensors spells it */
-    size_t bytes;
-} dtypes[DTYPE_COUNT] = {
-    [DTYPE_F32] = { "F32", 4 },
-    [DTYPE_F16] = { "F16", 2 },
-    [DTYPE_BF16] = { "BF16", 2 },
-    [DTYPE_MXFP4] = { "MXFP4", 0 },
-    [DTYPE_F64] = { "F64", 8 },
-    [DTYPE_I64] = { "I64", 8 },
-    [DTYPE_I32] = { "I32", 4 },
-    [DTYPE_I16] = { "I16", 2 },
-    [DTYPE_I8] = { "I8", 1 },
-    [DTYPE_U64] = { "U64", 8 },
-    [DTYPE_U32] = { "U32", 4 },
-    [DTYPE_U16] = { "U16", 2 },
-    [DTYPE_U8] = { "U8", 1 },
-    [DTYPE_BOOL] = { "BOOL", 1 },
-    [DTYPE_F8_E4M3] = { "F8_E4M3", 1 },
-    [DTYPE_F8_E5M2] = { "F8_E5M2", 1 },
-    [DTYPE_F8_E8M0] = { "F8_E8M0", 1 },
-};
-
-const char *dtype_name(enum dtype dtype)
-{
-    return dtypes[dtype].name;
-}
-
-size_t dtype_bytes(enum dtype dtype)
-{
-    return dtypes[dtype].bytes;
-}
-
 size_t tensor_elements(const struct tensor *t)
 {
-    return t->n_bytes / dtypes[t->dtype].bytes;
+    return t->n_bytes / dtype_bytes(t->dtype);
 }
 
 const char *tensor_shape_text(const struct tensor *t, char *text, size_t n)
@@ -67,7 +34,7 @@ static bool read_dtype(struct tensor *t, const cJSON *entry, struct error *err)
     if (!cJSON_IsString(dtype))
         return error_set(err, "%s: '%s' has no dtype", t->file, t->name);
     for (size_t i = 0; i < DTYPE_COUNT; i++)
-        if (dtypes[i].bytes && strcmp(dtypes[i].name, dtype->valuestring) == 0) {
+        if (!dtype_is_packed((enum dtype)i) && strcmp(dtype_name((enum dtype)i), dtype->valuestring) == 0) {
             t->dtype = (enum dtype)i;
             return true;
         }
@@ -82,7 +49,7 @@ static bool read_shape(struct tensor *t, const cJSON *entry, struct error *err)
     if (!cJSON_IsArray(shape))
         return error_set(err, "%s: '%s' has no shape", t->file, t->name);
     bool empty = false, fits = true;
-    t->n_bytes = dtypes[t->dtype].bytes;
+    t->n_bytes = dtype_bytes(t->dtype);
     cJSON_ArrayForEach(item, shape) {
         size_t n;
         if (!json_to_size(item, &n))
@@ -120,7 +87,7 @@ static bool read_range(struct tensor *t, const cJSON *entry, const struct mapped
     char text[256];
     if (end - begin != t->n_bytes)
         return error_set(err, "%s: '%s' has %zu bytes of data, but %s %s takes %zu", t->file,
-                         t->name, end - begin, dtypes[t->dtype].name,
+                         t->name, end - begin, dtype_name(t->dtype),
                          tensor_shape_text(t, text, sizeof text), t->n_bytes);
     if (end > n_data)
         return error_set(err, "%s: '%s' ends at byte %zu of the data, but the file has only %zu"

@@ -28,15 +28,12 @@
 struct tensor {
     const char *name;           /* as in the file */
     const char *file;           /* path, for messages */
-    enum dtype dtype;           /* never MXFP4: that is a pair of U8 tensors */
+    enum dtype dtype;           /* never a packed format */
     size_t ndim;                /* 0 for a scalar */
     size_t shape[TENSOR_MAX_DIMS];
     const uint8_t *data;        /* in the mapping; not necessarily aligned */
     size_t n_bytes;
 };
-
-const char *dtype_name(enum dtype dtype);       /* as safetensors spells it; "MXFP4" */
-size_t dtype_bytes(enum dtype dtype);           /* of one element; 0 for MXFP4 */
 
 /* Number of elements (1 for a scalar). */
 size_t tensor_elements(const struct tensor *t);

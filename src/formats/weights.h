@@ -1,14 +1,10 @@
-/* weights.h - the text model's weights: names and shapes bound to matrix views.
+/* weights.h - the text model's weights: its list, and each bound to the view of what is stored.
  *
- * One table (weights.c) lists each weight's name pattern, its place below and its shape in terms
- * of the config; one loop walks it, so no tensor can miss its check.  Names as in FORMATS:
- * prefix `model.language_model.` or `model.`, lm_head without prefix.  A linear layer X is stored
- * as X.weight (BF16, F16 or F32) or as X.weight_packed with X.weight_scale (MXFP4); both at once
- * are refused, and so is what would change a linear's result unseen (a bias, a scale without
- * packed codes, a zero point).  Experts are split (experts.E.gate_proj...) or fused
- * (experts.gate_up_proj [E, 2I, D], gate rows first, and experts.down_proj [E, D, I]), each
- * projection by itself.  The head is lm_head.weight where there is one, else, when tied, the
- * embedding.
+ * One table (weights.c) lists each weight's name, its place below and its shape in terms of the config;
+ * one loop walks it, so no tensor can miss its check.  Names as in FORMATS: prefix
+ * `model.language_model.` or `model.`, lm_head without prefix.  How a weight is stored is the business
+ * of weight.h.  Refused is what would change a linear's result unseen: a bias, a scale without codes, a
+ * zero point.  The head is lm_head.weight where there is one, else, when tied, the embedding.
  *
  * All views borrow from the checkpoint, which must outlive the weights.  Vectors are views with
  * rows == 1; conv1d.weight [C, 1, K] is the view [C, K]. */
@@ -16,7 +12,7 @@
 #define SURPRISAL_FORMATS_WEIGHTS_H
 
 #include "base/matrix.h"
-#include "formats/checkpoint.h"
+#include "formats/weight.h"
 
 /* A gated MLP: down(silu(gate(x)) * up(x)). */
 struct mlp_weights {
@@ -52,36 +48,11 @@ struct layer_weights {
     struct mlp_weights *experts;            /* owned [E]; NULL in dense models */
 };
 
-/* What a weight is for; inspect's rows. */
-enum weight_kind {
-    WEIGHT_EMBED_TOKENS,
-    WEIGHT_LM_HEAD,
-    WEIGHT_ATTENTION,           /* q, k, v, o projections of full attention */
-    WEIGHT_DELTA_NET,           /* in and out projections of linear attention */
-    WEIGHT_DELTA_NET_STATE,     /* conv1d, A_log, dt_bias */
-    WEIGHT_NORM,
-    WEIGHT_ROUTER,
-    WEIGHT_SHARED_EXPERT,
-    WEIGHT_SHARED_EXPERT_GATE,
-    WEIGHT_EXPERTS,
-    WEIGHT_DENSE_MLP,
-    WEIGHT_KINDS,
-    /* Not of the text model. */
-    WEIGHT_VISUAL = WEIGHT_KINDS,
-    WEIGHT_MTP,                 /* multi-token prediction */
-    WEIGHT_OTHER,
-    TENSOR_KINDS
-};
-
-const char *weight_kind_name(enum weight_kind kind);
-/* VISUAL, MTP or OTHER, by the name of a tensor that is none of the text model's. */
-enum weight_kind weight_kind_outside(const char *name);
-
 /* A stored tensor that the weights are made of. */
 struct bound_tensor {
     const struct tensor *tensor;
     enum weight_kind kind;
-    enum dtype stored;          /* MXFP4 for codes and scales, else the tensor's own */
+    enum dtype stored;          /* how the weight is stored: codes and scales alike */
     size_t parameters;          /* weights in it; 0 for scales */
 };
 
@@ -93,7 +64,7 @@ struct weights {
     size_t n_layers;
     size_t parameters;                      /* elements of all views, a tied head once */
     size_t bytes;                           /* stored bytes of all views, scales included */
-    size_t quantized_bytes;                 /* of these, in MXFP4 codes and scales */
+    size_t quantized_bytes;                 /* of these, in packed formats */
     const char *prefix;                     /* "model.language_model." or "model." */
     struct bound_tensor *tensors;           /* owned; by name, a fused expert tensor once */
     size_t n_tensors;
@@ -102,40 +73,19 @@ struct weights {
 bool weights_bind(struct weights *w, const struct checkpoint *ck, struct error *err);
 void weights_free(struct weights *w);
 
-/* A weight by the place where the model uses it. */
-struct weight_place {
-    const char *module;         /* full name without ".weight"; valid during the call */
-    const struct matrix *matrix;
-    enum weight_kind kind;
-    bool is_linear;             /* may be packed as MXFP4 */
-    bool is_fused;              /* an expert's part of a fused tensor */
-};
+/* ---- the list of weights ----------------------------------------------------- */
 
-/* Calls visit for every weight of a layer (layer == num_hidden_layers: embedding, last norm and
- * head; a tied head once, as the embedding), until one call returns false; the last result. */
+/* Calls visit for every weight that a config asks for, experts one by one, until one call returns false;
+ * the last result.  A config may ask for more experts than any file holds: visit must stop in time. */
+bool model_weights_each(const struct config *c, const char *prefix,
+                        bool (*visit)(void *user, const struct model_weight *weight), void *user);
+/* The same for one layer, and of its experts the first (layer == num_hidden_layers: embedding, last norm
+ * and head).  Names have no prefix. */
+bool model_weights_of_layer(const struct config *c, size_t layer,
+                            bool (*visit)(void *user, const struct model_weight *weight), void *user);
+/* The same for what is bound, all experts; a tied head once, as the embedding. */
 bool weights_visit_layer(const struct checkpoint *ck, const struct weights *w, size_t layer,
-                         bool (*visit)(void *user, const struct weight_place *place), void *user);
-
-/* Calls visit for every tensor that the weights are made of (packed and scale apart, a fused
- * expert tensor once), in order of the tensor's name, until one call returns false; the result of
- * the last call. */
-bool weights_visit_tensors(const struct checkpoint *ck, const struct weights *w,
-                           bool (*visit)(void *user, const struct tensor *t), void *user);
-
-/* A weight that a config asks for, whatever the files hold. */
-struct weight_expected {
-    const char *module;         /* full name without ".weight"; valid during the call */
-    const char *suffix;         /* ".weight", or "" */
-    enum weight_kind kind;
-    bool is_linear;             /* may be packed as MXFP4 */
-    bool may_be_absent;         /* a tied head */
-    size_t ndim, shape[3];      /* of the plain tensor, experts split */
-};
-
-/* Calls visit for every weight of the model, experts one by one, until one call returns false; the
- * last result.  A config may ask for more experts than any file holds: visit must stop in time. */
-bool weights_expect(const struct config *c, const char *prefix,
-                    bool (*visit)(void *user, const struct weight_expected *expected), void *user);
+                         bool (*visit)(void *user, const struct model_weight *weight), void *user);
 
 /* ---- the digest: SHA-256 that names what is evaluated -----------------------
  *
@@ -185,8 +135,8 @@ bool weights_head_digest(struct digest *out, const struct checkpoint *ck, const 
 
 /* ---- checks ------------------------------------------------------------------ */
 
-/* Refuse a scale byte 255 (NaN in OCP MX 1.0) in any MXFP4 matrix of the layer but its experts (layer
- * == num_hidden_layers: embedding and head), or in one expert, naming file and tensor. */
+/* Refuse a code or scale that is NaN (kernels/stored.h) in any packed matrix of the layer but its experts
+ * (layer == num_hidden_layers: embedding and head), or in one expert, naming file and tensor. */
 bool weights_check_scales(const struct checkpoint *ck, const struct weights *w, size_t layer,
                           struct error *err);
 bool weights_check_expert(const struct checkpoint *ck, const struct weights *w, size_t layer,

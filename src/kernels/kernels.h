@@ -16,6 +16,7 @@
 #include "base/compute_type.h"
 #include "base/matrix.h"
 #include "kernels/mxfp4_blocks.h"
+#include "kernels/stored.h"
 
 /* ---- matrix products ------------------------------------------------------ */
 
@@ -189,7 +190,7 @@ struct kernels {
     const struct gemm_ops *gemm[COMPUTE_TYPES];
     const struct row_kernels *rows, *rows_bf16;     /* of f32 and of BF16 compute */
     void (*delta_rule)(const struct kernels *kn, const struct delta_rule *d);
-    mxfp4_blocks_fn *mxfp4_blocks;  /* NULL: the definition in convert/mxfp4.c */
+    mxfp4_blocks_fn *mxfp4_blocks;  /* NULL: the definition in kernels/mxfp4.c */
 };
 
 /* Floats of scratch for struct delta_rule. */

@@ -22,7 +22,7 @@
 #define LANES (VECTOR_BYTES / sizeof(float))    /* blocks side by side */
 #define N MXFP4_BLOCK
 #define CANDIDATES 3
-#define TORCH_LANES 8                           /* see torch_mean in convert/mxfp4.c */
+#define TORCH_LANES 8                           /* see torch_mean in kernels/mxfp4.c */
 
 typedef float vector __attribute__((vector_size(VECTOR_BYTES)));
 typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));

@@ -1,6 +1,6 @@
 /* mxfp4_blocks.h - the MXFP4 quantizer's inner loop: many blocks side by side.
  *
- * What it computes is defined by mxfp4_quantize_block (convert/mxfp4.h) for the rule QSTREAM, and is
+ * What it computes is defined by mxfp4_quantize_block (kernels/mxfp4.h) for the rule QSTREAM, and is
  * the same bit for bit.  Element j of all blocks stands in one vector, so that every step, the sort
  * of a block and torch's order of summation included, is plain arithmetic between vectors. */
 #ifndef SURPRISAL_KERNELS_MXFP4_BLOCKS_H
@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/matrix.h"
+#include "kernels/stored.h"
 
 /* Where a percentile lies among the order statistics of a block: between low and low + 1. */
 struct mxfp4_percentile {

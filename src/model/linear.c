@@ -68,7 +68,7 @@ void pack_weight(const struct compute *cm, const struct packed_b *to,
 void prefetch_add(struct prefetch *prefetch, const struct matrix *w, size_t first, size_t rows, size_t i,
                   size_t count)
 {
-    size_t s = prefetch->span[0].bytes > 0, row_bytes = matrix_row_bytes(w);
+    size_t s = prefetch->span[0].bytes > 0, row_bytes = stored_row_bytes(w);
     first = size_min(first, w->rows);
     size_t bytes = size_min(rows, w->rows - first) * row_bytes;
     size_t begin = bytes * i / count, end = bytes * (i + 1) / count;

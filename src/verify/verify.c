@@ -6,14 +6,14 @@
 #include "base/threads.h"
 #include "verify/verify_files.h"
 #include "verify/verify_judge.h"
-#include "verify/verify_layout.h"
+#include "verify/verify_coverage.h"
 
 /* Its own faults are not what was asked for, but what cannot be read of it is said. */
 static bool open_original(struct verify_result *r, const char *path, struct error *err)
 {
     struct findings faults = { 0 };
     bool ok = verify_folder_open(&r->original, path, &faults, err)
-           && verify_weights_list(&r->original_weights, &r->original, NULL, err);
+           && verify_folder_list(&r->original_weights, &r->original, NULL, err);
     for (size_t i = 0; ok && i < faults.n; i++)
         if (!finding_is_note(faults.list[i].code))
             ok = findings_add(&r->findings, faults.list[i].code, faults.list[i].file,
@@ -28,12 +28,12 @@ static bool check(struct verify_result *r, const char *checkpoint, const char *a
                   int n_threads, const struct progress *progress, struct error *err)
 {
     struct findings *found = &r->findings;
-    struct verify_weights *w = &r->weights;
-    const struct verify_weights *original = against ? &r->original_weights : NULL;
+    struct weight_list *w = &r->weights;
+    const struct weight_list *original = against ? &r->original_weights : NULL;
     if (!threads_start(n_threads, 0, err) || !verify_folder_open(&r->folder, checkpoint, found, err)
-        || !verify_weights_list(w, &r->folder, found, err)
+        || !verify_folder_list(w, &r->folder, found, err)
         || (against && !open_original(r, against, err))
-        || !verify_layout(&r->folder, w, found, err)
+        || !verify_folder_match(&r->folder, w, found, err)
         || !verify_coverage(&r->folder, w, found, err))
         return false;
     if (original && (!verify_judge_names(&r->folder, w, &r->original, original, found, err)
@@ -61,8 +61,8 @@ bool verify(struct verify_result *out, const char *checkpoint, const char *again
 void verify_free(struct verify_result *r)
 {
     free(r->tallies);
-    verify_weights_free(&r->weights);
-    verify_weights_free(&r->original_weights);
+    weight_list_free(&r->weights);
+    weight_list_free(&r->original_weights);
     verify_folder_close(&r->folder);
     verify_folder_close(&r->original);
     findings_free(&r->findings);

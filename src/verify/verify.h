@@ -12,7 +12,7 @@ struct verify_result {
     struct verify_folder folder;
     struct verify_folder original;      /* when has_original */
     bool has_original;
-    struct verify_weights weights, original_weights;
+    struct weight_list weights, original_weights;
     struct tally *tallies;              /* owned [weights.n] */
     struct findings findings;
     double seconds;

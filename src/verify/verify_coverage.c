@@ -4,10 +4,10 @@
 
 #include "formats/quantization.h"
 #include "formats/merged.h"
-#include "verify/verify_layout.h"
+#include "verify/verify_coverage.h"
 
 struct cover {
-    const struct verify_weights *w;
+    const struct weight_list *w;
     struct quantization_rules rules;
     struct findings *found;
     struct error *err;
@@ -15,25 +15,15 @@ struct cover {
     const char *first_pattern;
 };
 
-/* ---- which are linears -------------------------------------------------------------- */
-
-/* Outside the text model (image encoder, multi-token prediction) a matrix is a linear unless its
- * name says that it is a table of embeddings. */
-static bool is_linear(const struct verify_weight *w, const char *module)
-{
-    if (w->is_expected || w->scale)
-        return w->is_linear || w->scale;
-    return w->ndim == 2 && name_ends_with(w->name, ".weight")
-        && !strstr(module_last_part(module), "embed");
-}
+/* ---- modules -------------------------------------------------------------------------- */
 
 /* Does the class "Linear" promise that it is packed? */
-static bool is_promised(const struct verify_weight *w, const char *module)
+static bool is_promised(const struct listed_weight *w, const char *module)
 {
     if (w->is_expected)
-        return quantization_promises(w->kind, w->is_fused);
+        return quantization_promises(w->kind, w->stored.is_fused);
     const char *last = module_last_part(module);
-    return !w->is_fused && strcmp(last, "gate") != 0 && strcmp(last, "shared_expert_gate") != 0;
+    return !w->stored.is_fused && strcmp(last, "gate") != 0 && strcmp(last, "shared_expert_gate") != 0;
 }
 
 /* ---- merged modules ------------------------------------------------------------------ */
@@ -64,7 +54,7 @@ static bool add_merged_name(struct module_said *said, struct cover *c, const cha
 }
 
 struct part {
-    const struct verify_weight *weight;
+    const struct listed_weight *weight;
     bool ignored;
 };
 
@@ -74,14 +64,14 @@ static bool read_part(struct part *p, struct cover *c, const char *module, const
     char *weight = sibling(module, name, ".weight", c->err);
     char *part = sibling(module, name, "", c->err);
     bool ok = weight && part && quantization_says(&said, &c->rules, part, c->err);
-    *p = (struct part){ ok ? verify_weights_find(c->w, weight) : NULL, said.ignored };
+    *p = (struct part){ ok ? weight_list_find(c->w, weight) : NULL, said.ignored };
     free(weight);
     free(part);
     return ok;
 }
 
 /* The first part checks itself against the others that there are; one finding is enough. */
-static bool check_merge(struct cover *c, const struct verify_weight *w, const char *module)
+static bool check_merge(struct cover *c, const struct listed_weight *w, const char *module)
 {
     const struct merge *merge = merge_of(module, strlen(module));
     if (!merge || strcmp(merge->parts[0], module_last_part(module)) != 0)
@@ -95,9 +85,9 @@ static bool check_merge(struct cover *c, const struct verify_weight *w, const ch
             return false;
         if (!other.weight)              /* missing: another finding */
             continue;
-        bool packed = w->scale != NULL, other_packed = other.weight->scale != NULL;
+        bool packed = w->stored.is_packed, other_packed = other.weight->stored.is_packed;
         if (packed != other_packed)
-            return findings_add(c->found, FOUND_MERGED, w->tensor->file, module, c->err,
+            return findings_add(c->found, FOUND_MERGED, w->stored.parts[0]->file, module, c->err,
                                 "is %s, but %s is %s: vLLM loads both as one module, %s",
                                 packed ? "packed" : "not packed", name,
                                 other_packed ? "packed" : "not packed", merge->name);
@@ -116,20 +106,20 @@ static bool check_merge(struct cover *c, const struct verify_weight *w, const ch
  * together. */
 static bool check_experts(struct cover *c)
 {
-    const struct verify_weights *w = c->w;
+    const struct weight_list *w = c->w;
     bool ok = true;
     for (size_t i = 0, end; ok && i < w->n; i = end) {
         size_t length = merged_experts_length(w->list[i].name), n_packed = 0;
-        const struct verify_weight *odd[2] = { NULL, NULL };    /* the first plain, the first packed */
+        const struct listed_weight *odd[2] = { NULL, NULL };    /* the first plain, the first packed */
         for (end = i; end < w->n && (end == i || (length
                       && merged_experts_length(w->list[end].name) == length
                       && strncmp(w->list[end].name, w->list[i].name, length) == 0)); end++) {
-            bool packed = w->list[end].scale != NULL;
+            bool packed = w->list[end].stored.is_packed;
             n_packed += packed;
             odd[packed] = odd[packed] ? odd[packed] : &w->list[end];
         }
         if (length && odd[0] && odd[1])
-            ok = findings_add(c->found, FOUND_MERGED, odd[0]->tensor->file, odd[0]->name, c->err,
+            ok = findings_add(c->found, FOUND_MERGED, odd[0]->stored.parts[0]->file, odd[0]->name, c->err,
                               "is not packed, but %s is (%zu of %zu projections are): vLLM loads all"
                               " experts of a layer as one module", odd[1]->name, n_packed, end - i);
     }
@@ -170,7 +160,7 @@ static bool only_here(bool *only, const struct module_list *list, const char *mo
     return true;
 }
 
-static bool check_patterns(struct cover *c, const struct verify_weight *w, const char *module)
+static bool check_patterns(struct cover *c, const struct listed_weight *w, const char *module)
 {
     char *translated;
     bool ignored = false, targeted = false;
@@ -196,17 +186,17 @@ static const enum finding_code codes[] = {
     [TARGETED_PLAIN] = FOUND_NOT_PACKED,
 };
 
-static bool cover_module(struct cover *c, const struct verify_weight *w, const char *module)
+static bool cover_module(struct cover *c, const struct listed_weight *w, const char *module)
 {
     struct module_said said;
-    if (w->is_unexpected || !is_linear(w, module))
+    if (w->is_unexpected || !(w->is_linear || w->stored.is_packed))
         return true;
     if (!quantization_says(&said, &c->rules, module, c->err) || !add_merged_name(&said, c, module))
         return false;
-    enum quantization_verdict verdict = quantization_judge(&c->rules, &said, w->scale != NULL,
+    enum quantization_verdict verdict = quantization_judge(&c->rules, &said, w->stored.is_packed,
                                                            is_promised(w, module));
     return (verdict == NO_CONTRADICTION
-            || findings_add(c->found, codes[verdict], w->tensor->file, module, c->err, "%s",
+            || findings_add(c->found, codes[verdict], w->stored.parts[0]->file, module, c->err, "%s",
                             quantization_verdict_text(verdict)))
         && check_merge(c, w, module) && check_patterns(c, w, module);
 }
@@ -219,7 +209,7 @@ static bool add_fault(void *user, const struct error *why)
                         setting ? setting : why->message);
 }
 
-bool verify_coverage(const struct verify_folder *f, const struct verify_weights *w,
+bool verify_coverage(const struct verify_folder *f, const struct weight_list *w,
                      struct findings *found, struct error *err)
 {
     struct cover c = { .w = w, .found = found, .err = err };

@@ -311,3 +311,71 @@ bool verify_folder_is_lost(const struct verify_folder *f, const char *tensor)
 {
     return f->n_sorted && bsearch(&tensor, f->lost, f->n_sorted, sizeof *f->lost, compare_strings);
 }
+
+static bool is_lost(void *user, const char *tensor)
+{
+    return verify_folder_is_lost(user, tensor);
+}
+
+bool verify_folder_is_lost_weight(const struct verify_folder *f, const char *weight)
+{
+    return weight_is_in_any(weight, is_lost, (void *)(uintptr_t)f);
+}
+
+/* ---- weights ------------------------------------------------------------------------ */
+
+struct sink {
+    struct verify_folder *f;
+    struct findings *found;
+    bool is_full;                       /* no more findings are kept */
+};
+
+/* What is missing because its file, or its index row, is broken has been named already. */
+static bool add_fault(void *user, enum weight_fault fault, const struct tensor *t, const char *name,
+                      const char *text, struct error *err)
+{
+    static const enum finding_code codes[WEIGHT_FAULTS] = {
+        [WEIGHT_MISSING] = FOUND_MISSING, [WEIGHT_INCOMPLETE] = FOUND_PAIR,
+        [WEIGHT_ALONE] = FOUND_PAIR, [WEIGHT_TWICE] = FOUND_TWICE, [WEIGHT_DTYPE] = FOUND_DTYPE,
+        [WEIGHT_SHAPE] = FOUND_SHAPE,
+    };
+    struct sink *s = user;
+    bool is_known = fault == WEIGHT_MISSING ? verify_folder_is_lost_weight(s->f, name)
+                  : (fault == WEIGHT_INCOMPLETE || fault == WEIGHT_ALONE)
+                    && verify_folder_is_lost(s->f, name);
+    if (!s->found || is_known)
+        return true;
+    if (!findings_add(s->found, codes[fault], t ? t->file : NULL, t ? t->name : name, err, "%s", text)
+        || (fault == WEIGHT_MISSING && !verify_folder_lose(s->f, name, err)))
+        return false;
+    s->is_full = s->found->n >= FINDINGS_KEPT;      /* a config may ask for more than can be listed */
+    return fault != WEIGHT_MISSING || !s->is_full;
+}
+
+bool verify_folder_list(struct weight_list *out, struct verify_folder *f, struct findings *found,
+                        struct error *err)
+{
+    struct sink sink = { .f = f, .found = found };
+    const struct weight_faults faults = { add_fault, &sink };
+    return weight_list_read(out, &f->ck, &faults, err);
+}
+
+bool verify_folder_match(struct verify_folder *f, struct weight_list *w, struct findings *found,
+                         struct error *err)
+{
+    struct sink sink = { .f = f, .found = found };
+    const struct weight_faults faults = { add_fault, &sink };
+    if (!f->has_config)
+        return true;
+    if (!weight_list_match(w, &f->ck, f->prefix, &faults, err) && !sink.is_full)
+        return false;
+    verify_folder_sort_lost(f);
+    bool ok = true;
+    for (size_t i = 0; ok && i < w->n; i++) {
+        const struct tensor *t = w->list[i].stored.parts[0];
+        if (w->list[i].is_unexpected)
+            ok = findings_add(found, FOUND_UNEXPECTED, t->file, t->name, err,
+                              "is not part of the model that the config describes");
+    }
+    return ok;
+}

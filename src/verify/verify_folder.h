@@ -6,7 +6,7 @@
 #ifndef SURPRISAL_VERIFY_VERIFY_FOLDER_H
 #define SURPRISAL_VERIFY_VERIFY_FOLDER_H
 
-#include "formats/checkpoint.h"
+#include "formats/weight_list.h"
 #include "verify/verify_findings.h"
 
 struct verify_folder {
@@ -25,5 +25,16 @@ void verify_folder_close(struct verify_folder *f);
 bool verify_folder_lose(struct verify_folder *f, const char *tensor, struct error *err);
 void verify_folder_sort_lost(struct verify_folder *f);
 bool verify_folder_is_lost(const struct verify_folder *f, const char *tensor);
+/* Any tensor that could hold a weight. */
+bool verify_folder_is_lost_weight(const struct verify_folder *f, const char *weight);
+
+/* All tensors as weights (formats/weight_list.h); faults are findings.  found: NULL where they do not
+ * matter. */
+bool verify_folder_list(struct weight_list *out, struct verify_folder *f, struct findings *found,
+                        struct error *err);
+/* Presence, shape and dtype of every weight that the config asks for, and what it does not ask for.  Adds
+ * what is missing to the lost tensors. */
+bool verify_folder_match(struct verify_folder *f, struct weight_list *w, struct findings *found,
+                         struct error *err);
 
 #endif

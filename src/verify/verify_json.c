@@ -6,7 +6,7 @@
 static bool add_figures(cJSON *to, const struct verify_cell *cell)
 {
     const struct tally *t = &cell->sum;
-    size_t codes = t->blocks * MXFP4_BLOCK;
+    size_t codes = t->codes;
     return json_add_size(to, "tensors", cell->tensors)
         && json_add_size(to, "weights", t->blocks ? codes : t->elements)
         && json_add_double(to, "sqnr_db", tally_sqnr(t))

@@ -5,32 +5,33 @@
 #include <string.h>
 
 #include "base/format.h"
+#include "kernels/stored.h"
 
 #define PLACE_BYTES 128
 
 /* ---- where -------------------------------------------------------------------------- */
 
 /* "[3, 17]" of element `index`. */
-static const char *place_text(char text[PLACE_BYTES], const struct verify_weight *w, size_t index)
+static const char *place_text(char text[PLACE_BYTES], const struct listed_weight *w, size_t index)
 {
-    struct tensor at = { .ndim = w->ndim };
-    for (size_t i = w->ndim; i-- > 0;) {
-        at.shape[i] = index % w->shape[i];
-        index /= w->shape[i];
+    struct tensor at = { .ndim = w->stored.ndim };
+    for (size_t i = w->stored.ndim; i-- > 0;) {
+        at.shape[i] = index % w->stored.shape[i];
+        index /= w->stored.shape[i];
     }
     return tensor_shape_text(&at, text, PLACE_BYTES);
 }
 
-static const char *block_text(char text[PLACE_BYTES], const struct verify_weight *w, size_t block)
+static const char *block_text(char text[PLACE_BYTES], const struct listed_weight *w, size_t block)
 {
-    size_t blocks = w->view.cols / MXFP4_BLOCK;
+    size_t blocks = w->stored.view.cols / stored_block(&w->stored.view).cols;
     snprintf(text, PLACE_BYTES, "[%zu, %zu]", block / blocks, block % blocks);
     return text;
 }
 
 struct judge {
     const struct tally *t;
-    const struct verify_weight *w, *there;
+    const struct listed_weight *w, *there;
     struct findings *found;
     struct error *err;
 };
@@ -46,7 +47,7 @@ static bool add(const struct judge *j, enum finding_code code, const struct tens
     format_text_v(text, sizeof text, format, args);
     va_end(args);
     return findings_add(j->found, code, of->file, of->name, j->err, "%s%s%s",
-                        j->w->is_fused ? j->w->name : "", j->w->is_fused ? ": " : "", text);
+                        j->w->stored.is_fused ? j->w->name : "", j->w->stored.is_fused ? ": " : "", text);
 }
 
 /* ---- values -------------------------------------------------------------------------- */
@@ -57,37 +58,37 @@ static bool judge_finite(const struct judge *j)
     char place[PLACE_BYTES];
     bool ok = true;
     if (t->nan_scales)
-        ok = add(j, FOUND_SCALE_NAN, j->w->scale, "%zu of %zu scale bytes are 255, which is NaN, the first at"
+        ok = add(j, FOUND_SCALE_NAN, j->w->stored.parts[1], "%zu of %zu scale bytes are 255, which is NaN, the first at"
                  " %s", t->nan_scales, t->blocks, block_text(place, j->w, t->first_nan_scale));
     if (ok && t->non_finite)
-        ok = add(j, FOUND_NON_FINITE, j->w->tensor, "%zu of %zu values are NaN or infinite, the first at %s",
+        ok = add(j, FOUND_NON_FINITE, j->w->stored.parts[0], "%zu of %zu values are NaN or infinite, the first at %s",
                  t->non_finite, t->elements, place_text(place, j->w, t->first_non_finite));
     return ok;
 }
 
 /* A norm or a bias may be all zeros: counted, not named. */
-static bool is_constant_vector(const struct verify_weight *w, const struct tally *t)
+static bool is_constant_vector(const struct listed_weight *w, const struct tally *t)
 {
-    return w->ndim < 2 && t->elements > 1 && !t->varies && !t->non_finite;
+    return w->stored.ndim < 2 && t->elements > 1 && !t->varies && !t->non_finite;
 }
 
 /* An all-zero or constant matrix means lost data, unless the original has it too. */
 static bool judge_zeros(const struct judge *j)
 {
     const struct tally *t = j->t;
-    bool as_there = t->compared && !t->different && j->there->view.dtype == j->w->view.dtype;
+    bool as_there = t->compared && !t->different && j->there->stored.view.dtype == j->w->stored.view.dtype;
     if (is_constant_vector(j->w, t))
         return true;
     if (t->elements > 1 && t->largest == 0) {
         as_there |= t->compared && t->zero_rows_there == t->rows && t->rows;
-        return add(j, as_there ? NOTE_CONSTANT : FOUND_ZERO_TENSOR, j->w->tensor,
+        return add(j, as_there ? NOTE_CONSTANT : FOUND_ZERO_TENSOR, j->w->stored.parts[0],
                    "all %zu values are zero", t->elements);
     }
     if (t->elements > 1 && !t->varies && !t->non_finite)
-        return add(j, as_there ? NOTE_CONSTANT : FOUND_CONSTANT, j->w->tensor,
+        return add(j, as_there ? NOTE_CONSTANT : FOUND_CONSTANT, j->w->stored.parts[0],
                    "all %zu values are the same", t->elements);
     return t->zero_rows == t->zero_rows_there
-        || add(j, FOUND_ZERO_ROWS, j->w->tensor, "%zu of %zu rows are zero%s",
+        || add(j, FOUND_ZERO_ROWS, j->w->stored.parts[0], "%zu of %zu rows are zero%s",
                t->zero_rows - t->zero_rows_there, t->rows,
                t->compared ? ", and are not in the original" : "");
 }
@@ -98,11 +99,12 @@ static bool judge_codes(const struct judge *j)
     const struct tally *t = j->t;
     bool known = t->compared && tally_sqnr(t) >= VERIFY_LOW_SQNR;
     bool ok = true;
-    if (t->blocks && 2 * t->largest_codes >= t->blocks * MXFP4_BLOCK)
-        ok = add(j, known ? NOTE_CODES : FOUND_SATURATED, j->w->tensor, "%zu of %zu codes are the largest, 6:"
-                 " scales too small?", t->largest_codes, t->blocks * MXFP4_BLOCK);
+    const struct tensor *codes = j->w->stored.parts[0];
+    if (t->blocks && 2 * t->largest_codes >= t->codes)
+        ok = add(j, known ? NOTE_CODES : FOUND_SATURATED, codes, "%zu of %zu codes are the largest, 6:"
+                 " scales too small?", t->largest_codes, t->codes);
     if (ok && t->small_blocks && 2 * t->small_blocks >= t->blocks - t->zero_blocks)
-        ok = add(j, known ? NOTE_CODES : FOUND_SMALL_CODES, j->w->tensor, "%zu of %zu blocks have no code above"
+        ok = add(j, known ? NOTE_CODES : FOUND_SMALL_CODES, codes, "%zu of %zu blocks have no code above"
                  " 1: scales too large?", t->small_blocks, t->blocks);
     return ok;
 }
@@ -115,11 +117,11 @@ static bool judge_equal(const struct judge *j)
     char place[PLACE_BYTES];
     if (!t->different)
         return true;
-    if (j->w->scale)
-        return add(j, FOUND_DIFFERS, j->w->tensor, "%zu bytes of codes and scales are not the original's",
+    if (j->w->stored.is_packed)
+        return add(j, FOUND_DIFFERS, j->w->stored.parts[0], "%zu bytes of codes and scales are not the original's",
                    t->different);
-    return add(j, FOUND_DIFFERS, j->w->tensor, "%zu of %zu values are not the original's, the first at %s",
-               t->different, j->w->view.rows * j->w->view.cols,
+    return add(j, FOUND_DIFFERS, j->w->stored.parts[0], "%zu of %zu values are not the original's, the first at %s",
+               t->different, j->w->stored.view.rows * j->w->stored.view.cols,
                place_text(place, j->w, t->first_different));
 }
 
@@ -130,24 +132,24 @@ static bool judge_distance(const struct judge *j)
     bool ok = true;
     double sqnr = tally_sqnr(t);
     if (t->original_non_finite)
-        return findings_add(j->found, FOUND_NON_FINITE, j->there->tensor->file,
-                            j->there->tensor->name, j->err, "the original has %zu values that are NaN"
+        return findings_add(j->found, FOUND_NON_FINITE, j->there->stored.parts[0]->file,
+                            j->there->stored.parts[0]->name, j->err, "the original has %zu values that are NaN"
                             " or infinite", t->original_non_finite);
     if (t->off_blocks)
-        ok = add(j, FOUND_SCALE_OFF, j->w->scale, "%zu of %zu scales do not fit their codes, the first at %s,"
+        ok = add(j, FOUND_SCALE_OFF, j->w->stored.parts[1], "%zu of %zu scales do not fit their codes, the first at %s,"
                  " where the original's weights are %.2f times larger; SQNR %.1f dB", t->off_blocks,
                  t->blocks, block_text(place, j->w, t->first_off), t->off_factor, sqnr);
     else if (sqnr < VERIFY_LOW_SQNR && t->largest)
-        ok = add(j, FOUND_LOW_SQNR, j->w->tensor, "SQNR %.1f dB, expected at least %.0f: other weights than the"
+        ok = add(j, FOUND_LOW_SQNR, j->w->stored.parts[0], "SQNR %.1f dB, expected at least %.0f: other weights than the"
                  " original's?", sqnr, VERIFY_LOW_SQNR);
     if (ok && t->zeroed_blocks && t->zero_rows == t->zero_rows_there)
-        ok = add(j, FOUND_ZEROED, j->w->tensor, "%zu of %zu blocks are zero, and are not in the original, the"
+        ok = add(j, FOUND_ZEROED, j->w->stored.parts[0], "%zu of %zu blocks are zero, and are not in the original, the"
                  " first at %s", t->zeroed_blocks, t->blocks, block_text(place, j->w, t->first_zeroed));
     return ok;
 }
 
-bool verify_judge(const struct tally *tallies, const struct verify_weights *w,
-                  const struct verify_weights *original, struct findings *found, struct error *err)
+bool verify_judge(const struct tally *tallies, const struct weight_list *w,
+                  const struct weight_list *original, struct findings *found, struct error *err)
 {
     size_t n_constant = 0, first = 0;
     bool ok = true;
@@ -155,71 +157,61 @@ bool verify_judge(const struct tally *tallies, const struct verify_weights *w,
         const struct judge one = { &tallies[i], &w->list[i],
                                    verify_counterpart(&w->list[i], original), found, err };
         const struct judge *j = &one;
-        ok = judge_finite(j) && judge_zeros(j) && (!one.w->scale || judge_codes(j));
+        ok = judge_finite(j) && judge_zeros(j) && (!one.w->stored.is_packed || judge_codes(j));
         if (ok && one.t->compared)
-            ok = one.there->view.dtype == one.w->view.dtype ? judge_equal(j) : judge_distance(j);
+            ok = one.there->stored.view.dtype == one.w->stored.view.dtype ? judge_equal(j) : judge_distance(j);
         if (is_constant_vector(one.w, one.t) && n_constant++ == 0)
             first = i;
     }
     if (ok && n_constant)
-        ok = findings_add(found, NOTE_CONSTANT, w->list[first].tensor->file,
-                          w->list[first].tensor->name, err, "all values are the same, in this and %zu"
+        ok = findings_add(found, NOTE_CONSTANT, w->list[first].stored.parts[0]->file,
+                          w->list[first].stored.parts[0]->name, err, "all values are the same, in this and %zu"
                           " more vectors", n_constant - 1);
     return ok;
 }
 
 /* ---- names ----------------------------------------------------------------------------- */
 
-static bool judge_pair(const struct verify_weight *w, const struct verify_weight *there,
+static bool judge_pair(const struct listed_weight *w, const struct listed_weight *there,
                        struct findings *found, struct error *err)
 {
-    const struct tensor *t = w->tensor;
-    struct tensor have = { .ndim = w->ndim }, want = { .ndim = there->ndim };
+    const struct tensor *t = w->stored.parts[0];
+    struct tensor have = { .ndim = w->stored.ndim }, want = { .ndim = there->stored.ndim };
     char have_text[256], want_text[256];
-    if (!w->is_whole || !there->is_whole)
+    if (!w->stored.is_whole || !there->stored.is_whole)
         return true;
-    memcpy(have.shape, w->shape, sizeof have.shape);
-    memcpy(want.shape, there->shape, sizeof want.shape);
+    memcpy(have.shape, w->stored.shape, sizeof have.shape);
+    memcpy(want.shape, there->stored.shape, sizeof want.shape);
     tensor_shape_text(&have, have_text, sizeof have_text);
     tensor_shape_text(&want, want_text, sizeof want_text);
     if (strcmp(have_text, want_text) != 0)
         return findings_add(found, FOUND_SHAPE, t->file, t->name, err, "makes a weight of shape %s,"
                             " %s in the original", have_text, want_text);
-    return w->scale || there->scale || w->view.dtype == there->view.dtype
+    return w->stored.is_packed || there->stored.is_packed || w->stored.view.dtype == there->stored.view.dtype
         || findings_add(found, FOUND_DTYPE, t->file, t->name, err, "is %s, %s in the original",
-                        dtype_name(w->view.dtype), dtype_name(there->view.dtype));
+                        dtype_name(w->stored.view.dtype), dtype_name(there->stored.view.dtype));
 }
 
-static bool is_lost(const struct verify_folder *f, const struct verify_weight *w)
-{
-    char name[512];
-    int module = (int)module_name_length(w->name);
-    bool lost = verify_folder_is_lost(f, w->name);
-    snprintf(name, sizeof name, "%.*s.weight_packed", module, w->name);
-    return lost || verify_folder_is_lost(f, name)
-        || (w->is_fused && verify_folder_is_lost(f, w->tensor->name));
-}
-
-bool verify_judge_names(const struct verify_folder *f, const struct verify_weights *w,
+bool verify_judge_names(const struct verify_folder *f, const struct weight_list *w,
                         const struct verify_folder *original_folder,
-                        const struct verify_weights *original, struct findings *found,
+                        const struct weight_list *original, struct findings *found,
                         struct error *err)
 {
     bool ok = true;
     for (size_t i = 0; ok && i < original->n; i++) {
-        const struct verify_weight *there = &original->list[i];
-        const struct verify_weight *here = verify_weights_find(w, there->name);
+        const struct listed_weight *there = &original->list[i];
+        const struct listed_weight *here = weight_list_find(w, there->name);
         if (here)
             ok = judge_pair(here, there, found, err);
-        else if (!is_lost(f, there))
+        else if (!verify_folder_is_lost_weight(f, there->name))
             ok = findings_add(found, FOUND_MISSING, NULL, there->name, err,
-                              "stands in the original (%s), in no file here", there->tensor->name);
+                              "stands in the original (%s), in no file here", there->stored.parts[0]->name);
     }
     for (size_t i = 0; ok && i < w->n; i++) {
-        const struct verify_weight *here = &w->list[i];
-        if (!here->is_unexpected && !verify_weights_find(original, here->name)
-            && !is_lost(original_folder, here))
-            ok = findings_add(found, FOUND_EXTRA, here->tensor->file, here->tensor->name, err,
+        const struct listed_weight *here = &w->list[i];
+        if (!here->is_unexpected && !weight_list_find(original, here->name)
+            && !verify_folder_is_lost_weight(original_folder, here->name))
+            ok = findings_add(found, FOUND_EXTRA, here->stored.parts[0]->file, here->stored.parts[0]->name, err,
                               "is not in the original");
     }
     return ok;

@@ -9,13 +9,13 @@
 #define VERIFY_LOW_SQNR 10.0
 
 /* Values of this checkpoint and, when `original` is given, against it; tallies: [w->n]. */
-bool verify_judge(const struct tally *tallies, const struct verify_weights *w,
-                  const struct verify_weights *original, struct findings *found, struct error *err);
+bool verify_judge(const struct tally *tallies, const struct weight_list *w,
+                  const struct weight_list *original, struct findings *found, struct error *err);
 
 /* Which weights there are here and there, and their shapes and dtypes. */
-bool verify_judge_names(const struct verify_folder *f, const struct verify_weights *w,
+bool verify_judge_names(const struct verify_folder *f, const struct weight_list *w,
                         const struct verify_folder *original_folder,
-                        const struct verify_weights *original, struct findings *found,
+                        const struct weight_list *original, struct findings *found,
                         struct error *err);
 
 #endif

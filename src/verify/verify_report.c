@@ -133,7 +133,7 @@ static bool add_summary(struct buffer *out, const struct verify_table *t, struct
 {
     const struct tally *s = &t->all.sum;
     char text[VERIFY_NUMBER_BYTES];
-    size_t codes = s->blocks * MXFP4_BLOCK;
+    size_t codes = s->codes;
     bool ok = buffer_printf(out, err, "%zu quantized weight%s", t->all.tensors,
                             plural(t->all.tensors));
     if (ok && codes)

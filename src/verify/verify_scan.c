@@ -18,8 +18,8 @@ struct piece {
 
 struct scan {
     const struct verify_folder *f, *original_folder;
-    const struct verify_weights *w;
-    const struct verify_weight **counterparts;  /* owned [w->n] */
+    const struct weight_list *w;
+    const struct listed_weight **counterparts;  /* owned [w->n] */
     struct piece *pieces;               /* owned [n_pieces] */
     size_t n_pieces, capacity;
     size_t total_bytes, done_bytes;     /* done: guarded by the critical section below */
@@ -31,40 +31,41 @@ struct scan {
 
 /* ---- what is compared with what --------------------------------------------------- */
 
-static bool same_shape(const struct verify_weight *a, const struct verify_weight *b)
+static bool same_shape(const struct stored_weight *a, const struct stored_weight *b)
 {
     return a->ndim == b->ndim && memcmp(a->shape, b->shape, a->ndim * sizeof *a->shape) == 0;
 }
 
-const struct verify_weight *verify_counterpart(const struct verify_weight *w,
-                                               const struct verify_weights *original)
+const struct listed_weight *verify_counterpart(const struct listed_weight *w,
+                                               const struct weight_list *original)
 {
-    const struct verify_weight *x = original ? verify_weights_find(original, w->name) : NULL;
-    return x && x->is_whole && w->is_whole && same_shape(w, x)
-        && (w->view.dtype == x->view.dtype || (w->is_float && x->is_float)) ? x : NULL;
+    const struct listed_weight *x = original ? weight_list_find(original, w->name) : NULL;
+    return x && x->stored.is_whole && w->stored.is_whole && same_shape(&w->stored, &x->stored)
+        && (w->stored.view.dtype == x->stored.view.dtype
+            || (w->stored.is_float && x->stored.is_float)) ? x : NULL;
 }
 
 /* ---- pieces ----------------------------------------------------------------------- */
 
-static size_t row_bytes(const struct verify_weight *w)
+static size_t row_bytes(const struct listed_weight *w)
 {
-    return w->view.rows ? w->n_bytes / w->view.rows : 0;
+    return w->stored.view.rows ? w->stored.n_bytes / w->stored.view.rows : 0;
 }
 
 static bool add_pieces(struct scan *s, size_t i, struct error *err)
 {
-    const struct verify_weight *w = &s->w->list[i];
+    const struct listed_weight *w = &s->w->list[i];
     size_t bytes = row_bytes(w), step = size_max(1, TILE_BYTES / size_max(1, bytes));
-    if (!w->is_whole || !w->n_bytes)
+    if (!w->stored.is_whole || !w->stored.n_bytes)
         return true;
-    for (size_t row = 0; row < w->view.rows; row += step) {
+    for (size_t row = 0; row < w->stored.view.rows; row += step) {
         if (!mem_grow(&s->pieces, &s->capacity, s->n_pieces + 1, sizeof *s->pieces, "the scan", err))
             return false;
         s->pieces[s->n_pieces++] = (struct piece){
-            .weight = i, .data = w->view.data + row * bytes, .row = row,
-            .n_rows = size_min(step, w->view.rows - row) };
+            .weight = i, .data = w->stored.view.data + row * bytes, .row = row,
+            .n_rows = size_min(step, w->stored.view.rows - row) };
     }
-    s->total_bytes += w->n_bytes + (s->counterparts[i] ? s->counterparts[i]->n_bytes : 0);
+    s->total_bytes += w->stored.n_bytes + (s->counterparts[i] ? s->counterparts[i]->stored.n_bytes : 0);
     return true;
 }
 
@@ -76,7 +77,7 @@ static int compare_place(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static bool make_pieces(struct scan *s, const struct verify_weights *original, struct error *err)
+static bool make_pieces(struct scan *s, const struct weight_list *original, struct error *err)
 {
     s->counterparts = mem_array(s->w->n, sizeof(void *), "the scan", err);
     bool ok = s->counterparts != NULL;
@@ -103,24 +104,23 @@ static struct range range_of(const struct verify_folder *f, const uint8_t *data,
 }
 
 /* Codes or elements, and scales, here and there.  Returns how many ranges. */
-static size_t ranges_of(struct range out[4], const struct scan *s, const struct piece *p)
+static size_t ranges_of(struct range out[2 * STORED_SPANS], const struct scan *s, const struct piece *p)
 {
-    const struct verify_weight *both[] = { &s->w->list[p->weight], s->counterparts[p->weight] };
+    const struct listed_weight *both[] = { &s->w->list[p->weight], s->counterparts[p->weight] };
     const struct verify_folder *folders[] = { s->f, s->original_folder };
+    struct stored_span spans[STORED_SPANS];
     size_t n = 0;
     for (size_t i = 0; i < 2 && both[i]; i++) {
-        const struct matrix *m = &both[i]->view;
-        size_t bytes = row_bytes(both[i]), blocks = m->cols / MXFP4_BLOCK;
-        out[n++] = range_of(folders[i], m->data + p->row * bytes, p->n_rows * bytes);
-        if (m->scale)
-            out[n++] = range_of(folders[i], m->scale + p->row * blocks, p->n_rows * blocks);
+        size_t count = stored_spans(spans, &both[i]->stored.view, p->row, p->n_rows);
+        for (size_t j = 0; j < count; j++)
+            out[n++] = range_of(folders[i], spans[j].data, spans[j].n);
     }
     return n;
 }
 
 static bool bring(const struct scan *s, const struct piece *p, struct error *err)
 {
-    struct range ranges[4];
+    struct range ranges[2 * STORED_SPANS];
     size_t n = ranges_of(ranges, s, p);
     bool ok = true;
     for (size_t i = 0; ok && i < n; i++)
@@ -131,7 +131,7 @@ static bool bring(const struct scan *s, const struct piece *p, struct error *err
 
 static void read_ahead(const struct scan *s, const struct piece *p)
 {
-    struct range ranges[4];
+    struct range ranges[2 * STORED_SPANS];
     size_t n = ranges_of(ranges, s, p);
     for (size_t i = 0; i < n; i++)
         if (ranges[i].file)
@@ -151,7 +151,7 @@ static void release_range(const struct range *r)
 /* Returns how many bytes that were. */
 static size_t release(const struct scan *s, const struct piece *p)
 {
-    struct range ranges[4];
+    struct range ranges[2 * STORED_SPANS];
     size_t n = ranges_of(ranges, s, p), bytes = 0;
     for (size_t i = 0; i < n; i++) {
         if (ranges[i].file)
@@ -198,15 +198,15 @@ static bool report(struct scan *s, size_t n_bytes, struct error *err)
 static bool scan_piece(struct scan *s, struct piece *p, struct tally_scratch *scratch,
                        struct error *err)
 {
-    const struct verify_weight *here = &s->w->list[p->weight];
-    const struct verify_weight *there = s->counterparts[p->weight];
+    const struct listed_weight *here = &s->w->list[p->weight];
+    const struct listed_weight *there = s->counterparts[p->weight];
     if (!bring(s, p, err))
         return false;
     const struct tile tile = {
-        .here = &here->view, .there = there ? &there->view : NULL,
+        .here = &here->stored.view, .there = there ? &there->stored.view : NULL,
         .row = p->row, .n_rows = p->n_rows,
-        .same_storage = there && there->view.dtype == here->view.dtype,
-        .is_float = here->is_float,
+        .same_storage = there && there->stored.view.dtype == here->stored.view.dtype,
+        .is_float = here->stored.is_float,
     };
     tally_tile(&p->tally, &tile, s->rows, scratch);
     return report(s, release(s, p), err);
@@ -234,8 +234,8 @@ static void scan_all(struct scan *s, int n_threads)
     }
 }
 
-bool verify_scan(struct tally *tallies, const struct verify_folder *f, const struct verify_weights *w,
-                 const struct verify_folder *original_folder, const struct verify_weights *original,
+bool verify_scan(struct tally *tallies, const struct verify_folder *f, const struct weight_list *w,
+                 const struct verify_folder *original_folder, const struct weight_list *original,
                  int n_threads, const struct progress *progress, struct error *err)
 {
     struct scan s = { .f = f, .original_folder = original_folder, .w = w, .progress = progress,

@@ -14,7 +14,7 @@
 #define SURPRISAL_VERIFY_VERIFY_SCAN_H
 
 #include "base/progress.h"
-#include "verify/verify_weights.h"
+#include "verify/verify_folder.h"
 
 /* A block that is zero is no fault when its largest weight is not above this: qstream makes
  * blocks below 1e-6 zero. */
@@ -26,7 +26,8 @@ struct tally {
     uint32_t largest;                           /* bits of the largest magnitude */
     bool varies;                                /* not all elements are the same */
     uint32_t first_bits;
-    /* packed */
+    /* packed, in blocks of a row (stored_largest_code) */
+    size_t codes;                               /* in blocks */
     size_t blocks, nan_scales, first_nan_scale; /* index of the block */
     size_t zero_blocks, rows, zero_rows;
     size_t largest_codes, small_blocks;         /* codes at 6; blocks, not zero, with none above 1 */
@@ -44,13 +45,13 @@ struct tally {
 
 /* tallies: [w->n]; original NULL: not compared.  A weight is compared with the one of its name when
  * both are whole and of one shape. */
-bool verify_scan(struct tally *tallies, const struct verify_folder *f, const struct verify_weights *w,
-                 const struct verify_folder *original_folder, const struct verify_weights *original,
+bool verify_scan(struct tally *tallies, const struct verify_folder *f, const struct weight_list *w,
+                 const struct verify_folder *original_folder, const struct weight_list *original,
                  int n_threads, const struct progress *progress, struct error *err);
 
 /* The weight's counterpart, NULL when there is none to compare it with. */
-const struct verify_weight *verify_counterpart(const struct verify_weight *w,
-                                               const struct verify_weights *original);
+const struct listed_weight *verify_counterpart(const struct listed_weight *w,
+                                               const struct weight_list *original);
 
 /* sum += t, the rows of t following those of sum. */
 void tally_add(struct tally *sum, const struct tally *t);

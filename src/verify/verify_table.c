@@ -12,10 +12,10 @@
 
 bool verify_is_quantized(const struct verify_result *r, size_t weight)
 {
-    const struct verify_weight *w = &r->weights.list[weight];
-    const struct verify_weight *there = r->has_original
+    const struct listed_weight *w = &r->weights.list[weight];
+    const struct listed_weight *there = r->has_original
         ? verify_counterpart(w, &r->original_weights) : NULL;
-    return w->is_whole && (w->scale || (there && there->scale));
+    return w->stored.is_whole && (w->stored.is_packed || (there && there->stored.is_packed));
 }
 
 /* ---- labels ---------------------------------------------------------------------- */

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "formats/safetensors.h"
+#include "kernels/stored.h"
 
 #define SIGN_BIT   0x80000000u
 #define NOT_FINITE 0x7F800000u          /* magnitudes from here on are infinity and NaN */
@@ -68,22 +68,13 @@ static uint32_t magnitude_of(const float *x, size_t n)
     return largest;
 }
 
-/* Codes of a block; returns the largest magnitude's index, 0 for a block of zeros. */
-static unsigned tally_codes(struct tally *t, const uint8_t *codes)
+static void tally_codes(struct tally *t, const struct stored_codes *codes, size_t n)
 {
-    unsigned largest = 0;
-    size_t at_largest = 0;
-    for (size_t i = 0; i < MXFP4_BLOCK / 2; i++) {
-        unsigned low = codes[i] & 7u, high = codes[i] >> 4 & 7u;
-        largest = low > largest ? low : largest;
-        largest = high > largest ? high : largest;
-        at_largest += (size_t)(low == 7) + (size_t)(high == 7);
-    }
     t->blocks++;
-    t->zero_blocks += largest == 0;
-    t->small_blocks += largest == 1 || largest == 2;
-    t->largest_codes += at_largest;
-    return largest;
+    t->codes += n;
+    t->zero_blocks += codes->largest == 0;
+    t->small_blocks += codes->largest > 0 && codes->largest <= 1;
+    t->largest_codes += codes->n_largest;
 }
 
 struct block_sums {
@@ -103,23 +94,24 @@ static struct block_sums sum_block(const float *w, const float *q, size_t n)
     return s;
 }
 
-/* A block of an original w that is quantized as q under `scale`. */
-static void compare_block(struct tally *t, const float *w, const float *q, uint8_t scale,
-                          size_t block)
+/* A block of n weights of the original, w, that is quantized as q; largest_code: what its largest code is
+ * worth. */
+static void compare_block(struct tally *t, const float *w, const float *q, size_t n,
+                          float largest_code, size_t block)
 {
-    uint32_t bits = magnitude_of(w, MXFP4_BLOCK);
-    float amax, largest_code = ldexpf(6, scale - 127);
+    uint32_t bits = magnitude_of(w, n);
+    float amax;
     memcpy(&amax, &bits, sizeof amax);
     if (bits >= NOT_FINITE) {
-        for (size_t i = 0; i < MXFP4_BLOCK; i++)
+        for (size_t i = 0; i < n; i++)
             t->original_non_finite += isfinite(w[i]) ? 0 : 1;
         return;
     }
-    struct block_sums s = sum_block(w, q, MXFP4_BLOCK);
+    struct block_sums s = sum_block(w, q, n);
     t->sum_w2 += s.w2;
     t->sum_error2 += s.error2;
     if (amax > largest_code)
-        for (size_t i = 0; i < MXFP4_BLOCK; i++)
+        for (size_t i = 0; i < n; i++)
             t->clipped += fabsf(w[i]) > largest_code;
     if (s.q2 == 0) {
         if (amax > VERIFY_ZERO_WEIGHT && !t->zeroed_blocks++)
@@ -134,24 +126,26 @@ static void compare_block(struct tally *t, const float *w, const float *q, uint8
     }
 }
 
-/* n columns of a row from `first`; w NULL: not compared, or bytes against bytes. */
+/* n columns of a row from `first`; w NULL: not compared, or bytes against bytes.  True: all are zero. */
 static bool tally_blocks(struct tally *t, const struct matrix *m, size_t row, size_t first, size_t n,
                          const float *q, const float *w)
 {
+    size_t size = stored_block(m).cols;
     bool zero = true;
-    for (size_t i = 0; i < n; i += MXFP4_BLOCK) {
-        size_t at = row * m->cols + first + i, block = at / MXFP4_BLOCK;
-        uint8_t scale = m->scale[block];
-        zero &= tally_codes(t, m->data + at / 2) == 0;
-        if (scale == 255) {
+    for (size_t i = 0; i < n; i += size) {
+        size_t at = row * m->cols + first + i, block = at / size;
+        const struct stored_codes codes = stored_codes(m, row, first + i);
+        tally_codes(t, &codes, size);
+        zero &= codes.largest == 0;
+        if (isnan(codes.scale)) {
             if (!t->nan_scales++)
                 t->first_nan_scale = block;
             continue;
         }
         /* A NaN scale has its own count; its elements are no others. */
-        tally_values(t, q + i, MXFP4_BLOCK, at);
+        tally_values(t, q + i, size, at);
         if (w)
-            compare_block(t, w + i, q + i, scale, block);
+            compare_block(t, w + i, q + i, size, stored_largest_code(m) * codes.scale, block);
     }
     return zero;
 }
@@ -170,17 +164,20 @@ static void compare_plain(struct tally *t, const float *w, const float *q, size_
 
 /* ---- tiles -------------------------------------------------------------------------- */
 
-static void compare_stored(struct tally *t, const struct tile *tile, size_t at, size_t n)
+/* A row, bytes against bytes; scales of several rows with the first of them. */
+static void compare_stored(struct tally *t, const struct tile *tile, size_t row)
 {
-    const struct matrix *a = tile->here, *b = tile->there;
-    size_t element = a->scale ? 1 : dtype_bytes(a->dtype);
-    if (!a->scale) {
-        compare_bytes(t, a->data + at * element, b->data + at * element, n, element, at);
+    const struct matrix *a = tile->here;
+    struct stored_span here[STORED_SPANS], there[STORED_SPANS];
+    size_t n = stored_spans(here, a, row, 1), block_rows = size_max(stored_block(a).rows, 1);
+    stored_spans(there, tile->there, row, 1);
+    if (!dtype_is_packed(a->dtype)) {
+        compare_bytes(t, here[0].data, there[0].data, a->cols, dtype_bytes(a->dtype), row * a->cols);
         return;
     }
-    compare_bytes(t, a->data + at / 2, b->data + at / 2, n / 2, 1, at / 2);
-    compare_bytes(t, a->scale + at / MXFP4_BLOCK, b->scale + at / MXFP4_BLOCK, n / MXFP4_BLOCK, 1,
-                  at / MXFP4_BLOCK);
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || row % block_rows == 0)
+            compare_bytes(t, here[i].data, there[i].data, here[i].n, 1, row * here[i].n);
 }
 
 static void tally_row(struct tally *t, const struct tile *tile, size_t row,
@@ -188,6 +185,7 @@ static void tally_row(struct tally *t, const struct tile *tile, size_t row,
 {
     const struct matrix *m = tile->here;
     bool expand_there = tile->there && !tile->same_storage, zero = true;
+    bool by_blocks = stored_largest_code(m) > 0;
     uint32_t there_largest = 0;
     for (size_t first = 0; first < m->cols; first += TALLY_COLUMNS) {
         size_t n = size_min(TALLY_COLUMNS, m->cols - first), at = row * m->cols + first;
@@ -198,17 +196,17 @@ static void tally_row(struct tally *t, const struct tile *tile, size_t row,
             uint32_t largest = magnitude_of(s->w, n);
             there_largest = largest > there_largest ? largest : there_largest;
         }
-        if (m->scale)
+        if (by_blocks)
             zero &= tally_blocks(t, m, row, first, n, s->q, expand_there ? s->w : NULL);
         else if (tile->is_float) {
             tally_values(t, s->q, n, at);
             if (expand_there)
                 compare_plain(t, s->w, s->q, n);
         }
-        if (tile->there && tile->same_storage)
-            compare_stored(t, tile, at, n);
     }
-    if (!m->scale)
+    if (tile->there && tile->same_storage)
+        compare_stored(t, tile, row);
+    if (!by_blocks)
         return;
     float amax;
     memcpy(&amax, &there_largest, sizeof amax);
@@ -252,6 +250,7 @@ void tally_add(struct tally *sum, const struct tally *t)
     sum->elements += t->elements;
     sum->largest = sum->largest > t->largest ? sum->largest : t->largest;
     sum->blocks += t->blocks;
+    sum->codes += t->codes;
     sum->zero_blocks += t->zero_blocks;
     sum->rows += t->rows;
     sum->zero_rows += t->zero_rows;

@@ -99,7 +99,7 @@ static void expect(float *out, size_t i)
             out[j] = 1;
 }
 
-static void test_case(size_t i, const struct module *m)
+static void test_case(size_t i, const struct listed_weight *m)
 {
     struct folder f = folder_make();
     write_file(&f, i);
@@ -133,10 +133,10 @@ static void test_case(size_t i, const struct module *m)
 
 int main(void)
 {
-    const struct module m = { .name = (char *)(uintptr_t)"m.x.weight",
-                              .ndim = 2,
-                              .shape = { 8, COLS },
-                              .view = { DTYPE_BF16, NULL, NULL, 8, COLS } };
+    const struct listed_weight m = {
+        .name = (char *)(uintptr_t)"m.x.weight",
+        .stored = { .ndim = 2, .shape = { 8, COLS }, .view = { DTYPE_BF16, NULL, NULL, 8, COLS } },
+    };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         test_case(i, &m);
     struct importance im;

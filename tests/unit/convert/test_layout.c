@@ -23,7 +23,7 @@ static const struct {
 
 static bool add(struct layout *l, char kind, size_t size)
 {
-    struct module *none = NULL;
+    struct listed_weight *none = NULL;
     struct task task = { none, kind == 'p' ? TASK_PACK : TASK_COPY, 0, 0 };
     size_t scale, codes[] = { size }, scales[] = { size / 16 };
     size_t halves[] = { size / 2 }, words[] = { size / 4 };

@@ -39,7 +39,7 @@ static const char *in_one_line(const char *text)
 }
 
 /* The names in `ignore`, in order. */
-static bool ignores(const cJSON *rules, const struct modules *m, const char *const *packed,
+static bool ignores(const cJSON *rules, const struct weight_list *m, const char *const *packed,
                     size_t n_packed)
 {
     const cJSON *item = cJSON_GetArrayItem(json_get(rules, "ignore"), 0);
@@ -86,13 +86,13 @@ static void test_case(size_t i)
     struct fake f = fake_moe();
     f.config = cases[i].config;
     struct opened *o = open_fake(&f);
-    struct modules m;
+    struct weight_list m;
     struct selection s;
     struct error err = { 0 };
     const char *include[] = { "k_proj", "layers.0.mlp.experts.1.up_proj" };
     const struct surprisal_quantize_options options = { .include = include, .n_include = 2 };
     bool ok =
-        o->ok && modules_list(&m, &o->ck, &o->w, &err) && selection_make(&s, &m, &options, &err);
+        o->ok && weight_list_of_model(&m, &o->ck, &o->w, &err) && selection_make(&s, &m, &options, &err);
     if (!check(ok, cases[i].name, "%s %s", o->err.message, err.message))
         exit(1);
     cJSON *plain = expected(cases[i].config);
@@ -113,7 +113,7 @@ static void test_case(size_t i)
     cJSON_free(plain_text);
     cJSON_free(text);
     selection_free(&s);
-    modules_free(&m);
+    weight_list_free(&m);
     close_fake(o);
 }
 

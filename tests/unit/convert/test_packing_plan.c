@@ -65,7 +65,7 @@ static void check_numbers(const char *name, const struct number *numbers, const 
     }
 }
 
-static void test_case(size_t i, const struct modules *m)
+static void test_case(size_t i, const struct weight_list *m)
 {
     struct surprisal_quantize_options options = cases[i].options;
     options.checkpoint = "from";
@@ -92,7 +92,7 @@ static void test_case(size_t i, const struct modules *m)
 }
 
 /* A file of importances that names one module of those to pack, or none. */
-static void test_unweighted(const struct modules *m)
+static void test_unweighted(const struct weight_list *m)
 {
     static const struct {
         const char *name, *tensor; double unweighted; const char *message;
@@ -140,13 +140,13 @@ int main(void)
 {
     struct fake f = fake_moe();
     struct opened *o = open_fake(&f);
-    struct modules m;
-    if (check(o->ok && modules_list(&m, &o->ck, &o->w, &o->err), "the fake checkpoint", "%s",
+    struct weight_list m;
+    if (check(o->ok && weight_list_of_model(&m, &o->ck, &o->w, &o->err), "the fake checkpoint", "%s",
               o->err.message)) {
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
             test_case(i, &m);
         test_unweighted(&m);
-        modules_free(&m);
+        weight_list_free(&m);
     }
     close_fake(o);
     return check_done();

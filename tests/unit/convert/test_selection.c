@@ -58,7 +58,7 @@ static size_t count(const char *const *patterns)
     return n;
 }
 
-static void test_cases(const struct modules *m)
+static void test_cases(const struct weight_list *m)
 {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const struct surprisal_quantize_options options = { .recipe = cases[i].recipe,
@@ -84,7 +84,7 @@ static void test_cases(const struct modules *m)
     }
 }
 
-static void test_options(const struct modules *m)
+static void test_options(const struct weight_list *m)
 {
     const char *nothing[] = { "nothing" };
     struct surprisal_quantize_options options = { .exclude = nothing,
@@ -113,11 +113,11 @@ static void test_odd_columns(void)
     struct fake f = fake_moe();
     fake_add(&f, "model.visual.proj.weight", DTYPE_BF16, 2, 4, 24, 0);
     struct opened *o = open_fake(&f);
-    struct modules m;
+    struct weight_list m;
     struct selection s;
     struct error err = { 0 };
     struct surprisal_quantize_options options = { .recipe = LINEARS };
-    bool ok = o->ok && modules_list(&m, &o->ck, &o->w, &err);
+    bool ok = o->ok && weight_list_of_model(&m, &o->ck, &o->w, &err);
     check(ok && !selection_make(&s, &m, &options, &err)
               && strstr(
                   err.message,
@@ -128,7 +128,7 @@ static void test_odd_columns(void)
     check(ok, "unless they are not to be packed", "'%s'", err.message);
     if (ok)
         selection_free(&s);
-    modules_free(&m);
+    weight_list_free(&m);
     close_fake(o);
 }
 
@@ -136,12 +136,12 @@ int main(void)
 {
     struct fake f = fake_moe();
     struct opened *o = open_fake(&f);
-    struct modules m;
-    if (check(o->ok && modules_list(&m, &o->ck, &o->w, &o->err), "the fake checkpoint", "%s",
+    struct weight_list m;
+    if (check(o->ok && weight_list_of_model(&m, &o->ck, &o->w, &o->err), "the fake checkpoint", "%s",
               o->err.message)) {
         test_cases(&m);
         test_options(&m);
-        modules_free(&m);
+        weight_list_free(&m);
     }
     close_fake(o);
     test_odd_columns();

@@ -12,7 +12,7 @@
 struct place {
     struct fake fake;
     struct opened *from;
-    struct modules modules;
+    struct weight_list modules;
     struct layout layout;
     struct folder to;
     struct output_folder folder;
@@ -35,7 +35,7 @@ static struct place *make_place(void)
     p->from = open_fake(&p->fake);
     p->to = folder_make();
     struct task task = { .action = TASK_COPY };
-    bool ok = p->from->ok && modules_list(&p->modules, &p->from->ck, &p->from->w, &err);
+    bool ok = p->from->ok && weight_list_of_model(&p->modules, &p->from->ck, &p->from->w, &err);
     task.module = p->modules.list;
     ok = ok
       && layout_add_tensor(&p->layout, &task.tensor, "t", 1, "", DTYPE_BF16, 1,
@@ -54,7 +54,7 @@ static void place_free(struct place *p)
 {
     output_folder_end(&p->folder);
     layout_free(&p->layout);
-    modules_free(&p->modules);
+    weight_list_free(&p->modules);
     close_fake(p->from);
     folder_remove(&p->to);
     free(p);

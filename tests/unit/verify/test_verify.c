@@ -1,6 +1,6 @@
 /* Which modules quantization_config means, as vLLM and compressed-tensors resolve names, and what a
  * tile of weights is counted as. */
-#include "verify/verify_layout.h"
+#include "verify/verify_coverage.h"
 
 #include <math.h>
 
@@ -80,17 +80,17 @@ static bool cover(struct buffer *out, const struct fake *f, struct error *err)
 {
     struct folder folder = fake_write(f);
     struct verify_folder opened = { .has_config = false };
-    struct verify_weights w = { .n = 0 };
+    struct weight_list w = { .n = 0 };
     struct findings found = { .n = 0 };
     bool ok = verify_folder_open(&opened, folder.path, &found, err)
-           && verify_weights_list(&w, &opened, &found, err)
-           && verify_layout(&opened, &w, &found, err)
+           && verify_folder_list(&w, &opened, &found, err)
+           && verify_folder_match(&opened, &w, &found, err)
            && verify_coverage(&opened, &w, &found, err) && buffer_append(out, "", 0, err);
     for (size_t i = 0; ok && i < found.n; i++)
         ok = buffer_printf(out, err, "%s %s\n", finding_code_name(found.list[i].code),
                            found.list[i].tensor);
     findings_free(&found);
-    verify_weights_free(&w);
+    weight_list_free(&w);
     verify_folder_close(&opened);
     folder_remove(&folder);
     return ok;

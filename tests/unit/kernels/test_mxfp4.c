@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "convert/mxfp4.h"
+#include "kernels/mxfp4.h"
 #include "tests/differ.h"
 #include "tests/random.h"
 
@@ -14,29 +14,29 @@
 /* All other elements are zero. */
 static const struct {
     const char *name;
-    enum surprisal_scale scale;
+    enum mxfp4_scale scale;
     double percentile;
     float first, second;
     int exponent;                   /* of the scale */
     unsigned low, high;             /* codes of the two */
 } cases[] = {
     { "qstream: a block below 1e-6 becomes zeros, at the smallest scale it has",
-      SURPRISAL_SCALE_QSTREAM, 100, 9.9e-7f, -9.9e-7f, -24, 0, 0 },
-    { "qstream: exact codes need no search", SURPRISAL_SCALE_QSTREAM, 100, 6, -0.5f, 0, 7, 9 },
-    { "qstream: a tie goes toward zero", SURPRISAL_SCALE_QSTREAM, 100, 6, 2.5f, 0, 7, 4 },
-    { "qstream: a negative number that rounds to zero keeps its sign", SURPRISAL_SCALE_QSTREAM, 100,
+      MXFP4_QSTREAM, 100, 9.9e-7f, -9.9e-7f, -24, 0, 0 },
+    { "qstream: exact codes need no search", MXFP4_QSTREAM, 100, 6, -0.5f, 0, 7, 9 },
+    { "qstream: a tie goes toward zero", MXFP4_QSTREAM, 100, 6, 2.5f, 0, 7, 4 },
+    { "qstream: a negative number that rounds to zero keeps its sign", MXFP4_QSTREAM, 100,
       6, -0.25f, 0, 7, 8 },
-    { "ocp: floor(log2(max)) - 2", SURPRISAL_SCALE_OCP, 100, 7.9f, 1, 0, 7, 2 },
-    { "ocp: the next power of two", SURPRISAL_SCALE_OCP, 100, 8, 1, 1, 6, 1 },
-    { "ocp: a tie goes to the even code, up", SURPRISAL_SCALE_OCP, 100, 6, 3.5f, 0, 7, 6 },
-    { "ocp: a tie goes to the even code, down", SURPRISAL_SCALE_OCP, 100, 6, 2.5f, 0, 7, 4 },
-    { "ocp: zeros", SURPRISAL_SCALE_OCP, 100, 0, 0, -127, 0, 0 },
-    { "ocp: subnormals", SURPRISAL_SCALE_OCP, 100, 0x1p-149f, 0, -127, 0, 0 },
-    { "ocp: the largest float", SURPRISAL_SCALE_OCP, 100, 0x1.fffffep127f, 0, 125, 7, 0 },
-    { "exact: of equal errors the larger scale", SURPRISAL_SCALE_EXACT, 100, 4, 2, 2, 2, 1 },
-    { "exact: zeros", SURPRISAL_SCALE_EXACT, 100, 0, 0, -127, 0, 0 },
-    { "exact: subnormals", SURPRISAL_SCALE_EXACT, 100, 0x1p-126f, 0x1p-128f, -127, 4, 1 },
-    { "exact: never a scale at which a code is infinite", SURPRISAL_SCALE_EXACT, 100,
+    { "ocp: floor(log2(max)) - 2", MXFP4_OCP, 100, 7.9f, 1, 0, 7, 2 },
+    { "ocp: the next power of two", MXFP4_OCP, 100, 8, 1, 1, 6, 1 },
+    { "ocp: a tie goes to the even code, up", MXFP4_OCP, 100, 6, 3.5f, 0, 7, 6 },
+    { "ocp: a tie goes to the even code, down", MXFP4_OCP, 100, 6, 2.5f, 0, 7, 4 },
+    { "ocp: zeros", MXFP4_OCP, 100, 0, 0, -127, 0, 0 },
+    { "ocp: subnormals", MXFP4_OCP, 100, 0x1p-149f, 0, -127, 0, 0 },
+    { "ocp: the largest float", MXFP4_OCP, 100, 0x1.fffffep127f, 0, 125, 7, 0 },
+    { "exact: of equal errors the larger scale", MXFP4_EXACT, 100, 4, 2, 2, 2, 1 },
+    { "exact: zeros", MXFP4_EXACT, 100, 0, 0, -127, 0, 0 },
+    { "exact: subnormals", MXFP4_EXACT, 100, 0x1p-126f, 0x1p-128f, -127, 4, 1 },
+    { "exact: never a scale at which a code is infinite", MXFP4_EXACT, 100,
       0x1.fffffep127f, 0x1p125f, 125, 7, 2 },
 };
 
@@ -77,7 +77,7 @@ static double error_at(const float *w, const float *channels, int k)
 static void test_exact(void)
 {
     struct random r = { 7 };
-    struct mxfp4_rule rule = mxfp4_rule(SURPRISAL_SCALE_EXACT, 100);
+    struct mxfp4_rule rule = mxfp4_rule(MXFP4_EXACT, 100);
     size_t worse = 0;
     for (size_t block = 0; block < 2000; block++) {
         float w[N], channels[N], *used = block % 2 ? channels : NULL;
@@ -100,8 +100,8 @@ static void test_exact(void)
 static void test_hessian(void)
 {
     struct random r = { 11 };
-    struct mxfp4_rule rules[] = { mxfp4_rule(SURPRISAL_SCALE_QSTREAM, 99.5),
-                                  mxfp4_rule(SURPRISAL_SCALE_EXACT, 99.5) };
+    struct mxfp4_rule rules[] = { mxfp4_rule(MXFP4_QSTREAM, 99.5),
+                                  mxfp4_rule(MXFP4_EXACT, 99.5) };
     size_t different = 0;
     for (size_t block = 0; block < 500; block++) {
         float w[N], channels[N], hessian[N * N] = { 0 };
@@ -166,7 +166,7 @@ static bool test_set(char *where, const struct kernels *kn, enum shape shape, do
         w[i] = draw(&r, shape);
     for (size_t i = 0; i < PERIOD * N; i++)
         channels[i] = exp2f(3 * random_normal(&r));
-    struct mxfp4_rule rule = mxfp4_rule(SURPRISAL_SCALE_QSTREAM, percentile);
+    struct mxfp4_rule rule = mxfp4_rule(MXFP4_QSTREAM, percentile);
     struct mxfp4_importance importance = { .channels = weighted ? channels : NULL };
     packed[0][BLOCKS * N / 2] = scale[0][BLOCKS] = 77;
     size_t first = 3, undecided = mxfp4_quantize(packed[0], scale[0], w, BLOCKS, first, PERIOD, &rule,

@@ -1,15 +1,8 @@
-/* verify_layout.h - the weights of a folder against its config: which there are, their shapes, and
- * what quantization_config says of them. */
-#ifndef SURPRISAL_VERIFY_VERIFY_LAYOUT_H
-#define SURPRISAL_VERIFY_VERIFY_LAYOUT_H
+/* verify_coverage.h - what quantization_config says, against what is packed. */
+#ifndef SURPRISAL_VERIFY_VERIFY_COVERAGE_H
+#define SURPRISAL_VERIFY_VERIFY_COVERAGE_H
 
-#include "verify/verify_weights.h"
-
-/* Presence, shape and dtype of every weight that the config asks for, and what it does not ask for.
- * Fills in what struct verify_weight has from the config, and adds what is missing to the folder's
- * lost tensors. */
-bool verify_layout(struct verify_folder *f, struct verify_weights *w, struct findings *found,
-                   struct error *err);
+#include "verify/verify_folder.h"
 
 /* Each linear targeted and packed, or ignored and not packed, as compressed-tensors and vLLM resolve
  * names.  vLLM makes one module of q, k, v_proj (qkv_proj), of gate and up_proj (gate_up_proj), of
@@ -20,7 +13,7 @@ bool verify_layout(struct verify_folder *f, struct verify_weights *w, struct fin
  * matches only the name in the files is a note.
  * (vllm, quantization/compressed_tensors/utils.py: should_ignore_layer, find_matched_target;
  * models/qwen3_5.py: packed_modules_mapping, hf_to_vllm_mapper) */
-bool verify_coverage(const struct verify_folder *f, const struct verify_weights *w,
+bool verify_coverage(const struct verify_folder *f, const struct weight_list *w,
                      struct findings *found, struct error *err);
 
 #endif

@@ -1,4 +1,4 @@
-#include "convert/mxfp4.h"
+#include "kernels/mxfp4.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 static const float magnitudes[8] = { 0, 0.5f, 1, 1.5f, 2, 3, 4, 6 };
 static const float boundary[7] = { 0.25f, 0.75f, 1.25f, 1.75f, 2.5f, 3.5f, 5.0f };
 
-struct mxfp4_rule mxfp4_rule(enum surprisal_scale scale, double percentile)
+struct mxfp4_rule mxfp4_rule(enum mxfp4_scale scale, double percentile)
 {
     /* torch.quantile: the rank is a float32 product. */
     float rank = (float)(percentile / 100) * (float)(N - 1), low = floorf(rank);
@@ -223,12 +223,12 @@ bool mxfp4_quantize_block(uint8_t packed[16], uint8_t *scale, const float w[32],
     bool undecided = false;
     int k;
     memcpy(block, w, sizeof block);
-    if (rule->scale == SURPRISAL_SCALE_QSTREAM)
+    if (rule->scale == MXFP4_QSTREAM)
         k = qstream_exponent(block, &undecided, &rule->anchor, channels, hessian);
     else
-        k = rule->scale == SURPRISAL_SCALE_EXACT ? exact_exponent(block, channels, hessian)
+        k = rule->scale == MXFP4_EXACT ? exact_exponent(block, channels, hessian)
                                                  : ocp_exponent(block);
-    encode(packed, block, k, rule->scale == SURPRISAL_SCALE_OCP);
+    encode(packed, block, k, rule->scale == MXFP4_OCP);
     *scale = (uint8_t)(k + 127);
     return undecided;
 }
@@ -237,7 +237,7 @@ size_t mxfp4_quantize(uint8_t *packed, uint8_t *scale, const float *w, size_t n,
                       size_t period, const struct mxfp4_rule *rule,
                       const struct mxfp4_importance *importance, const struct kernels *kn)
 {
-    if (kn->mxfp4_blocks && rule->scale == SURPRISAL_SCALE_QSTREAM && !importance->hessian) {
+    if (kn->mxfp4_blocks && rule->scale == MXFP4_QSTREAM && !importance->hessian) {
         struct mxfp4_blocks b = {
             .w = w, .n = n, .importance = importance->channels, .first = first, .period = period,
             .anchor = rule->anchor, .packed = packed, .scale = scale,

@@ -1,13 +1,13 @@
 /* A checkpoint's tensors as modules: experts one by one, codes and scales together, each with its
  * bytes. */
-#include "formats/modules.h"
+#include "formats/weight_list.h"
 
 #include "tests/check.h"
 #include "tests/unit/formats/fake.h"
 
 #define P FAKE_PREFIX
 
-static const struct module *find(const struct modules *m, const char *name)
+static const struct listed_weight *find(const struct weight_list *m, const char *name)
 {
     for (size_t i = 0; i < m->n; i++)
         if (strcmp(m->list[i].name, name) == 0)
@@ -28,10 +28,10 @@ static const struct {
     { P "embed_tokens.weight", P "embed_tokens.weight", WEIGHT_EMBED_TOKENS, false, false, 2, 10,
       64, 0, 1280,
       DTYPE_BF16 },
-    { P "norm.weight", P "norm.weight", WEIGHT_NORM, false, false, 1, 0, 0, 0, 128, DTYPE_BF16 },
+    { P "norm.weight", P "norm.weight", WEIGHT_NORM, false, false, 1, 1, 64, 0, 128, DTYPE_BF16 },
     { P "layers.0.linear_attn.conv1d.weight", P "layers.0.linear_attn.conv1d.weight",
       WEIGHT_DELTA_NET_STATE, false,
-      false, 3, 0, 0, 0, 384, DTYPE_BF16 },
+      false, 3, 48, 4, 0, 384, DTYPE_BF16 },
     { P "layers.0.linear_attn.out_proj.weight", P "layers.0.linear_attn.out_proj.weight",
       WEIGHT_DELTA_NET, true,
       false, 2, 64, 32, 0, 4096, DTYPE_F16 },
@@ -58,8 +58,8 @@ static const struct {
       DTYPE_BF16 },
     { "model.visual.proj.weight", "model.visual.proj.weight", WEIGHT_VISUAL, true, false, 2, 4, 32,
       0, 256, DTYPE_BF16 },
-    { "mtp.norm.weight", "mtp.norm.weight", WEIGHT_MTP, false, false, 1, 0, 0, 0, 128, DTYPE_BF16 },
-    { "counts", "counts", WEIGHT_OTHER, false, false, 0, 0, 0, 0, 8, DTYPE_I64 },
+    { "mtp.norm.weight", "mtp.norm.weight", WEIGHT_MTP, false, false, 1, 1, 64, 0, 128, DTYPE_BF16 },
+    { "counts", "counts", WEIGHT_OTHER, false, false, 0, 1, 1, 0, 8, DTYPE_I64 },
 };
 
 static void test_list(void)
@@ -69,29 +69,29 @@ static void test_list(void)
     fake_add(&f, "model.visual.proj.weight", DTYPE_BF16, 2, 4, 32, 0);
     fake_add(&f, "counts", DTYPE_I64, 0, 0, 0, 0);
     struct opened *o = open_fake(&f);
-    struct modules m = { 0 };
-    bool ok = o->ok && modules_list(&m, &o->ck, &o->w, &o->err);
+    struct weight_list m = { 0 };
+    bool ok = o->ok && weight_list_of_model(&m, &o->ck, &o->w, &o->err);
     check(ok && m.n == 54, "52 modules of the fake checkpoint, and two more", "%zu, %s", m.n,
           o->err.message);
     for (size_t i = 0; ok && i < sizeof cases / sizeof *cases; i++) {
-        const struct module *found = find(&m, cases[i].name);
+        const struct listed_weight *found = find(&m, cases[i].name);
         const struct tensor *t = checkpoint_find(&o->ck, cases[i].tensor);
-        check(found && t && found->tensor == t && found->kind == cases[i].kind
-                  && found->is_linear == cases[i].is_linear && found->is_part == cases[i].is_part
-                  && found->ndim == cases[i].ndim && found->view.rows == cases[i].rows
-                  && found->view.cols == cases[i].cols && found->view.data == t->data + cases[i].at
-                  && found->n_bytes == cases[i].n_bytes && found->view.dtype == cases[i].dtype,
+        check(found && t && found->stored.parts[0] == t && found->kind == cases[i].kind
+                  && found->is_linear == cases[i].is_linear && found->stored.is_fused == cases[i].is_part
+                  && found->stored.ndim == cases[i].ndim && found->stored.view.rows == cases[i].rows
+                  && found->stored.view.cols == cases[i].cols && found->stored.view.data == t->data + cases[i].at
+                  && found->stored.n_bytes == cases[i].n_bytes && found->stored.view.dtype == cases[i].dtype,
               cases[i].name, "found %d: kind %d linear %d part %d [%zu, %zu] %zu bytes",
               found != NULL, found ? (int)found->kind : -1, found && found->is_linear,
-              found && found->is_part, found ? found->view.rows : 0, found ? found->view.cols : 0,
-              found ? found->n_bytes : 0);
+              found && found->stored.is_fused, found ? found->stored.view.rows : 0, found ? found->stored.view.cols : 0,
+              found ? found->stored.n_bytes : 0);
     }
-    const struct module *packed = ok ? find(&m, P "layers.1.self_attn.q_proj.weight") : NULL;
+    const struct listed_weight *packed = ok ? find(&m, P "layers.1.self_attn.q_proj.weight") : NULL;
     const struct tensor *scale =
         ok ? checkpoint_find(&o->ck, P "layers.1.self_attn.q_proj.weight_scale") : NULL;
-    check(packed && scale && packed->view.scale == scale->data && !find(&m, scale->name),
+    check(packed && scale && packed->stored.view.scale == scale->data && !find(&m, scale->name),
           "scales belong to their codes, and are no module", "otherwise");
-    modules_free(&m);
+    weight_list_free(&m);
     close_fake(o);
 }
 
@@ -105,17 +105,17 @@ static void test_refusals(void)
         const char *message;
     } refusals[] = {
         { "codes without scales", "mtp.x.weight_packed", DTYPE_U8, { 4, 16 }, 2, { 0 },
-          "'mtp.x.weight_packed' is not U8 [out, in / 2] with a 'weight_scale' U8 [out, in / 32] beside it" },
+          "'mtp.x.weight_packed' has no 'mtp.x.weight_scale' beside it" },
         { "scales for other rows", "mtp.x.weight_packed", DTYPE_U8, { 4, 16 }, 2, { 5, 1 },
-          "is not U8 [out, in / 2]" },
+          "'mtp.x.weight_scale' has shape [5, 1], expected [4, 1]" },
         { "scales for other columns", "mtp.x.weight_packed", DTYPE_U8, { 4, 32 }, 2, { 4, 1 },
-          "is not U8" },
+          "'mtp.x.weight_scale' has shape [4, 1], expected [4, 2]" },
         { "columns that are no whole blocks", "mtp.x.weight_packed", DTYPE_U8, { 4, 8 }, 2, { 4,
-          0 }, "is not U8" },
+          0 }, "'mtp.x.weight_packed' has 16 columns, MXFP4 needs a multiple of 32" },
         { "codes that are no bytes", "mtp.x.weight_packed", DTYPE_I8, { 4, 16 }, 2, { 4, 1 },
-          "is not U8" },
+          "has dtype I8, expected U8" },
         { "codes of three dimensions", "mtp.x.weight_packed", DTYPE_U8, { 4, 16, 1 }, 3, { 4, 1 },
-          "is not U8" },
+          "has shape [4, 16, 1], expected a matrix" },
         { "gate and up of unlike size", "mtp.x.experts.gate_up_proj", DTYPE_BF16, { 2, 5, 32 }, 3,
           { 0 },
           "'mtp.x.experts.gate_up_proj' has 5 rows an expert, expected gate and up of one size" },
@@ -128,12 +128,12 @@ static void test_refusals(void)
             fake_add(&f, "mtp.x.weight_scale", DTYPE_U8, 2, refusals[i].scale[0],
                      refusals[i].scale[1], 0);
         struct opened *o = open_fake(&f);
-        struct modules m;
-        bool ok = o->ok && modules_list(&m, &o->ck, &o->w, &o->err);
+        struct weight_list m;
+        bool ok = o->ok && weight_list_of_model(&m, &o->ck, &o->w, &o->err);
         check(o->ok && !ok && strstr(o->err.message, refusals[i].message), refusals[i].name, "'%s'",
               o->err.message);
         if (ok)
-            modules_free(&m);
+            weight_list_free(&m);
         close_fake(o);
     }
 }

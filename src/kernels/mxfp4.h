@@ -1,6 +1,6 @@
 /* mxfp4.h - from 32 numbers to a scale byte and 32 codes.
  *
- * The format is that of struct matrix (base/matrix.h).  Three rules choose the exponent k of the
+ * The format is in kernels/stored.h.  Three rules choose the exponent k of the
  * scale 2^k:
  *
  * QSTREAM  qstream's, in its float32 arithmetic (github.com/olka/qstream).
@@ -18,20 +18,26 @@
  *
  * QSTREAM and EXACT weigh the errors when they are told how: by a factor for each channel, or by a
  * matrix H [32, 32], the error being d H d^T with d = q 2^k - w. */
-#ifndef SURPRISAL_CONVERT_MXFP4_H
-#define SURPRISAL_CONVERT_MXFP4_H
-
-#include <surprisal.h>
+#ifndef SURPRISAL_KERNELS_MXFP4_H
+#define SURPRISAL_KERNELS_MXFP4_H
 
 #include "kernels/kernels.h"
 
+enum mxfp4_scale { MXFP4_QSTREAM, MXFP4_EXACT, MXFP4_OCP };
+
+/* Weights that share a scale. */
+static inline size_t mxfp4_block_size(void)
+{
+    return MXFP4_BLOCK;
+}
+
 struct mxfp4_rule {
-    enum surprisal_scale scale;
+    enum mxfp4_scale scale;
     struct mxfp4_percentile anchor;     /* of QSTREAM */
 };
 
 /* percentile: above 0, at most 100. */
-struct mxfp4_rule mxfp4_rule(enum surprisal_scale scale, double percentile);
+struct mxfp4_rule mxfp4_rule(enum mxfp4_scale scale, double percentile);
 
 /* How errors count; both NULL: all alike.  Borrows. */
 struct mxfp4_importance {

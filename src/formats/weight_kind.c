@@ -1,6 +1,6 @@
-#include <string.h>
+#include "formats/weight_kind.h"
 
-#include "formats/weights.h"
+#include <string.h>
 
 static const char *const names[TENSOR_KINDS] = {
     [WEIGHT_EMBED_TOKENS] = "embed_tokens",

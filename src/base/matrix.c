@@ -1,0 +1,44 @@
+#include "base/matrix.h"
+
+static const struct {
+    const char *name;                   /* of a tensor's type: as safetensors spells it */
+    size_t bytes;
+} dtypes[DTYPE_COUNT] = {
+    [DTYPE_F32] = { "F32", 4 },
+    [DTYPE_F16] = { "F16", 2 },
+    [DTYPE_BF16] = { "BF16", 2 },
+    [DTYPE_MXFP4] = { "MXFP4", 0 },
+    [DTYPE_F64] = { "F64", 8 },
+    [DTYPE_I64] = { "I64", 8 },
+    [DTYPE_I32] = { "I32", 4 },
+    [DTYPE_I16] = { "I16", 2 },
+    [DTYPE_I8] = { "I8", 1 },
+    [DTYPE_U64] = { "U64", 8 },
+    [DTYPE_U32] = { "U32", 4 },
+    [DTYPE_U16] = { "U16", 2 },
+    [DTYPE_U8] = { "U8", 1 },
+    [DTYPE_BOOL] = { "BOOL", 1 },
+    [DTYPE_F8_E4M3] = { "F8_E4M3", 1 },
+    [DTYPE_F8_E5M2] = { "F8_E5M2", 1 },
+    [DTYPE_F8_E8M0] = { "F8_E8M0", 1 },
+};
+
+const char *dtype_name(enum dtype dtype)
+{
+    return dtypes[dtype].name;
+}
+
+size_t dtype_bytes(enum dtype dtype)
+{
+    return dtypes[dtype].bytes;
+}
+
+bool dtype_is_float(enum dtype dtype)
+{
+    return dtype == DTYPE_BF16 || dtype == DTYPE_F16 || dtype == DTYPE_F32;
+}
+
+bool dtype_is_packed(enum dtype dtype)
+{
+    return dtypes[dtype].bytes == 0;
+}

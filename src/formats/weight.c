@@ -1,0 +1,539 @@
+#include "formats/weight.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/format.h"
+#include "base/memory.h"
+#include "kernels/stored.h"
+
+#define PLAIN ".weight"
+#define NAME_BYTES 1024             /* of messages; names in files may be longer */
+
+/* ---- the table of stored formats ------------------------------------------------------ */
+
+/* One tensor of a weight [rows, cols]: [rows / rows_per, cols / cols_per]. */
+struct part {
+    const char *suffix;             /* of its name, after the module's */
+    enum dtype dtype;
+    size_t rows_per, cols_per;
+};
+
+/* A plain weight's tensor has the weight's own shape, of any number of dimensions. */
+static const struct format {
+    enum dtype dtype;
+    struct part parts[WEIGHT_PARTS];        /* codes first */
+} formats[] = {
+    { DTYPE_BF16, { { PLAIN, DTYPE_BF16, 1, 1 } } },
+    { DTYPE_F16, { { PLAIN, DTYPE_F16, 1, 1 } } },
+    { DTYPE_F32, { { PLAIN, DTYPE_F32, 1, 1 } } },
+    { DTYPE_MXFP4, { { ".weight_packed", DTYPE_U8, 1, 2 },
+                     { ".weight_scale", DTYPE_U8, 1, MXFP4_BLOCK } } },
+};
+#define N_FORMATS (sizeof formats / sizeof *formats)
+
+static size_t n_parts(const struct format *f)
+{
+    size_t n = 0;
+    while (n < WEIGHT_PARTS && f->parts[n].suffix)
+        n++;
+    return n;
+}
+
+const char *weight_part_suffix(enum dtype format, size_t part)
+{
+    for (size_t i = 0; i < N_FORMATS; i++)
+        if (formats[i].dtype == format)
+            return formats[i].parts[part].suffix;
+    return "";
+}
+
+/* ---- names --------------------------------------------------------------------------------- */
+
+bool name_ends_with(const char *name, const char *end)
+{
+    size_t n = strlen(name), n_end = strlen(end);
+    return n >= n_end && strcmp(name + n - n_end, end) == 0;
+}
+
+size_t module_name_length(const char *weight_name)
+{
+    return strlen(weight_name) - (name_ends_with(weight_name, PLAIN) ? strlen(PLAIN) : 0);
+}
+
+/* A projection of experts, and the rows of its fused tensor. */
+static const struct projection {
+    const char *name, *fused;
+    size_t part, parts;
+} projections[] = {
+    { "gate_proj", "gate_up_proj", 0, 2 },
+    { "up_proj", "gate_up_proj", 1, 2 },
+    { "down_proj", "down_proj", 0, 1 },
+};
+#define N_PROJECTIONS (sizeof projections / sizeof *projections)
+
+bool fused_place_of(struct fused_place *place, const char *weight_name, struct error *err)
+{
+    static const char experts[] = ".mlp.experts.";
+    *place = (struct fused_place){ 0 };
+    const char *at = strstr(weight_name, experts);
+    if (!at)
+        return true;
+    const char *number = at + strlen(experts), *end = number + strspn(number, "0123456789");
+    if (end == number || end - number > 9 || (*number == '0' && end != number + 1) || *end != '.')
+        return true;
+    for (const struct projection *p = projections; p < projections + N_PROJECTIONS; p++) {
+        size_t n = strlen(p->name);
+        if (strncmp(end + 1, p->name, n) != 0 || strcmp(end + 1 + n, PLAIN) != 0)
+            continue;
+        *place = (struct fused_place){ .expert = strtoul(number, NULL, 10), .part = p->part,
+                                       .parts = p->parts };
+        if (asprintf(&place->tensor, "%.*s%s", (int)(number - weight_name), weight_name,
+                     p->fused) < 0) {
+            place->tensor = NULL;
+            return error_set(err, "out of memory: a tensor's name");
+        }
+    }
+    return true;
+}
+
+/* The tensor of the first n_module bytes of name and a suffix; NULL when there is none. */
+static const struct tensor *find(const struct checkpoint *ck, const char *name, size_t n_module,
+                                 const char *suffix)
+{
+    char text[NAME_BYTES];
+    char *full = text;
+    size_t n = n_module + strlen(suffix) + 1;
+    if (n > sizeof text && !(full = malloc(n)))
+        return NULL;
+    memcpy(full, name, n_module);
+    strcpy(full + n_module, suffix);
+    const struct tensor *t = checkpoint_find(ck, full);
+    if (full != text)
+        free(full);
+    return t;
+}
+
+bool weight_is_in_any(const char *weight_name, bool (*is)(void *user, const char *tensor), void *user)
+{
+    struct fused_place place;
+    int n_module = (int)module_name_length(weight_name);
+    bool found = is(user, weight_name);
+    for (size_t i = 0; !found && i < N_FORMATS && weight_name[n_module]; i++) {
+        char *name;
+        if (asprintf(&name, "%.*s%s", n_module, weight_name, formats[i].parts[0].suffix) < 0)
+            break;
+        found = is(user, name);
+        free(name);
+    }
+    if (!found && fused_place_of(&place, weight_name, NULL) && place.tensor) {
+        found = is(user, place.tensor);
+        free(place.tensor);
+    }
+    return found;
+}
+
+/* ---- faults ---------------------------------------------------------------------------------- */
+
+/* Of one weight. */
+struct finder {
+    struct stored_weight *out;
+    const struct checkpoint *ck;
+    const struct model_weight *expected;            /* NULL: not known */
+    const char *name;                               /* of the weight */
+    size_t n_module;
+    const struct weight_faults *faults;
+    struct error *err;
+};
+
+bool weight_fault_add(const struct weight_faults *faults, const struct checkpoint *ck,
+                      enum weight_fault fault, const struct tensor *t, const char *name,
+                      struct error *err, const char *format, ...)
+{
+    char text[2 * NAME_BYTES];
+    va_list args;
+    va_start(args, format);
+    format_text_v(text, sizeof text, format, args);
+    va_end(args);
+    if (faults)
+        return faults->add(faults->user, fault, t, name, text, err);
+    return t ? error_set(err, "%s: '%s' %s", t->file, t->name, text)
+             : error_set(err, "%s: missing tensor '%s'%s", ck->path, name, text);
+}
+
+/* Any fault of a part means that the view cannot be read. */
+#define part_fault(f, fault, t, ...) \
+    ((f)->out->is_whole = false, \
+     weight_fault_add((f)->faults, (f)->ck, fault, t, (f)->name, (f)->err, __VA_ARGS__))
+
+static bool expect_shape(struct finder *f, const struct tensor *t, const size_t *shape, size_t ndim)
+{
+    struct tensor expected = { .ndim = ndim };
+    char found_text[256], expected_text[256];
+    memcpy(expected.shape, shape, ndim * sizeof *shape);
+    if (t->ndim == ndim && memcmp(t->shape, shape, ndim * sizeof *shape) == 0)
+        return true;
+    return part_fault(f, WEIGHT_SHAPE, t, "has shape %s, expected %s",
+                      tensor_shape_text(t, found_text, sizeof found_text),
+                      tensor_shape_text(&expected, expected_text, sizeof expected_text));
+}
+
+/* "BF16, F16 or F32": what codes of this suffix may be. */
+static const char *dtypes_text(char text[NAME_BYTES], const char *suffix, bool only_plain)
+{
+    const char *names[N_FORMATS];
+    size_t n = 0, used = 0;
+    for (size_t i = 0; i < N_FORMATS; i++)
+        if (strcmp(formats[i].parts[0].suffix, suffix) == 0
+            && !(only_plain && dtype_is_packed(formats[i].dtype)))
+            names[n++] = dtype_name(formats[i].parts[0].dtype);
+    for (size_t i = 0; i < n; i++)
+        used += (size_t)snprintf(text + used, NAME_BYTES - used, "%s%s",
+                                 i == 0 ? "" : i + 1 < n ? ", " : " or ", names[i]);
+    return text;
+}
+
+/* ---- plain, packed, fused ---------------------------------------------------------------------- */
+
+/* rows: the product of all dimensions but the last, which does not overflow, since the tensor's bytes
+ * were counted (0 of them when a dimension is 0). */
+static void fill_view(struct stored_weight *w, enum dtype dtype, const uint8_t *data, size_t n_bytes)
+{
+    size_t cols = w->ndim ? w->shape[w->ndim - 1] : 1, rows = n_bytes ? 1 : 0;
+    for (size_t i = 0; n_bytes && i + 1 < w->ndim; i++)
+        rows *= w->shape[i];
+    w->view = (struct matrix){ .dtype = dtype, .data = data, .rows = rows, .cols = cols };
+    w->n_bytes = n_bytes;
+    w->is_float = dtype_is_float(dtype) || dtype_is_packed(dtype);
+}
+
+static bool check_float(struct finder *f, const struct tensor *t, const char *suffix)
+{
+    char text[NAME_BYTES];
+    return dtype_is_float(t->dtype)
+        || part_fault(f, WEIGHT_DTYPE, t, "has dtype %s, expected %s", dtype_name(t->dtype),
+                      dtypes_text(text, suffix, !f->expected->is_linear));
+}
+
+/* Outside the model any dtype is fine. */
+static bool take_plain(struct finder *f, const struct tensor *t)
+{
+    struct stored_weight *w = f->out;
+    *w = (struct stored_weight){ .parts = { t }, .n_parts = 1, .is_whole = true, .ndim = t->ndim };
+    memcpy(w->shape, t->shape, sizeof w->shape);
+    fill_view(w, t->dtype, t->data, t->n_bytes);
+    return !f->expected
+        || (check_float(f, t, PLAIN)
+            && expect_shape(f, t, f->expected->shape, f->expected->ndim));
+}
+
+/* A part of a format, against the shape of the weight. */
+static bool check_part(struct finder *f, const struct part *p, const struct tensor *t)
+{
+    const struct stored_weight *w = f->out;
+    const size_t shape[] = { w->shape[0] / p->rows_per, w->shape[1] / p->cols_per };
+    if (t->dtype != p->dtype)
+        return part_fault(f, WEIGHT_DTYPE, t, "has dtype %s, expected %s", dtype_name(t->dtype),
+                          dtype_name(p->dtype));
+    if (w->shape[0] % p->rows_per || w->shape[1] % p->cols_per) {
+        bool rows = w->shape[0] % p->rows_per != 0;
+        return part_fault(f, WEIGHT_SHAPE, w->parts[0], "has %zu %s, %s needs a multiple of %zu",
+                          w->shape[!rows], rows ? "rows" : "columns", dtype_name(w->view.dtype),
+                          rows ? p->rows_per : p->cols_per);
+    }
+    return expect_shape(f, t, shape, 2);
+}
+
+/* [rows, cols] by the model, else by the codes. */
+static bool take_shape(struct finder *f, const struct part *codes)
+{
+    struct stored_weight *w = f->out;
+    const struct tensor *t = w->parts[0];
+    char text[256];
+    w->ndim = 2;
+    if (f->expected) {
+        w->shape[0] = f->expected->rows;
+        w->shape[1] = f->expected->cols;
+    } else if (t->ndim == 2) {
+        w->shape[0] = t->shape[0] * codes->rows_per;
+        w->shape[1] = t->shape[1] * codes->cols_per;
+    } else
+        return part_fault(f, WEIGHT_SHAPE, t, "has shape %s, expected a matrix",
+                          tensor_shape_text(t, text, sizeof text));
+    return true;
+}
+
+static bool take_packed(struct finder *f, const struct format *format, const struct tensor *codes)
+{
+    struct stored_weight *w = f->out;
+    *w = (struct stored_weight){ .parts = { codes }, .n_parts = n_parts(format), .is_packed = true,
+                                 .is_whole = true };
+    if (!take_shape(f, &format->parts[0]))
+        return false;
+    if (!w->is_whole)
+        return true;
+    fill_view(w, format->dtype, codes->data, codes->n_bytes);
+    for (size_t i = 0; i < w->n_parts; i++) {
+        const struct part *p = &format->parts[i];
+        const struct tensor *t = w->parts[i] = i ? find(f->ck, f->name, f->n_module, p->suffix) : codes;
+        if (!t) {
+            char missing[NAME_BYTES];
+            w->is_whole = false;
+            snprintf(missing, sizeof missing, "%.*s%s", (int)f->n_module, f->name, p->suffix);
+            if (!weight_fault_add(f->faults, f->ck, WEIGHT_INCOMPLETE, codes, missing, f->err,
+                                  "has no '%s' beside it", missing))
+                return false;
+        } else if (!check_part(f, p, t))
+            return false;
+    }
+    if (w->is_whole && w->n_parts > 1)
+        w->view.scale = w->parts[1]->data;
+    return true;
+}
+
+/* The format whose codes a tensor of this suffix and dtype is; NULL for none. */
+static const struct format *format_of(const char *suffix, const struct tensor *t)
+{
+    for (const struct format *f = formats; f < formats + N_FORMATS; f++)
+        if (strcmp(f->parts[0].suffix, suffix) == 0
+            && (f->parts[0].dtype == t->dtype || strcmp(suffix, PLAIN) != 0))
+            return f;
+    return NULL;
+}
+
+/* From its codes, which have this suffix. */
+static bool take_codes(struct finder *f, const char *suffix, const struct tensor *t)
+{
+    const struct format *format = format_of(suffix, t);
+    return format && dtype_is_packed(format->dtype) ? take_packed(f, format, t) : take_plain(f, t);
+}
+
+/* One projection of an expert: rows of a tensor [E, parts * rows, cols]. */
+static void take_slab(struct stored_weight *w, const struct tensor *t, size_t expert, size_t part,
+                      size_t parts)
+{
+    size_t n_bytes = t->n_bytes / t->shape[0] / parts;
+    *w = (struct stored_weight){ .parts = { t }, .n_parts = 1, .is_fused = true, .is_whole = true,
+                                 .ndim = 2, .shape = { t->shape[1] / parts, t->shape[2] } };
+    fill_view(w, t->dtype, t->data + (expert * parts + part) * n_bytes, n_bytes);
+}
+
+static bool take_fused(struct finder *f, const struct fused_place *place, const struct tensor *t)
+{
+    const struct model_weight *x = f->expected;
+    const size_t shape[] = { x->num_experts, place->parts * x->rows, x->cols };
+    *f->out = (struct stored_weight){ .parts = { t }, .n_parts = 1, .is_whole = true };
+    if (!check_float(f, t, PLAIN) || !expect_shape(f, t, shape, 3))
+        return false;
+    if (f->out->is_whole)
+        take_slab(f->out, t, place->expert, place->part, place->parts);
+    return true;
+}
+
+/* ---- a weight of the model ------------------------------------------------------------------- */
+
+/* Tensors any of which would be the weight. */
+struct candidates {
+    const struct tensor *codes[N_FORMATS], *fused;
+    const char *suffixes[N_FORMATS];
+    size_t n;
+};
+
+/* One for each suffix of codes. */
+static void find_codes(struct candidates *c, const struct finder *f)
+{
+    const char *last = "";
+    for (size_t i = 0; i < N_FORMATS; i++) {
+        const char *suffix = formats[i].parts[0].suffix;
+        if (strcmp(suffix, last) == 0 || (!f->expected->is_linear && strcmp(suffix, PLAIN) != 0))
+            continue;
+        last = suffix;
+        c->codes[c->n] = find(f->ck, f->name, f->n_module, suffix);
+        c->suffixes[c->n] = suffix;
+        c->n += c->codes[c->n] != NULL;
+    }
+}
+
+/* A scale beside a plain weight would mean that its values are not the weights. */
+static bool refuse_companions(struct finder *f, const struct tensor *codes)
+{
+    for (size_t i = 0; i < N_FORMATS; i++)
+        for (size_t p = 1; p < n_parts(&formats[i]); p++) {
+            const char *suffix = formats[i].parts[p].suffix;
+            const struct tensor *t = find(f->ck, f->name, f->n_module, suffix);
+            bool is_part = false;
+            for (size_t j = 1; j < f->out->n_parts; j++)
+                is_part |= f->out->parts[j] == t;
+            if (t && !is_part
+                && !weight_fault_add(f->faults, f->ck, WEIGHT_ALONE, t, t->name, f->err,
+                                     "is beside '%s', expected only beside a '%s'", codes->name,
+                                     formats[i].parts[0].suffix))
+                return false;
+        }
+    return true;
+}
+
+static bool miss(struct finder *f, const struct fused_place *place)
+{
+    char text[NAME_BYTES] = "";
+    size_t used = 0;
+    bool first = true;
+    *f->out = (struct stored_weight){ .n_parts = 0 };
+    if (f->expected->may_be_absent)
+        return true;
+    for (size_t i = 0; f->expected->is_linear && i < N_FORMATS; i++) {
+        const char *suffix = formats[i].parts[0].suffix;
+        if (strcmp(suffix, PLAIN) == 0 || (i && strcmp(suffix, formats[i - 1].parts[0].suffix) == 0))
+            continue;
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s'%s'", first ? " (or " : ", or ",
+                                 suffix);
+        first = false;
+    }
+    if (place->tensor && used < sizeof text)
+        used += (size_t)snprintf(text + used, sizeof text - used, ", or '%s'", place->tensor);
+    return weight_fault_add(f->faults, f->ck, WEIGHT_MISSING, NULL, f->name, f->err, "%s%s", text,
+                            first ? "" : ")");
+}
+
+static bool choose(struct finder *f, const struct candidates *c, const struct fused_place *place)
+{
+    size_t n = c->n + (c->fused != NULL);
+    const struct tensor *first = c->n ? c->codes[0] : c->fused;
+    if (n == 0)
+        return miss(f, place);
+    if (n > 1 && !part_fault(f, WEIGHT_TWICE, first, "and '%s' are both there, expected one of them",
+                             c->fused ? c->fused->name : c->codes[1]->name))
+        return false;
+    if (c->n == 0)
+        return take_fused(f, place, c->fused);
+    return take_codes(f, c->suffixes[0], first)
+        && (!f->expected->is_linear || refuse_companions(f, first));
+}
+
+bool weight_find(struct stored_weight *out, const struct checkpoint *ck,
+                 const struct model_weight *expected, const struct weight_faults *faults,
+                 struct error *err)
+{
+    struct finder f = { .out = out, .ck = ck, .expected = expected, .name = expected->name,
+                        .n_module = module_name_length(expected->name), .faults = faults, .err = err };
+    struct candidates c = { .n = 0 };
+    struct fused_place place = { .tensor = NULL };
+    if (expected->num_experts && !fused_place_of(&place, expected->name, err))
+        return false;
+    if (name_ends_with(f.name, PLAIN))
+        find_codes(&c, &f);
+    else if ((c.codes[0] = checkpoint_find(ck, f.name)))
+        c.suffixes[c.n++] = PLAIN;
+    if (place.tensor)
+        c.fused = checkpoint_find(ck, place.tensor);
+    bool ok = choose(&f, &c, &place);
+    free(place.tensor);
+    return ok;
+}
+
+/* ---- the weights of a file -------------------------------------------------------------------- */
+
+/* Fused projections, in order of rows; 0 when t is not fused, or is empty. */
+static size_t fused_projections(const struct projection *out[N_PROJECTIONS], const struct tensor *t)
+{
+    const char *last = strrchr(t->name, '.');
+    size_t n = 0, n_name = last ? (size_t)(last - t->name) : 0;
+    static const char experts[] = ".experts";
+    if (t->ndim != 3 || !t->n_bytes || !dtype_is_float(t->dtype) || n_name < strlen(experts)
+        || memcmp(t->name + n_name - strlen(experts), experts, strlen(experts)) != 0)
+        return 0;
+    for (const struct projection *p = projections; p < projections + N_PROJECTIONS; p++)
+        if (strcmp(last + 1, p->fused) == 0)
+            out[n++] = p;
+    return n;
+}
+
+/* Gives name[0, n) and then end. */
+static char *joined(const char *name, size_t n, const char *end, struct error *err)
+{
+    char *out = NULL;
+    if (asprintf(&out, "%.*s%s", (int)n, name, end) >= 0)
+        return out;
+    error_set(err, "out of memory: a tensor's name");
+    return NULL;
+}
+
+struct taker {
+    bool (*take)(void *user, const char *name, const struct stored_weight *w, struct error *err);
+    void *user;
+};
+
+static bool take_experts(struct finder *f, const struct tensor *t, const struct projection *const *of,
+                         size_t n, const struct taker *taker)
+{
+    size_t n_parent = (size_t)(strrchr(t->name, '.') - t->name);
+    bool ok = true;
+    for (size_t i = 0; ok && i < t->shape[0] * n; i++) {
+        char end[64];
+        snprintf(end, sizeof end, ".%zu.%s" PLAIN, i / n, of[i % n]->name);
+        char *name = joined(t->name, n_parent, end, f->err);
+        take_slab(f->out, t, i / n, i % n, n);
+        ok = name && taker->take(taker->user, name, f->out, f->err);
+        free(name);
+    }
+    return ok;
+}
+
+/* The row of a suffix, and which part of it. */
+static const struct format *format_of_suffix(size_t *part, const char *name)
+{
+    for (const struct format *f = formats; f < formats + N_FORMATS; f++)
+        for (*part = 0; *part < n_parts(f); ++*part)
+            if (dtype_is_packed(f->dtype) && name_ends_with(name, f->parts[*part].suffix))
+                return f;
+    return NULL;
+}
+
+/* A scale, say: it belongs to codes that are taken by themselves; without them it is an odd tensor. */
+static bool take_companion(struct finder *f, const struct format *format, const struct tensor *t,
+                           const struct taker *taker)
+{
+    const char *codes = format->parts[0].suffix;
+    char missing[NAME_BYTES];
+    if (find(f->ck, f->name, f->n_module, codes))
+        return true;
+    snprintf(missing, sizeof missing, "%.*s%s", (int)f->n_module, f->name, codes);
+    return weight_fault_add(f->faults, f->ck, WEIGHT_ALONE, t, missing, f->err,
+                            "has no '%s' beside it", missing)
+        && take_plain(f, t) && taker->take(taker->user, t->name, f->out, f->err);
+}
+
+static bool take_named(struct finder *f, const struct tensor *t, const char *suffix,
+                       const struct taker *taker)
+{
+    char *name = joined(t->name, f->n_module, PLAIN, f->err);
+    bool ok = name && take_codes(f, suffix, t) && taker->take(taker->user, name, f->out, f->err);
+    free(name);
+    return ok;
+}
+
+bool weights_of_tensor(const struct checkpoint *ck, const struct tensor *t,
+                       bool (*take)(void *user, const char *name, const struct stored_weight *w,
+                                    struct error *err),
+                       void *user, const struct weight_faults *faults, struct error *err)
+{
+    struct stored_weight w;
+    struct finder f = { .out = &w, .ck = ck, .name = t->name, .faults = faults, .err = err };
+    const struct taker taker = { take, user };
+    const struct projection *of[N_PROJECTIONS];
+    size_t part, n = fused_projections(of, t);
+    const struct format *format = format_of_suffix(&part, t->name);
+    if (n && t->shape[1] % n == 0)
+        return take_experts(&f, t, of, n, &taker);
+    if (n && !weight_fault_add(faults, ck, WEIGHT_SHAPE, t, t->name, err, "has %zu rows an expert,"
+                               " expected gate and up of one size", t->shape[1]))
+        return false;
+    if (format) {
+        f.n_module = strlen(t->name) - strlen(format->parts[part].suffix);
+        return part ? take_companion(&f, format, t, &taker)
+                    : take_named(&f, t, format->parts[0].suffix, &taker);
+    }
+    return take_plain(&f, t) && take(user, t->name, &w, err);
+}

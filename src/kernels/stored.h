@@ -1,0 +1,52 @@
+/* stored.h - where the bytes of a stored matrix are, and what its codes may be.
+ *
+ * MXFP4 (OCP Microscaling 1.0, compressed-tensors `mxfp4-pack-quantized`): data is [rows, cols / 2],
+ * byte i of a row with column 2i in its low nibble and 2i + 1 in its high one; scale is [rows, cols /
+ * 32].  A value is E2M1[code] * 2^(scale - 127); scale 255 is NaN. */
+#ifndef SURPRISAL_KERNELS_STORED_H
+#define SURPRISAL_KERNELS_STORED_H
+
+#include "base/matrix.h"
+
+#define MXFP4_BLOCK ((size_t)32)    /* columns that share a scale byte */
+
+/* Codes that share a scale: [rows, cols] of them.  {0, 0}: there are no scales. */
+struct stored_block {
+    size_t rows, cols;
+};
+struct stored_block stored_block(const struct matrix *m);
+/* The largest magnitude of a code in a format whose scales are powers of two, one a block of a row;
+ * else 0. */
+float stored_largest_code(const struct matrix *m);
+/* Whether BF16 holds every value. */
+bool stored_exact_in_bf16(const struct matrix *m);
+/* Bytes of a row in data. */
+size_t stored_row_bytes(const struct matrix *m);
+
+/* Of such a format, the block of codes whose first column is col. */
+struct stored_codes {
+    float scale;                    /* NaN: it is NaN */
+    float largest;                  /* magnitude of a code; 0: all are zero */
+    size_t n_largest;               /* codes of the largest magnitude that there is */
+};
+struct stored_codes stored_codes(const struct matrix *m, size_t row, size_t col);
+
+/* Bytes of one tensor that some rows are made of. */
+struct stored_span {
+    const uint8_t *data;
+    size_t n;
+};
+#define STORED_SPANS 2
+/* Of rows [first, first + rows): the codes, then the scales; their number. */
+size_t stored_spans(struct stored_span out[STORED_SPANS], const struct matrix *m, size_t first,
+                    size_t rows);
+
+/* A code (part 0) or a scale (part 1) that is NaN, at [row, col] of its tensor. */
+struct stored_nan {
+    size_t part, row, col;
+    unsigned byte;
+};
+/* False when there is none.  Values of formats without codes are not looked at. */
+bool stored_find_nan(struct stored_nan *at, const struct matrix *m);
+
+#endif
