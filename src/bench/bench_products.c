@@ -6,6 +6,8 @@
 
 #include "base/machine.h"
 #include "bench/bench_work.h"
+#include "formats/weights.h"
+#include "kernels/mxfp4.h"
 #include "model/linear.h"
 
 /* Weights come from memory as in a run: calls walk through more of them than a cache holds (in a
@@ -44,43 +46,69 @@ static size_t expert_rows(const struct config *c)
     return rows == 0 ? 1 : size_min(rows, BENCH_ROWS_MOST);
 }
 
+/* Linear layers of one shape, by the first of them; a token meets `times` of them in a layer. */
+static const struct group {
+    const char *label, *name;
+    size_t times;
+    int use;
+} groups[] = {
+    { "linear_attn.in_proj_qkv",  "in_proj_qkv",         1, BENCH_PLAIN },
+    { "linear_attn.in_proj_z",    "in_proj_z",           1, BENCH_PLAIN },
+    { "linear_attn.in_proj_a",    "in_proj_a and b",     2, BENCH_PLAIN },
+    { "linear_attn.out_proj",     "out_proj",            1, BENCH_PLAIN },
+    { "self_attn.q_proj",         "q_proj",              1, BENCH_PLAIN },
+    { "self_attn.k_proj",         "k_proj and v_proj",   2, BENCH_PLAIN },
+    { "self_attn.o_proj",         "o_proj",              1, BENCH_PLAIN },
+    { "mlp.gate",                 "router",              1, BENCH_PLAIN },
+    { "mlp.shared_expert_gate",   "shared_expert_gate",  1, BENCH_PLAIN },
+    { "mlp.shared_expert.gate_proj", "shared gate and up", 2, BENCH_PLAIN },
+    { "mlp.shared_expert.down_proj", "shared down",      1, BENCH_PLAIN },
+    { "gate_proj",                "experts gate and up", 2, BENCH_MLP   },
+    { "down_proj",                "experts down",        1, BENCH_MLP   },
+    { "mlp.gate_proj",            "mlp gate and up",     2, BENCH_MLP   },
+    { "mlp.down_proj",            "mlp down",            1, BENCH_MLP   },
+    { "lm_head",                  "head",                0, BENCH_HEAD  },
+};
+#define N_GROUPS (sizeof groups / sizeof *groups)
+
+/* The shapes of one group, in the first layer that has it. */
+struct search {
+    const struct group *group;
+    size_t rows, cols;              /* 0: the model has no such layer */
+    bool is_expert;
+};
+
+static bool find(void *user, const struct model_weight *w)
+{
+    struct search *s = user;
+    if (strcmp(w->label, s->group->label) != 0)
+        return true;
+    s->rows = w->rows;
+    s->cols = w->cols;
+    s->is_expert = w->num_experts > 0;
+    return false;
+}
+
 size_t bench_shapes(struct bench_shape shapes[BENCH_SHAPES_MOST], const struct config *c)
 {
     struct shape_list list = { shapes, 0 };
-    bool linear = bench_has(c, LINEAR_ATTENTION), full = bench_has(c, FULL_ATTENTION);
-    bool moe = c->num_experts > 0;
-    size_t D = c->hidden_size, I = c->moe_intermediate_size, dense = c->intermediate_size;
-    size_t shared = c->shared_expert_intermediate_size, top_k = c->num_experts_per_tok;
-    size_t heads = c->linear_num_value_heads, value = heads * c->linear_value_head_dim;
-    size_t key = c->linear_num_key_heads * c->linear_key_head_dim;
-    size_t q = c->num_attention_heads * c->head_dim, kv = c->num_key_value_heads * c->head_dim;
-    size_t R = BENCH_ROWS_MOST, E = moe ? expert_rows(c) : 0;
-    /* A layer is one with linear attention where there is one. */
-    size_t once = linear ? 0 : 1;
-    const struct {
-        bool there;
-        struct bench_shape shape;
-    } all[] = {
-        { linear, { "in_proj_qkv",         R, 2 * key + value, D,      1,         BENCH_PLAIN } },
-        { linear, { "in_proj_z",           R, value,           D,      1,         BENCH_PLAIN } },
-        { linear, { "in_proj_a and b",     R, heads,           D,      2,         BENCH_PLAIN } },
-        { linear, { "out_proj",            R, D,               value,  1,         BENCH_PLAIN } },
-        { full,   { "q_proj",              R, 2 * q,           D,      once,      BENCH_PLAIN } },
-        { full,   { "k_proj and v_proj",   R, kv,              D,      2 * once,  BENCH_PLAIN } },
-        { full,   { "o_proj",              R, D,               q,      once,      BENCH_PLAIN } },
-        { moe,    { "router",              R, c->num_experts,  D,      1,         BENCH_PLAIN } },
-        { moe,    { "shared_expert_gate",  R, 1,               D,      1,         BENCH_PLAIN } },
-        { moe,    { "shared gate and up",  R, shared,          D,      2,         BENCH_PLAIN } },
-        { moe,    { "shared down",         R, D,               shared, 1,         BENCH_PLAIN } },
-        { moe,    { "experts gate and up", E, I,               D,      2 * top_k, BENCH_MLP   } },
-        { moe,    { "experts down",        E, D,               I,      top_k,     BENCH_MLP   } },
-        { !moe,   { "mlp gate and up",     R, dense,           D,      2,         BENCH_MLP   } },
-        { !moe,   { "mlp down",            R, D,               dense,  1,         BENCH_MLP   } },
-        { true,   { "head",                R, c->vocab_size,   D,      0,         BENCH_HEAD  } },
-    };
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (all[i].there)
-            add(&list, all[i].shape);
+    bool linear = bench_has(c, LINEAR_ATTENTION);
+    for (const struct group *g = groups; g < groups + N_GROUPS; g++) {
+        struct search s = { .group = g };
+        for (size_t i = 0; i <= c->num_hidden_layers && !s.rows; i++)
+            model_weights_of_layer(c, i, find, &s);
+        if (!s.rows)
+            continue;
+        /* The layer whose sum is made is one with linear attention where there is one. */
+        bool in_layer = !linear || strncmp(g->label, "self_attn.", strlen("self_attn.")) != 0;
+        struct bench_shape shape = {
+            .rows = s.is_expert ? expert_rows(c) : BENCH_ROWS_MOST, .n = s.rows, .k = s.cols,
+            .per_token = in_layer ? g->times * (s.is_expert ? c->num_experts_per_tok : 1) : 0,
+            .use = g->use,
+        };
+        snprintf(shape.name, sizeof shape.name, "%s", g->name);
+        add(&list, shape);
+    }
     return list.n;
 }
 
@@ -106,11 +134,6 @@ static size_t piece_rows(const struct bench_shape *s)
     return size_min(size_max(rows, 2 * KERNEL_PANEL), s->n);
 }
 
-static size_t bytes_of(const struct matrix *w)
-{
-    return w->dtype == DTYPE_MXFP4 ? w->rows * w->cols / 2 : w->rows * w->cols * 2;
-}
-
 /* Buffers of one shape, from the start of an arena that may only measure: pool and x of all shapes
  * are the same. */
 static void work_take(struct product_work *p, const struct bench_shape *s)
@@ -125,7 +148,7 @@ static void work_take(struct product_work *p, const struct bench_shape *s)
     p->ldo = s->use == BENCH_HEAD ? piece : s->n;
     p->pool = arena_take(a, p->pool_bytes, 1);
     p->x = arena_take(a, p->x_floats, sizeof *p->x);
-    p->scale = arena_take(a, p->pool_bytes / (MXFP4_BLOCK / 2), 1);
+    p->scale = arena_take(a, p->pool_bytes / (mxfp4_block_size() / 2), 1);
     p->out = arena_take(a, s->rows * p->ldo, sizeof *p->out);
     p->packed = packed_take(&p->cm, &p->w, piece);
     p->scratch = gemm_scratch_take(&p->cm);
@@ -140,7 +163,7 @@ static void fill(struct product_work *p)
         uint16_t half = (uint16_t)((i * 40503 >> 3 & 0x807F) | 0x3C00);
         memcpy(p->pool + i, &half, sizeof half);
     }
-    memset(p->scale, 120, p->pool_bytes / (MXFP4_BLOCK / 2));
+    memset(p->scale, 120, p->pool_bytes / (mxfp4_block_size() / 2));
     bench_fill(p->x, p->x_floats);
 }
 
@@ -197,7 +220,7 @@ static void multiply(struct product_work *p, const struct matrix *next)
 static void with_packing(void *user)
 {
     struct product_work *p = user;
-    size_t bytes = bytes_of(&p->w);
+    size_t bytes = p->w.rows * stored_row_bytes(&p->w);
     struct matrix next = p->w;
     p->w.data = p->pool + p->at;
     p->at = p->at + 2 * bytes <= p->pool_bytes ? p->at + bytes : 0;
@@ -224,7 +247,7 @@ static bool is_narrow(const struct bench_shape *s)
 
 static bool has_mxfp4(const struct bench_shape *s)
 {
-    return s->use == BENCH_MLP && s->k % MXFP4_BLOCK == 0;
+    return s->use == BENCH_MLP && s->k % mxfp4_block_size() == 0;
 }
 
 /* Adds a figure, which stays at *figure until the next one. */

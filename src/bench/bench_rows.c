@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bench/bench_work.h"
+#include "kernels/mxfp4.h"
 #include "model/vocabulary.h"
 
 struct row_buffers {                    /* of one thread; both [rows, n] at least */
@@ -87,7 +88,7 @@ static void row_kernels(struct row_kernel list[KERNELS], const struct bench *b)
         { "mul_silu, a block", BLOCK, inner, 12, mul_silu },
         { "exp_sum, logits", BLOCK, VOCABULARY_TILE, 8, exp_sum },
         { "expand BF16", 8 * stream, DECODED, 2 + 4, expand_bf16 },
-        { "expand MXFP4", 8 * stream, DECODED, 0.5 + 1.0 / MXFP4_BLOCK + 4, expand_mxfp4 },
+        { "expand MXFP4", 8 * stream, DECODED, 0.5 + 1.0 / (double)mxfp4_block_size() + 4, expand_mxfp4 },
     };
     memcpy(list, all, sizeof all);
 }
@@ -103,7 +104,7 @@ static void take(struct row_work *w, struct arena *a)
             .x = arena_take(a, rows * n, sizeof(float)),
             .y = arena_take(a, rows * n, sizeof(float)),
             .weight = arena_take(a, CONV_WIDTH * n, sizeof(float)),
-            .scale = arena_take(a, rows * n / MXFP4_BLOCK + 1, 1),
+            .scale = arena_take(a, rows * n / mxfp4_block_size() + 1, 1),
         };
         if (w->of_thread)
             w->of_thread[i] = t;
@@ -120,7 +121,7 @@ static void fill(const struct row_work *w)
         bench_fill(t->weight, CONV_WIDTH * n);
         for (size_t i = 0; i < rows * n; i++)
             t->y[i] = 1.27846454f;
-        memset(t->scale, 120, rows * n / MXFP4_BLOCK + 1);
+        memset(t->scale, 120, rows * n / mxfp4_block_size() + 1);
     }
 }
 

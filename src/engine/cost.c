@@ -1,51 +1,42 @@
 #include "engine/cost.h"
 
-/* A linear layer of this shape. */
-static double linear_flop(size_t out, size_t in)
+#include "formats/weights.h"
+
+/* What a token costs in a layer. */
+struct token_cost {
+    const struct config *config;
+    double mixer, mlp;
+    double output;                  /* of the mixer: only tokens whose output is needed */
+};
+
+static double linear_flop(const struct model_weight *w)
 {
-    return 2 * (double)out * (double)in;
+    return 2 * (double)w->rows * (double)w->cols;
 }
 
-/* A token through a mixer. */
-static double mixer_flop(const struct config *c, enum layer_type type)
+static bool add(void *user, const struct model_weight *w)
 {
-    size_t D = c->hidden_size;
-    if (type == FULL_ATTENTION) {
-        size_t q = c->num_attention_heads * c->head_dim, kv = c->num_key_value_heads * c->head_dim;
-        return linear_flop(2 * q + 2 * kv, D) + linear_flop(D, q);
-    }
-    size_t key = c->linear_num_key_heads * c->linear_key_head_dim, HV = c->linear_num_value_heads;
-    size_t value = HV * c->linear_value_head_dim;
-    return linear_flop(2 * key + 2 * value + 2 * HV, D) + linear_flop(D, value);
-}
-
-/* A token through an MLP. */
-static double mlp_flop(const struct config *c)
-{
-    size_t D = c->hidden_size;
-    if (!c->num_experts)
-        return 3 * linear_flop(c->intermediate_size, D);
-    return linear_flop(c->num_experts + 1, D)                       /* router, shared gate */
-         + 3 * linear_flop(c->shared_expert_intermediate_size, D)
-         + 3 * (double)c->num_experts_per_tok * linear_flop(c->moe_intermediate_size, D);
-}
-
-/* The part of a mixer that only tokens whose output is needed go through. */
-static double output_flop(const struct config *c, enum layer_type type)
-{
-    size_t D = c->hidden_size, q = c->num_attention_heads * c->head_dim;
-    size_t value = c->linear_num_value_heads * c->linear_value_head_dim;
-    return type == FULL_ATTENTION ? linear_flop(2 * q, D) + linear_flop(D, q)
-                                  : linear_flop(value, D) + linear_flop(D, value);
+    struct token_cost *cost = user;
+    if (!w->is_linear)
+        return true;
+    if (w->kind == WEIGHT_ATTENTION || w->kind == WEIGHT_DELTA_NET) {
+        cost->mixer += linear_flop(w);
+        cost->output += w->is_output ? linear_flop(w) : 0;
+    } else if (w->kind == WEIGHT_EXPERTS)
+        cost->mlp += (double)cost->config->num_experts_per_tok * linear_flop(w);
+    else
+        cost->mlp += linear_flop(w);
+    return true;
 }
 
 struct layer_cost cost_layer(const struct config *c, size_t layer, double n, double output_rows)
 {
-    enum layer_type type = c->layer_types[layer];
+    struct token_cost token = { .config = c };
     double left_out = layer + 1 < c->num_hidden_layers ? 0 : n - output_rows;
+    model_weights_of_layer(c, layer, add, &token);
     return (struct layer_cost){
-        .mixer = n * mixer_flop(c, type) - left_out * output_flop(c, type),
-        .mlp = (n - left_out) * mlp_flop(c),
+        .mixer = n * token.mixer - left_out * token.output,
+        .mlp = (n - left_out) * token.mlp,
     };
 }
 
@@ -59,7 +50,17 @@ double cost_layers_flop(const struct config *c, double n, double output_rows)
     return flop;
 }
 
+static bool take_head(void *user, const struct model_weight *w)
+{
+    double *flop = user;
+    if (w->kind == WEIGHT_LM_HEAD)
+        *flop = linear_flop(w);
+    return true;
+}
+
 double cost_head_flop(const struct config *c)
 {
-    return linear_flop(c->vocab_size, c->hidden_size);
+    double flop = 0;
+    model_weights_of_layer(c, c->num_hidden_layers, take_head, &flop);
+    return flop;
 }

@@ -502,7 +502,8 @@ static bool take_companion(struct finder *f, const struct format *format, const 
     snprintf(missing, sizeof missing, "%.*s%s", (int)f->n_module, f->name, codes);
     return weight_fault_add(f->faults, f->ck, WEIGHT_ALONE, t, missing, f->err,
                             "has no '%s' beside it", missing)
-        && take_plain(f, t) && taker->take(taker->user, t->name, f->out, f->err);
+        && take_plain(f, t) && (f->out->is_alone = true)
+        && taker->take(taker->user, t->name, f->out, f->err);
 }
 
 static bool take_named(struct finder *f, const struct tensor *t, const char *suffix,

@@ -44,6 +44,7 @@ struct stored_weight {
     size_t n_parts;
     bool is_packed;
     bool is_fused;                  /* some rows of parts[0] */
+    bool is_alone;                  /* no weight: a scale, say, without codes */
     bool is_whole;                  /* no fault in its tensors: the view may be read */
     bool is_float;                  /* and holds numbers that kernels can expand */
     size_t ndim, shape[TENSOR_MAX_DIMS];        /* of the weight, not of its codes */

@@ -352,12 +352,27 @@ static bool add_fault(void *user, enum weight_fault fault, const struct tensor *
     return fault != WEIGHT_MISSING || !s->is_full;
 }
 
+/* A finding has named them; they are not weights that something could be expected of. */
+static void drop_alone(struct weight_list *l)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++)
+        if (l->list[i].stored.is_alone)
+            free(l->list[i].name);
+        else
+            l->list[n++] = l->list[i];
+    l->n = n;
+}
+
 bool verify_folder_list(struct weight_list *out, struct verify_folder *f, struct findings *found,
                         struct error *err)
 {
     struct sink sink = { .f = f, .found = found };
     const struct weight_faults faults = { add_fault, &sink };
-    return weight_list_read(out, &f->ck, &faults, err);
+    if (!weight_list_read(out, &f->ck, &faults, err))
+        return false;
+    drop_alone(out);
+    return true;
 }
 
 bool verify_folder_match(struct verify_folder *f, struct weight_list *w, struct findings *found,
