@@ -38,6 +38,13 @@ size_t dtype_bytes(enum dtype dtype);           /* of one element; 0 for packed 
 bool dtype_is_float(enum dtype dtype);          /* F32, F16 or BF16 */
 bool dtype_is_packed(enum dtype dtype);
 
+/* Rows or columns that a container stores head by head in an order of its own: of [first, first + heads *
+ * head_size), head h is stored as the place[h]-th.  All others are stored where they belong. */
+struct head_order {
+    size_t first, heads, head_size;
+    const uint32_t *place;      /* [heads]: a permutation */
+};
+
 /* [rows, cols] as stored.  The weight of a linear layer is [out_features, in_features].
  * kernels/stored.h says where its bytes are, struct row_kernels what they are worth. */
 struct matrix {
@@ -45,6 +52,8 @@ struct matrix {
     const uint8_t *data;        /* values or codes; not necessarily aligned to the element */
     const uint8_t *scale;       /* packed: of blocks of codes, row by row; else NULL */
     size_t rows, cols;
+    const struct head_order *row_order, *col_order;     /* NULL: in their order */
+    bool one_added;             /* of a norm: the values are 1 + w, where others store w */
 };
 
 #endif

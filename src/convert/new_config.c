@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+#include "kernels/mxfp4.h"
+
 #define KEY "quantization_config"
 
 static const char *const places[] = { NULL, "text_config" };    /* where it may stand */
@@ -62,7 +65,7 @@ static bool add_group(cJSON *to)
         && cJSON_AddNumberToObject(weights, "num_bits", 4)
         && cJSON_AddStringToObject(weights, "type", "float")
         && cJSON_AddStringToObject(weights, "strategy", "group")
-        && cJSON_AddNumberToObject(weights, "group_size", 32)
+        && cJSON_AddNumberToObject(weights, "group_size", (double)mxfp4_block_size())
         && cJSON_AddBoolToObject(weights, "symmetric", true)
         && cJSON_AddBoolToObject(weights, "dynamic", false)
         && cJSON_AddStringToObject(weights, "scale_dtype", "torch.uint8")
@@ -77,13 +80,29 @@ static bool add_ignored(cJSON *list, const struct listed_weight *m)
     return item && cJSON_AddItemToArray(list, item);
 }
 
+/* In order of the tensors' names, parts of one in order of its rows. */
+static int compare_tensors(const void *a, const void *b)
+{
+    const struct listed_weight *x = *(const struct listed_weight *const *)a;
+    const struct listed_weight *y = *(const struct listed_weight *const *)b;
+    int by_name = strcmp(x->stored.parts[0]->name, y->stored.parts[0]->name);
+    return by_name ? by_name : (x->stored.view.data > y->stored.view.data)
+                               - (x->stored.view.data < y->stored.view.data);
+}
+
 static bool add_ignore(cJSON *to, const struct weight_list *m, const struct selection *s)
 {
     cJSON *list = cJSON_AddArrayToObject(to, "ignore");
-    bool ok = list != NULL;
+    const struct listed_weight **order = mem_array(m->n, sizeof *order, "weights", NULL);
+    bool ok = list && order;
     for (size_t i = 0; ok && i < m->n; i++)
-        if (!s->packed[i] && name_ends_with(m->list[i].name, ".weight"))
-            ok = add_ignored(list, &m->list[i]);
+        order[i] = &m->list[i];
+    if (ok)
+        qsort(order, m->n, sizeof *order, compare_tensors);
+    for (size_t i = 0; ok && i < m->n; i++)
+        if (!s->packed[order[i] - m->list] && module_name_length(order[i]->name) < strlen(order[i]->name))
+            ok = add_ignored(list, order[i]);
+    free(order);
     return ok;
 }
 

@@ -33,6 +33,9 @@ struct tensor {
     size_t shape[TENSOR_MAX_DIMS];
     const uint8_t *data;        /* in the mapping; not necessarily aligned */
     size_t n_bytes;
+    /* Of containers that store the model otherwise (struct matrix); not of safetensors. */
+    const struct head_order *row_order, *col_order;
+    bool one_added;
 };
 
 /* Number of elements (1 for a scalar). */

@@ -206,6 +206,9 @@ static void fill_view(struct stored_weight *w, enum dtype dtype, const uint8_t *
         rows *= w->shape[i];
     w->view = (struct matrix){ .dtype = dtype, .data = data, .rows = rows, .cols = cols };
     w->n_bytes = n_bytes;
+    w->view.row_order = w->parts[0]->row_order;
+    w->view.col_order = w->parts[0]->col_order;
+    w->view.one_added = w->parts[0]->one_added;
     w->is_float = dtype_is_float(dtype) || dtype_is_packed(dtype);
 }
 

@@ -36,9 +36,7 @@ size_t gemm_packed_bytes(const struct gemm_ops *ops, size_t n, size_t k)
 
 bool gemm_takes_bf16_pairs(const struct gemm_ops *ops, const struct matrix *w)
 {
-    /* An MXFP4 value, a code times a power of two, is exact in BF16, also if denormal. */
-    return ops->tile->micro_kernel_bf16_pairs
-        && (ops->rounds || w->dtype == DTYPE_BF16 || w->dtype == DTYPE_MXFP4);
+    return ops->tile->micro_kernel_bf16_pairs && (ops->rounds || stored_exact_in_bf16(w));
 }
 
 /* Values of k in a whole block. */
@@ -149,7 +147,8 @@ void gemm_pack_weight(const struct gemm_ops *ops, const struct packed_b *to,
     size_t values = to->bf16_pairs ? 2 : t->values;
     float *decoded = values_of(ops, scratch);
     /* Stored pairs of BF16 values are words already. */
-    bool as_stored = values == 2 && w->dtype == DTYPE_BF16 && w->cols % 2 == 0;
+    bool as_stored = values == 2 && w->dtype == DTYPE_BF16 && w->cols % 2 == 0 && !w->row_order
+                  && !w->col_order;
     for (size_t k0 = 0; k0 < w->cols; k0 += max_block_k(ops)) {
         size_t block_k = size_min(max_block_k(ops), w->cols - k0);
         for (size_t j = first; j < first + count; j += t->nr) {

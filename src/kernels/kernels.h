@@ -142,8 +142,8 @@ struct exp_sums {
  * place (tests/unit/kernels/test_kernels.c): exp 2 (1.3 from the exact value), mul_sigmoid and
  * conv_silu 4, mul_silu 5, gated_rms_norm 6, the other norms 1, everything else none. */
 struct row_kernels {
-    /* out [n] = columns [first, first + n) of a row of w, exactly.  first is a multiple of
-     * MXFP4_BLOCK; MXFP4 is exact for scale bytes up to 252, above large codes give infinity, and
+    /* out [n] = columns [first, first + n) of a row of w, exactly.  first, and n but at the end of a row,
+     * are multiples of the format's block (kernels/stored.h); MXFP4 is exact for scale bytes up to 252, above large codes give infinity, and
      * 255 gives NaN (OCP MX 1.0, 5.4.1). */
     void (*expand)(float *out, const struct matrix *w, size_t row, size_t first, size_t n);
     /* To BF16 as base/bf16.h does: in place, or to 16 bits each. */

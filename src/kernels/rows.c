@@ -81,7 +81,7 @@ static void expand_mxfp4(float *restrict out, const uint8_t *restrict packed,
     }
 }
 
-static void expand(float *out, const struct matrix *w, size_t row, size_t first, size_t n)
+static void expand_in_order(float *out, const struct matrix *w, size_t row, size_t first, size_t n)
 {
     size_t at = row * w->cols + first;
     switch (w->dtype) {
@@ -100,6 +100,14 @@ static void expand(float *out, const struct matrix *w, size_t row, size_t first,
     default:
         assert(0 && "a weight's dtype is checked when it is bound");
     }
+}
+
+static void expand(float *out, const struct matrix *w, size_t row, size_t first, size_t n)
+{
+    if (w->row_order || w->col_order)
+        stored_expand_ordered(expand_in_order, out, w, row, first, n);
+    else
+        expand_in_order(out, w, row, first, n);
 }
 
 static void round_bf16(float *x, size_t n)

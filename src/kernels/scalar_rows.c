@@ -30,7 +30,7 @@ static float f16_value(uint16_t half)
     return half & 0x8000 ? -x : x;
 }
 
-static void expand(float *out, const struct matrix *w, size_t row, size_t first, size_t n)
+static void expand_in_order(float *out, const struct matrix *w, size_t row, size_t first, size_t n)
 {
     size_t at = row * w->cols + first;
     for (size_t i = 0; i < n; i++, at++) {
@@ -47,6 +47,14 @@ static void expand(float *out, const struct matrix *w, size_t row, size_t first,
         default: assert(0 && "a weight's dtype is checked when it is bound");
         }
     }
+}
+
+static void expand(float *out, const struct matrix *w, size_t row, size_t first, size_t n)
+{
+    if (w->row_order || w->col_order)
+        stored_expand_ordered(expand_in_order, out, w, row, first, n);
+    else
+        expand_in_order(out, w, row, first, n);
 }
 
 static void round_bf16(float *x, size_t n)

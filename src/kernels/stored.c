@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 struct stored_block stored_block(const struct matrix *m)
 {
     return m->dtype == DTYPE_MXFP4 ? (struct stored_block){ 1, MXFP4_BLOCK }
@@ -46,11 +48,46 @@ size_t stored_row_bytes(const struct matrix *m)
 size_t stored_spans(struct stored_span out[STORED_SPANS], const struct matrix *m, size_t first,
                     size_t rows)
 {
+    if (m->row_order) {
+        first = 0;
+        rows = m->rows;
+    }
     size_t bytes = stored_row_bytes(m), scales = m->scale ? m->cols / MXFP4_BLOCK : 0;
     out[0] = (struct stored_span){ m->data + first * bytes, rows * bytes };
     if (m->scale)
         out[1] = (struct stored_span){ m->scale + first * scales, rows * scales };
     return m->scale ? 2 : 1;
+}
+
+/* Where element i is stored, and how many after it follow it there. */
+static size_t place_of(size_t *run, const struct head_order *o, size_t i, size_t n)
+{
+    size_t end = o ? o->first + o->heads * o->head_size : 0;
+    if (!o || i >= end || i < o->first) {
+        *run = o && i < o->first ? size_min(n, o->first - i) : n;
+        return i;
+    }
+    size_t head = (i - o->first) / o->head_size, at = (i - o->first) % o->head_size;
+    *run = size_min(n, o->head_size - at);
+    return o->first + o->place[head] * o->head_size + at;
+}
+
+void stored_expand_ordered(stored_expand_fn *expand, float *out, const struct matrix *m, size_t row,
+                           size_t first, size_t n)
+{
+    enum { PIECE = 512 };               /* columns, in whole blocks of every format */
+    struct matrix plain = *m;
+    float buffer[PIECE];
+    size_t run, block = size_max(stored_block(m).cols, 1);
+    plain.row_order = plain.col_order = NULL;
+    row = place_of(&run, m->row_order, row, 1);
+    for (size_t i = 0; i < n; i += run) {
+        size_t at = place_of(&run, m->col_order, first + i, n - i), begin = at / block * block;
+        run = size_min(run, PIECE - (at - begin));
+        size_t end = size_min(m->cols, (at + run + block - 1) / block * block);
+        expand(buffer, &plain, row, begin, end - begin);
+        memcpy(out + i, buffer + (at - begin), run * sizeof *out);
+    }
 }
 
 bool stored_find_nan(struct stored_nan *at, const struct matrix *m)

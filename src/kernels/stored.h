@@ -37,9 +37,16 @@ struct stored_span {
     size_t n;
 };
 #define STORED_SPANS 2
-/* Of rows [first, first + rows): the codes, then the scales; their number. */
+/* Of rows [first, first + rows): the codes, then the scales; their number.  All of a matrix whose rows are
+ * in another order. */
 size_t stored_spans(struct stored_span out[STORED_SPANS], const struct matrix *m, size_t first,
                     size_t rows);
+
+/* Columns [first, first + n) of a row, from a matrix whose heads are in another order; expand() does the
+ * same for one that is in order, in blocks of stored_block's columns. */
+typedef void stored_expand_fn(float *out, const struct matrix *m, size_t row, size_t first, size_t n);
+void stored_expand_ordered(stored_expand_fn *expand, float *out, const struct matrix *m, size_t row,
+                           size_t first, size_t n);
 
 /* A code (part 0) or a scale (part 1) that is NaN, at [row, col] of its tensor. */
 struct stored_nan {

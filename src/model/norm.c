@@ -6,7 +6,8 @@ static float *first_row(const struct compute *cm, const struct matrix *w, float 
     if (!v)
         return NULL;
     compute_rows(cm)->expand(v, w, 0, 0, w->cols);
-    compute_rows(cm)->round(v, w->cols);
+    if (!w->one_added)                          /* w was rounded, 1 + w is not */
+        compute_rows(cm)->round(v, w->cols);
     for (size_t i = 0; i < w->cols; i++)
         v[i] += offset;
     return v;
@@ -14,7 +15,7 @@ static float *first_row(const struct compute *cm, const struct matrix *w, float 
 
 float *norm_weight(const struct compute *cm, const struct matrix *w)
 {
-    return first_row(cm, w, 1);
+    return first_row(cm, w, w->one_added ? 0 : 1);
 }
 
 float *norm_weight_plain(const struct compute *cm, const struct matrix *w)

@@ -105,9 +105,9 @@ static void test_measure(void)
         hidden[1][i] = hidden[0][i] + 0.1f * random_normal(&r);
     }
     struct divergence_source a = { "data/demo/bf16", head, COMPUTE_F32, {
-        { DTYPE_F32, (const uint8_t *)hidden[0], NULL, N, HIDDEN }, NULL } };
+        { .dtype = DTYPE_F32, .data = (const uint8_t *)hidden[0], .rows = N, .cols = HIDDEN }, NULL } };
     struct divergence_source b = { "data/demo/mxfp4", head, COMPUTE_F32, {
-        { DTYPE_F32, (const uint8_t *)hidden[1], NULL, N, HIDDEN }, NULL } };
+        { .dtype = DTYPE_F32, .data = (const uint8_t *)hidden[1], .rows = N, .cols = HIDDEN }, NULL } };
     struct divergence_options options = { .threads = 1 };
     bool ok = divergence_measure(rows, &a, &a, &options, &err);
     check(ok && rows[7].kld == 0 && rows[7].same_top1, "a run against itself is exactly 0", "%s %g",

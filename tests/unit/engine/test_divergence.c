@@ -48,7 +48,7 @@ static bool prepare(struct model *m, const char *path, struct error *err)
 
 static struct engine_hidden hidden_of(const float *x, size_t n)
 {
-    return (struct engine_hidden){ { DTYPE_F32, (const uint8_t *)x, NULL, n, HIDDEN }, NULL };
+    return (struct engine_hidden){ { .dtype = DTYPE_F32, .data = (const uint8_t *)x, .rows = n, .cols = HIDDEN }, NULL };
 }
 
 /* A from the first model's states, B from those given, with the second model's head or the first's. */

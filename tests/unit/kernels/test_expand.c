@@ -26,7 +26,7 @@ static void test_mxfp4(const struct row_kernels *rows)
         uint8_t packed[32] = { 0 }, scale[2] = { 1, cases[i].scale };
         float out[64];
         packed[16] = cases[i].packed;           /* the second block has its own scale */
-        struct matrix w = { DTYPE_MXFP4, packed, scale, 1, 64 };
+        struct matrix w = { .dtype = DTYPE_MXFP4, .data = packed, .scale = scale, .rows = 1, .cols = 64 };
         rows->expand(out, &w, 0, 0, 64);
         bool ok = true;
         for (int j = 0; j < 2; j++) {
@@ -59,7 +59,7 @@ static void test_halves(const struct row_kernels *rows)
         /* Row 1 of a [2, 1] matrix at an odd address: data in a file is aligned to nothing. */
         uint8_t bytes[5] = { 0 };
         memcpy(bytes + 3, &cases[i].bits, 2);
-        struct matrix w = { cases[i].dtype, bytes + 1, NULL, 2, 1 };
+        struct matrix w = { .dtype = cases[i].dtype, .data = bytes + 1, .rows = 2, .cols = 1 };
         float out;
         rows->expand(&out, &w, 1, 0, 1);
         float expected = cases[i].value;
@@ -78,7 +78,7 @@ static void test_all_codes(const struct row_kernels *rows)
     bool ok = true;
     for (size_t i = 0; i < sizeof packed; i++)
         packed[i] = (uint8_t)(i * 37 + i / 16);
-    struct matrix w = { DTYPE_MXFP4, packed, scale, 1, 96 };
+    struct matrix w = { .dtype = DTYPE_MXFP4, .data = packed, .scale = scale, .rows = 1, .cols = 96 };
     for (int e = 0; e < 255; e++) {
         memset(scale, e, sizeof scale);
         rows->expand(out, &w, 0, 32, 64);
@@ -124,6 +124,45 @@ static void test_to_bf16(const struct row_kernels *rows)
     }
 }
 
+/* Heads of rows and of columns in another order: every element by itself, in pieces of every length.  An
+ * F32 matrix holds its own index; an MXFP4 block is wider than a head. */
+static void test_orders(const struct row_kernels *rows)
+{
+    enum { ROWS = 9, COLS = 64 };
+    static const uint32_t place_of_rows[] = { 2, 0, 3, 1 }, place_of_cols[] = { 1, 4, 0, 3, 2 };
+    const struct head_order row_order = { 1, 4, 2, place_of_rows };     /* rows 1 .. 8 */
+    const struct head_order col_order = { 3, 5, 12, place_of_cols };    /* columns 3 .. 62 */
+    float values[ROWS * COLS], out[COLS], expected[COLS], stored[COLS];
+    uint8_t codes[ROWS * COLS / 2], scales[ROWS * COLS / 32];
+    for (size_t i = 0; i < ROWS * COLS; i++)
+        values[i] = (float)i;
+    for (size_t i = 0; i < sizeof codes; i++)
+        codes[i] = (uint8_t)(i * 37);
+    for (size_t i = 0; i < sizeof scales; i++)
+        scales[i] = (uint8_t)(120 + i);
+    for (int packed = 0; packed < 2; packed++) {
+        struct matrix in_order = { .dtype = packed ? DTYPE_MXFP4 : DTYPE_F32, .rows = ROWS, .cols = COLS,
+                                   .data = packed ? codes : (const uint8_t *)values,
+                                   .scale = packed ? scales : NULL };
+        struct matrix w = in_order;
+        w.row_order = &row_order;
+        w.col_order = &col_order;
+        bool same = true;
+        for (size_t row = 0; row < ROWS; row++) {
+            size_t from = row == 0 ? 0 : 1 + 2 * place_of_rows[(row - 1) / 2] + (row - 1) % 2;
+            rows->expand(stored, &in_order, from, 0, COLS);
+            for (size_t j = 0; j < COLS; j++)
+                expected[j] = stored[j < 3 || j > 62 ? j : 3 + 12 * place_of_cols[(j - 3) / 12] + (j - 3) % 12];
+            for (size_t first = 0; first < COLS; first += 32)
+                for (size_t n = 1; n <= COLS - first; n++) {
+                    rows->expand(out, &w, row, first, n);
+                    same = same && memcmp(out, expected + first, n * sizeof *out) == 0;
+                }
+        }
+        check(same, packed ? "heads in another order, MXFP4" : "heads in another order, F32", "differ");
+    }
+}
+
 int main(void)
 {
     struct error err = { 0 };
@@ -138,8 +177,9 @@ int main(void)
         test_all_codes(kn->rows);
         test_halves(kn->rows);
         test_to_bf16(kn->rows);
+        test_orders(kn->rows);
         float out[3];
-        kn->rows->expand(out, &(struct matrix){ DTYPE_F32, (const uint8_t *)values, NULL, 1, 3 }, 0,
+        kn->rows->expand(out, &(struct matrix){ .dtype = DTYPE_F32, .data = (const uint8_t *)values, .rows = 1, .cols = 3 }, 0,
                          0, 3);
         check_equal_f32("f32 is copied", out, values, 3);
     }

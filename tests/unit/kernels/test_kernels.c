@@ -128,7 +128,7 @@ static bool product_case(char *where, const struct kernels *kn, enum compute_typ
     enum dtype dtype = source == WEIGHT_F32 ? DTYPE_F32 : DTYPE_BF16;
     void *data = source == OPERAND ? NULL
                                    : stored(dtype, b, s->b_transposed ? 1 : ldb, s->b_transposed ? ldb : 1, n, k);
-    const struct matrix stored_as = { dtype, data, NULL, n, k }, *w = data ? &stored_as : NULL;
+    const struct matrix stored_as = { .dtype = dtype, .data = data, .rows = n, .cols = k }, *w = data ? &stored_as : NULL;
     bool may_be_pairs = source != WEIGHT_BF16_WIDENED;
     bool ok = run_product(ops, s, w, may_be_pairs, c, ldc, a, lda, b, ldb) && guards_hold(c, nc);
     for (size_t i = 0; i < m; i++)
@@ -198,14 +198,14 @@ static void test_mxfp4_product(const struct kernels *kn, enum compute_type type)
         codes[i] = (uint8_t)random_below(&r, 256);
     for (size_t i = 0; i < BLOCKS; i++)
         scale[i] = (uint8_t)(i % 7 == 0 ? random_below(&r, 3) : 110 + random_below(&r, 30));
-    const struct matrix mxfp4 = { DTYPE_MXFP4, codes, scale, N, K };
+    const struct matrix mxfp4 = { .dtype = DTYPE_MXFP4, .data = codes, .scale = scale, .rows = N, .cols = K };
     float *a = guarded_random(&r, M * K, 1), *values = guarded(N * K);
     float *c = guarded(M * N), *plain = guarded(M * N);
     if (type == COMPUTE_BF16)
         kernels_scalar.rows->round_bf16(a, M * K);
     for (size_t j = 0; j < N; j++)
         kernels_scalar.rows->expand(values + j * K, &mxfp4, j, 0, K);
-    const struct matrix f32 = { DTYPE_F32, (const uint8_t *)values, NULL, N, K };
+    const struct matrix f32 = { .dtype = DTYPE_F32, .data = (const uint8_t *)values, .rows = N, .cols = K };
     const struct product_case s = { M, N, K, false, true, false };
     bool ok = run_product(kn->gemm[type], &s, &mxfp4, true, c, N, a, K, NULL, K)
            && run_product(kn->gemm[type], &s, &f32, false, plain, N, a, K, NULL, K);

@@ -99,19 +99,19 @@ static void test_edges(void)
     struct head_score s;
     size_t bad;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct matrix head = { DTYPE_F32, (const uint8_t *)cases[i].logits, NULL, 3, 1 };
+        struct matrix head = { .dtype = DTYPE_F32, .data = (const uint8_t *)cases[i].logits, .rows = 3, .cols = 1 };
         bool ok = score(&cm, &s, &one, &cases[i].target, 1, &head, &bad);
         check(ok && fabs(s.nll - cases[i].nll) <= 1e-6 * cases[i].nll && s.top1 == cases[i].top1,
               cases[i].name, "nll %.17g, top-1 %d", s.nll, (int)s.top1);
     }
     static const float broken[][3] = { { 0, NAN, 1 }, { NAN, 0, 1 }, { 0, INFINITY, 1 }, { INFINITY, 0, 0 } };
     for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
-        struct matrix head = { DTYPE_F32, (const uint8_t *)broken[i], NULL, 3, 1 };
+        struct matrix head = { .dtype = DTYPE_F32, .data = (const uint8_t *)broken[i], .rows = 3, .cols = 1 };
         int32_t target = 0;
         check(!score(&cm, &s, &one, &target, 1, &head, &bad) && bad == 0,
               "a NaN or infinite logit is found", "case %zu: nll %g", i, s.nll);
     }
-    struct matrix single = { DTYPE_F32, (const uint8_t *)&one, NULL, 1, 1 };
+    struct matrix single = { .dtype = DTYPE_F32, .data = (const uint8_t *)&one, .rows = 1, .cols = 1 };
     int32_t zero = 0;
     check(score(&cm, &s, &one, &zero, 1, &single, &bad) && s.nll == 0,
           "a vocabulary of one has no surprise", "nll %g", s.nll);

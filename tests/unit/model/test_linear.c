@@ -29,7 +29,7 @@ static struct stored store(struct random *r, enum dtype dtype, size_t rows, size
     size_t n = rows * cols;
     struct stored s = { .data = malloc(4 * n), .scale = malloc(n / MXFP4_BLOCK + 1),
                         .values = malloc(n * sizeof(float)) };
-    s.w = (struct matrix){ dtype, s.data, dtype == DTYPE_MXFP4 ? s.scale : NULL, rows, cols };
+    s.w = (struct matrix){ .dtype = dtype, .data = s.data, .scale = dtype == DTYPE_MXFP4 ? s.scale : NULL, .rows = rows, .cols = cols };
     fill(r, s.values, n);
     for (size_t i = 0; i < n; i++)
         if (dtype == DTYPE_BF16) {
@@ -194,7 +194,7 @@ static void test_soon(void)
         { "none of them there", 10, 5, 0, 1, 120, 0 },
         { "far behind the end", 99, 5, 2, 3, 120, 0 },
     };
-    const struct matrix w = { DTYPE_F32, data, NULL, 10, 3 };
+    const struct matrix w = { .dtype = DTYPE_F32, .data = data, .rows = 10, .cols = 3 };
     for (size_t k = 0; k < sizeof shares / sizeof *shares; k++) {
         struct prefetch prefetch = { 0 };
         prefetch_add(&prefetch, &w, shares[k].first, shares[k].rows, shares[k].i, shares[k].count);

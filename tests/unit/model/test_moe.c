@@ -178,7 +178,7 @@ static void test_storage(void)
             if (e >> j & 1) {
                 kernels_scalar.rows->round_bf16(values, n);
                 kernels_scalar.rows->to_bf16(half, values, n);
-                *to[j] = (struct matrix){ DTYPE_BF16, (const uint8_t *)half, NULL, from[j]->rows, from[j]->cols };
+                *to[j] = (struct matrix){ .dtype = DTYPE_BF16, .data = (const uint8_t *)half, .rows = from[j]->rows, .cols = from[j]->cols };
             } else {
                 to[j]->data = memcpy(realloc(half, n * sizeof *values), values, n * sizeof *values);
             }

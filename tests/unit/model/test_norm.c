@@ -130,7 +130,7 @@ static void test_vectors(const struct compute *cm)
             /* The weight is rounded, its sum with the offset is not. */
             expected[i] = (rounds ? bf16_value(half) : values[i]) + cases[k].offset;
         }
-        const struct matrix w = { cases[k].dtype, stored, NULL, 1, N };
+        const struct matrix w = { .dtype = cases[k].dtype, .data = stored, .rows = 1, .cols = N };
         size_t before = cm->arena->used;
         float *v = cases[k].take(cm, &w);
         name_of(name, cm, cases[k].name);
@@ -139,7 +139,7 @@ static void test_vectors(const struct compute *cm)
     }
     struct arena measuring = { 0 };
     struct compute measure = { .kernels = cm->kernels, .type = cm->type, .arena = &measuring };
-    const struct matrix w = { DTYPE_F32, (const uint8_t *)values, NULL, 1, N };
+    const struct matrix w = { .dtype = DTYPE_F32, .data = (const uint8_t *)values, .rows = 1, .cols = N };
     char name[160];
     name_of(name, cm, "while measuring there is no vector, but its size");
     check(!norm_weight(&measure, &w) && measuring.peak == 64, name, "%zu", measuring.peak);

@@ -126,8 +126,8 @@ static struct tally tally_of(uint8_t scale, float f)
     float w[COLS] = { 6, 1, 0.5f, 0, [MXFP4_BLOCK] = 6, -1, -0.5f, 0.5f };
     for (size_t i = 0; i < COLS; i++)
         w[i] *= f;
-    const struct matrix here = { DTYPE_MXFP4, codes, scales, 1, COLS };
-    const struct matrix there = { DTYPE_F32, (const uint8_t *)w, NULL, 1, COLS };
+    const struct matrix here = { .dtype = DTYPE_MXFP4, .data = codes, .scale = scales, .rows = 1, .cols = COLS };
+    const struct matrix there = { .dtype = DTYPE_F32, .data = (const uint8_t *)w, .rows = 1, .cols = COLS };
     const struct tile tile = { .here = &here, .there = &there, .n_rows = 1, .is_float = true };
     struct error err;
     struct tally t = { .elements = 0 };
