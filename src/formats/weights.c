@@ -310,26 +310,6 @@ static bool find_prefix(struct binder *b)
                      " '%sembed_tokens.weight')", b->ck->path, prefixes[0], prefixes[1]);
 }
 
-/* What would change a linear's result and is not implemented: refused rather than left out. */
-static bool refuse_companions(const struct binder *b)
-{
-    static const char *const companions[] = { ".bias", ".weight_global_scale", ".weight_zero_point",
-                                              ".weight_g_idx", ".weight_scale_inv", ".input_scale",
-                                              ".input_global_scale" };
-    char layers[NAME_BYTES];
-    snprintf(layers, sizeof layers, "%slayers.", b->w->prefix);
-    for (size_t i = 0; i < b->ck->n_tensors; i++) {
-        const struct tensor *t = b->ck->tensors[i];
-        if (strncmp(t->name, layers, strlen(layers)) != 0 && strncmp(t->name, "lm_head.", 8) != 0)
-            continue;
-        for (size_t j = 0; j < sizeof companions / sizeof companions[0]; j++)
-            if (name_ends_with(t->name, companions[j]))
-                return error_set(b->err, "%s: '%s' is not part of this model, whose linears have"
-                                 " no %s", t->file, t->name, companions[j] + 1);
-    }
-    return true;
-}
-
 /* The router's shape has proved the number of experts before memory is taken for them. */
 static bool bind_layer(struct binder *b, size_t layer)
 {
@@ -367,6 +347,30 @@ static void sum_up(struct weights *w)
     }
 }
 
+/* What would change a linear's result and is not implemented: refused rather than left out. */
+static bool refuse_companions(const struct binder *b)
+{
+    const struct weights *w = b->w;
+    static const char *const companions[] = { ".bias", ".weight_global_scale", ".weight_zero_point",
+                                              ".weight_g_idx", ".weight_scale_inv", ".input_scale",
+                                              ".input_global_scale" };
+    char layers[NAME_BYTES];
+    snprintf(layers, sizeof layers, "%slayers.", w->prefix);
+    for (size_t i = 0; i < b->ck->n_tensors; i++) {
+        const struct tensor *t = b->ck->tensors[i];
+        if (strncmp(t->name, layers, strlen(layers)) != 0 && strncmp(t->name, "lm_head.", 8) != 0)
+            continue;
+        const struct bound_tensor key = { .tensor = t };
+        if (bsearch(&key, w->tensors, w->n_tensors, sizeof key, compare_bound))
+            continue;
+        for (size_t j = 0; j < sizeof companions / sizeof companions[0]; j++)
+            if (name_ends_with(t->name, companions[j]))
+                return error_set(b->err, "%s: '%s' is not part of this model, whose linears have"
+                                 " no %s", t->file, t->name, companions[j] + 1);
+    }
+    return true;
+}
+
 bool weights_bind(struct weights *w, const struct checkpoint *ck, struct error *err)
 {
     *w = (struct weights){ 0 };
@@ -382,10 +386,10 @@ bool weights_bind(struct weights *w, const struct checkpoint *ck, struct error *
     w->n_layers = ok ? n_layers : 0;
     for (size_t i = 0; ok && i < n_layers; i++)
         ok = bind_layer(&b, i);
-    ok = ok && refuse_companions(&b);
     if (ok)
         sum_up(w);
-    else
+    ok = ok && refuse_companions(&b);
+    if (!ok)
         weights_free(w);
     return ok;
 }
@@ -447,9 +451,8 @@ static bool check_nan(void *user, const struct model_weight *x)
     snprintf(name, sizeof name, "%.*s%s", (int)module_name_length(x->name), x->name,
              weight_part_suffix(x->matrix->dtype, at.part));
     const struct tensor *t = checkpoint_find(check->ck, name);
-    return error_set(check->err, "%s: '%s' has %s %u, which is NaN, at [%zu, %zu]",
-                     t ? t->file : check->ck->path, name, at.part ? "scale byte" : "code", at.byte,
-                     at.row, at.col);
+    return error_set(check->err, "%s: '%s' has %s, at [%zu, %zu]", t ? t->file : check->ck->path, name,
+                     at.what, at.row, at.col);
 }
 
 bool weights_check_scales(const struct checkpoint *ck, const struct weights *w, size_t layer,

@@ -96,7 +96,8 @@ bool stored_find_nan(struct stored_nan *at, const struct matrix *m)
     const uint8_t *nan = m->scale ? memchr(m->scale, 255, m->rows * scales) : NULL;
     if (nan) {
         size_t i = (size_t)(nan - m->scale);
-        *at = (struct stored_nan){ 1, i / scales, i % scales, 255 };
+        *at = (struct stored_nan){ 1, i / scales, i % scales,
+                                   "scale byte 255, which is NaN" };
     }
     return nan;
 }

@@ -51,7 +51,7 @@ void stored_expand_ordered(stored_expand_fn *expand, float *out, const struct ma
 /* A code (part 0) or a scale (part 1) that is NaN, at [row, col] of its tensor. */
 struct stored_nan {
     size_t part, row, col;
-    unsigned byte;
+    const char *what;           /* "scale byte 255, which is NaN" */
 };
 /* False when there is none.  Values of formats without codes are not looked at. */
 bool stored_find_nan(struct stored_nan *at, const struct matrix *m);
