@@ -33,7 +33,8 @@ static void take(struct divergence_work *w, size_t V, size_t D)
     for (int i = 0; i < 2; i++) {
         w->hidden[i] = arena_take(a, BENCH_ROWS_MOST * D, sizeof(float));
         w->weights[i] = arena_take(a, V * D, sizeof(uint16_t));
-        w->heads[i] = (struct matrix){ DTYPE_BF16, (const uint8_t *)w->weights[i], NULL, V, D };
+        w->heads[i] = (struct matrix){ .dtype = DTYPE_BF16, .rows = V, .cols = D,
+                                         .data = (const uint8_t *)w->weights[i] };
     }
     if (!a->block)                      /* then this measures, too */
         run(w);

@@ -61,7 +61,8 @@ static void conv_silu(const struct row_kernels *rows, const struct row_buffers *
 static void expand(const struct row_kernels *rows, const struct row_buffers *t, size_t i, size_t n,
                    enum dtype dtype)
 {
-    const struct matrix w = { dtype, (const uint8_t *)t->x, t->scale, i + 1, n };
+    const struct matrix w = { .dtype = dtype, .data = (const uint8_t *)t->x, .scale = t->scale,
+                              .rows = i + 1, .cols = n };
     rows->expand(t->y, &w, i, 0, n);
 }
 

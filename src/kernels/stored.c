@@ -40,6 +40,12 @@ bool stored_exact_in_bf16(const struct matrix *m)
     return m->dtype == DTYPE_BF16 || m->dtype == DTYPE_MXFP4;
 }
 
+bool stored_alike(const struct matrix *a, const struct matrix *b)
+{
+    return a->dtype == b->dtype && a->row_order == b->row_order && a->col_order == b->col_order
+        && a->one_added == b->one_added;
+}
+
 size_t stored_row_bytes(const struct matrix *m)
 {
     return m->dtype == DTYPE_MXFP4 ? m->cols / 2 : m->cols * dtype_bytes(m->dtype);

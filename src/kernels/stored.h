@@ -20,6 +20,8 @@ struct stored_block stored_block(const struct matrix *m);
 float stored_largest_code(const struct matrix *m);
 /* Whether BF16 holds every value. */
 bool stored_exact_in_bf16(const struct matrix *m);
+/* Whether equal bytes mean equal values. */
+bool stored_alike(const struct matrix *a, const struct matrix *b);
 /* Bytes of a row in data. */
 size_t stored_row_bytes(const struct matrix *m);
 

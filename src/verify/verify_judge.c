@@ -76,7 +76,7 @@ static bool is_constant_vector(const struct listed_weight *w, const struct tally
 static bool judge_zeros(const struct judge *j)
 {
     const struct tally *t = j->t;
-    bool as_there = t->compared && !t->different && j->there->stored.view.dtype == j->w->stored.view.dtype;
+    bool as_there = t->compared && !t->different && stored_alike(&j->there->stored.view, &j->w->stored.view);
     if (is_constant_vector(j->w, t))
         return true;
     if (t->elements > 1 && t->largest == 0) {
@@ -159,7 +159,7 @@ bool verify_judge(const struct tally *tallies, const struct weight_list *w,
         const struct judge *j = &one;
         ok = judge_finite(j) && judge_zeros(j) && (!one.w->stored.is_packed || judge_codes(j));
         if (ok && one.t->compared)
-            ok = one.there->stored.view.dtype == one.w->stored.view.dtype ? judge_equal(j) : judge_distance(j);
+            ok = stored_alike(&one.there->stored.view, &one.w->stored.view) ? judge_equal(j) : judge_distance(j);
         if (is_constant_vector(one.w, one.t) && n_constant++ == 0)
             first = i;
     }

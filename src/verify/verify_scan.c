@@ -41,7 +41,7 @@ const struct listed_weight *verify_counterpart(const struct listed_weight *w,
 {
     const struct listed_weight *x = original ? weight_list_find(original, w->name) : NULL;
     return x && x->stored.is_whole && w->stored.is_whole && same_shape(&w->stored, &x->stored)
-        && (w->stored.view.dtype == x->stored.view.dtype
+        && (stored_alike(&w->stored.view, &x->stored.view)
             || (w->stored.is_float && x->stored.is_float)) ? x : NULL;
 }
 
@@ -205,7 +205,7 @@ static bool scan_piece(struct scan *s, struct piece *p, struct tally_scratch *sc
     const struct tile tile = {
         .here = &here->stored.view, .there = there ? &there->stored.view : NULL,
         .row = p->row, .n_rows = p->n_rows,
-        .same_storage = there && there->stored.view.dtype == here->stored.view.dtype,
+        .same_storage = there && stored_alike(&here->stored.view, &there->stored.view),
         .is_float = here->stored.is_float,
     };
     tally_tile(&p->tally, &tile, s->rows, scratch);
