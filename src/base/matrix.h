@@ -38,8 +38,9 @@ size_t dtype_bytes(enum dtype dtype);           /* of one element; 0 for packed 
 bool dtype_is_float(enum dtype dtype);          /* F32, F16 or BF16 */
 bool dtype_is_packed(enum dtype dtype);
 
-/* Rows or columns that a container stores head by head in an order of its own: of [first, first + heads *
- * head_size), head h is stored as the place[h]-th.  All others are stored where they belong. */
+/* Rows or columns that a container stores head by head in an order of its own: of [first, first +
+ * heads * head_size), head h is stored as the place[h]-th.  All others are stored where they
+ * belong. */
 struct head_order {
     size_t first, heads, head_size;
     const uint32_t *place;      /* [heads]: a permutation */

@@ -129,8 +129,10 @@ static void tell_plan(struct bench *b)
 static void warn(const struct progress *p, double waited)
 {
     char line[160];
-    format_text(line, sizeof line, "other work had %.0f %% of the processors' time: the figures are "
-                "too low, and shares are not of one moment", 100 * waited);
+    format_text(line, sizeof line,
+                "other work had %.0f %% of the processors' time: the figures are "
+                "too low, and shares are not of one moment",
+                100 * waited);
     if (p->warn)
         p->warn(p->user, line);
 }

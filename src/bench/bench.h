@@ -1,7 +1,7 @@
 /* bench.h - how close the kernels come to the machine's limits, on the shapes of one model.
  *
- * Weights and activations are random: only the config of a checkpoint is used, and one file to measure
- * the disk.  Each product gets as many rows as in a pass of BENCH_TOKENS tokens. */
+ * Weights and activations are random: only the config of a checkpoint is used, and one file to
+ * measure the disk.  Each product gets as many rows as in a pass of BENCH_TOKENS tokens. */
 #ifndef SURPRISAL_BENCH_BENCH_H
 #define SURPRISAL_BENCH_BENCH_H
 
@@ -65,7 +65,8 @@ struct bench_result {
                                        it all figures are too low */
     bool linear_attention;          /* what kind of layer it is */
     struct bench_layer layer;
-    /* FLOP/s of KL divergence, both heads' products counted, by those of the head with BF16 weights. */
+    /* FLOP/s of KL divergence, both heads' products counted, by those of the head with BF16
+     * weights. */
     double divergence_share[COMPUTE_TYPES];
 };
 

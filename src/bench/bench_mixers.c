@@ -122,9 +122,16 @@ static void run_attention(void *user)
                                            .stride_k = 1, .packed = t->packed, .m = rows, .n = KEYS,
                                            .k = d, .scratch = t->scratch });
         ops->pack(ops, t->packed, &values, 0, d, t->scratch);
-        ops->multiply(ops, &(struct gemm){ .c = t->out, .ldc = d, .a = t->score, .stride_rows = KEYS,
-                                           .stride_k = 1, .packed = t->packed, .m = rows, .n = d,
-                                           .k = KEYS, .scratch = t->scratch });
+        ops->multiply(ops, &(struct gemm){ .c = t->out,
+                                           .ldc = d,
+                                           .a = t->score,
+                                           .stride_rows = KEYS,
+                                           .stride_k = 1,
+                                           .packed = t->packed,
+                                           .m = rows,
+                                           .n = d,
+                                           .k = KEYS,
+                                           .scratch = t->scratch });
     }
 }
 

@@ -201,7 +201,7 @@ static void pack(struct product_work *p)
     pack_weight(&p->cm, &p->packed, &(struct weight_slice){ &p->w, 0, p->w.rows, 0 }, p->scratch);
 }
 
-/* By the threads of a parallel region; meanwhile `next` comes in. */
+/* By the threads of a parallel region, while `next` is prefetched. */
 static void multiply(struct product_work *p, const struct matrix *next)
 {
     size_t k = p->shape->k;
@@ -216,7 +216,8 @@ static void multiply(struct product_work *p, const struct matrix *next)
     }
 }
 
-/* As linear() does, and experts_forward() but for its overlap: while a piece is used, the next one comes in. */
+/* As linear() does, and experts_forward() but for its overlap: while a piece is used, the next one
+ * comes in. */
 static void with_packing(void *user)
 {
     struct product_work *p = user;

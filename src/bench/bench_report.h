@@ -20,8 +20,9 @@
  *     layer_products_seconds {f32, bf16}                   the sum of their measured times
  *     layer_products_share {f32, bf16}                     of the time at their limits
  *     layer_mxfp4_time_ratio {f32, bf16}                   with experts (MLP) in MXFP4 to BF16
- *     kld_share_of_head {f32, bf16}                        speed of KL divergence over the vocabulary, the
- *                                                          FLOP of both products counted, by the head's */
+ *     kld_share_of_head {f32, bf16}                        speed of KL divergence over the
+ *                                                          vocabulary, the FLOP of both products
+ *                                                          counted, by the head's */
 #ifndef SURPRISAL_BENCH_BENCH_REPORT_H
 #define SURPRISAL_BENCH_BENCH_REPORT_H
 

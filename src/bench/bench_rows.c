@@ -89,7 +89,8 @@ static void row_kernels(struct row_kernel list[KERNELS], const struct bench *b)
         { "mul_silu, a block", BLOCK, inner, 12, mul_silu },
         { "exp_sum, logits", BLOCK, VOCABULARY_TILE, 8, exp_sum },
         { "expand BF16", 8 * stream, DECODED, 2 + 4, expand_bf16 },
-        { "expand MXFP4", 8 * stream, DECODED, 0.5 + 1.0 / (double)mxfp4_block_size() + 4, expand_mxfp4 },
+        { "expand MXFP4", 8 * stream, DECODED, 0.5 + 1.0 / (double)mxfp4_block_size() + 4,
+          expand_mxfp4 },
     };
     memcpy(list, all, sizeof all);
 }

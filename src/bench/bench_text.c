@@ -86,7 +86,8 @@ static bool add_layer(struct buffer *out, const struct bench_result *r, struct e
 
 static bool add_divergence(struct buffer *out, const struct bench_result *r, struct error *err)
 {
-    return buffer_printf(out, err, "\nKL divergence over the vocabulary, both heads' products counted, "
+    return buffer_printf(out, err,
+                         "\nKL divergence over the vocabulary, both heads' products counted, "
                          "to the speed of the head's product: f32 %.1f %%, bf16 %.1f %%\n",
                          100 * r->divergence_share[COMPUTE_F32],
                          100 * r->divergence_share[COMPUTE_BF16]);

@@ -9,8 +9,8 @@
 
 /* ---- experts, put together again -------------------------------------------------------- */
 
-/* Where a weight goes; a tensor of its own (place->tensor NULL) unless it is an expert's, in BF16 or
- * packed. */
+/* Where a weight goes; a tensor of its own (place->tensor NULL) unless it is an expert's, in BF16
+ * or packed. */
 static bool find_place(struct fused_place *place, const struct listed_weight *m, struct error *err)
 {
     *place = (struct fused_place){ .tensor = NULL };
@@ -31,8 +31,8 @@ struct fuser {
     size_t n, capacity;
 };
 
-static struct fused *find_fused(struct fuser *f, const struct listed_weight *m, const struct fused_place *place,
-                                struct error *err)
+static struct fused *find_fused(struct fuser *f, const struct listed_weight *m,
+                                const struct fused_place *place, struct error *err)
 {
     struct layout *l = &f->job->layout;
     for (size_t i = f->n; i-- > 0;)         /* the one at hand is among the last */
@@ -43,15 +43,15 @@ static struct fused *find_fused(struct fuser *f, const struct listed_weight *m, 
     const size_t shape[] = { experts, place->parts * new.rows, new.cols };
     new.missing = experts * place->parts;
     if (!mem_grow(&f->list, &f->capacity, f->n + 1, sizeof new, "fused tensors", err)
-        || !layout_add_tensor(l, &new.tensor, place->tensor, strlen(place->tensor), "", DTYPE_BF16, 3,
-                              shape, err))
+        || !layout_add_tensor(l, &new.tensor, place->tensor, strlen(place->tensor), "", DTYPE_BF16,
+                              3, shape, err))
         return NULL;
     f->list[f->n] = new;
     return &f->list[f->n++];
 }
 
-static bool add_part(struct fuser *f, const struct listed_weight *m, const struct fused_place *place,
-                     struct error *err)
+static bool add_part(struct fuser *f, const struct listed_weight *m,
+                     const struct fused_place *place, struct error *err)
 {
     struct fused *to = find_fused(f, m, place, err);
     if (!to)
@@ -92,7 +92,8 @@ static bool add_module(struct fuser *f, const struct listed_weight *m, struct er
         ok = add_part(f, m, &place, err);
     else
         ok = layout_add_tensor(l, &task.tensor, m->name, strlen(m->name), "",
-                               packed ? DTYPE_BF16 : m->stored.view.dtype, m->stored.ndim, m->stored.shape, err)
+                               packed ? DTYPE_BF16 : m->stored.view.dtype, m->stored.ndim,
+                               m->stored.shape, err)
           && layout_add_task(l, &task, err);
     free(place.tensor);
     return ok;

@@ -26,8 +26,8 @@ void importance_close(struct importance *im)
 }
 
 /* *found: NULL when there is none. */
-static bool find(const struct tensor **found, const struct importance *im, const struct listed_weight *m,
-                 const char *suffix, size_t ndim, struct error *err)
+static bool find(const struct tensor **found, const struct importance *im,
+                 const struct listed_weight *m, const char *suffix, size_t ndim, struct error *err)
 {
     size_t block = mxfp4_block_size();
     const size_t blocks[] = { m->stored.view.cols / block, block, block };
@@ -51,7 +51,8 @@ static bool find(const struct tensor **found, const struct importance *im, const
 
 /* The one or two tensors that may say something. */
 static bool find_either(const struct tensor **channels, const struct tensor **hessian,
-                        const struct importance *im, const struct listed_weight *m, struct error *err)
+                        const struct importance *im, const struct listed_weight *m,
+                        struct error *err)
 {
     *channels = *hessian = NULL;
     if (!im->is_open)
@@ -94,8 +95,8 @@ static void fill_empty_blocks(float *channels, size_t n)
     }
 }
 
-bool importance_of(struct mxfp4_importance *out, struct importance *im, const struct listed_weight *m,
-                   struct error *err)
+bool importance_of(struct mxfp4_importance *out, struct importance *im,
+                   const struct listed_weight *m, struct error *err)
 {
     const struct tensor *channels, *hessian;
     *out = (struct mxfp4_importance){ 0 };
@@ -119,8 +120,8 @@ bool importance_of(struct mxfp4_importance *out, struct importance *im, const st
             continue;
         im->channels[i] *= im->channels[i];
         if (!isfinite(im->channels[i]))
-            return error_set(err, "%s: '%s' has a number at %zu whose square is not finite", t->file,
-                             t->name, i);
+            return error_set(err, "%s: '%s' has a number at %zu whose square is not finite",
+                             t->file, t->name, i);
     }
     if (im->is_activations)
         fill_empty_blocks(im->channels, n);

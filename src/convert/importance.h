@@ -32,7 +32,7 @@ void importance_close(struct importance *im);
 bool importance_has(bool *has, const struct importance *im, const struct listed_weight *m,
                     struct error *err);
 /* What it says, valid until the next call. */
-bool importance_of(struct mxfp4_importance *out, struct importance *im, const struct listed_weight *m,
-                   struct error *err);
+bool importance_of(struct mxfp4_importance *out, struct importance *im,
+                   const struct listed_weight *m, struct error *err);
 
 #endif

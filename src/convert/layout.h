@@ -1,5 +1,5 @@
-/* layout.h - what a new checkpoint will hold: its tensors, in which shard each stands, and from which
- * module its bytes come.  Nothing is read yet. */
+/* layout.h - what a new checkpoint will hold: its tensors, the shard of each, and from
+ * which module its bytes come.  Nothing is read yet. */
 #ifndef SURPRISAL_CONVERT_LAYOUT_H
 #define SURPRISAL_CONVERT_LAYOUT_H
 
@@ -7,9 +7,9 @@
 #include "formats/weight_list.h"
 
 enum task_action {
-    TASK_COPY,                      /* the module's bytes as they are */
-    TASK_PACK,                      /* to MXFP4: codes into `tensor`, scales into the one after it */
-    TASK_EXPAND,                    /* to BF16 */
+    TASK_COPY,   /* the module's bytes as they are */
+    TASK_PACK,   /* to MXFP4: codes into `tensor`, scales into the one after it */
+    TASK_EXPAND, /* to BF16 */
 };
 
 struct task {
@@ -23,7 +23,7 @@ struct new_tensor {
     struct safetensors_entry entry;
     char *name;                     /* owned: entry.name */
     size_t n_bytes;
-    bool has_scale;                 /* the next one has its scales, and stands in the same shard */
+    bool has_scale;                 /* the next one has its scales, in the same shard */
     size_t shard, place;            /* place: among the tensors of the shard's file */
 };
 
@@ -36,7 +36,7 @@ struct layout {
     size_t bytes;                   /* of all tensors */
 };
 
-/* Pointers to modules in the order in which their bytes stand in the files; free() it. */
+/* Pointers to modules in the order of their bytes in the files; free() it. */
 const struct listed_weight **layout_reading_order(const struct weight_list *m, struct error *err);
 
 /* *index: of the new tensor.  The name is copied, `suffix` appended to its first n bytes. */
@@ -44,7 +44,7 @@ bool layout_add_tensor(struct layout *l, size_t *index, const char *name, size_t
                        const char *suffix, enum dtype dtype, size_t ndim, const size_t *shape,
                        struct error *err);
 bool layout_add_task(struct layout *l, const struct task *task, struct error *err);
-/* Spreads the tensors over shards of at most so many bytes, headers included (or one tensor that is
+/* Spreads the tensors over shards of at most shard_bytes, headers included (or one tensor that is
  * larger), when all have been added.  In a shard those of the largest
  * elements come first, so that each is aligned to its own (torch cannot read others). */
 bool layout_finish(struct layout *l, size_t shard_bytes, struct error *err);

@@ -8,7 +8,7 @@
 
 #define KEY "quantization_config"
 
-static const char *const places[] = { NULL, "text_config" };    /* where it may stand */
+static const char *const places[] = { NULL, "text_config" };    /* where it may be */
 
 static const cJSON *place(const cJSON *root, size_t i)
 {
@@ -100,7 +100,8 @@ static bool add_ignore(cJSON *to, const struct weight_list *m, const struct sele
     if (ok)
         qsort(order, m->n, sizeof *order, compare_tensors);
     for (size_t i = 0; ok && i < m->n; i++)
-        if (!s->packed[order[i] - m->list] && module_name_length(order[i]->name) < strlen(order[i]->name))
+        if (!s->packed[order[i] - m->list]
+            && module_name_length(order[i]->name) < strlen(order[i]->name))
             ok = add_ignored(list, order[i]);
     free(order);
     return ok;

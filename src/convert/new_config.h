@@ -4,8 +4,9 @@
 
 #include "convert/selection.h"
 
-/* Gives the text of config.json with the quantization_config of compressed-tensors: target "Linear",
- * weights alone, and every module that is not packed in `ignore`; free with cJSON_free. */
+/* Gives the text of config.json with the quantization_config of compressed-tensors: target
+ * "Linear", weights alone, and every module that is not packed in `ignore`; free with
+ * cJSON_free. */
 char *new_config_quantized(const struct checkpoint *ck, const struct weight_list *m,
                            const struct selection *s, struct error *err);
 /* The same without quantization_config. */

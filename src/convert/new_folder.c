@@ -45,7 +45,8 @@ static bool is_other(const struct other_files *others, const char *name)
     size_t n = strlen(name);
     bool is_folder = n && name[n - 1] == '/';
     for (size_t i = 0; i < others->n; i++)
-        if (is_folder ? strncmp(others->names[i], name, n) == 0 : strcmp(others->names[i], name) == 0)
+        if (is_folder ? strncmp(others->names[i], name, n) == 0
+                      : strcmp(others->names[i], name) == 0)
             return true;
     return false;
 }
@@ -123,7 +124,8 @@ static bool fill_shard(const struct new_folder *f, struct stream *s, size_t shar
     return false;
 }
 
-/* A shard that was made while an input's inode changed: made once more, it must have the same bytes. */
+/* A shard that was made while an input's inode changed: made once more, it must have the same
+ * bytes. */
 struct remake {
     const struct new_folder *f;
     struct stream *stream;
@@ -179,7 +181,7 @@ static bool write_shard(struct new_folder *f, struct stream *s, size_t shard, st
     return ok;
 }
 
-/* ---- the rest ---------------------------------------------------------------------------------- */
+/* ---- the rest -------------------------------------------------------------------------------- */
 
 static bool write_text(const struct new_folder *f, const char *name, const char *text,
                        struct error *err)

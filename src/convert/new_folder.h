@@ -1,8 +1,8 @@
 /* new_folder.h - writes a checkpoint folder, shard by shard, so that a kill costs at most one.
  *
- * The folder is built as OUT.partial (base/output_folder.h).  Shards that an earlier process completed
- * there are taken over (shard_state.h).  What else it left is removed; a name that is none of ours is
- * refused. */
+ * The folder is built as OUT.partial (base/output_folder.h).  Shards that an earlier process
+ * completed there are taken over (shard_state.h).  What else it left is removed; a name that is
+ * none of ours is refused. */
 #ifndef SURPRISAL_CONVERT_NEW_FOLDER_H
 #define SURPRISAL_CONVERT_NEW_FOLDER_H
 

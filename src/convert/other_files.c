@@ -84,22 +84,24 @@ bool other_files_list(struct other_files *o, const struct checkpoint *ck,
 #define MOST_COPIES 3                   /* of a file whose inode is changed under the copy */
 
 static bool copy_bytes(const struct mapped_file *f, struct output_file *out,
-                       const struct progress *progress, size_t *done, size_t total, struct error *err)
+                       const struct progress *progress, size_t *done, size_t total,
+                       struct error *err)
 {
     for (size_t at = 0, n; at < f->size; at += n) {
         n = size_min(PIECE_BYTES, f->size - at);
         *done += n;
         if (!file_populate(f, at, n, err) || !output_file_write_at(out, at, f->data + at, n, err)
-            || !progress_report(progress, "other files", (double)*done, (double)total, "bytes", err))
+            || !progress_report(progress, "other files", (double)*done, (double)total, "bytes",
+                                err))
             return false;
         file_release(f, at, n, false);
     }
     return true;
 }
 
-/* *again: the inode was changed meanwhile, perhaps with its bytes. */
-static bool copy_once(const char *from, const char *to, const struct progress *progress, size_t *done,
-                      size_t total, bool *again, struct error *err)
+/* *again: the inode has changed since, perhaps with its bytes. */
+static bool copy_once(const char *from, const char *to, const struct progress *progress,
+                      size_t *done, size_t total, bool *again, struct error *err)
 {
     struct input_files read = { 0 };
     struct mapped_file f;
@@ -134,7 +136,7 @@ static bool copy(const char *from, const char *to, const struct progress *progre
     return ok;
 }
 
-/* Creates the folder in which `path` will stand. */
+/* Creates the folder of `path`. */
 static bool make_folder_of(char *path, struct error *err)
 {
     char *slash = strrchr(path, '/');

@@ -12,10 +12,10 @@ struct other_files {
 };
 
 /* All, links followed, but config.json, the index, the mark of a folder under construction and
- * *.safetensors; those in folders too,
- * but hidden ones (.git, .cache), which belong to the copy at hand.  Weights that the checkpoint does
- * not use, links to folders, and hidden files or those in folders that cannot be read are left out with
- * a warning (progress may be NULL), anything else is refused. */
+ * *.safetensors; those in folders too, but hidden ones (.git, .cache), which belong to the copy at
+ * hand.  Weights that the checkpoint does not use, links to folders, and hidden files or those in
+ * folders that cannot be read are left out with a warning (progress may be NULL), anything else is
+ * refused. */
 bool other_files_list(struct other_files *o, const struct checkpoint *ck,
                       const struct progress *progress, struct error *err);
 /* Copies them into a folder, durably. */

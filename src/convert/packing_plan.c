@@ -77,7 +77,8 @@ static bool put_patterns(cJSON *plan, const struct selection *s,
         cJSON *row = cJSON_CreateObject();
         ok = cJSON_AddItemToArray(list, row)
           && cJSON_AddStringToObject(row, "option", is_include ? "include" : "exclude")
-          && json_add_bytes(row, "pattern", is_include ? o->include[i] : o->exclude[i - o->n_include])
+          && json_add_bytes(row, "pattern",
+                            is_include ? o->include[i] : o->exclude[i - o->n_include])
           && put_matches(row, &s->matched[i]);
     }
     return ok;
@@ -160,9 +161,10 @@ static bool put_pattern(struct buffer *out, const cJSON *pattern, struct error *
 {
     const cJSON *kind, *kinds = json_get(pattern, "modules");
     struct error shown = { 0 };
-    bool ok = buffer_printf(out, err, "--%s '%s' matches %.0f", json_get(pattern, "option")->valuestring,
-                            error_clean(&shown, json_get(pattern, "pattern")->valuestring),
-                            packing_plan_number(pattern, "matched"));
+    bool ok =
+        buffer_printf(out, err, "--%s '%s' matches %.0f", json_get(pattern, "option")->valuestring,
+                      error_clean(&shown, json_get(pattern, "pattern")->valuestring),
+                      packing_plan_number(pattern, "matched"));
     cJSON_ArrayForEach(kind, kinds)
         ok = ok && buffer_printf(out, err, "%s %.0f %s", kind == kinds->child ? ":" : ",",
                                  packing_plan_number(kinds, kind->string), kind->string);
@@ -181,12 +183,17 @@ bool packing_plan_text(struct buffer *out, const cJSON *plan, struct error *err)
     cJSON_ArrayForEach(item, json_get(plan, "patterns"))
         ok = ok && put_pattern(out, item, err);
     if (ok && json_get(plan, "merged_in_part"))
-        ok = buffer_printf(out, err, "%.0f modules that vLLM merges are packed in part: it cannot load"
-                           " them (%s)\n", packing_plan_number(plan, "merged_in_part"),
-                           error_clean(&(struct error){ 0 },
-                                       json_get(plan, "merged_example")->valuestring));
+        ok = buffer_printf(
+            out, err,
+            "%.0f modules that vLLM merges are packed in part: it cannot load"
+            " them (%s)\n",
+            packing_plan_number(plan, "merged_in_part"),
+            error_clean(&(struct error){ 0 }, json_get(plan, "merged_example")->valuestring));
     if (ok && unweighted > 0)
-        ok = buffer_printf(out, err, "%.0f of the %.0f to MXFP4 have no importances: their errors are weighted"
-                           " equally\n", unweighted, packing_plan_number(plan, "packed"));
+        ok =
+            buffer_printf(out, err,
+                          "%.0f of the %.0f to MXFP4 have no importances: their errors are weighted"
+                          " equally\n",
+                          unweighted, packing_plan_number(plan, "packed"));
     return ok;
 }

@@ -5,12 +5,12 @@
 #include "convert/importance.h"
 #include "convert/selection.h"
 
-/* Gives {"checkpoint", "out", "scale", "scale_percentile", "modules": [{"module", "count", "packed",
- * "bytes_before", "bytes_after"}], "patterns": [{"option", "pattern", "matched", "modules": {module:
- * matched}}], "count", "packed", "bytes_before", "bytes_after"}; counts are of tensors in the split
- * layout.  Where modules that vLLM merges (merged.h) are packed in part, also their number
- * "merged_in_part" and "merged_example"; with a file of importances "unweighted", the packed modules
- * that it does not name.  A file that names none of them is refused. */
+/* Gives {"checkpoint", "out", "scale", "scale_percentile", "modules": [{"module", "count",
+ * "packed", "bytes_before", "bytes_after"}], "patterns": [{"option", "pattern", "matched",
+ * "modules": {module: matched}}], "count", "packed", "bytes_before", "bytes_after"}; counts are of
+ * tensors in the split layout.  Where modules that vLLM merges (merged.h) are packed in part, also
+ * their number "merged_in_part" and "merged_example"; with a file of importances "unweighted", the
+ * packed modules that it does not name.  A file that names none of them is refused. */
 cJSON *packing_plan_make(const struct weight_list *m, const struct selection *s,
                          const struct surprisal_quantize_options *options,
                          const struct importance *im, struct error *err);

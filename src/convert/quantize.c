@@ -30,21 +30,22 @@ bool quantize_check(const struct surprisal_quantize_options *o, struct error *er
 
 /* ---- the layout ------------------------------------------------------------------------- */
 
-static bool add_module(struct layout *l, const struct listed_weight *m, bool packed, struct error *err)
+static bool add_module(struct layout *l, const struct listed_weight *m, bool packed,
+                       struct error *err)
 {
     struct task task = { .module = m, .action = packed ? TASK_PACK : TASK_COPY };
     size_t n = strlen(m->name), second;
     if (!packed)
-        return layout_add_tensor(l, &task.tensor, m->name, n, "", m->stored.view.dtype, m->stored.ndim,
-                                 m->stored.shape, err)
+        return layout_add_tensor(l, &task.tensor, m->name, n, "", m->stored.view.dtype,
+                                 m->stored.ndim, m->stored.shape, err)
             && layout_add_task(l, &task, err);
     const size_t codes[] = { m->stored.view.rows, m->stored.view.cols / 2 };
     const size_t scales[] = { m->stored.view.rows, m->stored.view.cols / mxfp4_block_size() };
     n = module_name_length(m->name);
-    return layout_add_tensor(l, &task.tensor, m->name, n, weight_part_suffix(DTYPE_MXFP4, 0), DTYPE_U8,
-                             2, codes, err)
-        && layout_add_tensor(l, &second, m->name, n, weight_part_suffix(DTYPE_MXFP4, 1), DTYPE_U8, 2,
-                             scales, err)
+    return layout_add_tensor(l, &task.tensor, m->name, n, weight_part_suffix(DTYPE_MXFP4, 0),
+                             DTYPE_U8, 2, codes, err)
+        && layout_add_tensor(l, &second, m->name, n, weight_part_suffix(DTYPE_MXFP4, 1), DTYPE_U8,
+                             2, scales, err)
         && layout_add_task(l, &task, err);
 }
 
@@ -64,8 +65,10 @@ static bool make_layout(struct job *j, const struct selection *s, size_t shard_b
 static bool refuse_quantized(const struct job *j, struct error *err)
 {
     if (config_is_quantized(&j->ck))
-        return error_set(err, "%s/config.json: has a quantization_config, expected a checkpoint that"
-                         " is not quantized", j->ck.path);
+        return error_set(err,
+                         "%s/config.json: has a quantization_config, expected a checkpoint that"
+                         " is not quantized",
+                         j->ck.path);
     for (size_t i = 0; i < j->modules.n; i++)
         if (j->modules.list[i].stored.is_packed)
             return error_set(err, "%s: '%s' is quantized already",
@@ -79,7 +82,8 @@ static bool hash_settings(struct digest *out, const struct surprisal_quantize_op
                           const struct importance *im, struct error *err)
 {
     struct digest_stream *s = digest_begin(err);
-    double settings[] = { (double)o->scale, packing_plan_percentile(o), (double)im->is_activations };
+    double settings[] = { (double)o->scale, packing_plan_percentile(o),
+                          (double)im->is_activations };
     bool ok = s && digest_update(s, settings, sizeof settings, err);
     const struct mapped_file *map = &im->file.map;
     for (size_t at = 0, n; ok && im->is_open && at < map->size; at += n) {
@@ -169,7 +173,8 @@ bool quantize_text(struct buffer *out, const cJSON *result, struct error *err)
                             packing_plan_number(result, "bytes_read_per_second") / 1e6,
                             packing_plan_number(result, "peak_rss_bytes") / 1e6);
     if (ok && json_get(result, "blocks"))
-        ok = buffer_printf(out, err, "%.0f blocks, %.0f of them not decided by the algorithm (two scales"
+        ok = buffer_printf(out, err,
+                           "%.0f blocks, %.0f of them not decided by the algorithm (two scales"
                            " whose errors are within 4 units in the last place)\n",
                            packing_plan_number(result, "blocks"),
                            packing_plan_number(result, "undecided"));

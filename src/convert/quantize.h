@@ -10,7 +10,8 @@
 bool quantize_check(const struct surprisal_quantize_options *o, struct error *err);
 
 /* *result: what was done, {"plan", and unless dry_run "blocks", "undecided", "bytes_read",
- * "bytes_written", "shards", "shards_kept", "seconds", "bytes_read_per_second", "peak_rss_bytes"}. */
+ * "bytes_written", "shards", "shards_kept", "seconds", "bytes_read_per_second",
+ * "peak_rss_bytes"}. */
 bool quantize(cJSON **result, const struct surprisal_quantize_options *o, struct error *err);
 /* The same without "plan", "blocks" and "undecided". */
 bool dequantize(cJSON **result, const struct surprisal_dequantize_options *o, struct error *err);

@@ -83,9 +83,10 @@ bool selection_check(const struct selection *s, const struct surprisal_quantize_
         bool is_include = i < o->n_include;
         const char *pattern = is_include ? o->include[i] : o->exclude[i - o->n_include];
         if (!s->matched[i].n)
-            return error_set(err, "--%s '%s' matches no linear layer of the checkpoint"
-                             " (--allow-unmatched lets it pass)", is_include ? "include" : "exclude",
-                             pattern);
+            return error_set(err,
+                             "--%s '%s' matches no linear layer of the checkpoint"
+                             " (--allow-unmatched lets it pass)",
+                             is_include ? "include" : "exclude", pattern);
     }
     return s->n_packed
         || error_set(err, "%s selects nothing to quantize", o->n_include || o->n_exclude

@@ -1,9 +1,9 @@
 /* selection.h - which modules are packed: a recipe, or patterns as qstream matches them.
  *
- * A pattern with a '*' is a shell glob on the whole name (Python's fnmatch), one without is a part of
- * it.  It matches a module by its tensor's name in the split layout, or by that of the fused tensor.
- * So "*.mlp.gate." matches nothing, since names end in ".weight": such patterns are found here, not
- * after 72 GB. */
+ * A pattern with a '*' is a shell glob on the whole name (Python's fnmatch), one without is a part
+ * of it.  It matches a module by its tensor's name in the split layout, or by that of the fused
+ * tensor. So "*.mlp.gate." matches nothing, since names end in ".weight": such patterns are found
+ * here, not after 72 GB. */
 #ifndef SURPRISAL_CONVERT_SELECTION_H
 #define SURPRISAL_CONVERT_SELECTION_H
 

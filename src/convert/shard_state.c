@@ -83,7 +83,8 @@ static bool begin(struct shard_state *s, const char *work, struct error *err)
     return output_folder_mark(s->folder, content, err);
 }
 
-bool shard_state_open(struct shard_state *s, const struct work *work, bool resume, struct error *err)
+bool shard_state_open(struct shard_state *s, const struct work *work, bool resume,
+                      struct error *err)
 {
     char digest[2 * DIGEST_BYTES + 1];
     if (!hash_work(digest, work, err))
@@ -92,7 +93,8 @@ bool shard_state_open(struct shard_state *s, const struct work *work, bool resum
     if (!cJSON_IsObject(known) || !known->child)
         return begin(s, digest, err);
     if (!resume)
-        return error_set(err, "%s: holds an interrupted run; --resume goes on with it, or remove it",
+        return error_set(err,
+                         "%s: holds an interrupted run; --resume goes on with it, or remove it",
                          s->folder->building);
     const char *of = output_folder_marked(s->folder, "work");
     return (of && strcmp(of, digest) == 0)
@@ -113,9 +115,9 @@ static bool stamp_text(char out[PROOF_BYTES], const char *path, struct error *er
     struct stat st;
     if (lstat(path, &st) != 0)
         return error_set(err, "%s: %s", path, error_reason(errno));
-    snprintf(out, PROOF_BYTES, "stamp %llu %lld %lld.%09ld %lld.%09ld", (unsigned long long)st.st_ino,
-             (long long)st.st_size, (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
-             (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
+    snprintf(out, PROOF_BYTES, "stamp %llu %lld %lld.%09ld %lld.%09ld",
+             (unsigned long long)st.st_ino, (long long)st.st_size, (long long)st.st_mtim.tv_sec,
+             st.st_mtim.tv_nsec, (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
     return true;
 }
 
@@ -127,7 +129,8 @@ bool shard_state_holds(const struct shard_state *s, const char *name, const char
     if (!known || !is_regular_file(path, &bytes))
         return false;
     bool by_stamp = strncmp(known, "stamp ", strlen("stamp ")) == 0;
-    return (by_stamp ? stamp_text(found, path, NULL) : shard_state_digest(found, path, s->n_threads, NULL))
+    return (by_stamp ? stamp_text(found, path, NULL)
+                     : shard_state_digest(found, path, s->n_threads, NULL))
         && strcmp(found, known) == 0;
 }
 
@@ -137,7 +140,8 @@ bool shard_state_add(struct shard_state *s, const char *name, const char *path, 
     char proof[PROOF_BYTES];
     cJSON *shards = cJSON_GetObjectItemCaseSensitive(s->folder->mark, "shards");
     cJSON_DeleteItemFromObjectCaseSensitive(shards, name);
-    return (is_last ? stamp_text(proof, path, err) : shard_state_digest(proof, path, s->n_threads, err))
+    return (is_last ? stamp_text(proof, path, err)
+                    : shard_state_digest(proof, path, s->n_threads, err))
         && (cJSON_AddStringToObject(shards, name, proof)
             || error_set(err, "out of memory: the state"))
         && output_folder_mark(s->folder, s->folder->mark, err);

@@ -82,8 +82,8 @@ static bool advance(struct stream *s, size_t n, struct error *err)
 {
     s->done_bytes += n;
     s->ahead_bytes -= size_min(s->ahead_bytes, n);
-    return progress_report(s->progress, s->stage, (double)s->done_bytes, (double)s->total_bytes, "bytes",
-                           err);
+    return progress_report(s->progress, s->stage, (double)s->done_bytes, (double)s->total_bytes,
+                           "bytes", err);
 }
 
 /* ---- copying ------------------------------------------------------------------------ */
@@ -153,8 +153,10 @@ static size_t bytes_of(const struct listed_weight *m, size_t n)
 
 static bool refuse_bad(const struct listed_weight *m, size_t at, struct error *err)
 {
-    return error_set(err, "%s: '%s' has a weight that is not a finite number (row %zu, column %zu of"
-                     " '%s'), expected none", m->stored.parts[0]->file, m->stored.parts[0]->name, at / m->stored.view.cols,
+    return error_set(err,
+                     "%s: '%s' has a weight that is not a finite number (row %zu, column %zu of"
+                     " '%s'), expected none",
+                     m->stored.parts[0]->file, m->stored.parts[0]->name, at / m->stored.view.cols,
                      at % m->stored.view.cols, m->name);
 }
 
@@ -191,7 +193,7 @@ static bool pack(struct stream *s, const struct task *t, struct safetensors_writ
 
 /* ---- expanding -------------------------------------------------------------------------- */
 
-/* *bad: of codes and scales, since BF16 as it stands is copied whatever it is. */
+/* *bad: of codes and scales, since stored BF16 is copied whatever it is. */
 static void expand_batch(const struct stream *s, const struct matrix *from, size_t first, size_t n,
                          uint16_t *out, size_t *bad)
 {

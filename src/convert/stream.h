@@ -1,7 +1,9 @@
-/* stream.h - from mapped modules to the bytes of a shard: a few megabytes at a time, by all threads.
+/* stream.h - from mapped modules to the bytes of a shard: a few megabytes at a time, by all
+ * threads.
  *
- * Files are read in order and ahead of the work, and their pages given back behind it, so that memory
- * does not depend on the size of anything.  Results do not depend on the number of threads. */
+ * Files are read in order and ahead of the work, and pages are released after it, so that
+ * memory does not depend on the size of anything.  Results do not depend on the number of
+ * threads. */
 #ifndef SURPRISAL_CONVERT_STREAM_H
 #define SURPRISAL_CONVERT_STREAM_H
 
@@ -29,8 +31,8 @@ struct stream {
     size_t capacity;
 };
 
-/* Does the task, its bytes going to the shard that `w` writes.  A weight that is NaN or infinite, or
- * a scale that makes it so, is refused by name and place. */
+/* Does the task, its bytes going to the shard that `w` writes.  A weight that is NaN or infinite,
+ * or a scale that makes it so, is refused by name and place. */
 bool stream_task(struct stream *s, size_t task, struct safetensors_writer *w, struct error *err);
 /* Counts a task as done without doing it. */
 void stream_skip(struct stream *s, size_t task);

@@ -76,7 +76,8 @@ static bool add_layer(struct maker *m, const struct weights *w, size_t layer)
 {
     size_t before = m->p->bytes;
     const struct mlp_weights *experts = w->layers[layer].experts;
-    bool ok = weights_visit_layer(m->ck, w, layer, pick, &(struct picker){ m, false }) && end_part(m);
+    bool ok =
+        weights_visit_layer(m->ck, w, layer, pick, &(struct picker){ m, false }) && end_part(m);
     if (!experts)
         ok = ok && weights_visit_layer(m->ck, w, layer, pick, &(struct picker){ m, true })
           && end_part(m);

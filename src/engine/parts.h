@@ -8,8 +8,8 @@
  *     +-----------+-----------+----------+-----+----------+-----------+-----+-------------------+
  *                 ^ layer[0]                              ^ layer[1]        ^ layer[L]
  *
- * V tiles of the vocabulary, E experts, L layers.  A layer of a dense model has two parts: all but the
- * MLP, then the MLP.  The first tile of the head brings the last norm with it.
+ * V tiles of the vocabulary, E experts, L layers.  A layer of a dense model has two parts: all but
+ * the MLP, then the MLP.  The first tile of the head brings the last norm with it.
  *
  * How the words fit together:
  *
@@ -19,7 +19,7 @@
  *      |
  *      +-- part    weights that are read and released together: what this file lists
  *      |
- *      +-- tile    rows that the mixer computes together: several whole windows, or a piece of one long
+ *      +-- tile    rows that the mixer computes together: whole windows, or a piece of one long
  *                  window (model/compute.h)
  *
  * A tile of the vocabulary is VOCABULARY_TILE rows of the embedding or the head; a tile of a matrix
@@ -32,7 +32,7 @@
 
 struct parts {
     struct stream_parts list;           /* owned */
-    size_t *layer;                      /* owned [n_layers + 1]: first part of each layer, and of the head */
+    size_t *layer; /* owned [n_layers + 1]: first part of each layer, and of the head */
     size_t bytes;                       /* of all parts */
     size_t largest;                     /* bytes of the largest part */
     size_t largest_layer;

@@ -265,7 +265,7 @@ static bool read_rope_number(double *out, const struct source *s, const char *ke
     if (item && !is_positive(item))
         return refuse(s, key, item, "a positive number", err);
     if (inner && outer && !cJSON_Compare(inner, outer, true))
-        return error_set(err, "%s: %s stands in rope_parameters and beside them with two values",
+        return error_set(err, "%s: %s has one value in rope_parameters and another beside them",
                          s->path, key);
     if (item)
         *out = item->valuedouble;

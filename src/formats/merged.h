@@ -1,8 +1,9 @@
 /* merged.h - layers that vLLM makes one of: packed together, or not at all.
  *
  * q, k and v_proj become qkv_proj, gate and up_proj gate_up_proj, in_proj_qkv and in_proj_z
- * in_proj_qkvz, in_proj_b and in_proj_a in_proj_ba (vllm, models/qwen3_5.py: packed_modules_mapping),
- * and all experts of a layer are one module.  With only some parts packed vLLM cannot load them. */
+ * in_proj_qkvz, in_proj_b and in_proj_a in_proj_ba (vllm, models/qwen3_5.py:
+ * packed_modules_mapping), and all experts of a layer are one module.  With only some parts packed
+ * vLLM cannot load them. */
 #ifndef SURPRISAL_FORMATS_MERGED_H
 #define SURPRISAL_FORMATS_MERGED_H
 
@@ -11,13 +12,13 @@
 #define MERGED_PARTS 3
 
 struct merge {
-    const char *name, *parts[MERGED_PARTS];     /* last parts of modules' names; NULL: fewer parts */
+    const char *name, *parts[MERGED_PARTS]; /* last parts of modules' names; NULL: fewer parts */
 };
 
 /* After the last dot. */
 const char *module_last_part(const char *module);
-/* What a module is merged into with its siblings; NULL: nothing.  Experts are merged as a whole, NULL
- * here.  Only the first n bytes of the name count. */
+/* What a module is merged into with its siblings; NULL: nothing.  Experts are merged as a whole,
+ * NULL here.  Only the first n bytes of the name count. */
 const struct merge *merge_of(const char *module, size_t n);
 /* The length of "....experts.", which all experts' names of a layer begin with; 0: no expert's. */
 size_t merged_experts_length(const char *name);

@@ -83,8 +83,8 @@ static bool check_setting(const struct checking *c, const cJSON *object,
     for (size_t i = 0; i < COUNT(setting->values) && setting->values[i]; i++)
         ok |= strcmp(found, setting->values[i]) == 0;
     if (!ok)
-        error_set(c->err, "%s: %s.%s is %.80s, expected %s%s%s", c->path, where, setting->key, found,
-                  setting->values[0], setting->values[1] ? " or " : "",
+        error_set(c->err, "%s: %s.%s is %.80s, expected %s%s%s", c->path, where, setting->key,
+                  found, setting->values[0], setting->values[1] ? " or " : "",
                   setting->values[1] ? setting->values[1] : "");
     cJSON_free(printed);
     return ok || report(c);
@@ -226,8 +226,8 @@ struct collector {
     struct error *err;
 };
 
-/* Upstream the router is a linear to one loader and none to another, quantizers always keep head and
- * shared_expert_gate, and fused experts are no linears.  So these may be packed or not. */
+/* Upstream the router is a linear to one loader and none to another, quantizers always keep head
+ * and shared_expert_gate, and fused experts are no linears.  So these may be packed or not. */
 bool quantization_promises(enum weight_kind kind, bool is_fused)
 {
     return kind == WEIGHT_ATTENTION || kind == WEIGHT_DELTA_NET || kind == WEIGHT_SHARED_EXPERT

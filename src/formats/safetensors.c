@@ -34,7 +34,8 @@ static bool read_dtype(struct tensor *t, const cJSON *entry, struct error *err)
     if (!cJSON_IsString(dtype))
         return error_set(err, "%s: '%s' has no dtype", t->file, t->name);
     for (size_t i = 0; i < DTYPE_COUNT; i++)
-        if (!dtype_is_packed((enum dtype)i) && strcmp(dtype_name((enum dtype)i), dtype->valuestring) == 0) {
+        if (!dtype_is_packed((enum dtype)i)
+            && strcmp(dtype_name((enum dtype)i), dtype->valuestring) == 0) {
             t->dtype = (enum dtype)i;
             return true;
         }

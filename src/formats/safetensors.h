@@ -61,7 +61,7 @@ const struct tensor *safetensors_find(const struct safetensors_file *f, const ch
 
 /* Writes a file whose tensors' shapes are known beforehand and whose bytes come in any order and
  * in pieces, so that no tensor need fit into memory.  Data starts 8-byte aligned; tensors follow
- * one another in the order given.  Nothing stands at `path` until the commit. */
+ * one another in the order given.  Nothing is at `path` until the commit. */
 struct safetensors_writer {
     struct output_file out;     /* owned */
     size_t n_tensors;
@@ -87,13 +87,13 @@ bool safetensors_create_noted(struct safetensors_writer *w, const char *path,
                               const struct safetensors_note *notes, size_t n_notes,
                               const struct safetensors_entry *entries, size_t n_entries,
                               struct error *err);
-/* The same at `path` itself, for work that a later process may go on with (output_file.h): the file gets
- * its size at once.  Something there is refused. */
+/* The same at `path` itself, for work that a later process may go on with (output_file.h): the file
+ * gets its size at once.  Something there is refused. */
 bool safetensors_create_in_place(struct safetensors_writer *w, const char *path,
                                  const struct safetensors_entry *entries, size_t n_entries,
                                  struct error *err);
-/* Opens the file that safetensors_create_in_place made in an earlier process, by the same entries: what
- * was written into the tensors stays.  Another size or header is refused. */
+/* Opens the file that safetensors_create_in_place made in an earlier process, by the same entries:
+ * what was written into the tensors stays.  Another size or header is refused. */
 bool safetensors_reopen(struct safetensors_writer *w, const char *path,
                         const struct safetensors_entry *entries, size_t n_entries,
                         struct error *err);

@@ -97,7 +97,7 @@ static size_t file_size(const struct safetensors_writer *w, const struct buffer 
     return w->n_tensors ? w->begin[last] + w->n_bytes[last] : header->size;
 }
 
-/* The header that stands in the file is the one that would be written. */
+/* The header in the file is the one that would be written. */
 static bool check_header(const struct safetensors_writer *w, const struct buffer *header,
                          struct error *err)
 {

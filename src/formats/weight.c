@@ -116,7 +116,8 @@ static const struct tensor *find(const struct checkpoint *ck, const char *name, 
     return t;
 }
 
-bool weight_is_in_any(const char *weight_name, bool (*is)(void *user, const char *tensor), void *user)
+bool weight_is_in_any(const char *weight_name, bool (*is)(void *user, const char *tensor),
+                      void *user)
 {
     struct fused_place place;
     int n_module = (int)module_name_length(weight_name);
@@ -195,11 +196,12 @@ static const char *dtypes_text(char text[NAME_BYTES], const char *suffix, bool o
     return text;
 }
 
-/* ---- plain, packed, fused ---------------------------------------------------------------------- */
+/* ---- plain, packed, fused -------------------------------------------------------------------- */
 
-/* rows: the product of all dimensions but the last, which does not overflow, since the tensor's bytes
- * were counted (0 of them when a dimension is 0). */
-static void fill_view(struct stored_weight *w, enum dtype dtype, const uint8_t *data, size_t n_bytes)
+/* rows: the product of all dimensions but the last, which does not overflow, since the tensor's
+ * bytes were counted (0 of them when a dimension is 0). */
+static void fill_view(struct stored_weight *w, enum dtype dtype, const uint8_t *data,
+                      size_t n_bytes)
 {
     size_t cols = w->ndim ? w->shape[w->ndim - 1] : 1, rows = n_bytes ? 1 : 0;
     for (size_t i = 0; n_bytes && i + 1 < w->ndim; i++)
@@ -280,7 +282,8 @@ static bool take_packed(struct finder *f, const struct format *format, const str
     fill_view(w, format->dtype, codes->data, codes->n_bytes);
     for (size_t i = 0; i < w->n_parts; i++) {
         const struct part *p = &format->parts[i];
-        const struct tensor *t = w->parts[i] = i ? find(f->ck, f->name, f->n_module, p->suffix) : codes;
+        const struct tensor *t = w->parts[i] =
+            i ? find(f->ck, f->name, f->n_module, p->suffix) : codes;
         if (!t) {
             char missing[NAME_BYTES];
             w->is_whole = false;
@@ -388,10 +391,11 @@ static bool miss(struct finder *f, const struct fused_place *place)
         return true;
     for (size_t i = 0; f->expected->is_linear && i < N_FORMATS; i++) {
         const char *suffix = formats[i].parts[0].suffix;
-        if (strcmp(suffix, PLAIN) == 0 || (i && strcmp(suffix, formats[i - 1].parts[0].suffix) == 0))
+        if (strcmp(suffix, PLAIN) == 0
+            || (i && strcmp(suffix, formats[i - 1].parts[0].suffix) == 0))
             continue;
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s'%s'", first ? " (or " : ", or ",
-                                 suffix);
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s'%s'",
+                                 first ? " (or " : ", or ", suffix);
         first = false;
     }
     if (place->tensor && used < sizeof text)
@@ -406,8 +410,9 @@ static bool choose(struct finder *f, const struct candidates *c, const struct fu
     const struct tensor *first = c->n ? c->codes[0] : c->fused;
     if (n == 0)
         return miss(f, place);
-    if (n > 1 && !part_fault(f, WEIGHT_TWICE, first, "and '%s' are both there, expected one of them",
-                             c->fused ? c->fused->name : c->codes[1]->name))
+    if (n > 1
+        && !part_fault(f, WEIGHT_TWICE, first, "and '%s' are both there, expected one of them",
+                       c->fused ? c->fused->name : c->codes[1]->name))
         return false;
     if (c->n == 0)
         return take_fused(f, place, c->fused);
@@ -419,8 +424,13 @@ bool weight_find(struct stored_weight *out, const struct checkpoint *ck,
                  const struct model_weight *expected, const struct weight_faults *faults,
                  struct error *err)
 {
-    struct finder f = { .out = out, .ck = ck, .expected = expected, .name = expected->name,
-                        .n_module = module_name_length(expected->name), .faults = faults, .err = err };
+    struct finder f = { .out = out,
+                        .ck = ck,
+                        .expected = expected,
+                        .name = expected->name,
+                        .n_module = module_name_length(expected->name),
+                        .faults = faults,
+                        .err = err };
     struct candidates c = { .n = 0 };
     struct fused_place place = { .tensor = NULL };
     if (expected->num_experts && !fused_place_of(&place, expected->name, err))
@@ -436,7 +446,7 @@ bool weight_find(struct stored_weight *out, const struct checkpoint *ck,
     return ok;
 }
 
-/* ---- the weights of a file -------------------------------------------------------------------- */
+/* ---- the weights of a file ------------------------------------------------------------------- */
 
 /* Fused projections, in order of rows; 0 when t is not fused, or is empty. */
 static size_t fused_projections(const struct projection *out[N_PROJECTIONS], const struct tensor *t)
@@ -468,8 +478,8 @@ struct taker {
     void *user;
 };
 
-static bool take_experts(struct finder *f, const struct tensor *t, const struct projection *const *of,
-                         size_t n, const struct taker *taker)
+static bool take_experts(struct finder *f, const struct tensor *t,
+                         const struct projection *const *of, size_t n, const struct taker *taker)
 {
     size_t n_parent = (size_t)(strrchr(t->name, '.') - t->name);
     bool ok = true;
@@ -494,7 +504,8 @@ static const struct format *format_of_suffix(size_t *part, const char *name)
     return NULL;
 }
 
-/* A scale, say: it belongs to codes that are taken by themselves; without them it is an odd tensor. */
+/* A scale, say: it belongs to codes that are taken by themselves; without them it is an odd
+ * tensor. */
 static bool take_companion(struct finder *f, const struct format *format, const struct tensor *t,
                            const struct taker *taker)
 {

@@ -1,7 +1,7 @@
 /* weight.h - how one weight is stored: the only place that knows names, dtypes and shapes of it.
  *
- * A weight is called by the full name of its plain tensor in the split layout: X.weight for a linear
- * layer X, P.experts.e.gate_proj.weight for a projection of expert e.  A file has it as
+ * A weight is called by the full name of its plain tensor in the split layout: X.weight for a
+ * linear layer X, P.experts.e.gate_proj.weight for a projection of expert e.  A file has it as
  *
  *     plain     the tensor of that name
  *     packed    several tensors X.<suffix>, as a row of the table in weight.c lists them
@@ -9,10 +9,10 @@
  *               the rows of gate and then those of up, or P.experts.down_proj [E, D, I]
  *
  * A new format is a row of that table, a value of enum dtype (base/matrix), where its bytes are
- * (kernels/stored) and how its rows expand (kernels/scalar_rows.c and rows.c).  A row lists the tensors
- * of a weight, codes first; the shape of each follows from the weight's [rows, cols], so a format whose
- * codes are transposed, or that has zeros or a second scale, is a row like the others.  A container
- * whose blocks hold codes and scales together has formats of one tensor. */
+ * (kernels/stored) and how its rows expand (kernels/scalar_rows.c and rows.c).  A row lists the
+ * tensors of a weight, codes first; the shape of each follows from the weight's [rows, cols], so a
+ * format whose codes are transposed, or that has zeros or a second scale, is a row like the others.
+ * A container whose blocks hold codes and scales together has formats of one tensor. */
 #ifndef SURPRISAL_FORMATS_WEIGHT_H
 #define SURPRISAL_FORMATS_WEIGHT_H
 
@@ -64,8 +64,8 @@ enum weight_fault {
     WEIGHT_FAULTS
 };
 
-/* Where faults go.  add() returns false to stop, having set err.  Without one the first fault is the
- * error. */
+/* Where faults go.  add() returns false to stop, having set err.  Without one the first fault is
+ * the error. */
 struct weight_faults {
     bool (*add)(void *user, enum weight_fault fault, const struct tensor *t, const char *name,
                 const char *text, struct error *err);
@@ -88,8 +88,8 @@ bool weight_find(struct stored_weight *out, const struct checkpoint *ck,
 
 /* ---- all of a file -------------------------------------------------------------------- */
 
-/* Calls take for each weight whose values or codes are in t: none for a scale whose codes are there, all
- * projections of all experts for a fused tensor.  The name is gone after the call. */
+/* Calls take for each weight whose values or codes are in t: none for a scale whose codes are
+ * there, all projections of all experts for a fused tensor.  The name is gone after the call. */
 bool weights_of_tensor(const struct checkpoint *ck, const struct tensor *t,
                        bool (*take)(void *user, const char *name, const struct stored_weight *w,
                                     struct error *err),
@@ -99,13 +99,14 @@ bool weights_of_tensor(const struct checkpoint *ck, const struct tensor *t,
 
 /* Where a projection of an expert has its rows in a fused tensor. */
 struct fused_place {
-    char *tensor;                   /* owned: its name; NULL: the weight is no expert's projection */
+    char *tensor; /* owned: its name; NULL: the weight is no expert's projection */
     size_t expert, part, parts;     /* which of how many parts of the expert's slab */
 };
 bool fused_place_of(struct fused_place *place, const char *weight_name, struct error *err);
 
 /* Whether is() is true of any tensor, by its name, that could hold a weight. */
-bool weight_is_in_any(const char *weight_name, bool (*is)(void *user, const char *tensor), void *user);
+bool weight_is_in_any(const char *weight_name, bool (*is)(void *user, const char *tensor),
+                      void *user);
 
 bool name_ends_with(const char *name, const char *end);
 /* The length of a weight's name without ".weight". */

@@ -173,8 +173,8 @@ static bool refuse(void *user, enum weight_fault fault, const struct tensor *t, 
     return fault == WEIGHT_ALONE || error_set(err, "%s: '%s' %s", t->file, t->name, text);
 }
 
-bool weight_list_of_model(struct weight_list *l, const struct checkpoint *ck, const struct weights *w,
-                          struct error *err)
+bool weight_list_of_model(struct weight_list *l, const struct checkpoint *ck,
+                          const struct weights *w, struct error *err)
 {
     const struct weight_faults faults = { .add = refuse };
     if (!weight_list_read(l, ck, &faults, err))

@@ -167,8 +167,8 @@ static struct matrix *place_of(const struct weights *w, const struct row *row, s
     return (struct matrix *)(uintptr_t)(base + row->offset);
 }
 
-static void name_of(char name[NAME_BYTES], const struct walk *k, const struct row *row, size_t layer,
-                    size_t expert)
+static void name_of(char name[NAME_BYTES], const struct walk *k, const struct row *row,
+                    size_t layer, size_t expert)
 {
     const char *end = row->storage == BARE_VECTOR ? "" : ".weight";
     if (row->kind == WEIGHT_LM_HEAD)
@@ -188,12 +188,22 @@ static bool visit_row(const struct walk *k, const struct row *row, size_t layer,
     size_t rows = k->dims[row->rows], cols = k->dims[row->cols];
     enum storage storage = row->storage;
     struct model_weight x = {
-        .name = name, .module = module, .label = row->name, .kind = row->kind, .layer = layer, .expert = expert,
+        .name = name,
+        .module = module,
+        .label = row->name,
+        .kind = row->kind,
+        .layer = layer,
+        .expert = expert,
         .num_experts = row->scope == EACH_EXPERT ? k->config->num_experts : 0,
-        .rows = rows, .cols = cols, .matrix = place_of(k->w, row, layer, expert),
-        .is_linear = storage == LINEAR || storage == OUTPUT, .is_output = storage == OUTPUT,
+        .rows = rows,
+        .cols = cols,
+        .matrix = place_of(k->w, row, layer, expert),
+        .is_linear = storage == LINEAR || storage == OUTPUT,
+        .is_output = storage == OUTPUT,
         .may_be_absent = row->kind == WEIGHT_LM_HEAD && k->config->tie_word_embeddings,
-        .ndim = storage == CONVOLUTION ? 3 : storage == VECTOR || storage == BARE_VECTOR ? 1 : 2,
+        .ndim = storage == CONVOLUTION                      ? 3
+              : storage == VECTOR || storage == BARE_VECTOR ? 1
+                                                            : 2,
     };
     const size_t convolution[] = { rows, 1, cols }, matrix[] = { rows, cols };
     memcpy(x.shape, x.ndim == 3 ? convolution : x.ndim == 2 ? matrix : &cols,
@@ -241,7 +251,8 @@ bool model_weights_each(const struct config *c, const char *prefix,
 }
 
 bool model_weights_of_layer(const struct config *c, size_t layer,
-                            bool (*visit)(void *user, const struct model_weight *weight), void *user)
+                            bool (*visit)(void *user, const struct model_weight *weight),
+                            void *user)
 {
     struct walk k = { .config = c, .prefix = "", .visit = visit, .user = user };
     fill_dims(k.dims, c);
@@ -451,8 +462,8 @@ static bool check_nan(void *user, const struct model_weight *x)
     snprintf(name, sizeof name, "%.*s%s", (int)module_name_length(x->name), x->name,
              weight_part_suffix(x->matrix->dtype, at.part));
     const struct tensor *t = checkpoint_find(check->ck, name);
-    return error_set(check->err, "%s: '%s' has %s, at [%zu, %zu]", t ? t->file : check->ck->path, name,
-                     at.what, at.row, at.col);
+    return error_set(check->err, "%s: '%s' has %s, at [%zu, %zu]", t ? t->file : check->ck->path,
+                     name, at.what, at.row, at.col);
 }
 
 bool weights_check_scales(const struct checkpoint *ck, const struct weights *w, size_t layer,

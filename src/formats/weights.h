@@ -1,10 +1,11 @@
 /* weights.h - the text model's weights: its list, and each bound to the view of what is stored.
  *
- * One table (weights.c) lists each weight's name, its place below and its shape in terms of the config;
- * one loop walks it, so no tensor can miss its check.  Names as in FORMATS: prefix
- * `model.language_model.` or `model.`, lm_head without prefix.  How a weight is stored is the business
- * of weight.h.  Refused is what would change a linear's result unseen: a bias, a scale without codes, a
- * zero point.  The head is lm_head.weight where there is one, else, when tied, the embedding.
+ * One table (weights.c) lists each weight's name, its place below and its shape in terms of the
+ * config; one loop walks it, so no tensor can miss its check.  Names as in FORMATS: prefix
+ * `model.language_model.` or `model.`, lm_head without prefix.  How a weight is stored is the
+ * business of weight.h.  Refused is what would change a linear's result unseen: a bias, a scale
+ * without codes, a zero point.  The head is lm_head.weight where there is one, else, when tied, the
+ * embedding.
  *
  * All views borrow from the checkpoint, which must outlive the weights.  Vectors are views with
  * rows == 1; conv1d.weight [C, 1, K] is the view [C, K]. */
@@ -75,14 +76,16 @@ void weights_free(struct weights *w);
 
 /* ---- the list of weights ----------------------------------------------------- */
 
-/* Calls visit for every weight that a config asks for, experts one by one, until one call returns false;
- * the last result.  A config may ask for more experts than any file holds: visit must stop in time. */
+/* Calls visit for every weight that a config asks for, experts one by one, until one call returns
+ * false; the last result.  A config may ask for more experts than any file holds: visit must stop
+ * in time. */
 bool model_weights_each(const struct config *c, const char *prefix,
                         bool (*visit)(void *user, const struct model_weight *weight), void *user);
-/* The same for one layer, and of its experts the first (layer == num_hidden_layers: embedding, last norm
- * and head).  Names have no prefix. */
+/* The same for one layer, and of its experts the first (layer == num_hidden_layers: embedding, last
+ * norm and head).  Names have no prefix. */
 bool model_weights_of_layer(const struct config *c, size_t layer,
-                            bool (*visit)(void *user, const struct model_weight *weight), void *user);
+                            bool (*visit)(void *user, const struct model_weight *weight),
+                            void *user);
 /* The same for what is bound, all experts; a tied head once, as the embedding. */
 bool weights_visit_layer(const struct checkpoint *ck, const struct weights *w, size_t layer,
                          bool (*visit)(void *user, const struct model_weight *weight), void *user);
@@ -102,19 +105,20 @@ struct weights_hash;
 struct weights_hash *weights_hash_open(const struct checkpoint *ck, const struct weights *w,
                                        struct error *err);
 void weights_hash_close(struct weights_hash *h);        /* NULL is fine */
-/* Takes n bytes of the checkpoint's mapping, which may span tensors and what lies between them.  The
- * bytes of one tensor come in order; what has been taken is not taken again. */
+/* Takes n bytes of the checkpoint's mapping, which may span tensors and what lies between them.
+ * The bytes of one tensor come in order; what has been taken is not taken again. */
 bool weights_hash_add(struct weights_hash *h, const uint8_t *data, size_t n, struct error *err);
-/* Takes all that is missing, by n_threads in parallel, and releases it from memory.  progress may be
- * NULL; a report that returns false interrupts. */
+/* Takes all that is missing, by n_threads in parallel, and releases it from memory.  progress may
+ * be NULL; a report that returns false interrupts. */
 bool weights_hash_rest(struct weights_hash *h, int n_threads, const struct progress *progress,
                        struct error *err);
-/* What is known of the tensors so far, in the order of w->tensors: for each a byte (0 or 1: all of it
- * has been taken) and its 32 bytes of SHA-256, or zeros.  out: [w->n_tensors * WEIGHTS_KNOWN_BYTES].
- * May be called while another thread adds. */
+/* What is known of the tensors so far, in the order of w->tensors: for each a byte (0 or 1: all of
+ * it has been taken) and its 32 bytes of SHA-256, or zeros.  out: [w->n_tensors *
+ * WEIGHTS_KNOWN_BYTES]. May be called while another thread adds. */
 #define WEIGHTS_KNOWN_BYTES ((size_t)33)
 void weights_hash_known(struct weights_hash *h, uint8_t *out);
-/* Refuses tensors whose digest is not the one that was known, by name.  All must have been taken. */
+/* Refuses tensors whose digest is not the one that was known, by name.  All must have been
+ * taken. */
 bool weights_hash_check(const struct weights_hash *h, const uint8_t *known, struct error *err);
 /* *same: the tensors of a file that have been taken whole still have their digests. */
 bool weights_hash_again(struct weights_hash *h, const char *path, bool *same, struct error *err);
@@ -135,8 +139,9 @@ bool weights_head_digest(struct digest *out, const struct checkpoint *ck, const 
 
 /* ---- checks ------------------------------------------------------------------ */
 
-/* Refuse a code or scale that is NaN (kernels/stored.h) in any packed matrix of the layer but its experts
- * (layer == num_hidden_layers: embedding and head), or in one expert, naming file and tensor. */
+/* Refuse a code or scale that is NaN (kernels/stored.h) in any packed matrix of the layer but its
+ * experts (layer == num_hidden_layers: embedding and head), or in one expert, naming file and
+ * tensor. */
 bool weights_check_scales(const struct checkpoint *ck, const struct weights *w, size_t layer,
                           struct error *err);
 bool weights_check_expert(const struct checkpoint *ck, const struct weights *w, size_t layer,

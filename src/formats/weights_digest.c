@@ -6,8 +6,8 @@
 
 #include "base/memory.h"
 
-/* In memory at once, of all threads; between two looks at progress and interruption a thread takes its
- * share. */
+/* In memory at once, of all threads; between two looks at progress and interruption a thread takes
+ * its share. */
 #define PIECES_BYTES ((size_t)8 << 20)
 #define PIECE_LEAST  ((size_t)128 << 10)
 

@@ -18,8 +18,8 @@ static void micro_kernel(float *out, size_t ldo, const float *in, size_t ldi, co
     micro_kernel_tile(step, false, out, ldo, in, ldi, a, b, words, m);
 }
 
-static void micro_kernel_bf16_pairs(float *out, size_t ldo, const float *in, size_t ldi, const void *a,
-                                    const void *b, size_t words, size_t m)
+static void micro_kernel_bf16_pairs(float *out, size_t ldo, const float *in, size_t ldi,
+                                    const void *a, const void *b, size_t words, size_t m)
 {
     micro_kernel_tile(step, true, out, ldo, in, ldi, a, b, words, m);
 }

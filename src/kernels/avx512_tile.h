@@ -15,8 +15,8 @@ enum { LANES = 16, MR = 14, NR = 2 * LANES, PREFETCH_WORDS = 32 };
 typedef __m512 multiply_add(__m512 sum, __m512 x, __m512 y);
 
 /* Adds to the sums of n rows the products of one word: x[i] of row i with y0 and y1 of B. */
-static inline __attribute__((always_inline))
-void add_products(multiply_add *step, size_t n, __m512 sum[MR][2], const float *x, __m512 y0, __m512 y1)
+static inline __attribute__((always_inline)) void
+add_products(multiply_add *step, size_t n, __m512 sum[MR][2], const float *x, __m512 y0, __m512 y1)
 {
 #pragma GCC unroll 14
     for (size_t i = 0; i < n; i++) {
@@ -46,9 +46,10 @@ static inline __attribute__((always_inline)) void prefetch_b(const float *y)
 
 /* As struct gemm_tile says, with sums of n rows in registers: n >= m is even; n, step and
  * bf16_pairs are constant. */
-static inline __attribute__((always_inline))
-void micro_kernel_rows(multiply_add *step, bool bf16_pairs, size_t n, float *out, size_t ldo,
-                       const float *in, size_t ldi, const float *x, const float *y, size_t words, size_t m)
+static inline __attribute__((always_inline)) void
+micro_kernel_rows(multiply_add *step, bool bf16_pairs, size_t n, float *out, size_t ldo,
+                  const float *in, size_t ldi, const float *x, const float *y, size_t words,
+                  size_t m)
 {
     __m512 sum[MR][2];
 #pragma GCC unroll 14

@@ -1,9 +1,9 @@
 /* avx512bf16.c - AVX-512 with BF16 dot products (vdpbf16ps) for BF16 values; f32 as in avx512.c.
  *
  * An instruction adds two products to each sum: the product of the upper halves, then that of the
- * lower ones, each as a fused multiply-add rounded to nearest even (Intel, Software Developer's Manual,
- * VDPBF16PS).  The upper half is the first in k, so the order is the one in gemm.h, and the bits are
- * those of the scalar twin, with one exception: denormal values and sums count as zero. */
+ * lower ones, each as a fused multiply-add rounded to nearest even (Intel, Software Developer's
+ * Manual, VDPBF16PS).  The upper half is the first in k, so the order is the one in gemm.h, and the
+ * bits are those of the scalar twin, with one exception: denormal values and sums count as zero. */
 #include <immintrin.h>
 
 #include "kernels/avx512_tile.h"

@@ -8,8 +8,9 @@ size_t delta_rule_scratch(const struct kernels *kn, size_t dk, size_t dv)
 {
     /* chunked: see struct chunk */
     const struct gemm_ops *ops = kn->gemm[COMPUTE_F32];
-    size_t packed = size_max(ops->packed_bytes(ops, C, dk),
-                             size_max(ops->packed_bytes(ops, dv, dk), ops->packed_bytes(ops, dv, C)));
+    size_t packed =
+        size_max(ops->packed_bytes(ops, C, dk),
+                 size_max(ops->packed_bytes(ops, dv, dk), ops->packed_bytes(ops, dv, C)));
     return 2 * C * C + C * (dv + dk) + (packed + ops->scratch_bytes(ops)) / sizeof(float);
 }
 
@@ -113,8 +114,9 @@ static void pack(const struct chunk *c, const struct gemm_b *b)
     c->gemm->pack(c->gemm, c->packed, b, 0, b->n, c->scratch);
 }
 
-static void multiply(const struct chunk *c, float *out, size_t ldc, const float *a, size_t stride_rows,
-                     size_t stride_k, const struct gemm_b *b, size_t m, bool accumulate)
+static void multiply(const struct chunk *c, float *out, size_t ldc, const float *a,
+                     size_t stride_rows, size_t stride_k, const struct gemm_b *b, size_t m,
+                     bool accumulate)
 {
     c->gemm->multiply(c->gemm, &(struct gemm){
         .c = out, .ldc = ldc, .a = a, .stride_rows = stride_rows, .stride_k = stride_k,

@@ -1,6 +1,6 @@
 /* delta_rule.h - the two forms of the gated delta rule (struct delta_rule in kernels.h).
  *
- * Sequential: token by token, as the formula stands; the definition.
+ * Sequential: token by token, as in the formula; the definition.
  *
  * Chunked: with G_t the product of the chunk's decays up to t, and G_t / G_i those after i,
  * unrolling the recurrence over a chunk of C tokens gives

@@ -7,7 +7,7 @@
 #include "base/memory.h"
 
 enum { WORD = 4 };                  /* bytes */
-#define FIRST_LEVEL ((size_t)24 << 10)      /* bytes of a panel that stay in the cache beside rows of A */
+#define FIRST_LEVEL ((size_t)24 << 10)      /* bytes of a panel that stay cached beside rows of A */
 
 static size_t padded(size_t n, size_t to)
 {
@@ -45,8 +45,9 @@ static size_t max_block_k(const struct gemm_ops *ops)
     return ops->tile->block_words * ops->tile->values;
 }
 
-/* Scratch: a packed block of A, which stays in the second-level cache while all panels of B are read;
- * after it the rows of one panel as f32 and as BF16 pairs, which stay in the first-level cache. */
+/* Scratch: a packed block of A, which stays in the second-level cache while all panels of B are
+ * read; after it the rows of one panel as f32 and as BF16 pairs, which stay in the first-level
+ * cache. */
 static size_t block_bytes(const struct gemm_ops *ops)
 {
     return KERNEL_ROWS * ops->tile->block_words * WORD;
@@ -178,8 +179,8 @@ struct panels {
     bool bf16_pairs;                /* b */
 };
 
-/* m rows of a tile, KC values of k at a time.  In between, the sums stay in a buffer in the first-level
- * cache: rows of C could all fall into one set of it. */
+/* m rows of a tile, KC values of k at a time.  In between, the sums stay in a buffer in the
+ * first-level cache: rows of C could all fall into one set of it. */
 static void multiply_tile(const struct gemm_ops *ops, float *c, size_t ldc, const struct panels *o,
                           size_t m, bool accumulate)
 {
@@ -198,9 +199,10 @@ static void multiply_tile(const struct gemm_ops *ops, float *c, size_t ldc, cons
     }
 }
 
-/* An edge tile of m x n elements: computed in a buffer of whole columns, of which n are copied to C. */
-static void multiply_edge_tile(const struct gemm_ops *ops, float *c, size_t ldc, const struct panels *o,
-                               size_t m, size_t n, bool accumulate)
+/* An edge tile of m x n elements: computed in a buffer of whole columns, of which n are copied to
+ * C. */
+static void multiply_edge_tile(const struct gemm_ops *ops, float *c, size_t ldc,
+                               const struct panels *o, size_t m, size_t n, bool accumulate)
 {
     size_t cols = ops->tile->nr;
     alignas(64) float whole[GEMM_TILE_LARGEST] = { 0 };
@@ -259,18 +261,23 @@ static struct prefetch_rows prefetch_a(const struct gemm_ops *ops, const struct 
 }
 
 /* Splits a span into rows, one for each panel of the product. */
-static struct prefetch_rows prefetch_span(const struct gemm_ops *ops, const struct gemm *g, size_t span)
+static struct prefetch_rows prefetch_span(const struct gemm_ops *ops, const struct gemm *g,
+                                          size_t span)
 {
     size_t block_k = max_block_k(ops);
     size_t blocks = (g->m + KERNEL_ROWS - 1) / KERNEL_ROWS * ((g->k + block_k - 1) / block_k);
     size_t rows = size_max(blocks * panels_of(ops, g->n), 1);
     size_t bytes = padded(g->prefetch->span[span].bytes / rows + 1, 64);
-    return (struct prefetch_rows){ .next = g->prefetch->span[span].at, .bytes = bytes, .step = bytes,
-                                   .left = g->prefetch->span[span].bytes / bytes, .share = 1 };
+    return (struct prefetch_rows){ .next = g->prefetch->span[span].at,
+                                   .bytes = bytes,
+                                   .step = bytes,
+                                   .left = g->prefetch->span[span].bytes / bytes,
+                                   .share = 1 };
 }
 
-/* Prefetch the panel after b, a part per tile.  A panel too large for the first-level cache is read from
- * the second-level one for each tile; that is a stream, which the processor prefetches by itself. */
+/* Prefetch the panel after b, a part per tile.  A panel too large for the first-level cache is read
+ * from the second-level one for each tile; that is a stream, which the processor prefetches by
+ * itself. */
 static struct prefetch_rows prefetch_b(const char *b, size_t bytes, size_t tiles)
 {
     size_t share = padded((bytes + tiles - 1) / tiles, 64);
@@ -279,11 +286,11 @@ static struct prefetch_rows prefetch_b(const char *b, size_t bytes, size_t tiles
                                    .share = 1 };
 }
 
-/* Prefetches the elements of C of the tile at row i of a block of `rows` and at column j, if there is
- * such a tile.  Called one tile ahead: computing a tile takes as long as a read from memory. */
-static inline __attribute__((always_inline))
-void prefetch_tile(const struct gemm_ops *ops, const struct gemm *g, size_t row, size_t rows, size_t i,
-                   size_t j)
+/* Prefetches the elements of C of the tile at row i of a block of `rows` and at column j, if there
+ * is such a tile.  Called one tile ahead: computing a tile takes as long as a read from memory. */
+static inline __attribute__((always_inline)) void prefetch_tile(const struct gemm_ops *ops,
+                                                                const struct gemm *g, size_t row,
+                                                                size_t rows, size_t i, size_t j)
 {
     if (i >= rows) {
         i = 0;
@@ -291,7 +298,8 @@ void prefetch_tile(const struct gemm_ops *ops, const struct gemm *g, size_t row,
     }
     size_t end = size_min(i + ops->tile->mr, rows);
     for (; j < g->n && i < end; i++)
-        prefetch_lines(g->c + (row + i) * g->ldc + j, size_min(ops->tile->nr, g->n - j) * sizeof *g->c);
+        prefetch_lines(g->c + (row + i) * g->ldc + j,
+                       size_min(ops->tile->nr, g->n - j) * sizeof *g->c);
 }
 
 /* Multiplies a packed block of A with all panels of B.  o: the first panel of each. */

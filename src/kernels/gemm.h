@@ -1,8 +1,8 @@
 /* gemm.h - our own matrix product (struct gemm in kernels.h).
  *
  * Blocked as in BLIS (Van Zee and van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS
- * Functionality").  B is packed once, before the product, into panels of NR columns, in the order in
- * which the micro-kernel reads them; blocks of A are packed into panels of MR rows.
+ * Functionality").  B is packed once, before the product, into panels of NR columns, in the order
+ * in which the micro-kernel reads them; blocks of A are packed into panels of MR rows.
  *
  *     for each block of KERNEL_ROWS rows of A
  *         for each block of k                    block_words words; pack this block of A:
@@ -11,8 +11,8 @@
  *                 |
  *                 for each panel of A            a tile: MR x NR elements of C
  *                     |
- *                     for each KC values of k    micro-kernel: MR x NR sums in registers, from zero,
- *                                                then added to the total of the tile
+ *                     for each KC values of k    micro-kernel: MR x NR sums in registers, from
+ *                                                zero, then added to the total of the tile
  *
  *              k                       n                          n
  *          +-------+            +---+---+---+---+          +---+---+---+---+
@@ -25,23 +25,24 @@
  *              A                 NR      B                          C
  *
  * Weights are decoded while they are packed, a piece at a time that stays in the first-level cache.
- * Panels of weights are written past the caches: writing a line that another processor used last costs
- * some 25 ns if the two share no cache, and every processor reads each panel.  Memory that is needed
- * next is prefetched during the arithmetic.  The processor cannot predict it, since panels, rows of A
- * and rows of C take turns.
+ * Panels of weights are written past the caches: writing a line that another processor used last
+ * costs some 25 ns if the two share no cache, and every processor reads each panel.  Memory that is
+ * needed next is prefetched during the arithmetic.  The processor cannot predict it, since panels,
+ * rows of A and rows of C take turns.
  *
- * All instruction sets and shapes use one order of summation: running sums of KC fused multiply-adds,
- * each from zero, are added up in ascending order of k.  So the bits of an element depend only on its
- * row of A and its column of B: not on the batch, its tile, the number of threads, or the CPU.  (In BLIS
- * KC is the whole packed block of k; here a block holds several.)  A small KC is for accuracy: in f32
- * the NLL of the demo checkpoint is off by 1.27e-6 on average with KC = 256, and by 0.91e-6 with 64;
- * smaller values cost more than they gain.  BF16 values are so coarse that 256 is enough for them.
+ * All instruction sets and shapes use one order of summation: running sums of KC fused
+ * multiply-adds, each from zero, are added up in ascending order of k.  So the bits of an element
+ * depend only on its row of A and its column of B: not on the batch, its tile, the number of
+ * threads, or the CPU.  (In BLIS KC is the whole packed block of k; here a block holds several.)  A
+ * small KC is for accuracy: in f32 the NLL of the demo checkpoint is off by 1.27e-6 on average with
+ * KC = 256, and by 0.91e-6 with 64; smaller values cost more than they gain.  BF16 values are so
+ * coarse that 256 is enough for them.
  *
- * A word is four bytes: an f32, or a pair of BF16 values that follow each other in k.  Packed layout:
- * for each block of k, for each panel, [words][NR]; columns past n and the second value of a last,
- * incomplete pair are zeros.  A product of f32 may keep weights whose values are BF16 in pairs (struct
- * packed_b): they are packed as fast as they are read, take half the cache, and are widened during the
- * arithmetic. */
+ * A word is four bytes: an f32, or a pair of BF16 values that follow each other in k.  Packed
+ * layout: for each block of k, for each panel, [words][NR]; columns past n and the second value of
+ * a last, incomplete pair are zeros.  A product of f32 may keep weights whose values are BF16 in
+ * pairs (struct packed_b): they are packed as fast as they are read, take half the cache, and are
+ * widened during the arithmetic. */
 #ifndef SURPRISAL_KERNELS_GEMM_H
 #define SURPRISAL_KERNELS_GEMM_H
 
@@ -56,27 +57,27 @@
 struct gemm_tile {
     size_t mr, nr;                  /* rows and columns; mr divides KERNEL_ROWS, nr KERNEL_PANEL */
     size_t values;                  /* in a word of A: 1, or 2 with the first in the upper half */
-    size_t block_words;             /* of k in a block; KERNEL_ROWS rows of them fit in the second-level
+    size_t block_words; /* of k in a block; KERNEL_ROWS rows of them fit in the second-level
                                        cache */
-    /* The micro-kernel.  The first m rows of a tile: out [m, nr] = (in, or zeros when NULL) + sum over
-     * `words` of a[w][i] * b[w][j] from zero, ascending in k.  a: [words, mr], b: [words, nr];
+    /* The micro-kernel.  The first m rows of a tile: out [m, nr] = (in, or zeros when NULL) + sum
+     * over `words` of a[w][i] * b[w][j] from zero, ascending in k.  a: [words, mr], b: [words, nr];
      * out and in may be the same, rows ldo and ldi floats apart. */
     void (*micro_kernel)(float *out, size_t ldo, const float *in, size_t ldi, const void *a,
                          const void *b, size_t words, size_t m);
-    /* The same with B in BF16 pairs, where A has one value in a word: b is [words / 2 rounded up, nr]
-     * pairs, the first value of a pair in the lower half of its word, as in files.  NULL where it is not
-     * faster. */
-    void (*micro_kernel_bf16_pairs)(float *out, size_t ldo, const float *in, size_t ldi, const void *a,
-                                    const void *b, size_t words, size_t m);
+    /* The same with B in BF16 pairs, where A has one value in a word: b is [words / 2 rounded up,
+     * nr] pairs, the first value of a pair in the lower half of its word, as in files.  NULL where
+     * it is not faster. */
+    void (*micro_kernel_bf16_pairs)(float *out, size_t ldo, const float *in, size_t ldi,
+                                    const void *a, const void *b, size_t words, size_t m);
     /* Writes `count` rows of words, `step` words apart and not necessarily aligned, as panel
-     * [words, width]: row i becomes column i; columns from count to width are zeros.  With two values in
-     * a word of A, x has the first of them in the lower half, as in files, and the panel in the upper
-     * one.  shared: other threads read the panel after a barrier, so it is better written to memory than
-     * to the cache of this processor. */
+     * [words, width]: row i becomes column i; columns from count to width are zeros.  With two
+     * values in a word of A, x has the first of them in the lower half, as in files, and the panel
+     * in the upper one.  shared: other threads read the panel after a barrier, so it is better
+     * written to memory than to the cache of this processor. */
     void (*transpose)(void *panel, size_t width, const void *x, size_t step, size_t count,
                       size_t words, bool shared);
-    /* As micro_kernel() without loads or stores, for struct gemm_ops: `steps` instructions on each of
-     * its sums; returns their FLOP. */
+    /* As micro_kernel() without loads or stores, for struct gemm_ops: `steps` instructions on each
+     * of its sums; returns their FLOP. */
     size_t (*peak)(size_t steps);
 };
 
@@ -106,7 +107,7 @@ size_t gemm_peak(const struct gemm_ops *ops, size_t steps);
     &(const struct gemm_ops){ .tile = (tile_), .kc = (kc_), .rounds = (rounds_),            \
                               .rows = (rows_), .mr = gemm_mr,                         \
                               .nr = gemm_nr, .packed_bytes = gemm_packed_bytes,       \
-                              .takes_bf16_pairs = gemm_takes_bf16_pairs,                                  \
+                              .takes_bf16_pairs = gemm_takes_bf16_pairs, \
                               .scratch_bytes = gemm_scratch_bytes, .pack = gemm_pack,             \
                               .pack_weight = gemm_pack_weight, .multiply = gemm_multiply,         \
                               .peak = gemm_peak }

@@ -56,15 +56,16 @@ struct gemm_b {
     size_t n, k;
 };
 
-/* Weights packed as B [k, n]; with `bf16_pairs` as BF16 values, two in a word, for the product to widen. */
+/* Weights packed as B [k, n]; with `bf16_pairs` as BF16 values, two in a word, for the product to
+ * widen. */
 struct packed_b {
     void *data;
     size_t n, k;
     bool bf16_pairs;
 };
 
-/* The slice of W that becomes B, so that A B = x W^T: rows [row, row + rows) of w go to columns from
- * `column` on.  column is a multiple of nr(). */
+/* The slice of W that becomes B, so that A B = x W^T: rows [row, row + rows) of w go to columns
+ * from `column` on.  column is a multiple of nr(). */
 struct weight_slice {
     const struct matrix *w;
     size_t row, rows, column;
@@ -82,19 +83,20 @@ struct gemm_ops {
     size_t (*mr)(const struct gemm_ops *ops);      /* rows of a tile */
     size_t (*nr)(const struct gemm_ops *ops);      /* columns of a tile */
     size_t (*packed_bytes)(const struct gemm_ops *ops, size_t n, size_t k);  /* at most */
-    /* Whether w may be packed as BF16 pairs: its values are BF16, and the micro-kernel can widen them. */
+    /* Whether w may be packed as BF16 pairs: its values are BF16, and the micro-kernel can widen
+     * them. */
     bool (*takes_bf16_pairs)(const struct gemm_ops *ops, const struct matrix *w);
     size_t (*scratch_bytes)(const struct gemm_ops *ops);
-    /* Pack columns [first, first + count) of B, counted from weight_slice's `column`.  Threads may share
-     * the work: then first is a multiple of KERNEL_PANEL, and so is count, except at the end.  scratch:
-     * scratch_bytes(). */
+    /* Pack columns [first, first + count) of B, counted from weight_slice's `column`.  Threads may
+     * share the work: then first is a multiple of KERNEL_PANEL, and so is count, except at the end.
+     * scratch: scratch_bytes(). */
     void (*pack)(const struct gemm_ops *ops, void *packed, const struct gemm_b *b, size_t first,
                  size_t count, void *scratch);
     void (*pack_weight)(const struct gemm_ops *ops, const struct packed_b *to,
                         const struct weight_slice *b, size_t first, size_t count, void *scratch);
     void (*multiply)(const struct gemm_ops *ops, const struct gemm *g);
-    /* Only the arithmetic of the product, `steps` times on values in registers; returns its FLOP.  Its
-     * speed is the upper limit for multiply().  NULL where BLAS does the product. */
+    /* Only the arithmetic of the product, `steps` times on values in registers; returns its FLOP.
+     * Its speed is the upper limit for multiply().  NULL where BLAS does the product. */
     size_t (*peak)(const struct gemm_ops *ops, size_t steps);
 };
 
@@ -124,8 +126,8 @@ struct delta_rule {
     float *scratch;                 /* delta_rule_scratch(kernels, dk, dv) floats */
 };
 
-/* Tokens in a chunk of the chunked form.  Results depend on where chunks begin, so split sequences only
- * at multiples of this. */
+/* Tokens in a chunk of the chunked form.  Results depend on where chunks begin, so split sequences
+ * only at multiples of this. */
 #define DELTA_CHUNK ((size_t)64)
 
 /* Logits of two models over ids seen so far; zero sums to begin with. */
@@ -138,13 +140,13 @@ struct exp_sums {
 /* Element-wise work and sums over one row.  Each set has two tables: in that of BF16 compute, r(x)
  * below is x rounded to BF16, as transformers in bfloat16 rounds it there; in that of f32 it is x.
  *
- * The vector sets differ from the scalar one, which uses libm, by at most this many units in the last
- * place (tests/unit/kernels/test_kernels.c): exp 2 (1.3 from the exact value), mul_sigmoid and
+ * The vector sets differ from the scalar one, which uses libm, by at most this many units in the
+ * last place (tests/unit/kernels/test_kernels.c): exp 2 (1.3 from the exact value), mul_sigmoid and
  * conv_silu 4, mul_silu 5, gated_rms_norm 6, the other norms 1, everything else none. */
 struct row_kernels {
-    /* out [n] = columns [first, first + n) of a row of w, exactly.  first, and n but at the end of a row,
-     * are multiples of the format's block (kernels/stored.h); MXFP4 is exact for scale bytes up to 252, above large codes give infinity, and
-     * 255 gives NaN (OCP MX 1.0, 5.4.1). */
+    /* out [n] = columns [first, first + n) of a row of w, exactly.  first, and n but at the end of
+     * a row, are multiples of the format's block (kernels/stored.h); MXFP4 is exact for scale bytes
+     * up to 252, above large codes give infinity, and 255 gives NaN (OCP MX 1.0, 5.4.1). */
     void (*expand)(float *out, const struct matrix *w, size_t row, size_t first, size_t n);
     /* To BF16 as base/bf16.h does: in place, or to 16 bits each. */
     void (*round_bf16)(float *x, size_t n);
@@ -167,12 +169,12 @@ struct row_kernels {
     void (*add_scaled)(float *x, const float *y, float scale, size_t n);    /* x += r(scale y)   */
 
     float (*max)(const float *x, size_t n);                             /* n > 0              */
-    /* x = r(exp(x - shift)); returns the sum of the values before rounding, in double.  x = -infinity
-     * gives 0. */
+    /* x = r(exp(x - shift)); returns the sum of the values before rounding, in double.  x =
+     * -infinity gives 0. */
     double (*exp_sum)(float *x, float shift, size_t n);
-    /* Adds logits a and b of n ids to s; no value is above its max.  All in double: the difference of two
-     * models may be smaller than the last digits of an f32 exponential.  The relative error of the
-     * exponential is at most 1e-14 down to -708; below, it stays near 1e-308. */
+    /* Adds logits a and b of n ids to s; no value is above its max.  All in double: the difference
+     * of two models may be smaller than the last digits of an f32 exponential.  The relative error
+     * of the exponential is at most 1e-14 down to -708; below, it stays near 1e-308. */
     void (*add_exp_sums)(struct exp_sums *s, const float *a, const float *b, size_t n);
     /* False when x holds a NaN or an infinity. */
     bool (*all_finite)(const float *x, size_t n);

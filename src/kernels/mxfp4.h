@@ -7,10 +7,10 @@
  *          anchor = a percentile of |w| (linear between order statistics); below 1e-6 the block
  *          becomes zeros.  f = floor(log2(anchor / 6)); of f - 1, f, f + 1 the first with the least
  *          mean of (q 2^k - w)^2; if then some |w| > 6 * 2^k and k < safe - 1, k = safe with
- *          safe = ceil(log2(max |w| / 6)).  Means are summed in the order of torch on x86-64, which is
- *          not part of the algorithm: choices that it may have decided are counted.
+ *          safe = ceil(log2(max |w| / 6)).  Means are summed in the order of torch on x86-64, which
+ *          is not part of the algorithm: choices that it may have decided are counted.
  * EXACT    the k of least error, of all: sums in double, in order; ties to the larger k.  At most
- *          125, beyond which a code may stand for an infinity.
+ *          125, beyond which a code may mean an infinity.
  * OCP      k = floor(log2(max |w|)) - 2, at least -127 (OCP Microscaling 1.0, 6.3).
  *
  * Codes are the nearest magnitudes of w / 2^k, at most 6; ties go toward zero, in OCP to the even
@@ -51,8 +51,8 @@ bool mxfp4_quantize_block(uint8_t packed[16], uint8_t *scale, const float w[32],
                           const struct mxfp4_rule *rule, const float *channels,
                           const float *hessian);
 
-/* n blocks of rows of `period` blocks, the first of them being block `first` of its row; packed
- * [n, 16], scale [n].  By the kernel where there is one for the rule, with the same result.  Returns
+/* n blocks of rows of `period` blocks, the first of them being block `first` of its row; packed [n,
+ * 16], scale [n].  By the kernel where there is one for the rule, with the same result.  Returns
  * the number of undecided blocks. */
 size_t mxfp4_quantize(uint8_t *packed, uint8_t *scale, const float *w, size_t n, size_t first,
                       size_t period, const struct mxfp4_rule *rule,

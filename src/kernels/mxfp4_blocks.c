@@ -1,4 +1,5 @@
-/* mxfp4_blocks.c - compiled once for each instruction set, with MXFP4_BLOCKS as the function's name.
+/* mxfp4_blocks.c - compiled once for each instruction set, with MXFP4_BLOCKS as the function's
+ * name.
  *
  * Vectors are the compiler's own (GCC's vector extensions), as wide as the set's registers. */
 #include "kernels/mxfp4_blocks.h"
@@ -84,8 +85,8 @@ static void load(vector *w, vector *importance, const struct mxfp4_blocks *b, si
 
 /* ---- the scale ------------------------------------------------------------------- */
 
-/* The percentile of |w|, and the maximum.  Order statistics are taken from the top, as far as needed:
- * a percentile that keeps outliers in check is near it. */
+/* The percentile of |w|, and the maximum.  Order statistics are taken from the top, as far as
+ * needed: a percentile that keeps outliers in check is near it. */
 static vector anchor_of(vector *maximum, const vector *w, const struct mxfp4_percentile *p)
 {
     vector x[N];
@@ -103,8 +104,8 @@ static vector anchor_of(vector *maximum, const vector *w, const struct mxfp4_per
     return p->fraction < 0.5f ? a + p->fraction * (b - a) : b - (b - a) * (1 - p->fraction);
 }
 
-/* floor and ceil of the float32 logarithm of x > 0, rounded to nearest.  Only next to a power of two
- * is it more than the exponent. */
+/* floor and ceil of the float32 logarithm of x > 0, rounded to nearest.  Only next to a power of
+ * two is it more than the exponent. */
 static inline int floor_log2(float x)
 {
     uint32_t bits;

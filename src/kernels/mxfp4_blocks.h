@@ -1,8 +1,8 @@
 /* mxfp4_blocks.h - the MXFP4 quantizer's inner loop: many blocks side by side.
  *
- * What it computes is defined by mxfp4_quantize_block (kernels/mxfp4.h) for the rule QSTREAM, and is
- * the same bit for bit.  Element j of all blocks stands in one vector, so that every step, the sort
- * of a block and torch's order of summation included, is plain arithmetic between vectors. */
+ * What it computes is defined by mxfp4_quantize_block (kernels/mxfp4.h) for the rule QSTREAM, and
+ * is the same bit for bit.  Element j of all blocks is in one vector, so that every step, the
+ * sort of a block and torch's order of summation included, is plain arithmetic between vectors. */
 #ifndef SURPRISAL_KERNELS_MXFP4_BLOCKS_H
 #define SURPRISAL_KERNELS_MXFP4_BLOCKS_H
 

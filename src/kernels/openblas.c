@@ -8,7 +8,7 @@
     &(const struct gemm_ops){ .rounds = (rounds_), .rows = &row_kernels_baseline,                 \
                               .mr = blas_mr, .nr = blas_nr,               \
                               .packed_bytes = blas_packed_bytes,                                  \
-                              .takes_bf16_pairs = blas_takes_bf16_pairs,                                  \
+                              .takes_bf16_pairs = blas_takes_bf16_pairs, \
                               .scratch_bytes = blas_scratch_bytes, .pack = blas_pack,             \
                               .pack_weight = blas_pack_weight, .multiply = blas_multiply }
 

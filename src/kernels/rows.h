@@ -5,7 +5,8 @@
 
 #include "kernels/kernels.h"
 
-#define DECLARE_ROWS(set) extern const struct row_kernels row_kernels_##set, row_kernels_##set##_bf16
+#define DECLARE_ROWS(set) \
+    extern const struct row_kernels row_kernels_##set, row_kernels_##set##_bf16
 DECLARE_ROWS(scalar);
 DECLARE_ROWS(baseline);             /* whatever the compiler targets */
 DECLARE_ROWS(avx2);

@@ -166,7 +166,8 @@ static double exp_sum(float *x, float shift, size_t n)
 static void add_exp_sums(struct exp_sums *s, const float *a, const float *b, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        double ea = exp((double)a[i] - (double)s->max[0]), eb = exp((double)b[i] - (double)s->max[1]);
+        double ea = exp((double)a[i] - (double)s->max[0]),
+               eb = exp((double)b[i] - (double)s->max[1]);
         double difference = (double)a[i] - (double)b[i];
         s->sum[0] += ea;
         s->sum[1] += eb;

@@ -1,8 +1,8 @@
 /* stored.h - where the bytes of a stored matrix are, and what its codes may be.
  *
- * MXFP4 (OCP Microscaling 1.0, compressed-tensors `mxfp4-pack-quantized`): data is [rows, cols / 2],
- * byte i of a row with column 2i in its low nibble and 2i + 1 in its high one; scale is [rows, cols /
- * 32].  A value is E2M1[code] * 2^(scale - 127); scale 255 is NaN. */
+ * MXFP4 (OCP Microscaling 1.0, compressed-tensors `mxfp4-pack-quantized`): data is [rows, cols /
+ * 2], byte i of a row with column 2i in its low nibble and 2i + 1 in its high one; scale is [rows,
+ * cols / 32].  A value is E2M1[code] * 2^(scale - 127); scale 255 is NaN. */
 #ifndef SURPRISAL_KERNELS_STORED_H
 #define SURPRISAL_KERNELS_STORED_H
 
@@ -39,14 +39,15 @@ struct stored_span {
     size_t n;
 };
 #define STORED_SPANS 2
-/* Of rows [first, first + rows): the codes, then the scales; their number.  All of a matrix whose rows are
- * in another order. */
+/* Of rows [first, first + rows): the codes, then the scales; their number.  All of a matrix whose
+ * rows are in another order. */
 size_t stored_spans(struct stored_span out[STORED_SPANS], const struct matrix *m, size_t first,
                     size_t rows);
 
-/* Columns [first, first + n) of a row, from a matrix whose heads are in another order; expand() does the
- * same for one that is in order, in blocks of stored_block's columns. */
-typedef void stored_expand_fn(float *out, const struct matrix *m, size_t row, size_t first, size_t n);
+/* Columns [first, first + n) of a row, from a matrix whose heads are in another order; expand()
+ * does the same for one that is in order, in blocks of stored_block's columns. */
+typedef void stored_expand_fn(float *out, const struct matrix *m, size_t row, size_t first,
+                              size_t n);
 void stored_expand_ordered(stored_expand_fn *expand, float *out, const struct matrix *m, size_t row,
                            size_t first, size_t n);
 

@@ -23,7 +23,8 @@ static bool is_promised(const struct listed_weight *w, const char *module)
     if (w->is_expected)
         return quantization_promises(w->kind, w->stored.is_fused);
     const char *last = module_last_part(module);
-    return !w->stored.is_fused && strcmp(last, "gate") != 0 && strcmp(last, "shared_expert_gate") != 0;
+    return !w->stored.is_fused && strcmp(last, "gate") != 0
+        && strcmp(last, "shared_expert_gate") != 0;
 }
 
 /* ---- merged modules ------------------------------------------------------------------ */
@@ -102,15 +103,15 @@ static bool check_merge(struct cover *c, const struct listed_weight *w, const ch
 
 /* ---- experts ------------------------------------------------------------------------- */
 
-/* All experts of a layer are one module: all packed, or none.  The list is sorted, so a layer's stand
- * together. */
+/* All experts of a layer are one module: all packed, or none.  The list is sorted, so those
+ * of a layer follow each other. */
 static bool check_experts(struct cover *c)
 {
     const struct weight_list *w = c->w;
     bool ok = true;
     for (size_t i = 0, end; ok && i < w->n; i = end) {
         size_t length = merged_experts_length(w->list[i].name), n_packed = 0;
-        const struct listed_weight *odd[2] = { NULL, NULL };    /* the first plain, the first packed */
+        const struct listed_weight *odd[2] = { NULL, NULL }; /* the first plain, the first packed */
         for (end = i; end < w->n && (end == i || (length
                       && merged_experts_length(w->list[end].name) == length
                       && strncmp(w->list[end].name, w->list[i].name, length) == 0)); end++) {
@@ -119,9 +120,11 @@ static bool check_experts(struct cover *c)
             odd[packed] = odd[packed] ? odd[packed] : &w->list[end];
         }
         if (length && odd[0] && odd[1])
-            ok = findings_add(c->found, FOUND_MERGED, odd[0]->stored.parts[0]->file, odd[0]->name, c->err,
-                              "is not packed, but %s is (%zu of %zu projections are): vLLM loads all"
-                              " experts of a layer as one module", odd[1]->name, n_packed, end - i);
+            ok = findings_add(
+                c->found, FOUND_MERGED, odd[0]->stored.parts[0]->file, odd[0]->name, c->err,
+                "is not packed, but %s is (%zu of %zu projections are): vLLM loads all"
+                " experts of a layer as one module",
+                odd[1]->name, n_packed, end - i);
     }
     return ok;
 }
@@ -196,8 +199,8 @@ static bool cover_module(struct cover *c, const struct listed_weight *w, const c
     enum quantization_verdict verdict = quantization_judge(&c->rules, &said, w->stored.is_packed,
                                                            is_promised(w, module));
     return (verdict == NO_CONTRADICTION
-            || findings_add(c->found, codes[verdict], w->stored.parts[0]->file, module, c->err, "%s",
-                            quantization_verdict_text(verdict)))
+            || findings_add(c->found, codes[verdict], w->stored.parts[0]->file, module, c->err,
+                            "%s", quantization_verdict_text(verdict)))
         && check_merge(c, w, module) && check_patterns(c, w, module);
 }
 
@@ -229,9 +232,11 @@ bool verify_coverage(const struct verify_folder *f, const struct weight_list *w,
         }
         ok = ok && check_experts(&c);
         if (ok && c.n_patterns)
-            ok = findings_add(found, NOTE_PATTERN, "config.json", c.first_pattern, err, "is meant by a"
+            ok = findings_add(found, NOTE_PATTERN, "config.json", c.first_pattern, err,
+                              "is meant by a"
                               " pattern that does not match vLLM's name of it (%zu modules): vLLM"
-                              " translates names, not patterns", c.n_patterns);
+                              " translates names, not patterns",
+                              c.n_patterns);
     }
     quantization_rules_free(&c.rules);
     return ok;

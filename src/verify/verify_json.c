@@ -102,7 +102,8 @@ bool verify_json(cJSON **out, const struct verify_result *r, const struct verify
            && json_add_size(root, "finding_count", found->n_findings)
            && add_findings(root, "findings", found, false)
            && json_add_size(root, "note_count", found->n_notes)
-           && add_findings(root, "notes", found, true) && add_table(root, t) && add_tensors(root, r);
+           && add_findings(root, "notes", found, true) && add_table(root, t)
+           && add_tensors(root, r);
     if (!ok) {
         cJSON_Delete(root);
         return error_set(err, "out of memory: the result of verify");

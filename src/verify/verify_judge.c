@@ -47,7 +47,8 @@ static bool add(const struct judge *j, enum finding_code code, const struct tens
     format_text_v(text, sizeof text, format, args);
     va_end(args);
     return findings_add(j->found, code, of->file, of->name, j->err, "%s%s%s",
-                        j->w->stored.is_fused ? j->w->name : "", j->w->stored.is_fused ? ": " : "", text);
+                        j->w->stored.is_fused ? j->w->name : "", j->w->stored.is_fused ? ": " : "",
+                        text);
 }
 
 /* ---- values -------------------------------------------------------------------------- */
@@ -58,11 +59,14 @@ static bool judge_finite(const struct judge *j)
     char place[PLACE_BYTES];
     bool ok = true;
     if (t->nan_scales)
-        ok = add(j, FOUND_SCALE_NAN, j->w->stored.parts[1], "%zu of %zu scale bytes are 255, which is NaN, the first at"
-                 " %s", t->nan_scales, t->blocks, block_text(place, j->w, t->first_nan_scale));
+        ok = add(j, FOUND_SCALE_NAN, j->w->stored.parts[1],
+                 "%zu of %zu scale bytes are 255, which is NaN, the first at"
+                 " %s",
+                 t->nan_scales, t->blocks, block_text(place, j->w, t->first_nan_scale));
     if (ok && t->non_finite)
-        ok = add(j, FOUND_NON_FINITE, j->w->stored.parts[0], "%zu of %zu values are NaN or infinite, the first at %s",
-                 t->non_finite, t->elements, place_text(place, j->w, t->first_non_finite));
+        ok = add(j, FOUND_NON_FINITE, j->w->stored.parts[0],
+                 "%zu of %zu values are NaN or infinite, the first at %s", t->non_finite,
+                 t->elements, place_text(place, j->w, t->first_non_finite));
     return ok;
 }
 
@@ -76,7 +80,8 @@ static bool is_constant_vector(const struct listed_weight *w, const struct tally
 static bool judge_zeros(const struct judge *j)
 {
     const struct tally *t = j->t;
-    bool as_there = t->compared && !t->different && stored_alike(&j->there->stored.view, &j->w->stored.view);
+    bool as_there =
+        t->compared && !t->different && stored_alike(&j->there->stored.view, &j->w->stored.view);
     if (is_constant_vector(j->w, t))
         return true;
     if (t->elements > 1 && t->largest == 0) {
@@ -101,11 +106,15 @@ static bool judge_codes(const struct judge *j)
     bool ok = true;
     const struct tensor *codes = j->w->stored.parts[0];
     if (t->blocks && 2 * t->largest_codes >= t->codes)
-        ok = add(j, known ? NOTE_CODES : FOUND_SATURATED, codes, "%zu of %zu codes are the largest, 6:"
-                 " scales too small?", t->largest_codes, t->codes);
+        ok = add(j, known ? NOTE_CODES : FOUND_SATURATED, codes,
+                 "%zu of %zu codes are the largest, 6:"
+                 " scales too small?",
+                 t->largest_codes, t->codes);
     if (ok && t->small_blocks && 2 * t->small_blocks >= t->blocks - t->zero_blocks)
-        ok = add(j, known ? NOTE_CODES : FOUND_SMALL_CODES, codes, "%zu of %zu blocks have no code above"
-                 " 1: scales too large?", t->small_blocks, t->blocks);
+        ok = add(j, known ? NOTE_CODES : FOUND_SMALL_CODES, codes,
+                 "%zu of %zu blocks have no code above"
+                 " 1: scales too large?",
+                 t->small_blocks, t->blocks);
     return ok;
 }
 
@@ -118,10 +127,11 @@ static bool judge_equal(const struct judge *j)
     if (!t->different)
         return true;
     if (j->w->stored.is_packed)
-        return add(j, FOUND_DIFFERS, j->w->stored.parts[0], "%zu bytes of codes and scales are not the original's",
-                   t->different);
-    return add(j, FOUND_DIFFERS, j->w->stored.parts[0], "%zu of %zu values are not the original's, the first at %s",
-               t->different, j->w->stored.view.rows * j->w->stored.view.cols,
+        return add(j, FOUND_DIFFERS, j->w->stored.parts[0],
+                   "%zu bytes of codes and scales are not the original's", t->different);
+    return add(j, FOUND_DIFFERS, j->w->stored.parts[0],
+               "%zu of %zu values are not the original's, the first at %s", t->different,
+               j->w->stored.view.rows * j->w->stored.view.cols,
                place_text(place, j->w, t->first_different));
 }
 
@@ -133,18 +143,26 @@ static bool judge_distance(const struct judge *j)
     double sqnr = tally_sqnr(t);
     if (t->original_non_finite)
         return findings_add(j->found, FOUND_NON_FINITE, j->there->stored.parts[0]->file,
-                            j->there->stored.parts[0]->name, j->err, "the original has %zu values that are NaN"
-                            " or infinite", t->original_non_finite);
+                            j->there->stored.parts[0]->name, j->err,
+                            "the original has %zu values that are NaN"
+                            " or infinite",
+                            t->original_non_finite);
     if (t->off_blocks)
-        ok = add(j, FOUND_SCALE_OFF, j->w->stored.parts[1], "%zu of %zu scales do not fit their codes, the first at %s,"
-                 " where the original's weights are %.2f times larger; SQNR %.1f dB", t->off_blocks,
-                 t->blocks, block_text(place, j->w, t->first_off), t->off_factor, sqnr);
+        ok = add(j, FOUND_SCALE_OFF, j->w->stored.parts[1],
+                 "%zu of %zu scales do not fit their codes, the first at %s,"
+                 " where the original's weights are %.2f times larger; SQNR %.1f dB",
+                 t->off_blocks, t->blocks, block_text(place, j->w, t->first_off), t->off_factor,
+                 sqnr);
     else if (sqnr < VERIFY_LOW_SQNR && t->largest)
-        ok = add(j, FOUND_LOW_SQNR, j->w->stored.parts[0], "SQNR %.1f dB, expected at least %.0f: other weights than the"
-                 " original's?", sqnr, VERIFY_LOW_SQNR);
+        ok = add(j, FOUND_LOW_SQNR, j->w->stored.parts[0],
+                 "SQNR %.1f dB, expected at least %.0f: other weights than the"
+                 " original's?",
+                 sqnr, VERIFY_LOW_SQNR);
     if (ok && t->zeroed_blocks && t->zero_rows == t->zero_rows_there)
-        ok = add(j, FOUND_ZEROED, j->w->stored.parts[0], "%zu of %zu blocks are zero, and are not in the original, the"
-                 " first at %s", t->zeroed_blocks, t->blocks, block_text(place, j->w, t->first_zeroed));
+        ok = add(j, FOUND_ZEROED, j->w->stored.parts[0],
+                 "%zu of %zu blocks are zero, and are not in the original, the"
+                 " first at %s",
+                 t->zeroed_blocks, t->blocks, block_text(place, j->w, t->first_zeroed));
     return ok;
 }
 
@@ -159,14 +177,17 @@ bool verify_judge(const struct tally *tallies, const struct weight_list *w,
         const struct judge *j = &one;
         ok = judge_finite(j) && judge_zeros(j) && (!one.w->stored.is_packed || judge_codes(j));
         if (ok && one.t->compared)
-            ok = stored_alike(&one.there->stored.view, &one.w->stored.view) ? judge_equal(j) : judge_distance(j);
+            ok = stored_alike(&one.there->stored.view, &one.w->stored.view) ? judge_equal(j)
+                                                                            : judge_distance(j);
         if (is_constant_vector(one.w, one.t) && n_constant++ == 0)
             first = i;
     }
     if (ok && n_constant)
         ok = findings_add(found, NOTE_CONSTANT, w->list[first].stored.parts[0]->file,
-                          w->list[first].stored.parts[0]->name, err, "all values are the same, in this and %zu"
-                          " more vectors", n_constant - 1);
+                          w->list[first].stored.parts[0]->name, err,
+                          "all values are the same, in this and %zu"
+                          " more vectors",
+                          n_constant - 1);
     return ok;
 }
 
@@ -187,7 +208,8 @@ static bool judge_pair(const struct listed_weight *w, const struct listed_weight
     if (strcmp(have_text, want_text) != 0)
         return findings_add(found, FOUND_SHAPE, t->file, t->name, err, "makes a weight of shape %s,"
                             " %s in the original", have_text, want_text);
-    return w->stored.is_packed || there->stored.is_packed || w->stored.view.dtype == there->stored.view.dtype
+    return w->stored.is_packed || there->stored.is_packed
+        || w->stored.view.dtype == there->stored.view.dtype
         || findings_add(found, FOUND_DTYPE, t->file, t->name, err, "is %s, %s in the original",
                         dtype_name(w->stored.view.dtype), dtype_name(there->stored.view.dtype));
 }
@@ -205,14 +227,15 @@ bool verify_judge_names(const struct verify_folder *f, const struct weight_list 
             ok = judge_pair(here, there, found, err);
         else if (!verify_folder_is_lost_weight(f, there->name))
             ok = findings_add(found, FOUND_MISSING, NULL, there->name, err,
-                              "stands in the original (%s), in no file here", there->stored.parts[0]->name);
+                              "is in the original (%s), but in no file here",
+                              there->stored.parts[0]->name);
     }
     for (size_t i = 0; ok && i < w->n; i++) {
         const struct listed_weight *here = &w->list[i];
         if (!here->is_unexpected && !weight_list_find(original, here->name)
             && !verify_folder_is_lost_weight(original_folder, here->name))
-            ok = findings_add(found, FOUND_EXTRA, here->stored.parts[0]->file, here->stored.parts[0]->name, err,
-                              "is not in the original");
+            ok = findings_add(found, FOUND_EXTRA, here->stored.parts[0]->file,
+                              here->stored.parts[0]->name, err, "is not in the original");
     }
     return ok;
 }

@@ -4,8 +4,8 @@
 
 #include "verify/verify_scan.h"
 
-/* Rounding to the nearest E2M1 under a scale that fits each block's largest weight gives 16 to 20 dB
- * for weights of any usual distribution; another expert's weights give -3, zeros 0. */
+/* Rounding to the nearest E2M1 under a scale that fits each block's largest weight gives 16 to 20
+ * dB for weights of any usual distribution; another expert's weights give -3, zeros 0. */
 #define VERIFY_LOW_SQNR 10.0
 
 /* Values of this checkpoint and, when `original` is given, against it; tallies: [w->n]. */

@@ -90,8 +90,8 @@ static bool add_kinds(struct buffer *out, const struct verify_table *t, struct e
     for (size_t j = 0; ok && j < t->n_kinds; j++) {
         const struct verify_cell *cell = &t->totals[j];
         struct error kind = { 0 };
-        ok = buffer_printf(out, err, "[%2zu] %-39s %8zu", j + 1, error_clean(&kind, t->kinds[j].text),
-                           cell->tensors)
+        ok = buffer_printf(out, err, "[%2zu] %-39s %8zu", j + 1,
+                           error_clean(&kind, t->kinds[j].text), cell->tensors)
           && buffer_printf(out, err, " %10s", verify_number(text, tally_sqnr(&cell->sum), 2))
           && buffer_printf(out, err, " %15s\n",
                            verify_number(text, tally_relative_error(&cell->sum), 5));
@@ -103,7 +103,8 @@ static bool add_layer(struct buffer *out, const struct verify_table *t, size_t l
                       struct error *err)
 {
     char text[VERIFY_NUMBER_BYTES];
-    bool ok = buffer_printf(out, err, "%-9s", error_clean(&(struct error){ 0 }, t->layers[layer].text));
+    bool ok =
+        buffer_printf(out, err, "%-9s", error_clean(&(struct error){ 0 }, t->layers[layer].text));
     for (size_t j = 0; ok && j < t->n_kinds; j++) {
         const struct verify_cell *cell = verify_table_cell(t, layer, j);
         ok = buffer_printf(out, err, " %6s", cell->tensors
@@ -137,8 +138,8 @@ static bool add_summary(struct buffer *out, const struct verify_table *t, struct
     bool ok = buffer_printf(out, err, "%zu quantized weight%s", t->all.tensors,
                             plural(t->all.tensors));
     if (ok && codes)
-        ok = buffer_printf(out, err, ", %zu blocks: %zu of zeros, %s %% of the codes at 6", s->blocks,
-                           s->zero_blocks,
+        ok = buffer_printf(out, err, ", %zu blocks: %zu of zeros, %s %% of the codes at 6",
+                           s->blocks, s->zero_blocks,
                            verify_number(text, 100 * verify_share(s->largest_codes, codes), 2));
     ok = ok && buffer_printf(out, err, "\n");
     if (!ok || isnan(tally_sqnr(s)))

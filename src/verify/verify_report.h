@@ -2,8 +2,8 @@
  *
  * JSON: {"surprisal", "checkpoint", "against", "tensors", "quantized", "bytes", "seconds",
  * "finding_count", "findings": [{"code", "file", "tensor", "text"}], "note_count", "notes": [same],
- * "total": figures, "kinds": [{"kind", figures}], "layers": [{"layer", "kind", figures}],
- * "worst": [{"tensor", figures}] (at most ten, by SQNR), "quantized_tensors": [{"tensor", figures}]}.
+ * "total": figures, "kinds": [{"kind", figures}], "layers": [{"layer", "kind", figures}], "worst":
+ * [{"tensor", figures}] (at most ten, by SQNR), "quantized_tensors": [{"tensor", figures}]}.
  * Figures are "tensors", "weights", "sqnr_db", "relative_error", "clipped_share" (|w| above the
  * largest code), "largest_code_share", "zero_block_share", "zero_rows"; null where not known: the
  * distances and the clipped share without the original, SQNR also where the error is 0. */

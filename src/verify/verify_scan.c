@@ -6,7 +6,7 @@
 #include "verify/verify_tally.h"
 
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)   /* a huge page of x86-64 and ARM with pages of 4 KiB */
-#define TILE_BYTES ((size_t)4 << 20)    /* of this checkpoint, and at most some more of the original */
+#define TILE_BYTES ((size_t)4 << 20)    /* of this checkpoint; the original may add some */
 
 /* Rows of one weight, in the order of the files. */
 struct piece {
@@ -59,13 +59,15 @@ static bool add_pieces(struct scan *s, size_t i, struct error *err)
     if (!w->stored.is_whole || !w->stored.n_bytes)
         return true;
     for (size_t row = 0; row < w->stored.view.rows; row += step) {
-        if (!mem_grow(&s->pieces, &s->capacity, s->n_pieces + 1, sizeof *s->pieces, "the scan", err))
+        if (!mem_grow(&s->pieces, &s->capacity, s->n_pieces + 1, sizeof *s->pieces, "the scan",
+                      err))
             return false;
         s->pieces[s->n_pieces++] = (struct piece){
             .weight = i, .data = w->stored.view.data + row * bytes, .row = row,
             .n_rows = size_min(step, w->stored.view.rows - row) };
     }
-    s->total_bytes += w->stored.n_bytes + (s->counterparts[i] ? s->counterparts[i]->stored.n_bytes : 0);
+    s->total_bytes +=
+        w->stored.n_bytes + (s->counterparts[i] ? s->counterparts[i]->stored.n_bytes : 0);
     return true;
 }
 
@@ -104,7 +106,8 @@ static struct range range_of(const struct verify_folder *f, const uint8_t *data,
 }
 
 /* Codes or elements, and scales, here and there.  Returns how many ranges. */
-static size_t ranges_of(struct range out[2 * STORED_SPANS], const struct scan *s, const struct piece *p)
+static size_t ranges_of(struct range out[2 * STORED_SPANS], const struct scan *s,
+                        const struct piece *p)
 {
     const struct listed_weight *both[] = { &s->w->list[p->weight], s->counterparts[p->weight] };
     const struct verify_folder *folders[] = { s->f, s->original_folder };
@@ -138,8 +141,8 @@ static void read_ahead(const struct scan *s, const struct piece *p)
             file_read_ahead(ranges[i].file, ranges[i].offset, ranges[i].n);
 }
 
-/* A fault maps up to HUGE_PAGE_BYTES, which may include pages that a neighbour just released, so the
- * last user releases the whole range.  A thread that still reads there maps it again. */
+/* A fault maps up to HUGE_PAGE_BYTES, which may include pages that a neighbour just released, so
+ * the last user releases the whole range.  A thread that still reads there maps it again. */
 static void release_range(const struct range *r)
 {
     size_t first = r->offset / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
@@ -189,8 +192,8 @@ static bool report(struct scan *s, size_t n_bytes, struct error *err)
     #pragma omp critical(surprisal_verify)
     {
         s->done_bytes += n_bytes;
-        go_on = progress_report(s->progress, "verify", (double)s->done_bytes, (double)s->total_bytes,
-                                "bytes", err);
+        go_on = progress_report(s->progress, "verify", (double)s->done_bytes,
+                                (double)s->total_bytes, "bytes", err);
     }
     return go_on;
 }

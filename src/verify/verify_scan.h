@@ -1,15 +1,16 @@
-/* verify_scan.h - the values of a checkpoint, read once: what stands out in them, and how far they are
- * from the original's.
+/* verify_scan.h - the values of a checkpoint, read once: what is odd in them, and how far they
+ * are from the original's.
  *
  * With w the original's weights and q this checkpoint's, sums over a tensor in double:
  *     SQNR = 10 log10(sum w^2 / sum (w - q)^2) dB,   relative error = sqrt(sum (w - q)^2 / sum w^2)
- * A block is `off` when another power of two would fit its codes better, that is when the best factor
- * s = sum wq / sum q^2 is at least 1.75 or at most 0.57 although codes and weights agree otherwise:
- * (sum wq)^2 > 0.9 sum w^2 sum q^2.  A quantizer that rounds to nearest under a scale that fits the
- * block's largest weight is near s = 1; a scale byte that is one too small gives 2, one too large 1/2.
+ * A block is `off` when another power of two would fit its codes better, that is when the best
+ * factor s = sum wq / sum q^2 is at least 1.75 or at most 0.57 although codes and weights agree
+ * otherwise: (sum wq)^2 > 0.9 sum w^2 sum q^2.  A quantizer that rounds to nearest under a scale
+ * that fits the block's largest weight is near s = 1; a scale byte that is one too small gives 2,
+ * one too large 1/2.
  *
- * Streams: rows in tiles by all threads, pages given back behind; partial sums are added in the order
- * of the rows, so the result does not depend on the threads. */
+ * Streams: rows in tiles by all threads, pages released after use; partial sums are added in the
+ * order of the rows, so the result does not depend on the threads. */
 #ifndef SURPRISAL_VERIFY_VERIFY_SCAN_H
 #define SURPRISAL_VERIFY_VERIFY_SCAN_H
 
@@ -30,7 +31,7 @@ struct tally {
     size_t codes;                               /* in blocks */
     size_t blocks, nan_scales, first_nan_scale; /* index of the block */
     size_t zero_blocks, rows, zero_rows;
-    size_t largest_codes, small_blocks;         /* codes at 6; blocks, not zero, with none above 1 */
+    size_t largest_codes, small_blocks; /* codes at 6; blocks, not zero, with none above 1 */
     /* against the original */
     bool compared;
     size_t different, first_different;          /* elements whose bits differ */
@@ -55,7 +56,7 @@ const struct listed_weight *verify_counterpart(const struct listed_weight *w,
 
 /* sum += t, the rows of t following those of sum. */
 void tally_add(struct tally *sum, const struct tally *t);
-double tally_sqnr(const struct tally *t);               /* dB; NaN when not known, infinity: exact */
+double tally_sqnr(const struct tally *t); /* dB; NaN when not known, infinity: exact */
 double tally_relative_error(const struct tally *t);
 
 #endif

@@ -6,7 +6,7 @@
 
 #define LAYERS "layers."
 
-/* Names come from files: what is beyond so many different ones shares a row or column. */
+/* Names come from files: those beyond the first few share a row or column. */
 #define MAX_LABELS ((size_t)256)
 #define OTHERS "others"
 

@@ -1,7 +1,7 @@
 /* verify_table.h - the tallies of quantized weights added up by layer and kind of module.
  *
  * The kind is the module's name after "layers.N.", with "*" for an expert's number
- * ("mlp.experts.*.down_proj"); the layer is N, with what stands before in another model than the
+ * ("mlp.experts.*.down_proj"); the layer is N, with what comes before it in another model than the
  * text model ("mtp.0"), and "-" outside layers. */
 #ifndef SURPRISAL_VERIFY_VERIFY_TABLE_H
 #define SURPRISAL_VERIFY_VERIFY_TABLE_H
@@ -31,6 +31,7 @@ bool verify_is_quantized(const struct verify_result *r, size_t weight);
 
 bool verify_table_make(struct verify_table *t, const struct verify_result *r, struct error *err);
 void verify_table_free(struct verify_table *t);
-const struct verify_cell *verify_table_cell(const struct verify_table *t, size_t layer, size_t kind);
+const struct verify_cell *verify_table_cell(const struct verify_table *t, size_t layer,
+                                            size_t kind);
 
 #endif

@@ -94,8 +94,8 @@ static struct block_sums sum_block(const float *w, const float *q, size_t n)
     return s;
 }
 
-/* A block of n weights of the original, w, that is quantized as q; largest_code: what its largest code is
- * worth. */
+/* A block of n weights of the original, w, that is quantized as q; largest_code: what its largest
+ * code is worth. */
 static void compare_block(struct tally *t, const float *w, const float *q, size_t n,
                           float largest_code, size_t block)
 {
@@ -126,9 +126,10 @@ static void compare_block(struct tally *t, const float *w, const float *q, size_
     }
 }
 
-/* n columns of a row from `first`; w NULL: not compared, or bytes against bytes.  True: all are zero. */
-static bool tally_blocks(struct tally *t, const struct matrix *m, size_t row, size_t first, size_t n,
-                         const float *q, const float *w)
+/* n columns of a row from `first`; w NULL: not compared, or bytes against bytes.  True: all are
+ * zero. */
+static bool tally_blocks(struct tally *t, const struct matrix *m, size_t row, size_t first,
+                         size_t n, const float *q, const float *w)
 {
     size_t size = stored_block(m).cols;
     bool zero = true;
@@ -172,7 +173,8 @@ static void compare_stored(struct tally *t, const struct tile *tile, size_t row)
     size_t n = stored_spans(here, a, row, 1), block_rows = size_max(stored_block(a).rows, 1);
     stored_spans(there, tile->there, row, 1);
     if (!dtype_is_packed(a->dtype)) {
-        compare_bytes(t, here[0].data, there[0].data, a->cols, dtype_bytes(a->dtype), row * a->cols);
+        compare_bytes(t, here[0].data, there[0].data, a->cols, dtype_bytes(a->dtype),
+                      row * a->cols);
         return;
     }
     for (size_t i = 0; i < n; i++)
