@@ -38,11 +38,22 @@ static const char *in_one_line(const char *text)
     return error_clean(&line, text ? text : "(nothing)");
 }
 
-/* The names in `ignore`, in order. */
+static bool has_item(const cJSON *list, const char *name, size_t n)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach(item, list)
+        if (cJSON_IsString(item) && strlen(item->valuestring) == n
+            && strncmp(item->valuestring, name, n) == 0)
+            return true;
+    return false;
+}
+
+/* Every module but the packed ones is in `ignore`, once. */
 static bool ignores(const cJSON *rules, const struct weight_list *m, const char *const *packed,
                     size_t n_packed)
 {
-    const cJSON *item = cJSON_GetArrayItem(json_get(rules, "ignore"), 0);
+    const cJSON *list = json_get(rules, "ignore");
+    int n_ignored = 0;
     for (size_t i = 0; i < m->n; i++) {
         const char *name = m->list[i].name;
         size_t n = strlen(name);
@@ -51,12 +62,11 @@ static bool ignores(const cJSON *rules, const struct weight_list *m, const char 
             is_packed = is_packed || strcmp(name, packed[j]) == 0;
         if (is_packed || n < 7 || strcmp(name + n - 7, ".weight") != 0)
             continue;
-        if (!cJSON_IsString(item) || strlen(item->valuestring) != n - 7
-            || strncmp(item->valuestring, name, n - 7) != 0)
+        if (!has_item(list, name, n - 7))
             return false;
-        item = item->next;
+        n_ignored++;
     }
-    return !item;
+    return n_ignored == cJSON_GetArraySize(list);
 }
 
 static void check_group(const cJSON *rules)
