@@ -108,15 +108,16 @@ static bool head_error(const struct pass *p, size_t row, struct error *err)
 static bool score_pass(struct pass *p, struct error *err)
 {
     size_t D = p->e->ck->config.hidden_size, n = p->batch.n_tokens, bad = n;
-    const struct score_buffers b = score_buffers_take(p->arena, n);
+    const struct matrix *lm_head = &p->e->w->lm_head;
+    const struct score_buffers b = score_buffers_take(p->arena, &p->cm, lm_head, n);
     fill_targets(p, b.targets);
     p->step_flop = p->flop - p->flop_done;
     const struct head_task task = {
-        .hidden = p->x, .targets = b.targets, .scores = b.scores, .n = n, .lm_head = &p->e->w->lm_head,
+        .hidden = p->x, .targets = b.targets, .scores = b.scores, .n = n, .lm_head = lm_head,
         .feed = &p->feed, .first_part = p->e->parts.layer[p->at.layer],
         .progress = { pass_report, p },
     };
-    if (!head_forward(&p->cm, &task, &bad, err))
+    if (!head_forward(&p->cm, &b.head, &task, &bad, err))
         return bad < n ? head_error(p, bad, err) : false;
     for (size_t i = 0; i < n; i++)
         b.out[i] = (struct engine_score){ b.scores[i].nll, b.scores[i].logsumexp, b.scores[i].top1 };
@@ -377,18 +378,21 @@ double engine_seconds(const struct engine *e, double flop)
 static bool trace_logits(struct pass *p, const struct engine_tracer *tracer, struct error *err)
 {
     const struct config *c = &p->e->ck->config;
+    const struct weights *w = p->e->w;
     enum { ROWS = 64 };
-    size_t D = c->hidden_size, T = p->batch.n_tokens;
+    size_t D = c->hidden_size, T = p->batch.n_tokens, mark = p->arena->used;
+    const struct head_logits_buffers b = head_logits_buffers_take(p->arena, &p->cm, &w->lm_head);
     float *logits = mem_array(ROWS, c->vocab_size * sizeof *logits, "logits", err);
     float *hidden = mem_array(ROWS, D * sizeof *hidden, "hidden states", err);
     bool ok = logits && hidden;
     for (size_t row = 0; ok && row < T; row += ROWS) {
         size_t n = size_min(ROWS, T - row);
-        head_logits(&p->cm, logits, hidden, p->x + row * D, n, &p->e->w->norm, &p->e->w->lm_head);
+        head_logits(&p->cm, &b, logits, hidden, p->x + row * D, n, &w->norm, &w->lm_head);
         ok = tracer->logits(tracer->user, row, n, logits, err);
     }
     free(logits);
     free(hidden);
+    p->arena->used = mark;
     return ok;
 }
 

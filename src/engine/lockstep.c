@@ -59,8 +59,7 @@ static bool plans_make(struct plans *p, const struct engine *a, const struct eng
 {
     const struct budget *budget = shared_budget(a, b);
     size_t left = budget_left(budget), longest = 0;
-    struct arena none = { 0 };
-    const struct compute of_a = engine_compute(a, &none), of_b = engine_compute(b, &none);
+    const struct compute of_a = engine_compute(a), of_b = engine_compute(b);
     *p = (struct plans){ .n = n_windows };
     if (!check_alike(a->ck, b->ck, err)
         || !(p->windows = pass_windows_without_targets(windows, n_windows, 1, err))

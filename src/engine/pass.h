@@ -45,8 +45,8 @@ struct pass {
     double started;                 /* seconds */
 };
 
-/* How an engine computes, with the given scratch. */
-struct compute engine_compute(const struct engine *e, struct arena *arena);
+/* How an engine computes. */
+struct compute engine_compute(const struct engine *e);
 
 /* Ids in the vocabulary, windows in the ids; an error names index and id. */
 bool engine_check_input(const struct engine *e, const int32_t *ids, size_t n_ids,

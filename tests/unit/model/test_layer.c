@@ -53,7 +53,7 @@ static bool need(void *user, size_t part, struct error *err)
 }
 
 /* x [n_tokens, D] through the mixer, of which `wanted` is wanted. */
-static void mix(const struct compute *cm, const struct layer_weights *w, enum layer_type type,
+static void mix(const struct compute *cm, struct arena *arena, const struct layer_weights *w, enum layer_type type,
                 const struct batch *b, const size_t *wanted, size_t tile, float *x)
 {
     const struct weight_feed feed = { .need = need };
@@ -62,7 +62,10 @@ static void mix(const struct compute *cm, const struct layer_weights *w, enum la
                                .feed = &feed, .rows_done = &rows_done };
     struct error err = { 0 };
     task.batch.output_rows = wanted;
-    if (!layer_mixer(cm, &task, &err))
+    arena->used = 0;
+    const struct layer_shape shape = layer_shape_of(&task);
+    struct layer_buffers buffers = layer_buffers_take(arena, cm, &shape);
+    if (!layer_mixer(cm, &task, &buffers, &err))
         check(false, "the mixer runs", "%s", err.message);
 }
 
@@ -101,7 +104,7 @@ int main(void)
         for (int bf16 = 0; bf16 < 2; bf16++)
             for (int full = 0; full < 2; full++) {
                 struct compute cm = { .config = &config, .kernels = &kernels_scalar, .n_threads = 2,
-                                      .type = bf16 ? COMPUTE_BF16 : COMPUTE_F32, .arena = &arena };
+                                      .type = bf16 ? COMPUTE_BF16 : COMPUTE_F32 };
                 enum layer_type type = full ? FULL_ATTENTION : LINEAR_ATTENTION;
                 struct batch b = batch_of(cases[i].lengths, WINDOWS);
                 size_t wanted[WINDOWS + 1] = { 0 }, bytes = b.n_tokens * D * sizeof(float);
@@ -111,8 +114,8 @@ int main(void)
                 float *all = malloc(bytes), *some = malloc(bytes);
                 memcpy(all, x.data, bytes);
                 memcpy(some, x.data, bytes);
-                mix(&cm, &w, type, &b, NULL, cases[i].tile, all);
-                mix(&cm, &w, type, &b, wanted, cases[i].tile, some);
+                mix(&cm, &arena, &w, type, &b, NULL, cases[i].tile, all);
+                mix(&cm, &arena, &w, type, &b, wanted, cases[i].tile, some);
                 char where[DIFFER_TEXT] = "";
                 int wrong = wrong_row(where, &b, wanted, (const float *)x.data, all, some);
                 check(wrong == 0 && memcmp(all, x.data, bytes), cases[i].name, "%s, %s: %s: %s",
