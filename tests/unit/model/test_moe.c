@@ -47,19 +47,6 @@ static void mlp_truth(double *y, const struct mlp_weights *w, const double *x)
     free(gate), free(up);
 }
 
-static struct mlp_weights random_mlp(struct random *r, size_t D, size_t I)
-{
-    return (struct mlp_weights){ random_matrix(r, I, D, 0.3f), random_matrix(r, I, D, 0.3f),
-                                 random_matrix(r, D, I, 0.3f) };
-}
-
-static void free_mlp(struct mlp_weights *w)
-{
-    free((void *)(uintptr_t)w->gate.data);
-    free((void *)(uintptr_t)w->up.data);
-    free((void *)(uintptr_t)w->down.data);
-}
-
 /* Each expert is begun and ended once, in order, and begun at most one ahead. */
 struct calls {
     size_t begun, ended, total, stop_at;
