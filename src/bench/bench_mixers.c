@@ -115,8 +115,8 @@ static void fill_attention(const struct mixer_work *w)
     bench_fill(thread_buffer(&w->buffers.v), KEYS * d);
 }
 
-/* One block of queries and keys as in model/attention.c, except for the softmax between the products
- * (a row kernel). */
+/* One block of queries and keys as in model/attention.c, except for the softmax between the
+ * products (a row kernel). */
 static void run_attention(void *user)
 {
     const struct mixer_work *w = user;

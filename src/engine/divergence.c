@@ -6,7 +6,7 @@
 #include "model/divergence.h"
 
 #define SIDES VOCABULARY_SIDES
-#define PARTS_AHEAD 4                   /* tiles of a head in memory: one in use, others coming in */
+#define PARTS_AHEAD 4                   /* tiles of a head in memory: one in use, the next ones */
 #define PIECE_ROWS ((size_t)256)        /* of hidden states, between two releases of their pages */
 
 struct side {
@@ -15,7 +15,8 @@ struct side {
     const struct matrix *head;
     struct compute cm;
     size_t first_part, ahead_bytes;
-    struct stream *stream;              /* owned, during a group; NULL: the other side's head serves */
+    struct stream *stream;              /* owned, during a group; NULL: the other side reads the
+                                           head of both */
     struct weight_feed feed;
 };
 
@@ -151,8 +152,9 @@ size_t engine_divergence_least(const struct engine_divergence *d, size_t n)
 static bool need_part(void *user, size_t part, struct error *err)
 {
     struct side *s = user;
+    const struct weights *w = s->e->w;
     return stream_need(s->stream, part, err)
-        && (part > s->first_part || weights_check_scales(s->e->ck, s->e->w, s->e->w->n_layers, err));
+        && (part > s->first_part || weights_check_scales(s->e->ck, w, w->n_layers, err));
 }
 
 static void part_done(void *user, size_t part)

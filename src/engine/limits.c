@@ -107,7 +107,8 @@ double limits_flops(const struct kernels *kn, enum compute_type type, int n_thre
     for (size_t i = 0; i < KERNEL_ROWS * CALIBRATION_COLS; i++)
         c.x[i] = (float)(i % 127) * 0x1p-7f;
     c.w.data = (const uint8_t *)c.weight;
-    /* Small ones wake the threads, touch the memory, and tell whether the whole may take too long. */
+    /* Small ones wake the threads, touch the memory, and tell whether the whole may take too
+     * long. */
     double flops = 0;
     for (int round = 0; round < 4; round++)
         flops = fmax(flops, calibrate(&c, KERNEL_PANEL));

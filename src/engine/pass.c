@@ -236,8 +236,9 @@ static bool take_memory(struct pass *p, const struct plan *plan, struct error *e
 bool pass_open(struct pass *p, const struct engine *e, const struct plan *plan, struct arena *arena,
                const struct engine_job *job, const struct engine_state *at, struct error *err)
 {
-    *p = (struct pass){ .e = e, .job = job, .at = *at, .arena = arena, .tile_tokens = plan->tile_tokens,
-                        .started = machine_seconds(), .keep_all = plan->keep_all,
+    *p = (struct pass){ .e = e, .job = job, .at = *at, .arena = arena,
+                        .tile_tokens = plan->tile_tokens, .keep_all = plan->keep_all,
+                        .started = machine_seconds(),
                         .bytes_before = at->statistics.bytes_read,
                         .done_before = (double)at->statistics.model_tokens,
                         .all_tokens = (double)plan_tokens(job->windows, job->n_windows) };

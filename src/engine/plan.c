@@ -106,7 +106,8 @@ static size_t bytes_ahead(const struct parts *parts, size_t memory_bytes, size_t
 
 static void measure_windows(struct plan *p, const struct plan_task *t)
 {
-    *p = (struct plan){ .tile_tokens = DELTA_CHUNK, .n_windows = t->n_windows, .shortest = SIZE_MAX };
+    *p = (struct plan){ .tile_tokens = DELTA_CHUNK, .n_windows = t->n_windows,
+                        .shortest = SIZE_MAX };
     for (size_t i = 0; i < t->n_windows; i++) {
         size_t tokens = plan_window_tokens(&t->windows[i]);
         p->longest = size_max(tokens, p->longest);
@@ -120,7 +121,8 @@ static size_t least_pass(const struct plan_task *t, const struct plan *p)
     struct plan smallest = *p;
     size_t tokens;
     smallest.tile_tokens = DELTA_CHUNK;
-    return size_product(&tokens, p->longest, t->copies) ? pass_bytes(t, &smallest, tokens) : SIZE_MAX;
+    return size_product(&tokens, p->longest, t->copies) ? pass_bytes(t, &smallest, tokens)
+                                                        : SIZE_MAX;
 }
 
 size_t plan_least_bytes(const struct plan_task *t)

@@ -301,14 +301,15 @@ static void attend_tile(const struct compute *cm, const struct attention_buffers
     for (size_t w = 0; w < tile->n_windows; w++) {
         const struct block block = thread_block(cm, &b->blocks);
         const struct tile_window rows = tile_window(tile, w);
+        size_t n = rows.end - rows.first_output;
         size_t first = n_past(states, w) + rows.first_output - rows.begin;
         const float *k = states ? states[w]->k : keys->k + rows.begin * kv;
         const float *v = states ? states[w]->v : keys->v + rows.begin * kv;
 #pragma omp for collapse(2) schedule(dynamic) nowait
         for (size_t kv_head = 0; kv_head < c->num_key_value_heads; kv_head++)
-            for (size_t t = 0; t < rows.end - rows.first_output; t += step)
+            for (size_t t = 0; t < n; t += step)
                 attend_rows(cm, &block, b->mixed + rows.out * q, b->q + rows.out * 2 * q, k, v,
-                            kv_head, first + t, t, size_min(rows.end - rows.first_output - t, step));
+                            kv_head, first + t, t, size_min(n - t, step));
     }
 }
 

@@ -5,7 +5,8 @@
  * Gimelshein, arXiv 1805.02867; FlashAttention, arXiv 2205.14135), so no [T, T] matrix exists.
  *
  * A sequence that is computed in several calls keeps its keys and values in a state, one for each
- * layer.  The caller owns the states and their memory, and chooses which sequences are in a call. */
+ * layer.  The caller owns the states and their memory, and chooses which sequences are in a
+ * call. */
 #ifndef SURPRISAL_MODEL_ATTENTION_H
 #define SURPRISAL_MODEL_ATTENTION_H
 

@@ -1,9 +1,9 @@
 /* buffers.h - how the modules of the model get their memory.
  *
- * Each module has a struct of its buffers, `struct x_buffers`, and one function that takes them from
- * an arena, x_buffers_take.  Nothing else in the model takes memory: forward functions get filled
- * structs.  On an arena that only measures (base/memory.h) the same functions say how much memory
- * a step needs.
+ * Each module has a struct of its buffers, `struct x_buffers`, and one function that takes them
+ * from an arena, x_buffers_take.  Nothing else in the model takes memory: forward functions get
+ * filled structs.  On an arena that only measures (base/memory.h) the same functions say how much
+ * memory a step needs.
  *
  * Buffers of steps that follow each other may lie in the same place:
  *

@@ -17,15 +17,15 @@
  *                                   that normed; times weight; times SiLU(z), which is not rounded
  *                                   (decays and the rule itself: f32 and double)
  *     MLPs                          SiLU(gate); times up
- *     experts                       a token's weights (softmax itself: double); output times weight;
- *                                   the sum over experts
+ *     experts                       a token's weights (softmax itself: double); output times
+ *                                   weight; the sum over experts
  *     shared expert                 sigmoid(gate); times output; plus the experts' sum
  *     log-sum-exp, NLL              not rounded
  *
- * A batch is the windows of one pass, their tokens back to back in the residual stream.  A window is
- * the rows of one sequence: all of them, or those that follow what its states hold (attention.h,
- * delta_net.h).  Mixers work on tiles: the windows that fit, or a piece of one long window, so
- * that the size of buffers follows the tile and not the text. */
+ * A batch is the windows of one pass, their tokens back to back in the residual stream.  A window
+ * is the rows of one sequence: all of them, or those that follow what its states hold (attention.h,
+ * delta_net.h).  Mixers work on tiles: the windows that fit, or a piece of one long window, so that
+ * the size of buffers follows the tile and not the text. */
 #ifndef SURPRISAL_MODEL_COMPUTE_H
 #define SURPRISAL_MODEL_COMPUTE_H
 
@@ -60,8 +60,8 @@ static inline const struct row_kernels *compute_rows(const struct compute *cm)
     return cm->type == COMPUTE_BF16 ? cm->kernels->rows_bf16 : cm->kernels->rows;
 }
 
-/* Weights are streamed in parts.  need() blocks until a part is resident; done() releases it.  Parts
- * are used in ascending order. */
+/* Weights are streamed in parts.  need() blocks until a part is resident; done() releases it.
+ * Parts are used in ascending order. */
 struct weight_feed {
     bool (*need)(void *user, size_t part, struct error *err);
     void (*done)(void *user, size_t part);
@@ -92,10 +92,10 @@ struct batch {
 struct tile {
     size_t row, n;
     size_t window, n_windows;
-    const size_t *start;            /* [n_windows + 1] rows in the stream; of a piece, its window's */
+    const size_t *start;            /* [n_windows + 1]: rows in the stream, of whole windows */
     const size_t *output_rows;      /* [n_windows + 1] as in the batch; NULL: all */
     size_t n_output_rows;           /* output rows of the tile */
-    bool is_piece;                  /* then n_windows is 1, and pieces of the window come in order */
+    bool is_piece;                  /* n_windows is 1, and pieces of the window come in order */
 };
 
 /* Advances over the tiles of a batch: false after the last.  Start with *t zeroed.  max_tokens is

@@ -20,8 +20,8 @@
 /* Of one sequence in one layer. */
 struct delta_net_state {
     float *recurrent_state;         /* [HV, dk, dv]: borrowed */
-    float *conv_state;              /* [width - 1, channels]: qkv before the convolution, of the last
-                                       tokens; borrowed */
+    float *conv_state;              /* [width - 1, channels]: qkv before the convolution, of the
+                                       last tokens; borrowed */
     size_t n_past;                  /* tokens so far; 0: both count as zeros */
 };
 

@@ -130,8 +130,8 @@ static void observe_inputs(const struct compute *cm, const struct experts_task *
     observer->observe(observer->user, &w->down, gate_up + up_column(cm), gate_up_columns(cm), n, 1);
 }
 
-/* All blocks, by every thread of a parallel region.  The observer gets inputs in the tokens' order, so
- * threads wait for each other. */
+/* All blocks, by every thread of a parallel region.  The observer gets inputs in the tokens' order,
+ * so threads wait for each other. */
 static void expert_observed(const struct compute *cm, const struct experts_task *task,
                             size_t expert, const struct row_blocks *blocks)
 {
@@ -185,7 +185,8 @@ static void packing_piece(const struct compute *cm, const struct packing *p, siz
     pack_piece(cm, p->to[i], &p->slice[i], piece, scratch);
 }
 
-/* Runs expert `now`; threads that finish early pack the weights of `next`.  Either may be E: none. */
+/* Runs expert `now`; threads that finish early pack the weights of `next`.  Either may be E:
+ * none. */
 static void experts_step(const struct compute *cm, struct experts_task *task, size_t now,
                          size_t next)
 {

@@ -5,8 +5,8 @@
  * fixed order: the shared expert (moe.h), then its routed experts by ascending index.  (In BF16
  * compute the sum of the routed experts is rounded before the shared expert is added: see layer.c.)
  *
- * Threads that finish their blocks of an expert's tokens pack the next expert while the others still
- * work: an expert has one or two blocks for each thread, of unequal length. */
+ * Threads that finish their blocks of an expert's tokens pack the next expert while the others
+ * still work: an expert has one or two blocks for each thread, of unequal length. */
 #ifndef SURPRISAL_MODEL_EXPERTS_H
 #define SURPRISAL_MODEL_EXPERTS_H
 
@@ -24,7 +24,7 @@ struct expert_callbacks {
 /* The (token, slot) pairs of all experts. */
 struct expert_groups {
     size_t *begin;                  /* [E + 1]: expert e has pairs [begin[e], begin[e + 1]) */
-    size_t *pair;                   /* [n_tokens * k]: token * k + slot, ascending by expert, token */
+    size_t *pair;                   /* [n_tokens * k]: token * k + slot, by expert, then token */
 };
 
 /* gate and up are one operand, so that rows of x are packed once for both. */

@@ -44,8 +44,8 @@ static struct layer_mixer_buffers mixer_take(struct arena *a, const struct compu
         .y = arena_take(a, s->tile_output_rows, D * sizeof *b.y),
     };
     if (s->type == FULL_ATTENTION) {
-        /* The state of a window in pieces lies where whole windows of a tile have their keys: a tile
-         * is one or the other. */
+        /* The state of a window in pieces lies where whole windows of a tile have their keys: a
+         * tile is one or the other. */
         b.attention = attention_buffers_take(a, cm, s->tile_rows, s->tile_output_rows,
                                              size_max(s->tile_rows, s->piece_tokens));
     } else {
@@ -268,7 +268,8 @@ static bool sparse_mlp(const struct compute *cm, const struct layer_task *task,
     if (bf16)
         stash_shared(cm, b->shared, b->out, n);
     const struct expert_callbacks callbacks = { expert_begin, expert_end, (void *)(uintptr_t)task };
-    if (!experts_forward(cm, &b->experts, b->out, task->x, b->norm, n, w, &routing, &callbacks, err))
+    if (!experts_forward(cm, &b->experts, b->out, task->x, b->norm, n, w, &routing, &callbacks,
+                         err))
         return false;
     if (bf16)
         add_shared(cm, b->out, b->shared, n);

@@ -5,9 +5,9 @@
  *
  * Windows are whole sequences, or they continue sequences: then the caller gives the state of each
  * in this layer, which holds the new rows too after layer_mixer.  A whole window that goes in
- * pieces uses a state among the buffers.  Neither the rows beside those of a sequence, nor the
- * threads, nor the tiles change a bit of its results; nor does the place where a sequence is cut
- * between two calls, if it is a multiple of DELTA_CHUNK.
+ * pieces uses a state among the buffers.  The results of a sequence have the same bits whatever
+ * rows are beside its own, with any number of threads and any tiles, and wherever it is cut between
+ * two calls, if n_past is a multiple of DELTA_CHUNK there.
  *
  * Parts of a layer's weights, counted from first_part: in a mixture of experts, part 0 is
  * everything but the experts and part 1 + e is expert e; in a dense model, part 0 is everything but

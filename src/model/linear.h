@@ -48,8 +48,8 @@ char *gemm_scratch_take(struct arena *a, const struct compute *cm);
 struct packed_b packed_take(struct arena *a, const struct compute *cm, const struct matrix *w,
                             size_t n);
 
-/* Packs a slice of a weight.  Called by every thread of a parallel region; they share the work and wait
- * for each other. */
+/* Packs a slice of a weight.  Called by every thread of a parallel region; they share the work and
+ * wait for each other. */
 void pack_weight(const struct compute *cm, const struct packed_b *to,
                  const struct weight_slice *b, char *scratch);
 

@@ -35,7 +35,7 @@ struct vocabulary_task {
 
 struct vocabulary_buffers {
     struct {
-        struct packed_b packed;     /* VOCABULARY_TILE rows of the head; of both, if they share it */
+        struct packed_b packed;     /* VOCABULARY_TILE rows of the head, which both may share */
         struct thread_buffers logits;       /* a block of tokens, [VOCABULARY_TILE] each */
         char *gemm_scratch;         /* linear.h */
     } sides[VOCABULARY_SIDES];
