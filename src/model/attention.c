@@ -215,10 +215,11 @@ static void position_tile(const struct compute *cm, const struct attention_posit
     norm_weight(cm, b->q_norm, &w->q_norm);
     norm_weight(cm, b->k_norm, &w->k_norm);
     rope_frequencies(b->frequency, c->rotary_dim, c->rope_theta);
+#pragma omp parallel num_threads(cm->n_threads)
     for (size_t s = 0; s < tile->n_windows; s++) {
         const struct tile_window rows = tile_window(tile, s);
         size_t past = n_past(states, s);
-#pragma omp parallel for num_threads(cm->n_threads) schedule(static)
+#pragma omp for schedule(static) nowait
         for (size_t t = rows.begin; t < rows.end; t++) {
             float *cosine = thread_buffer(&b->angles), *sine = cosine + half;
             rope_angles(cosine, sine, b->frequency, c->rotary_dim, past + t - rows.begin);
@@ -231,12 +232,6 @@ static void position_tile(const struct compute *cm, const struct attention_posit
     }
 }
 
-static size_t window_rows(const struct tile *tile, size_t w)
-{
-    const struct tile_window rows = tile_window(tile, w);
-    return rows.end - rows.begin;
-}
-
 /* Where keys and values of a tile are computed: in the state of its one sequence, or in a buffer of
  * the tile. */
 static struct attention_state tile_keys(const struct config *c, const struct attention_buffers *b,
@@ -245,7 +240,7 @@ static struct attention_state tile_keys(const struct config *c, const struct att
 {
     struct attention_state keys;
     for (size_t w = 0; states && w < tile->n_windows; w++)
-        assert(window_rows(tile, w) <= states[w]->capacity - states[w]->n_past);
+        assert(tile_window_rows(tile, w) <= states[w]->capacity - states[w]->n_past);
     if (!states || tile->n_windows > 1) {
         attention_state_init(&keys, c, tile->n, b->keys);
         return keys;
@@ -264,7 +259,7 @@ static void append_keys(const struct config *c, struct attention_state *const *s
     for (size_t w = 0; w < tile->n_windows; w++) {
         struct attention_state *s = states[w];
         size_t from = tile_window(tile, w).begin * kv, to = s->n_past * kv;
-        size_t bytes = window_rows(tile, w) * kv * sizeof *s->k;
+        size_t bytes = tile_window_rows(tile, w) * kv * sizeof *s->k;
         memcpy(s->k + to, keys->k + from, bytes);
         memcpy(s->v + to, keys->v + from, bytes);
     }
@@ -290,7 +285,7 @@ static void attend_rows(const struct compute *cm, const struct block *b, float *
     }
 }
 
-/* q and mixed are those of the output rows; keys are of the tile. */
+/* b->mixed = attention of b->q, both of the output rows. */
 static void attend_tile(const struct compute *cm, const struct attention_buffers *b,
                         const struct attention_state *keys, const struct tile *tile,
                         struct attention_state *const *states)
@@ -330,6 +325,6 @@ void attention_forward(const struct compute *cm, const struct attention_buffers 
         append_keys(c, states, &keys, tile);
     attend_tile(cm, b, &keys, tile, states);
     for (size_t i = 0; states && i < tile->n_windows; i++)
-        states[i]->n_past += window_rows(tile, i);
+        states[i]->n_past += tile_window_rows(tile, i);
     linear(cm, &b->linear, out, D, b->mixed, q, n_out, &w->o_proj);
 }

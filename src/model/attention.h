@@ -44,7 +44,7 @@ struct attention_buffers {
 };
 
 /* For tiles of up to `rows` tokens.  key_tokens >= rows: forward writes keys and values of a tile
- * to b->keys, but not those of a tile that is one sequence with a state. */
+ * to b->keys, unless the tile is one sequence with a state. */
 struct attention_buffers attention_buffers_take(struct arena *a, const struct compute *cm,
                                                 size_t rows, size_t output_rows,
                                                 size_t key_tokens);

@@ -56,6 +56,12 @@ struct tile_window tile_window(const struct tile *t, size_t w)
     return r;
 }
 
+size_t tile_window_rows(const struct tile *t, size_t w)
+{
+    const struct tile_window rows = tile_window(t, w);
+    return rows.end - rows.begin;
+}
+
 void tile_keep_output_rows(const struct tile *t, float *rows, size_t row_floats)
 {
     if (t->n_output_rows == t->n)

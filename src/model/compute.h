@@ -110,6 +110,7 @@ struct tile_window {
 };
 
 struct tile_window tile_window(const struct tile *t, size_t w);
+size_t tile_window_rows(const struct tile *t, size_t w);
 
 /* rows [n, row_floats] of the tile: moves the output rows to the front, in their order. */
 void tile_keep_output_rows(const struct tile *t, float *rows, size_t row_floats);

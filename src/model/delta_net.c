@@ -305,7 +305,7 @@ void delta_net_forward(const struct compute *cm, const struct delta_net_buffers 
     normalize_keys(cm, b->qkv, n);
     delta_rule_heads(cm, b, tile, states);
     for (size_t i = 0; states && i < tile->n_windows; i++)
-        states[i]->n_past += tile_window(tile, i).end - tile_window(tile, i).begin;
+        states[i]->n_past += tile_window_rows(tile, i);
     tile_keep_output_rows(tile, b->mixed, value);
     norm_weight_plain(cm, b->norm, &w->norm);
     gated_norm(cm, b->mixed, b->z, b->norm, n_out);

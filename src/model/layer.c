@@ -11,7 +11,8 @@
 struct layer_shape layer_shape_of(const struct layer_task *task)
 {
     const struct batch *b = &task->batch;
-    bool continues = task->attention_states || task->delta_net_states;
+    bool continues = task->type == FULL_ATTENTION ? task->attention_states != NULL
+                                                  : task->delta_net_states != NULL;
     struct layer_shape s = { .type = task->type, .n_tokens = b->n_tokens,
                              .mlp_rows = size_min(b->n_tokens, task->tile_tokens) };
     struct tile tile = { 0 };
@@ -226,8 +227,8 @@ static bool expert_end(void *user, size_t expert, size_t num_experts, struct err
     return report(task, share, err);
 }
 
-/* BF16 compute rounds the sum of the routed experts by itself: the shared expert's output is kept
- * in BF16, and out is zero for the experts. */
+/* BF16 compute rounds the sum of the routed experts before it adds the shared expert, whose output
+ * is kept aside in BF16; out is zero for the experts. */
 static void stash_shared(const struct compute *cm, uint16_t *stash, float *out, size_t n)
 {
     size_t D = cm->config->hidden_size;
