@@ -13,21 +13,27 @@ struct divergence_work {
     uint16_t *weights[2];               /* BF16 */
     float *hidden[2];
     struct divergence_row *rows;
+    struct divergence_buffers buffers;
 };
+
+static struct divergence_task task_of(const struct divergence_work *w)
+{
+    return (struct divergence_task){
+        .sides = { { &w->cm, w->hidden[0], &w->heads[0], NULL, 0 },
+                   { &w->cm, w->hidden[1], &w->heads[1], NULL, 0 } },
+        .n = BENCH_ROWS_MOST, .rows = w->rows };
+}
 
 static void run(void *user)
 {
     const struct divergence_work *w = user;
-    divergence_forward(&(struct divergence_task){
-        .sides = { { &w->cm, w->hidden[0], &w->heads[0], NULL, 0 },
-                   { &w->cm, w->hidden[1], &w->heads[1], NULL, 0 } },
-        .n = BENCH_ROWS_MOST, .rows = w->rows }, NULL);
+    const struct divergence_task task = task_of(w);
+    divergence_forward(&task, &w->buffers, NULL);
 }
 
 /* From the start of an arena that may only measure. */
-static void take(struct divergence_work *w, size_t V, size_t D)
+static void take(struct divergence_work *w, struct arena *a, size_t V, size_t D)
 {
-    struct arena *a = w->cm.arena;
     a->used = 0;
     w->rows = arena_take(a, BENCH_ROWS_MOST, sizeof *w->rows);
     for (int i = 0; i < 2; i++) {
@@ -36,8 +42,8 @@ static void take(struct divergence_work *w, size_t V, size_t D)
         w->heads[i] = (struct matrix){ .dtype = DTYPE_BF16, .rows = V, .cols = D,
                                          .data = (const uint8_t *)w->weights[i] };
     }
-    if (!a->block)                      /* then this measures, too */
-        run(w);
+    const struct divergence_task task = task_of(w);
+    w->buffers = divergence_buffers_take(a, task.sides, task.n);
 }
 
 /* Values of size one in both heads, in other places. */
@@ -82,19 +88,20 @@ bool bench_divergence(struct bench *b, struct error *err)
 {
     struct arena arena = { 0 };
     struct divergence_work w = { .cm = { .config = b->config, .kernels = b->kernels,
-                                         .n_threads = b->result->n_threads, .arena = &arena } };
+                                         .n_threads = b->result->n_threads } };
     size_t V = size_min(b->config->vocab_size, VOCABULARY_ROWS), D = b->config->hidden_size;
     for (int type = 0; type < COMPUTE_TYPES; type++) {
         w.cm.type = (enum compute_type)type;
-        take(&w, V, D);
+        take(&w, &arena, V, D);
     }
     bool ok = arena_allocate(&arena, err);
     if (ok) {
-        take(&w, V, D);
+        take(&w, &arena, V, D);
         fill(&w, V, D);
     }
     for (int type = 0; ok && type < COMPUTE_TYPES; type++) {
         w.cm.type = (enum compute_type)type;
+        take(&w, &arena, V, D);
         ok = measure(b, &w, V, err);
     }
     arena_free(&arena);

@@ -136,9 +136,8 @@ static size_t piece_rows(const struct bench_shape *s)
 
 /* Buffers of one shape, from the start of an arena that may only measure: pool and x of all shapes
  * are the same. */
-static void work_take(struct product_work *p, const struct bench_shape *s)
+static void work_take(struct product_work *p, struct arena *a, const struct bench_shape *s)
 {
-    struct arena *a = p->cm.arena;
     size_t piece = piece_rows(s);
     a->used = 0;
     p->shape = s;
@@ -150,10 +149,8 @@ static void work_take(struct product_work *p, const struct bench_shape *s)
     p->x = arena_take(a, p->x_floats, sizeof *p->x);
     p->scale = arena_take(a, p->pool_bytes / (mxfp4_block_size() / 2), 1);
     p->out = arena_take(a, s->rows * p->ldo, sizeof *p->out);
-    p->packed = packed_take(&p->cm, &p->w, piece);
-    p->scratch = gemm_scratch_take(&p->cm);
-    if (!a->block)                  /* then this measures, too */
-        linear(&p->cm, NULL, 0, NULL, 0, 0, &p->w);
+    p->packed = packed_take(a, &p->cm, &p->w, piece);
+    p->scratch = gemm_scratch_take(a, &p->cm);
 }
 
 /* Weights of size 2^-7 in BF16, which are any codes in MXFP4. */
@@ -168,10 +165,9 @@ static void fill(struct product_work *p)
 }
 
 /* Memory for all shapes. */
-static bool allocate(struct product_work *p, const struct bench_shape *shapes, size_t n,
-                     struct error *err)
+static bool allocate(struct product_work *p, struct arena *a, const struct bench_shape *shapes,
+                     size_t n, struct error *err)
 {
-    struct arena *a = p->cm.arena;
     size_t experts = size_max(p->cm.config->num_experts, 1);
     for (size_t i = 0; i < n; i++) {
         const struct bench_shape *s = &shapes[i];
@@ -183,7 +179,7 @@ static bool allocate(struct product_work *p, const struct bench_shape *shapes, s
     for (int type = 0; type < COMPUTE_TYPES; type++)
         for (size_t i = 0; i < n; i++) {
             p->cm.type = (enum compute_type)type;
-            work_take(p, &shapes[i]);
+            work_take(p, a, &shapes[i]);
         }
     size_t has = machine_free_memory();
     if (has && a->peak > has / 4 * 3)
@@ -191,7 +187,7 @@ static bool allocate(struct product_work *p, const struct bench_shape *shapes, s
                          a->peak >> 20, has >> 20);
     if (!arena_allocate(a, err))
         return false;
-    work_take(p, &shapes[0]);
+    work_take(p, a, &shapes[0]);
     fill(p);
     return true;
 }
@@ -305,11 +301,11 @@ bool bench_products(struct bench *b, struct error *err)
     b->result->linear_attention = bench_has(b->config, LINEAR_ATTENTION);
     struct arena arena = { 0 };
     struct product_work p = { .cm = { .config = b->config, .kernels = b->kernels,
-                                      .n_threads = b->result->n_threads, .arena = &arena } };
-    bool ok = allocate(&p, shapes, n, err);
+                                      .n_threads = b->result->n_threads } };
+    bool ok = allocate(&p, &arena, shapes, n, err);
     for (size_t i = 0; ok && i < COMPUTE_TYPES * n; i++) {
         p.cm.type = i < n ? COMPUTE_F32 : COMPUTE_BF16;
-        work_take(&p, &shapes[i % n]);
+        work_take(&p, &arena, &shapes[i % n]);
         ok = measure_shape(b, &p, err);
     }
     arena_free(&arena);

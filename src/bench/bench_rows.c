@@ -1,10 +1,10 @@
 /* Row kernels, on rows as the model has them: streams of tokens from memory, blocks of an expert or
  * of the head in a cache. */
-#include <omp.h>
 #include <string.h>
 
 #include "bench/bench_work.h"
 #include "kernels/mxfp4.h"
+#include "model/buffers.h"
 #include "model/vocabulary.h"
 
 struct row_buffers {                    /* of one thread; both [rows, n] at least */
@@ -24,7 +24,7 @@ struct row_work {
     const struct row_kernels *rows;
     const struct row_kernel *kernel;
     int n_threads;
-    struct row_buffers *of_thread;
+    struct thread_buffers x, y, weight, scale;
 };
 
 #define BLOCK KERNEL_ROWS
@@ -99,18 +99,18 @@ static void row_kernels(struct row_kernel list[KERNELS], const struct bench *b)
 
 static void take(struct row_work *w, struct arena *a)
 {
-    size_t rows = w->kernel->rows, n = w->kernel->n;
-    w->of_thread = arena_take(a, (size_t)w->n_threads, sizeof *w->of_thread);
-    for (int i = 0; i < w->n_threads; i++) {
-        struct row_buffers t = {
-            .x = arena_take(a, rows * n, sizeof(float)),
-            .y = arena_take(a, rows * n, sizeof(float)),
-            .weight = arena_take(a, CONV_WIDTH * n, sizeof(float)),
-            .scale = arena_take(a, rows * n / mxfp4_block_size() + 1, 1),
-        };
-        if (w->of_thread)
-            w->of_thread[i] = t;
-    }
+    size_t values = w->kernel->rows * w->kernel->n;
+    w->x = thread_buffers_take(a, w->n_threads, values, sizeof(float));
+    w->y = thread_buffers_take(a, w->n_threads, values, sizeof(float));
+    w->weight = thread_buffers_take(a, w->n_threads, CONV_WIDTH * w->kernel->n, sizeof(float));
+    w->scale = thread_buffers_take(a, w->n_threads, values / mxfp4_block_size() + 1, 1);
+}
+
+/* The calling thread's. */
+static struct row_buffers buffers_of(const struct row_work *w)
+{
+    return (struct row_buffers){ thread_buffer(&w->x), thread_buffer(&w->y),
+                                 thread_buffer(&w->weight), thread_buffer(&w->scale) };
 }
 
 static void fill(const struct row_work *w)
@@ -118,12 +118,12 @@ static void fill(const struct row_work *w)
     size_t rows = w->kernel->rows, n = w->kernel->n;
 #pragma omp parallel num_threads(w->n_threads)
     {
-        const struct row_buffers *t = &w->of_thread[omp_get_thread_num()];
-        bench_fill(t->x, rows * n);
-        bench_fill(t->weight, CONV_WIDTH * n);
+        const struct row_buffers t = buffers_of(w);
+        bench_fill(t.x, rows * n);
+        bench_fill(t.weight, CONV_WIDTH * n);
         for (size_t i = 0; i < rows * n; i++)
-            t->y[i] = 1.27846454f;
-        memset(t->scale, 120, rows * n / mxfp4_block_size() + 1);
+            t.y[i] = 1.27846454f;
+        memset(t.scale, 120, rows * n / mxfp4_block_size() + 1);
     }
 }
 
@@ -132,13 +132,17 @@ static void run(void *user)
     const struct row_work *w = user;
     const struct row_kernel *k = w->kernel;
 #pragma omp parallel num_threads(w->n_threads)
-    for (size_t i = 0; i < k->rows; i++)
-        k->run(w->rows, &w->of_thread[omp_get_thread_num()], i, k->n);
+    {
+        const struct row_buffers t = buffers_of(w);
+        for (size_t i = 0; i < k->rows; i++)
+            k->run(w->rows, &t, i, k->n);
+    }
 }
 
 static bool measure(struct bench *b, const struct row_kernel *kernel, struct error *err)
 {
-    struct row_work w = { b->kernels->rows, kernel, b->result->n_threads, NULL };
+    struct row_work w = { .rows = b->kernels->rows, .kernel = kernel,
+                          .n_threads = b->result->n_threads };
     double values = (double)w.n_threads * (double)kernel->rows * (double)kernel->n;
     struct bench_figure f = { .kind = BENCH_ROWS, .m = kernel->rows, .n = kernel->n,
                               .values = values, .bytes = values * kernel->bytes };

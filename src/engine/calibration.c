@@ -28,8 +28,8 @@ static bool list_linear(void *user, const struct model_weight *w)
     struct calibration *c = l->c;
     if (!w->is_linear)
         return true;
-    if (!mem_grow(&c->linears, &l->capacity, c->n + 1, sizeof *c->linears, "the list of linear layers",
-                  l->err))
+    if (!mem_grow(&c->linears, &l->capacity, c->n + 1, sizeof *c->linears,
+                  "the list of linear layers", l->err))
         return false;
     const struct matrix *observed = observed_for(l, w);
     c->linears[c->n++] = (struct calibrated){ .weight = w->matrix, .observed = observed };
@@ -90,7 +90,7 @@ const struct calibrated *calibration_of(const struct calibration *c, const struc
 
 /* ---- the passes ----------------------------------------------------------------- */
 
-/* Each channel by itself, so that the order of its sum is that of the rows. */
+/* Threads share the channels, so that each sum is in the order of the rows. */
 static void observe(void *user, const struct matrix *w, const float *x, size_t ldx, size_t n,
                     int n_threads)
 {
@@ -133,14 +133,15 @@ bool calibration_run(struct calibration *c, const struct engine *e, const struct
     struct engine_state at = { 0 };
     struct engine_job mine = *job;
     const struct input_observer observer = { observe, c };
-    struct engine_window *windows = pass_windows_without_targets(job->windows, job->n_windows, 1, err);
+    size_t n = job->n_windows;
+    struct engine_window *windows = pass_windows_without_targets(job->windows, n, 1, err);
     mine.windows = windows;
     mine.saver.offer = NULL;
-    bool ok = windows && engine_check_input(e, job->ids, job->n_ids, job->windows, job->n_windows, err)
-           && engine_plan(&plan, NULL, e, windows, job->n_windows, err);
+    bool ok = windows && engine_check_input(e, job->ids, job->n_ids, job->windows, n, err)
+           && engine_plan(&plan, NULL, e, windows, n, err);
     plan.keep_all = true;
-    while (ok && at.first_window < job->n_windows) {
-        size_t end = plan_pass_end(&plan, windows, job->n_windows, at.first_window);
+    while (ok && at.first_window < n) {
+        size_t end = plan_pass_end(&plan, windows, n, at.first_window);
         at.n_windows = end - at.first_window;
         ok = run_pass(e, &plan, &arena, &mine, &observer, &at, err)
           && (!job->guard.check || job->guard.check(job->guard.user, err));
@@ -160,7 +161,8 @@ bool calibration_cost(struct engine_cost *cost, const struct engine *e,
     const struct engine_job job = { .windows = unscored, .n_windows = n_windows };
     bool ok = unscored && engine_cost(e, &job, cost, err);
     free(unscored);
-    /* All tokens go through the whole of the last layer, scored or not, and none through the head. */
+    /* All tokens go through the whole of the last layer, scored or not, and none through the
+     * head. */
     double tokens = (double)plan_tokens(windows, n_windows);
     cost->flop = cost_layers_flop(&e->ck->config, tokens, tokens);
     return ok;

@@ -1,10 +1,11 @@
-/* calibration.h - mean square of each input channel of each linear layer, over the tokens of windows.
+/* calibration.h - mean square of each input channel of each linear layer, over the tokens of
+ * windows.
  *
  * With x_t the input of a linear layer at token t, the sum of channel c is sum over t of x_tc^2, in
- * double.  Tokens are counted for each linear layer: all that go through the layers, or for a routed
- * expert those that are routed to it.  The input of an expert's gate and up is the normed state of the
- * token, that of its down is silu(gate) * up.  Squares are summed in the order of the tokens, so that
- * sums depend neither on threads nor on passes.  The head is not run. */
+ * double.  Tokens are counted for each linear layer: all that go through the layers, or for a
+ * routed expert those that are routed to it.  The input of an expert's gate and up is the normed
+ * state of the token; the input of its down is silu(gate) * up.  Squares are summed in the order of
+ * the tokens, so that sums depend neither on threads nor on passes.  The head is not run. */
 #ifndef SURPRISAL_ENGINE_CALIBRATION_H
 #define SURPRISAL_ENGINE_CALIBRATION_H
 
@@ -14,7 +15,7 @@
 struct calibrated {
     const struct matrix *weight;        /* borrowed */
     const struct matrix *observed;      /* whose inputs these are: its own, or an expert's gate's */
-    double *squares;                    /* [weight->cols]: sums; NULL when they are those of `observed` */
+    double *squares;                    /* [weight->cols]: sums; NULL: those of `observed` */
     size_t tokens;
 };
 

@@ -6,7 +6,7 @@
 #include "model/divergence.h"
 
 #define SIDES VOCABULARY_SIDES
-#define PARTS_AHEAD 4                   /* tiles of a head in memory: one in use, others coming in */
+#define PARTS_AHEAD 4                   /* tiles of a head in memory: one in use, the next ones */
 #define PIECE_ROWS ((size_t)256)        /* of hidden states, between two releases of their pages */
 
 struct side {
@@ -15,15 +15,22 @@ struct side {
     const struct matrix *head;
     struct compute cm;
     size_t first_part, ahead_bytes;
-    float *x;                           /* [group, D], in the arena */
-    struct stream *stream;              /* owned, during a group; NULL: the other side's head serves */
+    struct stream *stream;              /* owned, during a group; NULL: the other side reads the
+                                           head of both */
     struct weight_feed feed;
+};
+
+/* Of a group of tokens. */
+struct group_buffers {
+    float *x[SIDES];                    /* [group, D]: hidden states */
+    struct divergence_buffers divergence;
 };
 
 struct work {
     const struct engine_divergence *d;
     struct side sides[SIDES];
-    struct arena arena;                 /* owned */
+    struct arena arena;                 /* owned; in it: */
+    struct group_buffers buffers;
     size_t n, group;                    /* tokens in all; at most, in a group */
     size_t first;                       /* of the current group */
     size_t group_size;
@@ -64,30 +71,26 @@ static struct divergence_task task_of(const struct work *w, size_t n)
     for (size_t i = 0; i < SIDES; i++) {
         const struct side *s = &w->sides[i];
         task.sides[i] = (struct vocabulary_side){
-            &s->cm, s->x, s->head, s->stream ? &s->feed : NULL, s->first_part };
+            &s->cm, w->buffers.x[i], s->head, s->stream ? &s->feed : NULL, s->first_part };
     }
     return task;
 }
 
-/* The hidden states of a group of n tokens; scratch comes after them. */
-static void take_hidden(struct work *w, size_t n)
+static struct group_buffers group_buffers_take(struct arena *a, const struct work *w, size_t n)
 {
-    for (size_t i = 0; i < SIDES; i++) {
-        struct side *s = &w->sides[i];
-        s->x = arena_take(s->cm.arena, n, s->head->cols * sizeof *s->x);
-    }
+    struct group_buffers b;
+    for (size_t i = 0; i < SIDES; i++)
+        b.x[i] = arena_take(a, n, w->sides[i].head->cols * sizeof *b.x[i]);
+    const struct divergence_task task = task_of(w, n);
+    b.divergence = divergence_buffers_take(a, task.sides, n);
+    return b;
 }
 
 /* Bytes of the arena that a group of n tokens takes. */
 static size_t arena_bytes(const struct work *w, size_t n)
 {
-    struct work dry = *w;
     struct arena measure = { 0 };
-    for (size_t i = 0; i < SIDES; i++)
-        dry.sides[i].cm.arena = &measure;
-    take_hidden(&dry, n);
-    const struct divergence_task task = task_of(&dry, n);
-    divergence_forward(&task, NULL);
+    group_buffers_take(&measure, w, n);
     return measure.peak;
 }
 
@@ -125,7 +128,7 @@ static void work_begin(struct work *w, const struct engine_divergence *d, size_t
         s->e = i ? d->b : d->a;
         s->hidden = i ? &d->hidden_b : &d->hidden_a;
         s->head = &s->e->w->lm_head;
-        s->cm = engine_compute(s->e, &w->arena);
+        s->cm = engine_compute(s->e);
         s->cm.n_threads = d->a->n_threads;
         s->first_part = s->e->parts.layer[s->e->w->n_layers];
         s->ahead_bytes = PARTS_AHEAD * stream_part_bytes(&s->e->parts.list, s->first_part);
@@ -149,8 +152,9 @@ size_t engine_divergence_least(const struct engine_divergence *d, size_t n)
 static bool need_part(void *user, size_t part, struct error *err)
 {
     struct side *s = user;
+    const struct weights *w = s->e->w;
     return stream_need(s->stream, part, err)
-        && (part > s->first_part || weights_check_scales(s->e->ck, s->e->w, s->e->w->n_layers, err));
+        && (part > s->first_part || weights_check_scales(s->e->ck, w, w->n_layers, err));
 }
 
 static void part_done(void *user, size_t part)
@@ -159,8 +163,8 @@ static void part_done(void *user, size_t part)
     stream_done(s->stream, part);
 }
 
-/* Rows [first, first + n) as f32. */
-static bool load_hidden(struct side *s, size_t first, size_t n, struct error *err)
+/* x = rows [first, first + n) as f32. */
+static bool load_hidden(float *x, const struct side *s, size_t first, size_t n, struct error *err)
 {
     const struct matrix *h = &s->hidden->states;
     const struct mapped_file *f = s->hidden->file;
@@ -172,7 +176,7 @@ static bool load_hidden(struct side *s, size_t first, size_t n, struct error *er
             return false;
 #pragma omp parallel for num_threads(s->cm.n_threads)
         for (size_t i = at; i < at + rows; i++)
-            compute_rows(&s->cm)->expand(s->x + i * h->cols, h, first + i, 0, h->cols);
+            compute_rows(&s->cm)->expand(x + i * h->cols, h, first + i, 0, h->cols);
         if (f)
             file_release(f, offset, rows * row_bytes, false);
     }
@@ -200,13 +204,13 @@ static bool run_group(struct work *w, struct divergence_row *rows, struct error 
     bool ok = true;
     w->group_size = size_min(w->group, w->n - w->first);
     for (size_t i = 0; ok && i < SIDES; i++)
-        ok = load_hidden(&w->sides[i], w->first, w->group_size, err)
+        ok = load_hidden(w->buffers.x[i], &w->sides[i], w->first, w->group_size, err)
           && ((i > 0 && shares_head(w)) || open_stream(&w->sides[i], err));
     if (ok) {
         struct divergence_task task = task_of(w, w->group_size);
         task.rows = rows + w->first;
         task.progress = (struct step_progress){ report, w };
-        ok = divergence_forward(&task, err);
+        ok = divergence_forward(&task, &w->buffers.divergence, err);
     }
     for (size_t i = 0; i < SIDES; i++) {
         stream_close(w->sides[i].stream);
@@ -221,7 +225,7 @@ static bool allocate(struct work *w, struct error *err)
 {
     if (!arena_reserve(&w->arena, arena_bytes(w, w->group), err))
         return false;
-    take_hidden(w, w->group);
+    w->buffers = group_buffers_take(&w->arena, w, w->group);
     return true;
 }
 

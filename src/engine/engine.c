@@ -56,8 +56,10 @@ struct engine *engine_open(const struct checkpoint *ck, const struct weights *w,
         free(e);
         return NULL;
     }
-    /* Weights that do not fit in memory beside the budget would only evict other pages from the cache. */
-    e->evict = free_bytes && e->parts.bytes > free_bytes - size_min(free_bytes, budget_left(&budget));
+    /* Weights that do not fit in memory beside the budget would only evict other pages from the
+     * cache. */
+    size_t beside = free_bytes - size_min(free_bytes, budget_left(&budget));
+    e->evict = free_bytes && e->parts.bytes > beside;
     return e;
 }
 
@@ -108,18 +110,21 @@ static bool head_error(const struct pass *p, size_t row, struct error *err)
 static bool score_pass(struct pass *p, struct error *err)
 {
     size_t D = p->e->ck->config.hidden_size, n = p->batch.n_tokens, bad = n;
-    const struct score_buffers b = score_buffers_take(p->arena, n);
+    const struct matrix *lm_head = &p->e->w->lm_head;
+    const struct score_buffers b = score_buffers_take(p->arena, &p->cm, lm_head, n);
     fill_targets(p, b.targets);
     p->step_flop = p->flop - p->flop_done;
     const struct head_task task = {
-        .hidden = p->x, .targets = b.targets, .scores = b.scores, .n = n, .lm_head = &p->e->w->lm_head,
+        .hidden = p->x, .targets = b.targets, .scores = b.scores, .n = n, .lm_head = lm_head,
         .feed = &p->feed, .first_part = p->e->parts.layer[p->at.layer],
         .progress = { pass_report, p },
     };
-    if (!head_forward(&p->cm, &task, &bad, err))
+    if (!head_forward(&p->cm, &b.head, &task, &bad, err))
         return bad < n ? head_error(p, bad, err) : false;
-    for (size_t i = 0; i < n; i++)
-        b.out[i] = (struct engine_score){ b.scores[i].nll, b.scores[i].logsumexp, b.scores[i].top1 };
+    for (size_t i = 0; i < n; i++) {
+        const struct head_score *s = &b.scores[i];
+        b.out[i] = (struct engine_score){ s->nll, s->logsumexp, s->top1 };
+    }
     const struct engine_sink *sink = &p->job->sink;
     for (size_t i = 0; i < n; i += SINK_ROWS)
         if (!sink->take(sink->user, p->at.row + i, size_min(SINK_ROWS, n - i), b.out + i,
@@ -140,8 +145,8 @@ bool engine_check_input(const struct engine *e, const int32_t *ids, size_t n_ids
     for (size_t i = 0; i < n_windows; i++) {
         const struct engine_window *w = &windows[i];
         if (!(w->begin < w->first && w->first <= w->end && w->end <= n_ids))
-            return error_set(err, "window %zu is [%zu, %zu) with targets from %zu, of %zu tokens", i,
-                             w->begin, w->end, w->first, n_ids);
+            return error_set(err, "window %zu is [%zu, %zu) with targets from %zu, of %zu tokens",
+                             i, w->begin, w->end, w->first, n_ids);
     }
     return true;
 }
@@ -214,18 +219,19 @@ static bool check_state(const struct engine *e, const struct engine_job *job, st
     const struct engine_state *s = job->resume;
     size_t L = e->ck->config.num_hidden_layers;
     bool ok = s->first_window <= job->n_windows && s->n_windows <= job->n_windows - s->first_window
-           && s->n_windows > 0 && s->row == scored_tokens(job->windows, s->first_window) && s->layer <= L
-           && !(s->layer == L && s->mixer_done) && s->rows_done <= s->n_rows;
+           && s->n_windows > 0 && s->row == scored_tokens(job->windows, s->first_window)
+           && s->layer <= L && !(s->layer == L && s->mixer_done) && s->rows_done <= s->n_rows;
     if (!ok)
         return error_set(err, "the state to resume from does not belong to these windows");
     size_t rows = state_rows(e, job, s, s->first_window, s->n_windows);
     if (s->x && s->n_rows != rows)
         return error_set(err, "a state of %zu rows, where the windows have %zu", s->n_rows, rows);
     return s->mixer_done || ends_window(e, job, s)
-        || error_set(err, "a state that stands at row %zu, inside a window", s->rows_done);
+        || error_set(err, "a state at row %zu, inside a window", s->rows_done);
 }
 
-/* The state of n of its windows from `first` on, by themselves.  Those before them have been scored. */
+/* The part of a state that belongs to n of its windows, from `first` on.  The windows before them
+ * have been scored. */
 static struct engine_state state_of_windows(const struct engine *e, const struct engine_job *job,
                                             const struct engine_state *s, size_t first, size_t n)
 {
@@ -247,9 +253,9 @@ static bool offer_state(const struct engine_job *job, const struct engine_state 
     return !job->saver.offer || job->saver.offer(job->saver.user, s, now, err);
 }
 
-/* The rest of the pass that a state stands in, in as many passes as this budget asks for, each from its
- * own rows of the state.  The state that is saved has those of all windows that are left, so only the
- * last of these passes puts its own in place of it. */
+/* The rest of the pass that a state is from, in as many passes as this budget asks for, each from
+ * its own rows of the state.  The state that is saved has the rows of all windows that are left, so
+ * only the last of these passes replaces it with its own. */
 static bool resume_pass(const struct engine *e, const struct plan *plan, struct arena *arena,
                         const struct engine_job *job, struct engine_state *at, struct error *err)
 {
@@ -358,7 +364,8 @@ bool engine_cost(const struct engine *e, const struct engine_job *job, struct en
                + scored * cost_head_flop(&e->ck->config);
     if (s) {
         cost->flop -= flop_done(e, job);
-        add_passes(cost, e, &plan, job, &first, first + s->n_windows, s->x ? e->parts.layer[s->layer] : 0);
+        add_passes(cost, e, &plan, job, &first, first + s->n_windows,
+                   s->x ? e->parts.layer[s->layer] : 0);
     }
     add_passes(cost, e, &plan, job, &first, job->n_windows, 0);
     cost->memory_bytes = plan.memory_bytes;
@@ -377,18 +384,21 @@ double engine_seconds(const struct engine *e, double flop)
 static bool trace_logits(struct pass *p, const struct engine_tracer *tracer, struct error *err)
 {
     const struct config *c = &p->e->ck->config;
+    const struct weights *w = p->e->w;
     enum { ROWS = 64 };
-    size_t D = c->hidden_size, T = p->batch.n_tokens;
+    size_t D = c->hidden_size, T = p->batch.n_tokens, mark = p->arena->used;
+    const struct head_logits_buffers b = head_logits_buffers_take(p->arena, &p->cm, &w->lm_head);
     float *logits = mem_array(ROWS, c->vocab_size * sizeof *logits, "logits", err);
     float *hidden = mem_array(ROWS, D * sizeof *hidden, "hidden states", err);
     bool ok = logits && hidden;
     for (size_t row = 0; ok && row < T; row += ROWS) {
         size_t n = size_min(ROWS, T - row);
-        head_logits(&p->cm, logits, hidden, p->x + row * D, n, &p->e->w->norm, &p->e->w->lm_head);
+        head_logits(&p->cm, &b, logits, hidden, p->x + row * D, n, &w->norm, &w->lm_head);
         ok = tracer->logits(tracer->user, row, n, logits, err);
     }
     free(logits);
     free(hidden);
+    p->arena->used = mark;
     return ok;
 }
 
@@ -399,10 +409,12 @@ bool engine_trace(struct engine *e, const int32_t *ids, size_t n_ids,
     const struct engine_window window = { .begin = 0, .end = n_ids + 1, .first = n_ids + 1 };
     struct arena arena = { 0 };
     struct plan plan;
-    if (!engine_check_input(e, ids, n_ids, NULL, 0, err) || !engine_plan(&plan, NULL, e, &window, 1, err))
+    if (!engine_check_input(e, ids, n_ids, NULL, 0, err)
+        || !engine_plan(&plan, NULL, e, &window, 1, err))
         return false;
     plan.keep_all = true;
-    const struct engine_job job = { .ids = ids, .n_ids = n_ids, .windows = &window, .n_windows = 1 };
+    const struct engine_job job = { .ids = ids, .n_ids = n_ids, .windows = &window,
+                                    .n_windows = 1 };
     const struct engine_state begin = { .n_windows = 1 };
     struct pass p;
     bool ok = pass_open(&p, e, &plan, &arena, &job, &begin, err), opened = ok;

@@ -1,9 +1,9 @@
 /* engine.h - runs windows of token ids through the model, layer by layer.
  *
- * Layer-major: the layer is the outer loop, so that a pass reads each weight once, and the
- * residual stream of all windows of the pass stays in memory (tokens x hidden_size x 4 bytes).
- * Weights are read from disk before their use and released after it (stream.h), so that the checkpoint
- * may be larger than memory.  The memory budget splits the windows into passes.
+ * Layer-major: the layer is the outer loop, so that a pass reads each weight once, and the residual
+ * stream of all windows of the pass stays in memory (tokens x hidden_size x 4 bytes).  Weights are
+ * read from disk before their use and released after it (stream.h), so that the checkpoint may be
+ * larger than memory.  The memory budget splits the windows into passes.
  *
  * An engine borrows the checkpoint and the weights.  Results do not depend on the number of
  * threads, nor on the budget. */
@@ -27,9 +27,9 @@ struct engine;
 
 struct engine_options {
     int n_threads;              /* 0: all of this process */
-    /* Budget of the process, the part of it that is in use, and the peak so far (budget.h).  The rest is
-     * for the engine: residual stream, scratch, weights in flight.  memory_bytes 0: three quarters of the
-     * free memory, in addition to what is in use. */
+    /* Budget of the process, the part of it that is in use, and the peak so far (budget.h).  The
+     * rest is for the engine: residual stream, scratch, weights in flight.  memory_bytes 0: three
+     * quarters of the free memory, in addition to what is in use. */
     size_t memory_bytes, held_bytes, reached_bytes;
     enum compute_type compute;
     const char *isa;            /* NULL: the best of this machine */
@@ -55,15 +55,15 @@ struct engine_sink {
     void *user;
 };
 
-/* offer() is called with the state between steps, about twice a layer, and with `now` when the work was
- * asked to stop.  It saves the state or not.  False stops the work with an error of its own. */
+/* offer() is called with the state between steps, about twice a layer, and with `now` when the work
+ * was asked to stop.  It saves the state or not.  False stops the work with an error of its own. */
 struct engine_saver {
     bool (*offer)(void *user, const struct engine_state *state, bool now, struct error *err);
     void *user;
 };
 
-/* check() is called after each pass: are the inputs unchanged?  False stops the work with an error of its
- * own. */
+/* check() is called after each pass: are the inputs unchanged?  False stops the work with an error
+ * of its own. */
 struct engine_guard {
     bool (*check)(void *user, struct error *err);
     void *user;

@@ -67,15 +67,14 @@ struct calibration {
     char *scratch;
 };
 
-static void calibration_take(struct calibration *c)
+static void calibration_take(struct calibration *c, struct arena *a)
 {
-    struct arena *a = c->cm.arena;
     size_t outs = (size_t)c->cm.n_threads * KERNEL_ROWS * CALIBRATION_ROWS;
     c->weight = arena_take(a, CALIBRATION_ROWS * CALIBRATION_COLS, sizeof *c->weight);
     c->x = arena_take(a, KERNEL_ROWS * CALIBRATION_COLS, sizeof *c->x);
     c->out = arena_take(a, outs, sizeof *c->out);
-    c->packed = packed_take(&c->cm, &c->w, CALIBRATION_ROWS);
-    c->scratch = gemm_scratch_take(&c->cm);
+    c->packed = packed_take(a, &c->cm, &c->w, CALIBRATION_ROWS);
+    c->scratch = gemm_scratch_take(a, &c->cm);
 }
 
 /* FLOP/s with the first `rows` rows of the weight. */
@@ -97,19 +96,19 @@ static double calibrate(struct calibration *c, size_t rows)
 double limits_flops(const struct kernels *kn, enum compute_type type, int n_threads)
 {
     struct arena arena = { 0 };
-    struct calibration c = { .cm = { .kernels = kn, .type = type, .n_threads = n_threads,
-                                     .arena = &arena },
+    struct calibration c = { .cm = { .kernels = kn, .type = type, .n_threads = n_threads },
                              .w = { .dtype = DTYPE_BF16, .cols = CALIBRATION_COLS } };
-    calibration_take(&c);
+    calibration_take(&c, &arena);
     if (!arena_allocate(&arena, NULL))
         return 0;
-    calibration_take(&c);
+    calibration_take(&c, &arena);
     for (size_t i = 0; i < CALIBRATION_ROWS * CALIBRATION_COLS; i++)
         c.weight[i] = (uint16_t)(0x3C00 + i % 251);
     for (size_t i = 0; i < KERNEL_ROWS * CALIBRATION_COLS; i++)
         c.x[i] = (float)(i % 127) * 0x1p-7f;
     c.w.data = (const uint8_t *)c.weight;
-    /* Small ones wake the threads, touch the memory, and tell whether the whole may take too long. */
+    /* Small ones wake the threads, touch the memory, and tell whether the whole may take too
+     * long. */
     double flops = 0;
     for (int round = 0; round < 4; round++)
         flops = fmax(flops, calibrate(&c, KERNEL_PANEL));

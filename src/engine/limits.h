@@ -1,6 +1,7 @@
 /* limits.h - the limits of this machine, and the speed of a matrix product on it.
  *
- * The roofline of an evaluation: arithmetic in registers, memory and disk, each measured separately. */
+ * The roofline of an evaluation: arithmetic in registers, memory and disk, each measured
+ * separately. */
 #ifndef SURPRISAL_ENGINE_LIMITS_H
 #define SURPRISAL_ENGINE_LIMITS_H
 
@@ -9,9 +10,9 @@
 
 /* ---- arithmetic ------------------------------------------------------- */
 
-/* Only the arithmetic of products, in n_threads at once: fused multiply-adds in registers, or BF16 dots.
- * A set whose products are computed by BLAS gets the limit of the best set, since BLAS chooses its own
- * instructions. */
+/* Only the arithmetic of products, in n_threads at once: fused multiply-adds in registers, or BF16
+ * dots.  A set whose products are computed by BLAS gets the limit of the best set, since BLAS
+ * chooses its own instructions. */
 struct limits_peak {
     const struct gemm_ops *gemm;
     int n_threads;
@@ -28,8 +29,8 @@ double limits_peak_flops(struct limits_peak *peak, double seconds);
 bool limits_has_dot(const struct kernels *kn);
 
 /* FLOP/s of a product as in linear layers (252 tokens for each thread, 512 rows of a BF16 weight of
- * 2,048 columns, packing included), to estimate run times.  Takes some 20 ms, at most some tenths of a
- * second.  0 if there is not enough memory. */
+ * 2,048 columns, packing included), to estimate run times.  Takes some 20 ms, at most some tenths
+ * of a second.  0 if there is not enough memory. */
 double limits_flops(const struct kernels *kn, enum compute_type type, int n_threads);
 
 /* ---- memory and disk -------------------------------------------------- */
@@ -45,8 +46,9 @@ struct limits_rate {
 bool limits_memory(struct limits_rate *all, struct limits_rate *one, int n_threads,
                    double seconds, struct error *err);
 
-/* Reads the beginning of a file from the disk, not from the page cache: with direct reads, or else by
- * dropping each part from the cache just before it is read.  Stops after max_bytes or max_seconds. */
+/* Reads the beginning of a file from the disk, not from the page cache: with direct reads, or else
+ * by dropping each part from the cache just before it is read.  Stops after max_bytes or
+ * max_seconds. */
 bool limits_disk(struct limits_rate *rate, const char *path, size_t max_bytes, double max_seconds,
                  struct error *err);
 

@@ -20,13 +20,14 @@ static bool check_alike(const struct checkpoint *a, const struct checkpoint *b, 
 #undef SIZE
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (sizes[i].a != sizes[i].b)
-            return error_set(err, "%s has %s %zu, %s has %zu: only checkpoints of one architecture are "
-                             "compared layer by layer", a->path, sizes[i].name, sizes[i].a, b->path,
-                             sizes[i].b);
+            return error_set(err, "%s has %s %zu, %s has %zu: only checkpoints of one architecture "
+                             "are compared layer by layer", a->path, sizes[i].name, sizes[i].a,
+                             b->path, sizes[i].b);
     for (size_t i = 0; i < a->config.num_hidden_layers; i++)
         if (a->config.layer_types[i] != b->config.layer_types[i])
-            return error_set(err, "%s and %s have different layer_types: layer %zu is linear attention "
-                             "in one and full attention in the other", a->path, b->path, i);
+            return error_set(err, "%s and %s have different layer_types: layer %zu is linear "
+                             "attention in one and full attention in the other", a->path, b->path,
+                             i);
     return true;
 }
 
@@ -35,8 +36,8 @@ static bool check_alike(const struct checkpoint *a, const struct checkpoint *b, 
 struct plans {
     struct plan a, b;
     struct engine_window *windows;      /* owned [n]: A's */
-    struct engine_window *twice;        /* owned [2 n]: B's, each window for its own stream, then for
-                                           A's */
+    struct engine_window *twice;        /* owned [2 n]: B's, each window for its own stream, then
+                                           for A's */
     size_t n;
     size_t least_bytes;                 /* that suffice for both */
 };
@@ -59,8 +60,7 @@ static bool plans_make(struct plans *p, const struct engine *a, const struct eng
 {
     const struct budget *budget = shared_budget(a, b);
     size_t left = budget_left(budget), longest = 0;
-    struct arena none = { 0 };
-    const struct compute of_a = engine_compute(a, &none), of_b = engine_compute(b, &none);
+    const struct compute of_a = engine_compute(a), of_b = engine_compute(b);
     *p = (struct plans){ .n = n_windows };
     if (!check_alike(a->ck, b->ck, err)
         || !(p->windows = pass_windows_without_targets(windows, n_windows, 1, err))
@@ -73,8 +73,8 @@ static bool plans_make(struct plans *p, const struct engine *a, const struct eng
     size_t least_a = plan_least_bytes(&task_a), least_b = plan_least_bytes(&task_b);
     if (!size_sum(&p->least_bytes, least_a, least_b))
         p->least_bytes = SIZE_MAX;
-    if (!budget_check(budget, p->least_bytes, err,
-                      "a comparison of two checkpoints side by side with windows of %zu tokens", longest))
+    if (!budget_check(budget, p->least_bytes, err, "a comparison of two checkpoints side by side "
+                      "with windows of %zu tokens", longest))
         return false;
     plan_make(&p->a, &task_a, size_max(least_a, size_min(left / 3, left - least_b)));
     plan_make(&p->b, &task_b, left - p->a.memory_bytes);
@@ -111,7 +111,8 @@ struct sums {
 };
 
 /* *sum += the squares of u - v (of u when v is NULL), both [n, D]. */
-static void add_squares(double *sum, const float *u, const float *v, size_t n, size_t D, int n_threads)
+static void add_squares(double *sum, const float *u, const float *v, size_t n, size_t D,
+                        int n_threads)
 {
     enum { ROWS = 1024 };
     double of_row[ROWS];

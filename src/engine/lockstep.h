@@ -10,8 +10,8 @@
  * double, channels of a token in order, then tokens in order, so that the figures depend neither on
  * threads nor on passes.  A quotient of zeros is 0; another one by zero is NaN.
  *
- * A pass takes one stream through A and, so that each weight is read once, two through B: its own and
- * a copy of A's, as if they were two windows.  Everything else is as in engine.h. */
+ * A pass takes one stream through A and, so that each weight is read once, two through B: its own
+ * and a copy of A's, as if they were two windows.  Everything else is as in engine.h. */
 #ifndef SURPRISAL_ENGINE_LOCKSTEP_H
 #define SURPRISAL_ENGINE_LOCKSTEP_H
 
@@ -31,14 +31,14 @@ struct lockstep {
     size_t n_layers, num_experts, top_k;    /* the last two are 0 in dense models */
     size_t tokens;                          /* that went through the layers, of each model */
     struct lockstep_layer *layers;          /* owned [n_layers] */
-    size_t *load[2];                        /* owned [n_layers, num_experts], of A and of B: tokens that
-                                               an expert got */
+    size_t *load[2];                        /* owned [n_layers, num_experts], of A and of B: tokens
+                                               that an expert got */
     struct engine_statistics statistics;    /* of both; model_tokens counts all three streams */
 };
 
-/* a and b share one budget, the smaller of the two.  Checkpoints whose settings differ are refused with an
- * error that names the setting; compute types may differ.  Windows as for engine_score_windows; their
- * targets do not matter. */
+/* a and b share one budget, the smaller of the two.  Checkpoints whose settings differ are refused
+ * with an error that names the setting; compute types may differ.  Windows as for
+ * engine_score_windows; their targets do not matter. */
 bool lockstep_run(struct lockstep *out, const struct engine *a, const struct engine *b,
                   const int32_t *ids, size_t n_ids, const struct engine_window *windows,
                   size_t n_windows, struct error *err);

@@ -11,10 +11,10 @@
 #include "model/norm.h"
 #include "model/vocabulary.h"
 
-struct compute engine_compute(const struct engine *e, struct arena *arena)
+struct compute engine_compute(const struct engine *e)
 {
     return (struct compute){ .config = &e->ck->config, .kernels = e->kernels, .type = e->compute,
-                             .n_threads = e->n_threads, .arena = arena };
+                             .n_threads = e->n_threads };
 }
 
 void pass_close(struct pass *p)
@@ -25,8 +25,7 @@ void pass_close(struct pass *p)
 bool engine_plan(struct plan *plan, size_t *least_bytes, const struct engine *e,
                  const struct engine_window *windows, size_t n_windows, struct error *err)
 {
-    struct arena none = { 0 };
-    const struct compute cm = engine_compute(e, &none);
+    const struct compute cm = engine_compute(e);
     const struct plan_task task = { &cm, e->w, &e->parts, windows, n_windows, 1 };
     size_t longest = 0, least = plan_least_bytes(&task);
     if (least_bytes)
@@ -217,7 +216,7 @@ static bool fill(struct pass *p, const struct engine_state *at, struct error *er
     return true;
 }
 
-/* The block for all that the pass holds; scratch comes after what is taken here. */
+/* The block for all that the pass holds; buffers of its steps come after what is taken here. */
 static bool take_memory(struct pass *p, const struct plan *plan, struct error *err)
 {
     const struct engine *e = p->e;
@@ -237,12 +236,13 @@ static bool take_memory(struct pass *p, const struct plan *plan, struct error *e
 bool pass_open(struct pass *p, const struct engine *e, const struct plan *plan, struct arena *arena,
                const struct engine_job *job, const struct engine_state *at, struct error *err)
 {
-    *p = (struct pass){ .e = e, .job = job, .at = *at, .arena = arena, .tile_tokens = plan->tile_tokens,
-                        .started = machine_seconds(), .keep_all = plan->keep_all,
+    *p = (struct pass){ .e = e, .job = job, .at = *at, .arena = arena,
+                        .tile_tokens = plan->tile_tokens, .keep_all = plan->keep_all,
+                        .started = machine_seconds(),
                         .bytes_before = at->statistics.bytes_read,
                         .done_before = (double)at->statistics.model_tokens,
                         .all_tokens = (double)plan_tokens(job->windows, job->n_windows) };
-    p->cm = engine_compute(e, arena);
+    p->cm = engine_compute(e);
     if (take_memory(p, plan, err)) {
         set_batch(p, false);
         p->tokens = (double)p->batch.n_tokens;
@@ -286,19 +286,24 @@ bool pass_offer(struct pass *p, bool now, struct error *err)
 }
 
 /* One of a layer's two steps. */
-static bool step(struct pass *p, bool (*run)(const struct compute *, const struct layer_task *,
-                                             struct error *), double flop, struct error *err)
+static bool step(struct pass *p,
+                 bool (*run)(const struct compute *, const struct layer_task *,
+                             struct layer_buffers *, struct error *),
+                 double flop, struct error *err)
 {
     const struct engine *e = p->e;
-    size_t layer = p->at.layer, rows_done = p->at.rows_done;
+    size_t layer = p->at.layer, rows_done = p->at.rows_done, mark = p->arena->used;
     struct layer_task task = {
         .index = layer, .type = e->ck->config.layer_types[layer], .weights = &e->w->layers[layer],
         .batch = p->batch, .x = p->x, .routing = p->routing, .tile_tokens = p->tile_tokens,
         .feed = &p->feed, .first_part = e->parts.layer[layer], .progress = { pass_report, p },
         .rows_done = &rows_done,
     };
+    const struct layer_shape shape = layer_shape_of(&task);
+    struct layer_buffers buffers = layer_buffers_take(p->arena, &p->cm, &shape);
     p->step_flop = flop;
-    bool ok = run(&p->cm, &task, err);
+    bool ok = run(&p->cm, &task, &buffers, err);
+    p->arena->used = mark;
     p->not_resumable = rows_done == LAYER_STOPPED_INSIDE_WINDOW;
     p->at.rows_done = ok || p->not_resumable ? 0 : rows_done;
     if (ok) {
@@ -312,7 +317,8 @@ static bool step(struct pass *p, bool (*run)(const struct compute *, const struc
 static void final_norm(struct pass *p)
 {
     size_t mark = p->arena->used;
-    float *norm = norm_weight(&p->cm, &p->e->w->norm);
+    float *norm = norm_buffer_take(p->arena, p->cm.config);
+    norm_weight(&p->cm, norm, &p->e->w->norm);
     rms_norm_rows(&p->cm, p->x, p->x, p->batch.n_tokens, norm);
     p->arena->used = mark;
 }

@@ -39,37 +39,37 @@ struct pass {
     struct engine_state at;         /* x and how far it has come */
     bool not_resumable;             /* x is within a step, from which no run can continue */
     /* For progress: */
-    double done_before, tokens, all_tokens; /* model tokens: of earlier passes; of this one; of all */
+    double done_before, tokens, all_tokens; /* model tokens of earlier passes, this one, all */
     size_t bytes_before;            /* read by earlier passes */
     double flop, flop_done, step_flop;
     double started;                 /* seconds */
 };
 
-/* How an engine computes, with the given scratch. */
-struct compute engine_compute(const struct engine *e, struct arena *arena);
+/* How an engine computes. */
+struct compute engine_compute(const struct engine *e);
 
 /* Ids in the vocabulary, windows in the ids; an error names index and id. */
 bool engine_check_input(const struct engine *e, const int32_t *ids, size_t n_ids,
                         const struct engine_window *windows, size_t n_windows, struct error *err);
-/* Gives [times * n] windows: each one `times` in a row, without scored targets, for passes that end before
- * the head. */
+/* Gives [times * n] windows: each one `times` in a row, without scored targets, for passes that end
+ * before the head. */
 struct engine_window *pass_windows_without_targets(const struct engine_window *windows, size_t n,
                                                    size_t times, struct error *err);
 
-/* A plan for windows that an engine runs by themselves.  Fails if its budget does not suffice.
+/* A plan for windows that one engine runs alone.  Fails if its budget does not suffice.
  * *least_bytes (may be NULL): the smallest budget of the process that suffices. */
 bool engine_plan(struct plan *plan, size_t *least_bytes, const struct engine *e,
                  const struct engine_window *windows, size_t n_windows, struct error *err);
 
-/* Takes memory for at->n_windows windows from at->first_window on out of an arena, whose block is used by
- * one pass after another, and fills the residual stream with the state `at`; at the beginning that is
- * the embeddings of the windows. */
+/* Takes memory for at->n_windows windows from at->first_window on out of an arena, whose block is
+ * used by one pass after another, and fills the residual stream with the state `at`; at the
+ * beginning that is the embeddings of the windows. */
 bool pass_open(struct pass *p, const struct engine *e, const struct plan *plan, struct arena *arena,
                const struct engine_job *job, const struct engine_state *at, struct error *err);
 void pass_close(struct pass *p);
 
-/* Runs the stream through layer at.layer, or the rest of it; after the last layer also through the final
- * norm. */
+/* Runs the stream through layer at.layer, or the rest of it; after the last layer also through the
+ * final norm. */
 bool pass_layer(struct pass *p, struct error *err);
 /* Offers the state to the saver. */
 bool pass_offer(struct pass *p, bool now, struct error *err);

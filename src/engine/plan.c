@@ -34,12 +34,14 @@ struct pass_buffers pass_buffers_take(struct arena *a, const struct config *c, s
     };
 }
 
-struct score_buffers score_buffers_take(struct arena *a, size_t n)
+struct score_buffers score_buffers_take(struct arena *a, const struct compute *cm,
+                                        const struct matrix *lm_head, size_t n)
 {
     return (struct score_buffers){
         .scores = arena_take(a, n, sizeof(struct head_score)),
         .out = arena_take(a, n, sizeof(struct engine_score)),
         .targets = arena_take(a, n, sizeof(int32_t)),
+        .head = head_buffers_take(a, cm, lm_head, n),
     };
 }
 
@@ -47,30 +49,23 @@ size_t plan_arena_bytes(const struct compute *cm, const struct weights *w, const
                         size_t n_tokens, size_t n_windows)
 {
     struct arena measure = { 0 };
-    struct compute dry = *cm;
-    dry.arena = &measure;
     pass_buffers_take(&measure, cm->config, n_tokens, n_windows);
-    size_t mark = measure.used;
-    /* One window stands for all: a tile of it is as large as any tile can be. */
-    const size_t start[] = { 0, n_tokens };
+    struct overlay o = overlay_begin(&measure);
     bool seen[2] = { false, false };            /* layers of one type are alike */
     for (size_t i = 0; i < cm->config->num_hidden_layers; i++) {
         enum layer_type type = cm->config->layer_types[i];
         if (seen[type])
             continue;
         seen[type] = true;
-        struct layer_task task = {
-            .type = type, .weights = &w->layers[i], .tile_tokens = p->tile_tokens,
-            .batch = { .n_windows = 1, .n_tokens = n_tokens, .start = start,
-                       .longest = p->longest },
-        };
-        layer_mixer(&dry, &task, NULL);
-        layer_mlp(&dry, &task, NULL);
+        const struct layer_shape shape = layer_shape_bound(type, n_tokens, p->longest,
+                                                           p->tile_tokens);
+        layer_buffers_take(&measure, cm, &shape);
+        overlay_next(&o, &measure);
     }
-    score_buffers_take(&measure, n_tokens);     /* every token may be scored */
-    head_forward(&dry, &(struct head_task){ .n = n_tokens, .lm_head = &w->lm_head }, NULL, NULL);
-    measure.used = mark;
-    head_logits(&dry, NULL, NULL, NULL, 0, &w->norm, &w->lm_head);      /* of a trace */
+    score_buffers_take(&measure, cm, &w->lm_head, n_tokens);    /* every token may be scored */
+    overlay_next(&o, &measure);
+    head_logits_buffers_take(&measure, cm, &w->lm_head);        /* of a trace */
+    overlay_end(&o, &measure);
     return measure.peak;
 }
 
@@ -111,7 +106,8 @@ static size_t bytes_ahead(const struct parts *parts, size_t memory_bytes, size_t
 
 static void measure_windows(struct plan *p, const struct plan_task *t)
 {
-    *p = (struct plan){ .tile_tokens = DELTA_CHUNK, .n_windows = t->n_windows, .shortest = SIZE_MAX };
+    *p = (struct plan){ .tile_tokens = DELTA_CHUNK, .n_windows = t->n_windows,
+                        .shortest = SIZE_MAX };
     for (size_t i = 0; i < t->n_windows; i++) {
         size_t tokens = plan_window_tokens(&t->windows[i]);
         p->longest = size_max(tokens, p->longest);
@@ -125,7 +121,8 @@ static size_t least_pass(const struct plan_task *t, const struct plan *p)
     struct plan smallest = *p;
     size_t tokens;
     smallest.tile_tokens = DELTA_CHUNK;
-    return size_product(&tokens, p->longest, t->copies) ? pass_bytes(t, &smallest, tokens) : SIZE_MAX;
+    return size_product(&tokens, p->longest, t->copies) ? pass_bytes(t, &smallest, tokens)
+                                                        : SIZE_MAX;
 }
 
 size_t plan_least_bytes(const struct plan_task *t)

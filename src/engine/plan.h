@@ -1,7 +1,7 @@
 /* plan.h - how a memory budget splits windows into passes.
  *
- * A pass holds the residual stream of its windows, their routing, scratch space, and the weights in
- * flight.  The size of the scratch space is found by running the layers on an arena that only
+ * A pass holds the residual stream of its windows, their routing, the buffers of each step, and the
+ * weights in flight.  The size of the buffers is found by taking them from an arena that only
  * measures. */
 #ifndef SURPRISAL_ENGINE_PLAN_H
 #define SURPRISAL_ENGINE_PLAN_H
@@ -36,16 +36,19 @@ size_t plan_window_tokens(const struct engine_window *w);
 /* The same of n windows; SIZE_MAX when they are too many. */
 size_t plan_tokens(const struct engine_window *windows, size_t n);
 
-/* Buffers to score n rows, beside those of head_forward. */
+/* To score n rows. */
 struct score_buffers {
     struct head_score *scores;
     struct engine_score *out;
     int32_t *targets;
+    struct head_buffers head;
 };
 
-struct score_buffers score_buffers_take(struct arena *a, size_t n);
+struct score_buffers score_buffers_take(struct arena *a, const struct compute *cm,
+                                        const struct matrix *lm_head, size_t n);
 
-/* What a pass holds from its beginning to its end.  Taken from an arena first; scratch comes after it. */
+/* What a pass holds from its beginning to its end.  Taken from an arena first; the buffers of its
+ * steps come after it, one after the other in one place. */
 struct pass_buffers {
     size_t *start, *skipped, *scored;   /* [n_windows + 1] */
     float *x;                       /* [n_tokens, D] */
@@ -55,7 +58,7 @@ struct pass_buffers {
 struct pass_buffers pass_buffers_take(struct arena *a, const struct config *c, size_t n_tokens,
                                       size_t n_windows);
 
-/* Bytes of the arena of such a pass: buffers and scratch. */
+/* Bytes of the arena of such a pass. */
 size_t plan_arena_bytes(const struct compute *cm, const struct weights *w, const struct plan *p,
                         size_t n_tokens, size_t n_windows);
 

@@ -16,7 +16,7 @@ struct stream {
     pthread_mutex_t lock;               /* guards all that follows */
     pthread_cond_t changed;
     size_t first, ready;                /* parts [first, ready) have been read */
-    size_t needed;                      /* asked for: comes in whatever the budget says */
+    size_t needed;                      /* asked for: read even beyond the budget */
     size_t in_memory, bytes;
     bool stop, failed;
     struct error err;                   /* why it failed */

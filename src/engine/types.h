@@ -10,8 +10,8 @@
 
 struct mapped_file;
 
-/* The model sees ids[begin, end); the targets ids[first, end) are scored, each given the ids before it
- * in the window.  begin < first <= end. */
+/* The model sees ids[begin, end); the targets ids[first, end) are scored, each given the ids before
+ * it in the window.  begin < first <= end. */
 struct engine_window {
     size_t begin, end, first;
 };
@@ -38,8 +38,9 @@ struct engine_state {
     size_t rows_done;                   /* rows of x that the unfinished step has changed */
     size_t n_rows;
     const float *x;                     /* [n_rows, D] */
-    const struct mapped_file *file;     /* x is in the mapping of this file: code that reads x, to continue
-                                           or to save it, releases its pages; NULL: x is in memory */
+    /* x is in the mapping of this file: code that reads x, to continue or to save it, releases its
+     * pages; NULL: x is in memory. */
+    const struct mapped_file *file;
     struct engine_statistics statistics;    /* of the work so far */
 };
 

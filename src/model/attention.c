@@ -1,45 +1,50 @@
 #include "model/attention.h"
 
+#include <assert.h>
 #include <math.h>
-#include <omp.h>
+#include <stdint.h>
 #include <string.h>
 
-#include "model/linear.h"
 #include "model/norm.h"
 #include "model/rope.h"
 
-/* Rows of queries that are multiplied with a block of keys: all heads that share the KV head, for enough
- * tokens that packing the keys is a small part of the work. */
+/* Rows of queries that are multiplied with a block of keys: all heads that share the KV head, for
+ * enough tokens that packing the keys is a small part of the work. */
 #define QUERY_ROWS KERNEL_ROWS
 #define KEY_BLOCK ((size_t)128)
 
-struct attention_state {
-    float *k, *v;                   /* [tokens, KV * d] */
-};
+/* ---- state ----------------------------------------------------------------- */
 
-struct attention_state *attention_state_take(const struct compute *cm, size_t tokens)
+/* Floats of a token's keys; of its values as many. */
+static size_t kv_dim(const struct config *c)
 {
-    size_t kv = cm->config->num_key_value_heads * cm->config->head_dim;
-    struct attention_state *s = arena_take(cm->arena, 1, sizeof *s);
-    float *k = arena_take(cm->arena, tokens, kv * sizeof *k);
-    float *v = arena_take(cm->arena, tokens, kv * sizeof *v);
-    if (s)
-        *s = (struct attention_state){ k, v };
-    return s;
+    return c->num_key_value_heads * c->head_dim;
 }
 
-/* Scratch of one thread; rows are (token, head) pairs, token by token. */
-struct block {
-    float scale;                    /* of the scores: 1 / sqrt(d) */
-    float *query;                   /* [rows, d] */
-    float *score;                   /* [rows, KEY_BLOCK] */
-    float *value;                   /* [rows, d]: sum of exp(score - max) v so far */
-    float *max;                     /* [rows] */
-    double *sum;                    /* [rows]: of exp(score - max) so far */
-    void *packed, *scratch;         /* of the products */
-};
+size_t attention_state_bytes(const struct config *c, size_t n_tokens)
+{
+    size_t bytes;
+    if (!size_product(&bytes, n_tokens, 2 * kv_dim(c) * sizeof(float)) || bytes > SIZE_MAX / 2)
+        return SIZE_MAX;
+    return 2 * buffer_bytes(bytes / 2);
+}
 
-/* Heads that share one KV head, and the tokens a block has of each. */
+void attention_state_init(struct attention_state *s, const struct config *c, size_t n_tokens,
+                          void *memory)
+{
+    float *k = memory;
+    size_t half = attention_state_bytes(c, n_tokens) / 2;
+    *s = (struct attention_state){ .k = k, .v = k + half / sizeof *k, .capacity = n_tokens };
+}
+
+static size_t n_past(struct attention_state *const *states, size_t window)
+{
+    return states ? states[window]->n_past : 0;
+}
+
+/* ---- buffers --------------------------------------------------------------- */
+
+/* Heads that share one KV head, and the tokens of a block. */
 static size_t group_size(const struct config *c)
 {
     return c->num_attention_heads / c->num_key_value_heads;
@@ -50,27 +55,79 @@ static size_t tokens_of_block(const struct config *c)
     return QUERY_ROWS > group_size(c) ? QUERY_ROWS / group_size(c) : 1;
 }
 
-static struct block *blocks_take(const struct compute *cm)
+static struct attention_positions positions_take(struct arena *a, const struct compute *cm)
+{
+    const struct config *c = cm->config;
+    return (struct attention_positions){
+        .q_norm = arena_take(a, c->head_dim, sizeof(float)),
+        .k_norm = arena_take(a, c->head_dim, sizeof(float)),
+        .frequency = arena_take(a, c->rotary_dim / 2, sizeof(double)),
+        .angles = thread_buffers_take(a, cm->n_threads, c->rotary_dim, sizeof(float)),
+    };
+}
+
+static struct attention_blocks blocks_take(struct arena *a, const struct compute *cm)
 {
     const struct gemm_ops *ops = linear_gemm(cm);
     size_t d = cm->config->head_dim, rows = tokens_of_block(cm->config) * group_size(cm->config);
-    size_t keys = ops->packed_bytes(ops, KEY_BLOCK, d), values = ops->packed_bytes(ops, d, KEY_BLOCK);
-    struct block *blocks = arena_take(cm->arena, (size_t)cm->n_threads, sizeof *blocks);
-    for (int i = 0; i < cm->n_threads; i++) {
-        struct block b = {
-            .scale = (float)(1 / sqrt((double)d)),
-            .query = arena_take(cm->arena, rows, d * sizeof *b.query),
-            .score = arena_take(cm->arena, rows, KEY_BLOCK * sizeof *b.score),
-            .value = arena_take(cm->arena, rows, d * sizeof *b.value),
-            .max = arena_take(cm->arena, rows, sizeof *b.max),
-            .sum = arena_take(cm->arena, rows, sizeof *b.sum),
-            .packed = arena_take(cm->arena, 1, size_max(keys, values)),
-            .scratch = arena_take(cm->arena, 1, ops->scratch_bytes(ops)),
-        };
-        if (blocks)
-            blocks[i] = b;
-    }
-    return blocks;
+    size_t keys = ops->packed_bytes(ops, KEY_BLOCK, d);
+    size_t values = ops->packed_bytes(ops, d, KEY_BLOCK);
+    int threads = cm->n_threads;
+    return (struct attention_blocks){
+        .query = thread_buffers_take(a, threads, rows * d, sizeof(float)),
+        .score = thread_buffers_take(a, threads, rows * KEY_BLOCK, sizeof(float)),
+        .value = thread_buffers_take(a, threads, rows * d, sizeof(float)),
+        .max = thread_buffers_take(a, threads, rows, sizeof(float)),
+        .sum = thread_buffers_take(a, threads, rows, sizeof(double)),
+        .packed = thread_buffers_take(a, threads, 1, size_max(keys, values)),
+        .scratch = thread_buffers_take(a, threads, 1, ops->scratch_bytes(ops)),
+    };
+}
+
+struct attention_buffers attention_buffers_take(struct arena *a, const struct compute *cm,
+                                                size_t rows, size_t output_rows, size_t key_tokens)
+{
+    const struct config *c = cm->config;
+    size_t D = c->hidden_size, q = c->num_attention_heads * c->head_dim, kv = kv_dim(c);
+    const struct linear_shape linears[] = { { 2 * q, D }, { kv, D }, { D, q } };
+    assert(key_tokens >= rows && rows >= output_rows);
+    struct attention_buffers b = {
+        .q = arena_take(a, output_rows, 2 * q * sizeof *b.q),
+        .mixed = arena_take(a, output_rows, q * sizeof *b.mixed),
+        .keys = arena_take(a, 1, attention_state_bytes(c, key_tokens)),
+    };
+    struct overlay o = overlay_begin(a);
+    b.linear = linear_buffers_take(a, cm, linears, 3);
+    overlay_next(&o, a);
+    b.positions = positions_take(a, cm);
+    overlay_next(&o, a);
+    b.blocks = blocks_take(a, cm);
+    overlay_end(&o, a);
+    return b;
+}
+
+/* ---- scores ---------------------------------------------------------------- */
+
+/* The calling thread's buffers; rows are (token, head) pairs, token by token. */
+struct block {
+    float scale;                    /* of the scores: 1 / sqrt(d) */
+    float *query;                   /* [rows, d] */
+    float *score;                   /* [rows, KEY_BLOCK] */
+    float *value;                   /* [rows, d]: sum of exp(score - max) v so far */
+    float *max;                     /* [rows] */
+    double *sum;                    /* [rows]: of exp(score - max) so far */
+    void *packed, *scratch;         /* of the products */
+};
+
+static struct block thread_block(const struct compute *cm, const struct attention_blocks *b)
+{
+    return (struct block){
+        .scale = (float)(1 / sqrt((double)cm->config->head_dim)),
+        .query = thread_buffer(&b->query), .score = thread_buffer(&b->score),
+        .value = thread_buffer(&b->value), .max = thread_buffer(&b->max),
+        .sum = thread_buffer(&b->sum), .packed = thread_buffer(&b->packed),
+        .scratch = thread_buffer(&b->scratch),
+    };
 }
 
 /* Scores of row i, at `position` of its window, against keys [key, key + keys) -> exp(score -
@@ -115,22 +172,25 @@ static void attend(const struct compute *cm, const struct block *b, const float 
         size_t keys = size_min(first + n - key, KEY_BLOCK);
         ops->pack(ops, b->packed, &(struct gemm_b){ k + key * ldkv, 1, ldkv, keys, d }, 0, keys,
                   b->scratch);
-        ops->multiply(ops, &(struct gemm){ .c = b->score, .ldc = KEY_BLOCK, .a = b->query, .stride_rows = d,
-                                           .stride_k = 1, .packed = b->packed, .m = rows, .n = keys,
-                                           .k = d, .scratch = b->scratch });
+        ops->multiply(ops, &(struct gemm){
+            .c = b->score, .ldc = KEY_BLOCK, .a = b->query, .stride_rows = d, .stride_k = 1,
+            .packed = b->packed, .m = rows, .n = keys, .k = d, .scratch = b->scratch });
         for (size_t i = 0; i < rows; i++)
             softmax_row(cm, b, i, first + i / group, key, keys);
         ops->pack(ops, b->packed, &(struct gemm_b){ v + key * ldkv, ldkv, 1, d, keys }, 0, d,
                   b->scratch);
-        ops->multiply(ops, &(struct gemm){ .c = b->value, .ldc = d, .a = b->score, .stride_rows = KEY_BLOCK,
-                                           .stride_k = 1, .packed = b->packed, .m = rows, .n = d,
-                                           .k = keys, .accumulate = true, .scratch = b->scratch });
+        ops->multiply(ops, &(struct gemm){
+            .c = b->value, .ldc = d, .a = b->score, .stride_rows = KEY_BLOCK, .stride_k = 1,
+            .packed = b->packed, .m = rows, .n = d, .k = keys, .accumulate = true,
+            .scratch = b->scratch });
     }
     for (size_t i = 0; i < rows; i++) {
         compute_rows(cm)->scale(b->value + i * d, (float)(1 / b->sum[i]), d);
         compute_rows(cm)->round(b->value + i * d, d);
     }
 }
+
+/* ---- a tile ---------------------------------------------------------------- */
 
 /* Norm and rotary of one token's heads; x: n_heads heads, `stride` floats apart. */
 static void norm_and_rotate(const struct compute *cm, float *x, size_t n_heads, size_t stride,
@@ -145,34 +205,64 @@ static void norm_and_rotate(const struct compute *cm, float *x, size_t n_heads, 
 }
 
 /* Queries (of the output rows) and keys of the tile get their norms and positions. */
-static void position_tile(const struct compute *cm, float *q, float *k,
-                          const struct attention_weights *w, const struct tile *tile)
+static void position_tile(const struct compute *cm, const struct attention_positions *b, float *q,
+                          float *k, const struct attention_weights *w, const struct tile *tile,
+                          struct attention_state *const *states)
 {
     const struct config *c = cm->config;
     size_t d = c->head_dim, H = c->num_attention_heads, KV = c->num_key_value_heads;
-    size_t half = c->rotary_dim / 2, mark = cm->arena->used;
-    float *q_norm = norm_weight(cm, &w->q_norm), *k_norm = norm_weight(cm, &w->k_norm);
-    double *frequency = arena_take(cm->arena, half, sizeof *frequency);
-    size_t threads = (size_t)cm->n_threads;
-    float *angles = arena_take(cm->arena, threads * 2 * half, sizeof *angles);
-    if (q) {
-        rope_frequencies(frequency, c->rotary_dim, c->rope_theta);
-        for (size_t s = 0; s < tile->n_windows; s++) {
-            const struct tile_window rows = tile_window(tile, s);
-#pragma omp parallel for num_threads(cm->n_threads) schedule(static)
-            for (size_t t = rows.begin; t < rows.end; t++) {
-                float *cosine = angles + (size_t)omp_get_thread_num() * 2 * half;
-                rope_angles(cosine, cosine + half, frequency, c->rotary_dim,
-                            tile->offset + t - rows.begin);
-                compute_rows(cm)->round(cosine, 2 * half);
-                if (t >= rows.first_output)
-                    norm_and_rotate(cm, q + (rows.out + t - rows.first_output) * H * 2 * d, H, 2 * d,
-                                    q_norm, cosine, cosine + half);
-                norm_and_rotate(cm, k + t * KV * d, KV, d, k_norm, cosine, cosine + half);
-            }
+    size_t half = c->rotary_dim / 2;
+    norm_weight(cm, b->q_norm, &w->q_norm);
+    norm_weight(cm, b->k_norm, &w->k_norm);
+    rope_frequencies(b->frequency, c->rotary_dim, c->rope_theta);
+#pragma omp parallel num_threads(cm->n_threads)
+    for (size_t s = 0; s < tile->n_windows; s++) {
+        const struct tile_window rows = tile_window(tile, s);
+        size_t past = n_past(states, s);
+#pragma omp for schedule(static) nowait
+        for (size_t t = rows.begin; t < rows.end; t++) {
+            float *cosine = thread_buffer(&b->angles), *sine = cosine + half;
+            rope_angles(cosine, sine, b->frequency, c->rotary_dim, past + t - rows.begin);
+            compute_rows(cm)->round(cosine, 2 * half);
+            if (t >= rows.first_output)
+                norm_and_rotate(cm, q + (rows.out + t - rows.first_output) * H * 2 * d, H, 2 * d,
+                                b->q_norm, cosine, sine);
+            norm_and_rotate(cm, k + t * KV * d, KV, d, b->k_norm, cosine, sine);
         }
     }
-    cm->arena->used = mark;
+}
+
+/* Where keys and values of a tile are computed: in the state of its one sequence, or in a buffer of
+ * the tile. */
+static struct attention_state tile_keys(const struct config *c, const struct attention_buffers *b,
+                                        const struct tile *tile,
+                                        struct attention_state *const *states)
+{
+    struct attention_state keys;
+    for (size_t w = 0; states && w < tile->n_windows; w++)
+        assert(tile_window_rows(tile, w) <= states[w]->capacity - states[w]->n_past);
+    if (!states || tile->n_windows > 1) {
+        attention_state_init(&keys, c, tile->n, b->keys);
+        return keys;
+    }
+    keys = *states[0];
+    keys.k += keys.n_past * kv_dim(c);
+    keys.v += keys.n_past * kv_dim(c);
+    return keys;
+}
+
+/* The rows of each sequence go to its state. */
+static void append_keys(const struct config *c, struct attention_state *const *states,
+                        const struct attention_state *keys, const struct tile *tile)
+{
+    size_t kv = kv_dim(c);
+    for (size_t w = 0; w < tile->n_windows; w++) {
+        struct attention_state *s = states[w];
+        size_t from = tile_window(tile, w).begin * kv, to = s->n_past * kv;
+        size_t bytes = tile_window_rows(tile, w) * kv * sizeof *s->k;
+        memcpy(s->k + to, keys->k + from, bytes);
+        memcpy(s->v + to, keys->v + from, bytes);
+    }
 }
 
 /* One KV head's queries of n tokens: rows [t, t + n) of q and mixed.  The first is at `position` of
@@ -195,49 +285,46 @@ static void attend_rows(const struct compute *cm, const struct block *b, float *
     }
 }
 
-static void attend_tile(const struct compute *cm, float *mixed, const float *q,
-                        const struct attention_state *state, const struct tile *tile)
+/* b->mixed = attention of b->q, both of the output rows. */
+static void attend_tile(const struct compute *cm, const struct attention_buffers *b,
+                        const struct attention_state *keys, const struct tile *tile,
+                        struct attention_state *const *states)
 {
     const struct config *c = cm->config;
-    size_t d = c->head_dim, H = c->num_attention_heads, KV = c->num_key_value_heads;
-    size_t mark = cm->arena->used, step = tokens_of_block(c);
-    struct block *blocks = blocks_take(cm);
-    if (blocks) {
+    size_t q = c->num_attention_heads * c->head_dim, kv = kv_dim(c), step = tokens_of_block(c);
 #pragma omp parallel num_threads(cm->n_threads)
-        for (size_t w = 0; w < tile->n_windows; w++) {
-            const struct tile_window rows = tile_window(tile, w);
-            size_t position = tile->offset + rows.first_output - rows.begin;
+    for (size_t w = 0; w < tile->n_windows; w++) {
+        const struct block block = thread_block(cm, &b->blocks);
+        const struct tile_window rows = tile_window(tile, w);
+        size_t n = rows.end - rows.first_output;
+        size_t first = n_past(states, w) + rows.first_output - rows.begin;
+        const float *k = states ? states[w]->k : keys->k + rows.begin * kv;
+        const float *v = states ? states[w]->v : keys->v + rows.begin * kv;
 #pragma omp for collapse(2) schedule(dynamic) nowait
-            for (size_t kv_head = 0; kv_head < KV; kv_head++)
-                for (size_t t = 0; t < rows.end - rows.first_output; t += step)
-                    attend_rows(cm, &blocks[omp_get_thread_num()], mixed + rows.out * H * d,
-                                q + rows.out * H * 2 * d, state->k + rows.begin * KV * d,
-                                state->v + rows.begin * KV * d, kv_head, position + t, t,
-                                size_min(rows.end - rows.first_output - t, step));
-        }
+        for (size_t kv_head = 0; kv_head < c->num_key_value_heads; kv_head++)
+            for (size_t t = 0; t < n; t += step)
+                attend_rows(cm, &block, b->mixed + rows.out * q, b->q + rows.out * 2 * q, k, v,
+                            kv_head, first + t, t, size_min(n - t, step));
     }
-    cm->arena->used = mark;
 }
 
-void attention_forward(const struct compute *cm, float *out, float *h,
-                       const struct attention_weights *w, const struct tile *tile,
-                       struct attention_state *state)
+void attention_forward(const struct compute *cm, const struct attention_buffers *b, float *out,
+                       float *h, const struct attention_weights *w, const struct tile *tile,
+                       struct attention_state *const *states)
 {
     const struct config *c = cm->config;
-    size_t D = c->hidden_size, d = c->head_dim, H = c->num_attention_heads;
-    size_t kv = c->num_key_value_heads * d, n = tile->n, n_out = tile->n_output_rows;
-    size_t mark = cm->arena->used;
-    float *q = arena_take(cm->arena, n_out, H * 2 * d * sizeof *q);
-    float *mixed = arena_take(cm->arena, n_out, H * d * sizeof *mixed);
-    float *k = state ? state->k + tile->offset * kv : NULL;
-    float *v = state ? state->v + tile->offset * kv : NULL;
-    linear(cm, k, kv, h, D, n, &w->k_proj);
-    linear(cm, v, kv, h, D, n, &w->v_proj);
-    if (h)
-        tile_keep_output_rows(tile, h, D);
-    linear(cm, q, H * 2 * d, h, D, n_out, &w->q_proj);
-    position_tile(cm, q, k, w, tile);
-    attend_tile(cm, mixed, q, state, tile);
-    linear(cm, out, D, mixed, H * d, n_out, &w->o_proj);
-    cm->arena->used = mark;
+    size_t D = c->hidden_size, q = c->num_attention_heads * c->head_dim, kv = kv_dim(c);
+    size_t n = tile->n, n_out = tile->n_output_rows;
+    const struct attention_state keys = tile_keys(c, b, tile, states);
+    linear(cm, &b->linear, keys.k, kv, h, D, n, &w->k_proj);
+    linear(cm, &b->linear, keys.v, kv, h, D, n, &w->v_proj);
+    tile_keep_output_rows(tile, h, D);
+    linear(cm, &b->linear, b->q, 2 * q, h, D, n_out, &w->q_proj);
+    position_tile(cm, &b->positions, b->q, keys.k, w, tile, states);
+    if (states && tile->n_windows > 1)
+        append_keys(c, states, &keys, tile);
+    attend_tile(cm, b, &keys, tile, states);
+    for (size_t i = 0; states && i < tile->n_windows; i++)
+        states[i]->n_past += tile_window_rows(tile, i);
+    linear(cm, &b->linear, out, D, b->mixed, q, n_out, &w->o_proj);
 }

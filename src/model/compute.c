@@ -3,7 +3,9 @@
 #include <assert.h>
 #include <string.h>
 
-/* Rows, windows and offset of the tile after *t. */
+#include "base/memory.h"
+
+/* Rows and windows of the tile after *t. */
 static bool next_rows(struct tile *t, const struct batch *b, size_t max_tokens)
 {
     assert(max_tokens % DELTA_CHUNK == 0 && max_tokens > 0);
@@ -15,12 +17,11 @@ static bool next_rows(struct tile *t, const struct batch *b, size_t max_tokens)
     const size_t *last = b->start + b->n_windows;
     while (window + 1 < last && window[1] <= row)
         window++;
-    *t = (struct tile){ .row = row, .start = window };
+    *t = (struct tile){ .row = row, .window = (size_t)(window - b->start), .start = window };
     size_t left = window[1] - row;
     if (row > window[0] || left > max_tokens) {
         t->is_piece = true;
         t->n_windows = 1;
-        t->offset = row - window[0];
         t->n = size_min(left, max_tokens);
         return true;
     }
@@ -35,7 +36,7 @@ bool tile_next(struct tile *t, const struct batch *b, size_t max_tokens)
 {
     if (!next_rows(t, b, max_tokens))
         return false;
-    t->output_rows = b->output_rows ? b->output_rows + (t->start - b->start) : NULL;
+    t->output_rows = b->output_rows ? b->output_rows + t->window : NULL;
     const struct tile_window last = tile_window(t, t->n_windows - 1);
     t->n_output_rows = last.out + last.end - last.first_output;
     return true;
@@ -53,6 +54,12 @@ struct tile_window tile_window(const struct tile *t, size_t w)
         r.out = t->output_rows[w] - t->output_rows[0];
     }
     return r;
+}
+
+size_t tile_window_rows(const struct tile *t, size_t w)
+{
+    const struct tile_window rows = tile_window(t, w);
+    return rows.end - rows.begin;
 }
 
 void tile_keep_output_rows(const struct tile *t, float *rows, size_t row_floats)

@@ -8,20 +8,20 @@ struct top {
     int32_t id[DIVERGENCE_TOP];
 };
 
-struct running {                    /* over the vocabulary seen so far, A and B */
+struct divergence_running {         /* over the vocabulary seen so far, A and B */
     struct exp_sums sums;
     struct top top[2];
 };
 
 struct divergence_pass {
     const struct divergence_task *task;
-    struct running *running;        /* [n] */
+    const struct divergence_buffers *b;
 };
 
 /* Places that no id takes are alike in both models. */
-static void begin(struct running *r)
+static void begin(struct divergence_running *r)
 {
-    *r = (struct running){ .sums.max = { -INFINITY, -INFINITY } };
+    *r = (struct divergence_running){ .sums.max = { -INFINITY, -INFINITY } };
     for (int side = 0; side < 2; side++)
         for (int i = 0; i < DIVERGENCE_TOP; i++) {
             r->top[side].logit[i] = -INFINITY;
@@ -60,7 +60,7 @@ static void take(void *user, size_t token, size_t first, size_t ids,
                  float *const logits[VOCABULARY_SIDES])
 {
     const struct divergence_pass *p = user;
-    struct running *r = &p->running[token];
+    struct divergence_running *r = &p->b->running[token];
     const struct row_kernels *rows = compute_rows(p->task->sides[0].cm);
     for (int side = 0; side < 2; side++) {
         float max = rows->max(logits[side], ids);
@@ -81,7 +81,7 @@ static int overlap(const struct top *a, const struct top *b)
     return n;
 }
 
-static void finish(struct divergence_row *row, const struct running *r)
+static void finish(struct divergence_row *row, const struct divergence_running *r)
 {
     const struct exp_sums *s = &r->sums;
     double lse_difference = (double)s->max[1] - (double)s->max[0] + log(s->sum[1] / s->sum[0]);
@@ -94,25 +94,34 @@ static void finish(struct divergence_row *row, const struct running *r)
     };
 }
 
-bool divergence_forward(const struct divergence_task *task, struct error *err)
+struct divergence_buffers
+divergence_buffers_take(struct arena *a, const struct vocabulary_side sides[VOCABULARY_SIDES],
+                        size_t n)
 {
-    struct arena *arena = task->sides[0].cm->arena;
-    size_t mark = arena->used;
-    struct divergence_pass p = { task, arena_take(arena, task->n, sizeof *p.running) };
-    for (size_t t = 0; p.running && t < task->n; t++)
-        begin(&p.running[t]);
+    return (struct divergence_buffers){
+        .running = arena_take(a, n, sizeof(struct divergence_running)),
+        .vocabulary = vocabulary_buffers_take(a, sides, VOCABULARY_SIDES),
+    };
+}
+
+bool divergence_forward(const struct divergence_task *task, const struct divergence_buffers *b,
+                        struct error *err)
+{
+    struct divergence_pass p = { task, b };
     const struct vocabulary_task logits = {
         .sides = { task->sides[0], task->sides[1] }, .n_sides = 2, .n = task->n, .take = take,
         .user = &p, .progress = task->progress,
     };
-    bool ok = vocabulary_pass(&logits, err);
-    for (size_t t = 0; ok && p.running && t < task->n; t++) {
+    for (size_t t = 0; t < task->n; t++)
+        begin(&b->running[t]);
+    if (!vocabulary_pass(&logits, &b->vocabulary, err))
+        return false;
+    for (size_t t = 0; t < task->n; t++) {
         const struct divergence_row *row = &task->rows[t];
-        finish(&task->rows[t], &p.running[t]);
+        finish(&task->rows[t], &b->running[t]);
         if (!isfinite(row->kld) || !isfinite(row->kld_reverse))
-            ok = error_set(err, "KL divergence: NaN or infinity in the logits of scored token %zu",
-                           task->first_row + t);
+            return error_set(err, "KL divergence: NaN or infinity in the logits of scored token "
+                             "%zu", task->first_row + t);
     }
-    arena->used = mark;
-    return ok;
+    return true;
 }

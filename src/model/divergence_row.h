@@ -13,7 +13,7 @@ struct divergence_row {
     float top_a;                    /* probability that A gives its first choice */
     int8_t overlap5;                /* ids among the five first choices of both, 0 to 5; where the
                                        vocabulary has fewer, the missing ones count as shared */
-    bool same_top1;                 /* first choices agree; of equal logits the lowest id is first */
+    bool same_top1;                 /* first choices agree; of equal logits the lowest id wins */
 };
 
 #endif

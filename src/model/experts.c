@@ -5,16 +5,13 @@
 
 #include "model/linear.h"
 
-/* Tokens of an expert that one thread computes at a time, with their gathered rows and intermediates. */
-#define EXPERT_BLOCK KERNEL_ROWS        /* at most */
-
-struct group {                      /* the (token, slot) pairs of all experts */
-    size_t *begin;                  /* [E + 1]: expert e has pairs [begin[e], begin[e + 1]) */
-    size_t *pair;                   /* [n_tokens * k]: token * k + slot, ascending by expert, token */
-};
+/* Tokens of an expert that one thread computes at a time, with their gathered rows and
+ * intermediates; at most. */
+#define EXPERT_BLOCK KERNEL_ROWS
 
 /* Counting sort by expert; tokens stay in order. */
-static void group_by_expert(struct group *g, const struct routing *r, size_t n_pairs, size_t E)
+static void group_by_expert(const struct expert_groups *g, const struct routing *r, size_t n_pairs,
+                            size_t E)
 {
     memset(g->begin, 0, (E + 1) * sizeof *g->begin);
     for (size_t p = 0; p < n_pairs; p++)
@@ -27,12 +24,6 @@ static void group_by_expert(struct group *g, const struct routing *r, size_t n_p
         g->begin[e] = g->begin[e - 1];
     g->begin[0] = 0;
 }
-
-/* gate and up are one operand, so that rows of x are packed once for both. */
-struct packed_expert {
-    struct packed_b gate_up;   /* [D, gate_up_columns] */
-    struct packed_b down;      /* [I, D] */
-};
 
 /* Where up begins: columns of gate, whole tiles of them. */
 static size_t up_column(const struct compute *cm)
@@ -47,26 +38,33 @@ static size_t gate_up_columns(const struct compute *cm)
     return up_column(cm) + cm->config->moe_intermediate_size;
 }
 
-/* One block of an expert's tokens; buffers are the thread's own. */
-struct expert_block {
-    float *x, *y;                   /* [EXPERT_BLOCK, D] */
-    float *gate_up;                 /* [EXPERT_BLOCK, gate_up_columns] */
-};
-
-static struct expert_block *blocks_take(const struct compute *cm)
+/* Room for any expert; how its weights are stored is known when they are packed. */
+static struct packed_expert packed_expert_take(struct arena *a, const struct compute *cm)
 {
-    size_t D = cm->config->hidden_size, columns = gate_up_columns(cm);
-    size_t threads = (size_t)cm->n_threads;
-    struct expert_block *blocks = arena_take(cm->arena, threads, sizeof *blocks);
-    for (size_t i = 0; i < threads; i++) {
-        struct expert_block b = { .x = arena_take(cm->arena, EXPERT_BLOCK, D * sizeof(float)),
-                                  .y = arena_take(cm->arena, EXPERT_BLOCK, D * sizeof(float)),
-                                  .gate_up = arena_take(cm->arena, EXPERT_BLOCK,
-                                                        columns * sizeof(float)) };
-        if (blocks)
-            blocks[i] = b;
-    }
-    return blocks;
+    const struct gemm_ops *ops = linear_gemm(cm);
+    size_t D = cm->config->hidden_size, I = cm->config->moe_intermediate_size;
+    size_t columns = gate_up_columns(cm);
+    return (struct packed_expert){
+        .gate_up = { .data = arena_take(a, 1, ops->packed_bytes(ops, columns, D)), .n = columns,
+                     .k = D },
+        .down = { .data = arena_take(a, 1, ops->packed_bytes(ops, D, I)), .n = D, .k = I },
+    };
+}
+
+struct experts_buffers experts_buffers_take(struct arena *a, const struct compute *cm,
+                                            size_t n_tokens)
+{
+    const struct config *c = cm->config;
+    size_t D = c->hidden_size, columns = gate_up_columns(cm), value = sizeof(float);
+    return (struct experts_buffers){
+        .groups = { .begin = arena_take(a, c->num_experts + 1, sizeof(size_t)),
+                    .pair = arena_take(a, n_tokens, c->num_experts_per_tok * sizeof(size_t)) },
+        .packed = { packed_expert_take(a, cm), packed_expert_take(a, cm) },
+        .gemm_scratch = gemm_scratch_take(a, cm),
+        .x = thread_buffers_take(a, cm->n_threads, EXPERT_BLOCK * D, value),
+        .y = thread_buffers_take(a, cm->n_threads, EXPERT_BLOCK * D, value),
+        .gate_up = thread_buffers_take(a, cm->n_threads, EXPERT_BLOCK * columns, value),
+    };
 }
 
 struct experts_task {
@@ -74,36 +72,36 @@ struct experts_task {
     const float *x, *norm;
     const struct routing *routing;
     const struct mlp_weights *experts;  /* [E] */
-    struct group group;
-    struct packed_expert packed[2];     /* of even and of odd experts */
-    char *scratch;
-    struct expert_block *blocks;        /* [threads] */
+    struct experts_buffers b;
 };
 
 static size_t tokens_of(const struct experts_task *task, size_t expert)
 {
-    return task->group.begin[expert + 1] - task->group.begin[expert];
+    return task->b.groups.begin[expert + 1] - task->b.groups.begin[expert];
 }
 
-/* n of an expert's (token, slot) pairs.  A token has an expert once, so two threads of one expert never
- * write the same row of `out`. */
-static void expert_on_block(const struct compute *cm, const struct experts_task *task, size_t expert,
-                            const size_t *pair, size_t n, const struct prefetch prefetch[2])
+/* n of an expert's (token, slot) pairs.  A token has an expert once, so two threads of one expert
+ * never write the same row of `out`. */
+static void expert_on_block(const struct compute *cm, const struct experts_task *task,
+                            size_t expert, const size_t *pair, size_t n,
+                            const struct prefetch prefetch[2])
 {
     const struct config *c = cm->config;
     const struct row_kernels *rows = compute_rows(cm);
-    const struct packed_expert *packed = &task->packed[expert % 2];
-    const struct expert_block *b = &task->blocks[omp_get_thread_num()];
-    size_t up = up_column(cm), columns = gate_up_columns(cm);
+    const struct packed_expert *packed = &task->b.packed[expert % 2];
+    float *x = thread_buffer(&task->b.x), *y = thread_buffer(&task->b.y);
+    float *gate = thread_buffer(&task->b.gate_up), *up = gate + up_column(cm);
     size_t D = c->hidden_size, I = c->moe_intermediate_size, k = c->num_experts_per_tok;
+    size_t columns = gate_up_columns(cm);
     for (size_t i = 0; i < n; i++)
-        rows->rms_norm(b->x + i * D, task->x + pair[i] / k * D, task->norm, D, c->rms_norm_eps);
-    multiply_packed(cm, b->gate_up, columns, b->x, D, n, &packed->gate_up, &prefetch[0], task->scratch);
+        rows->rms_norm(x + i * D, task->x + pair[i] / k * D, task->norm, D, c->rms_norm_eps);
+    multiply_packed(cm, gate, columns, x, D, n, &packed->gate_up, &prefetch[0],
+                    task->b.gemm_scratch);
     for (size_t i = 0; i < n; i++)
-        rows->mul_silu(b->gate_up + i * columns + up, b->gate_up + i * columns, I);
-    multiply_packed(cm, b->y, D, b->gate_up + up, columns, n, &packed->down, &prefetch[1], task->scratch);
+        rows->mul_silu(up + i * columns, gate + i * columns, I);
+    multiply_packed(cm, y, D, up, columns, n, &packed->down, &prefetch[1], task->b.gemm_scratch);
     for (size_t i = 0; i < n; i++)
-        rows->add_scaled(task->out + pair[i] / k * D, b->y + i * D, task->routing->weight[pair[i]], D);
+        rows->add_scaled(task->out + pair[i] / k * D, y + i * D, task->routing->weight[pair[i]], D);
 }
 
 /* Block i of an expert's tokens; prefetches a part of the next expert's weights. */
@@ -111,13 +109,13 @@ static void expert_on_part(const struct compute *cm, const struct experts_task *
                            const struct row_blocks *blocks, size_t i)
 {
     size_t D = cm->config->hidden_size, I = cm->config->moe_intermediate_size;
-    size_t first = block_begin(blocks, i);
-    const struct mlp_weights *next = &task->experts[size_min(expert + 1, cm->config->num_experts - 1)];
+    size_t last = cm->config->num_experts - 1, first = block_begin(blocks, i);
+    const struct mlp_weights *next = &task->experts[size_min(expert + 1, last)];
     struct prefetch prefetch[2] = { 0 };
     prefetch_add(&prefetch[0], &next->gate, 0, I, i, blocks->count);
     prefetch_add(&prefetch[0], &next->up, 0, I, i, blocks->count);
     prefetch_add(&prefetch[1], &next->down, 0, D, i, blocks->count);
-    expert_on_block(cm, task, expert, task->group.pair + task->group.begin[expert] + first,
+    expert_on_block(cm, task, expert, task->b.groups.pair + task->b.groups.begin[expert] + first,
                     block_begin(blocks, i + 1) - first, prefetch);
 }
 
@@ -126,16 +124,16 @@ static void expert_on_part(const struct compute *cm, const struct experts_task *
 static void observe_inputs(const struct compute *cm, const struct experts_task *task,
                            const struct mlp_weights *w, size_t n)
 {
-    const struct expert_block *b = &task->blocks[omp_get_thread_num()];
     const struct input_observer *observer = cm->observer;
-    observer->observe(observer->user, &w->gate, b->x, w->gate.cols, n, 1);
-    observer->observe(observer->user, &w->down, b->gate_up + up_column(cm), gate_up_columns(cm), n, 1);
+    const float *x = thread_buffer(&task->b.x), *gate_up = thread_buffer(&task->b.gate_up);
+    observer->observe(observer->user, &w->gate, x, w->gate.cols, n, 1);
+    observer->observe(observer->user, &w->down, gate_up + up_column(cm), gate_up_columns(cm), n, 1);
 }
 
-/* All blocks, by every thread of a parallel region.  The observer gets inputs in the tokens' order, so
- * threads wait for each other. */
-static void expert_observed(const struct compute *cm, const struct experts_task *task, size_t expert,
-                            const struct row_blocks *blocks)
+/* All blocks, by every thread of a parallel region.  The observer gets inputs in the tokens' order,
+ * so threads wait for each other. */
+static void expert_observed(const struct compute *cm, const struct experts_task *task,
+                            size_t expert, const struct row_blocks *blocks)
 {
 #pragma omp for schedule(dynamic) ordered
     for (size_t i = 0; i < blocks->count; i++) {
@@ -156,16 +154,18 @@ struct packing {
 };
 
 /* Empty if the expert has no tokens or does not exist (expert == E). */
-static struct packing packing_of(const struct compute *cm, struct experts_task *task, size_t expert)
+static struct packing packing_of(const struct compute *cm, struct experts_task *task,
+                                 size_t expert)
 {
     const struct gemm_ops *ops = linear_gemm(cm);
     if (expert >= cm->config->num_experts || tokens_of(task, expert) == 0)
         return (struct packing){ .pieces = 0 };
     const struct mlp_weights *w = &task->experts[expert];
-    struct packed_expert *to = &task->packed[expert % 2];
+    struct packed_expert *to = &task->b.packed[expert % 2];
     size_t D = cm->config->hidden_size, I = cm->config->moe_intermediate_size;
     /* Each expert may be stored in its own way. */
-    to->gate_up.bf16_pairs = ops->takes_bf16_pairs(ops, &w->gate) && ops->takes_bf16_pairs(ops, &w->up);
+    to->gate_up.bf16_pairs = ops->takes_bf16_pairs(ops, &w->gate)
+                          && ops->takes_bf16_pairs(ops, &w->up);
     to->down.bf16_pairs = ops->takes_bf16_pairs(ops, &w->down);
     struct packing packing = {
         .slice = { { &w->gate, 0, I, 0 }, { &w->up, 0, I, up_column(cm) }, { &w->down, 0, D, 0 } },
@@ -176,7 +176,8 @@ static struct packing packing_of(const struct compute *cm, struct experts_task *
     return packing;
 }
 
-static void packing_piece(const struct compute *cm, const struct packing *p, size_t piece, char *scratch)
+static void packing_piece(const struct compute *cm, const struct packing *p, size_t piece,
+                          char *scratch)
 {
     size_t i = 0;
     for (; piece >= pack_pieces(&p->slice[i]); i++)
@@ -184,8 +185,10 @@ static void packing_piece(const struct compute *cm, const struct packing *p, siz
     pack_piece(cm, p->to[i], &p->slice[i], piece, scratch);
 }
 
-/* Runs expert `now`; threads that finish early pack the weights of `next`.  Either may be E: none. */
-static void experts_step(const struct compute *cm, struct experts_task *task, size_t now, size_t next)
+/* Runs expert `now`; threads that finish early pack the weights of `next`.  Either may be E:
+ * none. */
+static void experts_step(const struct compute *cm, struct experts_task *task, size_t now,
+                         size_t next)
 {
     size_t E = cm->config->num_experts, n = now < E ? tokens_of(task, now) : 0;
     const struct row_blocks blocks = row_blocks_of(cm, n, EXPERT_BLOCK);
@@ -203,41 +206,28 @@ static void experts_step(const struct compute *cm, struct experts_task *task, si
             if (i < parts)
                 expert_on_part(cm, task, now, &blocks, i);
             else
-                packing_piece(cm, &packing, i - parts, task->scratch);
+                packing_piece(cm, &packing, i - parts, task->b.gemm_scratch);
     }
 }
 
-bool experts_forward(const struct compute *cm, float *out, const float *x, const float *norm,
-                     size_t n_tokens, const struct layer_weights *w, const struct routing *routing,
+bool experts_forward(const struct compute *cm, const struct experts_buffers *b, float *out,
+                     const float *x, const float *norm, size_t n_tokens,
+                     const struct layer_weights *w, const struct routing *routing,
                      const struct expert_callbacks *callbacks, struct error *err)
 {
-    const struct config *c = cm->config;
-    size_t E = c->num_experts, n_pairs = n_tokens * c->num_experts_per_tok, mark = cm->arena->used;
-    struct experts_task task = {
-        .out = out, .x = x, .norm = norm, .routing = routing, .experts = w->experts,
-        .group = { arena_take(cm->arena, E + 1, sizeof *task.group.begin),
-                   arena_take(cm->arena, n_pairs, sizeof *task.group.pair) },
-    };
-    for (size_t i = 0; i < 2; i++) {
-        task.packed[i].gate_up = packed_take(cm, &w->experts[0].gate, gate_up_columns(cm));
-        task.packed[i].down = packed_take(cm, &w->experts[0].down, c->hidden_size);
+    size_t E = cm->config->num_experts, n_pairs = n_tokens * cm->config->num_experts_per_tok;
+    struct experts_task task = { .out = out, .x = x, .norm = norm, .routing = routing,
+                                 .experts = w->experts, .b = *b };
+    group_by_expert(&b->groups, routing, n_pairs, E);
+    if (!callbacks->begin(callbacks->user, 0, err))
+        return false;
+    experts_step(cm, &task, E, 0);
+    for (size_t e = 0; e < E; e++) {
+        if (e + 1 < E && !callbacks->begin(callbacks->user, e + 1, err))
+            return false;
+        experts_step(cm, &task, e, e + 1);
+        if (!callbacks->end(callbacks->user, e, E, err))
+            return false;
     }
-    task.scratch = gemm_scratch_take(cm);
-    task.blocks = blocks_take(cm);
-    bool going = true;
-    if (task.blocks) {
-        group_by_expert(&task.group, routing, n_pairs, E);
-        going = callbacks->begin(callbacks->user, 0, err);
-    }
-    if (task.blocks && going)
-        experts_step(cm, &task, E, 0);
-    for (size_t e = 0; task.blocks && going && e < E; e++) {
-        going = e + 1 == E || callbacks->begin(callbacks->user, e + 1, err);
-        if (going) {
-            experts_step(cm, &task, e, e + 1);
-            going = callbacks->end(callbacks->user, e, E, err);
-        }
-    }
-    cm->arena->used = mark;
-    return going;
+    return true;
 }

@@ -1,13 +1,10 @@
 #include "model/head.h"
 
 #include <math.h>
-#include <omp.h>
 
-#include "model/linear.h"
 #include "model/norm.h"
-#include "model/vocabulary.h"
 
-struct running {                    /* over the vocabulary seen so far, the target left out */
+struct head_running {               /* over the vocabulary seen so far, the target left out */
     double sum;                     /* of exp(logit - max) */
     double target_logit;
     float max, top_logit;
@@ -23,8 +20,8 @@ static double dot(const float *a, const float *b, size_t n)
 }
 
 /* Takes in the logits of ids [first, first + n).  target_row: scratch [D]. */
-static void running_add(struct running *r, const struct compute *cm, float *logits, size_t first,
-                        size_t n, size_t target, const float *hidden,
+static void running_add(struct head_running *r, const struct compute *cm, float *logits,
+                        size_t first, size_t n, size_t target, const float *hidden,
                         const struct matrix *lm_head, float *target_row)
 {
     const struct row_kernels *rows = compute_rows(cm);
@@ -60,7 +57,7 @@ static void running_add(struct running *r, const struct compute *cm, float *logi
         r->sum = NAN;                           /* NaN compares false everywhere above */
 }
 
-static void finish(struct head_score *s, const struct running *r)
+static void finish(struct head_score *s, const struct head_running *r)
 {
     double others = (double)r->max + log(r->sum), d = others - r->target_logit;
     s->nll = d > 0 ? d + log1p(exp(-d)) : log1p(exp(d));
@@ -70,9 +67,8 @@ static void finish(struct head_score *s, const struct running *r)
 
 struct head_pass {
     const struct compute *cm;
+    const struct head_buffers *b;
     const struct head_task *task;
-    struct running *running;        /* [n] */
-    float *target_row;              /* [threads, D] */
 };
 
 static void take(void *user, size_t token, size_t first, size_t ids,
@@ -80,48 +76,56 @@ static void take(void *user, size_t token, size_t first, size_t ids,
 {
     const struct head_pass *p = user;
     const struct head_task *task = p->task;
-    size_t D = p->cm->config->hidden_size;
-    running_add(&p->running[token], p->cm, logits[0], first, ids, (size_t)task->targets[token],
-                task->hidden + token * D, task->lm_head,
-                p->target_row + (size_t)omp_get_thread_num() * D);
+    running_add(&p->b->running[token], p->cm, logits[0], first, ids, (size_t)task->targets[token],
+                task->hidden + token * p->cm->config->hidden_size, task->lm_head,
+                thread_buffer(&p->b->target_row));
 }
 
-bool head_forward(const struct compute *cm, const struct head_task *task, size_t *bad,
-                  struct error *err)
+struct head_buffers head_buffers_take(struct arena *a, const struct compute *cm,
+                                      const struct matrix *lm_head, size_t n)
 {
-    size_t D = cm->config->hidden_size, mark = cm->arena->used;
-    struct head_pass p = {
-        .cm = cm, .task = task,
-        .running = arena_take(cm->arena, task->n, sizeof *p.running),
-        .target_row = arena_take(cm->arena, (size_t)cm->n_threads, D * sizeof(float)),
+    const struct vocabulary_side side = { .cm = cm, .head = lm_head };
+    return (struct head_buffers){
+        .running = arena_take(a, n, sizeof(struct head_running)),
+        .target_row = thread_buffers_take(a, cm->n_threads, lm_head->cols, sizeof(float)),
+        .vocabulary = vocabulary_buffers_take(a, &side, 1),
     };
+}
+
+bool head_forward(const struct compute *cm, const struct head_buffers *b,
+                  const struct head_task *task, size_t *bad, struct error *err)
+{
+    struct head_pass p = { cm, b, task };
     const struct vocabulary_task logits = {
         .sides = { { cm, task->hidden, task->lm_head, task->feed, task->first_part } },
         .n_sides = 1, .n = task->n, .take = take, .user = &p, .progress = task->progress,
     };
-    if (cm->arena->block) {
-        *bad = task->n;
-        for (size_t t = 0; t < task->n; t++)
-            p.running[t] = (struct running){ .max = -INFINITY, .top_logit = -INFINITY };
-    }
-    bool ok = vocabulary_pass(&logits, err);
-    cm->arena->used = mark;
-    if (!ok || !cm->arena->block)
-        return ok;
+    *bad = task->n;
+    for (size_t t = 0; t < task->n; t++)
+        b->running[t] = (struct head_running){ .max = -INFINITY, .top_logit = -INFINITY };
+    if (!vocabulary_pass(&logits, &b->vocabulary, err))
+        return false;
     for (size_t t = 0; t < task->n && *bad == task->n; t++) {
-        finish(&task->scores[t], &p.running[t]);
+        finish(&task->scores[t], &b->running[t]);
         if (!isfinite(task->scores[t].nll) || !isfinite(task->scores[t].logsumexp))
             *bad = t;
     }
     return *bad == task->n;
 }
 
-void head_logits(const struct compute *cm, float *logits, float *hidden, const float *x, size_t n,
-                 const struct matrix *norm, const struct matrix *lm_head)
+struct head_logits_buffers head_logits_buffers_take(struct arena *a, const struct compute *cm,
+                                                    const struct matrix *lm_head)
 {
-    size_t mark = cm->arena->used;
-    float *weight = norm_weight(cm, norm);
-    rms_norm_rows(cm, hidden, x, n, weight);
-    linear(cm, logits, lm_head->rows, hidden, lm_head->cols, n, lm_head);
-    cm->arena->used = mark;
+    const struct linear_shape shape = { lm_head->rows, lm_head->cols };
+    return (struct head_logits_buffers){ norm_buffer_take(a, cm->config),
+                                         linear_buffers_take(a, cm, &shape, 1) };
+}
+
+void head_logits(const struct compute *cm, const struct head_logits_buffers *b, float *logits,
+                 float *hidden, const float *x, size_t n, const struct matrix *norm,
+                 const struct matrix *lm_head)
+{
+    norm_weight(cm, b->norm, norm);
+    rms_norm_rows(cm, hidden, x, n, b->norm);
+    linear(cm, &b->linear, logits, lm_head->rows, hidden, lm_head->cols, n, lm_head);
 }

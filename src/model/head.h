@@ -11,7 +11,8 @@
 #define SURPRISAL_MODEL_HEAD_H
 
 #include "formats/weights.h"
-#include "model/compute.h"
+#include "model/linear.h"
+#include "model/vocabulary.h"
 
 struct head_score {
     double nll;                     /* nats */
@@ -30,14 +31,31 @@ struct head_task {
     struct step_progress progress;  /* told the fraction of the head that is done */
 };
 
-/* Fills the scores.  *bad: n, or the first row whose score is not finite (then also false).  Scratch
- * comes from the arena; while it measures, nothing is done. */
-bool head_forward(const struct compute *cm, const struct head_task *task, size_t *bad,
-                  struct error *err);
+struct head_buffers {
+    struct head_running *running;   /* [n]: sums of each token so far */
+    struct thread_buffers target_row;       /* [D] */
+    struct vocabulary_buffers vocabulary;
+};
 
-/* All logits [n, V] of n rows of the residual stream.  hidden [n, D]: buffer for the normed rows.
- * Scratch as above. */
-void head_logits(const struct compute *cm, float *logits, float *hidden, const float *x, size_t n,
-                 const struct matrix *norm, const struct matrix *lm_head);
+struct head_buffers head_buffers_take(struct arena *a, const struct compute *cm,
+                                      const struct matrix *lm_head, size_t n);
+
+/* Fills the scores.  *bad: n, or the first row whose score is not finite (then also false). */
+bool head_forward(const struct compute *cm, const struct head_buffers *b,
+                  const struct head_task *task, size_t *bad, struct error *err);
+
+struct head_logits_buffers {
+    float *norm;                    /* [D] */
+    struct linear_buffers linear;
+};
+
+struct head_logits_buffers head_logits_buffers_take(struct arena *a, const struct compute *cm,
+                                                    const struct matrix *lm_head);
+
+/* All logits [n, V] of n rows of the residual stream.  hidden [n, D]: buffer for the normed
+ * rows. */
+void head_logits(const struct compute *cm, const struct head_logits_buffers *b, float *logits,
+                 float *hidden, const float *x, size_t n, const struct matrix *norm,
+                 const struct matrix *lm_head);
 
 #endif

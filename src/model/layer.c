@@ -3,11 +3,102 @@
 #include <string.h>
 
 #include "base/bf16.h"
-#include "model/attention.h"
-#include "model/delta_net.h"
-#include "model/experts.h"
 #include "model/mlp.h"
 #include "model/norm.h"
+
+/* ---- buffers --------------------------------------------------------------- */
+
+struct layer_shape layer_shape_of(const struct layer_task *task)
+{
+    const struct batch *b = &task->batch;
+    bool continues = task->type == FULL_ATTENTION ? task->attention_states != NULL
+                                                  : task->delta_net_states != NULL;
+    struct layer_shape s = { .type = task->type, .n_tokens = b->n_tokens,
+                             .mlp_rows = size_min(b->n_tokens, task->tile_tokens) };
+    struct tile tile = { 0 };
+    while (tile_next(&tile, b, task->tile_tokens)) {
+        s.tile_rows = size_max(s.tile_rows, tile.n);
+        s.tile_output_rows = size_max(s.tile_output_rows, tile.n_output_rows);
+        if (tile.is_piece && !continues)
+            s.piece_tokens = size_max(s.piece_tokens, tile.start[1] - tile.start[0]);
+    }
+    return s;
+}
+
+struct layer_shape layer_shape_bound(enum layer_type type, size_t n_tokens, size_t longest,
+                                     size_t tile_tokens)
+{
+    size_t rows = size_min(n_tokens, tile_tokens);
+    return (struct layer_shape){
+        .type = type, .n_tokens = n_tokens, .tile_rows = rows, .tile_output_rows = rows,
+        .piece_tokens = longest > tile_tokens ? size_min(longest, n_tokens) : 0, .mlp_rows = rows,
+    };
+}
+
+static struct layer_mixer_buffers mixer_take(struct arena *a, const struct compute *cm,
+                                             const struct layer_shape *s)
+{
+    size_t D = cm->config->hidden_size, states = s->piece_tokens > 0;
+    struct layer_mixer_buffers b = {
+        .norm = norm_buffer_take(a, cm->config),
+        .h = arena_take(a, s->tile_rows, D * sizeof *b.h),
+        .y = arena_take(a, s->tile_output_rows, D * sizeof *b.y),
+    };
+    if (s->type == FULL_ATTENTION) {
+        /* The state of a window in pieces lies where whole windows of a tile have their keys: a
+         * tile is one or the other. */
+        b.attention = attention_buffers_take(a, cm, s->tile_rows, s->tile_output_rows,
+                                             size_max(s->tile_rows, s->piece_tokens));
+    } else {
+        b.delta_net_memory = arena_take(a, states, delta_net_state_bytes(cm->config));
+        b.delta_net = delta_net_buffers_take(a, cm, s->tile_rows, s->tile_output_rows);
+    }
+    return b;
+}
+
+static struct layer_mlp_buffers sparse_mlp_take(struct arena *a, const struct compute *cm,
+                                                const struct layer_shape *s)
+{
+    size_t D = cm->config->hidden_size, stashed = cm->type == COMPUTE_BF16 ? s->n_tokens : 0;
+    struct layer_mlp_buffers b = {
+        .norm = norm_buffer_take(a, cm->config),
+        .out = arena_take(a, s->n_tokens, D * sizeof *b.out),
+        .shared = arena_take(a, stashed, D * sizeof *b.shared),
+    };
+    struct overlay o = overlay_begin(a);
+    b.sparse_h = arena_take(a, s->mlp_rows, D * sizeof *b.sparse_h);
+    b.moe = moe_buffers_take(a, cm, s->mlp_rows);
+    overlay_next(&o, a);
+    b.experts = experts_buffers_take(a, cm, s->n_tokens);
+    overlay_end(&o, a);
+    return b;
+}
+
+static struct layer_mlp_buffers dense_mlp_take(struct arena *a, const struct compute *cm,
+                                               const struct layer_shape *s)
+{
+    size_t D = cm->config->hidden_size;
+    return (struct layer_mlp_buffers){
+        .norm = norm_buffer_take(a, cm->config),
+        .h = arena_take(a, s->mlp_rows, D * sizeof(float)),
+        .y = arena_take(a, s->mlp_rows, D * sizeof(float)),
+        .mlp = mlp_buffers_take(a, cm, s->mlp_rows, cm->config->intermediate_size),
+    };
+}
+
+struct layer_buffers layer_buffers_take(struct arena *a, const struct compute *cm,
+                                        const struct layer_shape *s)
+{
+    struct layer_buffers b;
+    struct overlay o = overlay_begin(a);
+    b.mixer = mixer_take(a, cm, s);
+    overlay_next(&o, a);
+    b.mlp = (cm->config->num_experts ? sparse_mlp_take : dense_mlp_take)(a, cm, s);
+    overlay_end(&o, a);
+    return b;
+}
+
+/* ---- weights and progress --------------------------------------------------- */
 
 static bool interrupted(const struct layer_task *task, struct error *err)
 {
@@ -30,6 +121,8 @@ static void done(const struct layer_task *task, size_t part)
 {
     task->feed->done(task->feed->user, task->first_part + part);
 }
+
+/* ---- the mixer -------------------------------------------------------------- */
 
 /* x [row, row + n) += y, and the check that nothing went wrong in `step`. */
 static bool add_and_check(const struct compute *cm, const struct layer_task *task, size_t row,
@@ -64,40 +157,62 @@ static bool add_tile(const struct compute *cm, const struct layer_task *task,
     return ok;
 }
 
-bool layer_mixer(const struct compute *cm, const struct layer_task *task, struct error *err)
+/* y = attention(h) of a tile. */
+static void attention_tile(const struct compute *cm, const struct layer_task *task,
+                           struct layer_mixer_buffers *b, const struct tile *tile)
 {
-    const struct layer_weights *w = task->weights;
-    const struct batch *b = &task->batch;
-    size_t D = cm->config->hidden_size, mark = cm->arena->used;
-    size_t largest = size_min(size_max(b->longest, task->tile_tokens), b->n_tokens);
-    bool measuring = !cm->arena->block, full = task->type == FULL_ATTENTION;
-    bool ok = measuring || need(task, 0, err);
-    float *norm = norm_weight(cm, &w->input_layernorm);
-    struct attention_state *keys = full ? attention_state_take(cm, largest) : NULL;
-    struct delta_net_state *state = full ? NULL : delta_net_state_take(cm);
-    struct tile tile = { .n = measuring ? 0 : *task->rows_done };    /* resumes after these */
-    while (ok && tile_next(&tile, b, task->tile_tokens)) {
-        size_t tile_mark = cm->arena->used;
-        float *h = arena_take(cm->arena, tile.n, D * sizeof *h);
-        float *y = arena_take(cm->arena, tile.n_output_rows, D * sizeof *y);
-        rms_norm_rows(cm, h, task->x + tile.row * D, tile.n, norm);
-        if (full)
-            attention_forward(cm, y, h, &w->attention, &tile, keys);
-        else
-            delta_net_forward(cm, y, h, &w->delta_net, &tile, state);
-        cm->arena->used = tile_mark;
-        if (measuring)
-            break;                              /* no tile is larger than the first can be */
-        size_t end = tile.row + tile.n;
-        *task->rows_done = tile.is_piece && end < tile.start[1] ? LAYER_STOPPED_INSIDE_WINDOW : end;
-        ok = add_tile(cm, task, &tile, y, full ? "self_attn" : "linear_attn", err)
-          && report(task, (double)end / (double)b->n_tokens, err);
+    struct attention_state *own = &b->attention_state;
+    struct attention_state *const *states = NULL;
+    if (task->attention_states)
+        states = task->attention_states + tile->window;
+    else if (tile->is_piece) {
+        states = &own;
+        if (tile->row == tile->start[0])        /* the window begins */
+            attention_state_init(own, cm->config, tile->start[1] - tile->row, b->attention.keys);
     }
-    cm->arena->used = mark;
+    attention_forward(cm, &b->attention, b->y, b->h, &task->weights->attention, tile, states);
+}
+
+/* y = delta net(h) of a tile. */
+static void delta_net_tile(const struct compute *cm, const struct layer_task *task,
+                           struct layer_mixer_buffers *b, const struct tile *tile)
+{
+    struct delta_net_state *own = &b->delta_net_state;
+    struct delta_net_state *const *states = NULL;
+    if (task->delta_net_states)
+        states = task->delta_net_states + tile->window;
+    else if (tile->is_piece) {
+        states = &own;
+        if (tile->row == tile->start[0])
+            delta_net_state_init(own, cm->config, b->delta_net_memory);
+    }
+    delta_net_forward(cm, &b->delta_net, b->y, b->h, &task->weights->delta_net, tile, states);
+}
+
+bool layer_mixer(const struct compute *cm, const struct layer_task *task, struct layer_buffers *all,
+                 struct error *err)
+{
+    struct layer_mixer_buffers *b = &all->mixer;
+    size_t D = cm->config->hidden_size, n_tokens = task->batch.n_tokens;
+    const char *step = task->type == FULL_ATTENTION ? "self_attn" : "linear_attn";
+    if (!need(task, 0, err))
+        return false;
+    norm_weight(cm, b->norm, &task->weights->input_layernorm);
+    struct tile tile = { .n = *task->rows_done };       /* resumes after these */
+    bool ok = true;
+    while (ok && tile_next(&tile, &task->batch, task->tile_tokens)) {
+        size_t end = tile.row + tile.n;
+        rms_norm_rows(cm, b->h, task->x + tile.row * D, tile.n, b->norm);
+        (task->type == FULL_ATTENTION ? attention_tile : delta_net_tile)(cm, task, b, &tile);
+        bool inside = tile.is_piece && end < tile.start[1];
+        *task->rows_done = inside ? LAYER_STOPPED_INSIDE_WINDOW : end;
+        ok = add_tile(cm, task, &tile, b->y, step, err)
+          && report(task, (double)end / (double)n_tokens, err);
+    }
     return ok;
 }
 
-/* ---- after the mixer ------------------------------------------------------ */
+/* ---- the MLP ---------------------------------------------------------------- */
 
 static bool expert_begin(void *user, size_t expert, struct error *err)
 {
@@ -112,8 +227,8 @@ static bool expert_end(void *user, size_t expert, size_t num_experts, struct err
     return report(task, share, err);
 }
 
-/* BF16 compute rounds the sum of the routed experts by itself: the shared expert's output waits as
- * halves, and out is zero for the experts. */
+/* BF16 compute rounds the sum of the routed experts before it adds the shared expert, whose output
+ * is kept aside in BF16; out is zero for the experts. */
 static void stash_shared(const struct compute *cm, uint16_t *stash, float *out, size_t n)
 {
     size_t D = cm->config->hidden_size;
@@ -136,71 +251,55 @@ static void add_shared(const struct compute *cm, float *out, const uint16_t *sta
     }
 }
 
-static bool sparse_mlp(const struct compute *cm, const struct layer_task *task, struct error *err)
+static bool sparse_mlp(const struct compute *cm, const struct layer_task *task,
+                       const struct layer_mlp_buffers *b, struct error *err)
 {
     const struct layer_weights *w = task->weights;
-    size_t D = cm->config->hidden_size, n = task->batch.n_tokens, mark = cm->arena->used;
-    float *norm = norm_weight(cm, &w->post_attention_layernorm);
-    float *out = arena_take(cm->arena, n, D * sizeof *out);
+    size_t D = cm->config->hidden_size, n = task->batch.n_tokens;
     bool bf16 = cm->type == COMPUTE_BF16;
-    uint16_t *stash = bf16 ? arena_take(cm->arena, n, D * sizeof *stash) : NULL;
     struct routing routing = task->routing;
-    bool measuring = !cm->arena->block;
+    norm_weight(cm, b->norm, &w->post_attention_layernorm);
     for (size_t row = 0; row < n; row += task->tile_tokens) {
         size_t rows = size_min(n - row, task->tile_tokens);
-        size_t tile_mark = cm->arena->used;
-        float *h = arena_take(cm->arena, rows, D * sizeof *h);
-        rms_norm_rows(cm, h, task->x + row * D, rows, norm);
-        moe_route_and_shared_expert(cm, measuring ? NULL : out + row * D, h, rows, w, &routing, row);
-        cm->arena->used = tile_mark;
-        if (measuring)
-            break;
+        rms_norm_rows(cm, b->sparse_h, task->x + row * D, rows, b->norm);
+        moe_route_and_shared_expert(cm, &b->moe, b->out + row * D, b->sparse_h, rows, w, &routing,
+                                    row);
     }
-    if (!measuring)
-        done(task, 0);
-    if (stash)
-        stash_shared(cm, stash, out, n);
+    done(task, 0);
+    if (bf16)
+        stash_shared(cm, b->shared, b->out, n);
     const struct expert_callbacks callbacks = { expert_begin, expert_end, (void *)(uintptr_t)task };
-    bool ok = experts_forward(cm, out, task->x, norm, n, w, &routing, &callbacks, err);
-    if (ok && stash)
-        add_shared(cm, out, stash, n);
-    if (ok && !measuring)
-        ok = add_and_check(cm, task, 0, n, out, "mlp", err);
-    cm->arena->used = mark;
-    return ok;
+    if (!experts_forward(cm, &b->experts, b->out, task->x, b->norm, n, w, &routing, &callbacks,
+                         err))
+        return false;
+    if (bf16)
+        add_shared(cm, b->out, b->shared, n);
+    return add_and_check(cm, task, 0, n, b->out, "mlp", err);
 }
 
-static bool dense_mlp(const struct compute *cm, const struct layer_task *task, struct error *err)
+static bool dense_mlp(const struct compute *cm, const struct layer_task *task,
+                      const struct layer_mlp_buffers *b, struct error *err)
 {
     const struct layer_weights *w = task->weights;
-    size_t D = cm->config->hidden_size, n = task->batch.n_tokens, mark = cm->arena->used;
-    float *norm = norm_weight(cm, &w->post_attention_layernorm);
-    bool measuring = !cm->arena->block, ok = true;
-    if (!measuring) {
-        done(task, 0);
-        ok = need(task, 1, err);
-    }
-    for (size_t row = measuring ? 0 : *task->rows_done; ok && row < n; row += task->tile_tokens) {
+    size_t D = cm->config->hidden_size, n = task->batch.n_tokens;
+    norm_weight(cm, b->norm, &w->post_attention_layernorm);
+    done(task, 0);
+    bool ok = need(task, 1, err);
+    for (size_t row = *task->rows_done; ok && row < n; row += task->tile_tokens) {
         size_t rows = size_min(n - row, task->tile_tokens);
-        size_t tile_mark = cm->arena->used;
-        float *h = arena_take(cm->arena, rows, D * sizeof *h);
-        float *y = arena_take(cm->arena, rows, D * sizeof *y);
-        rms_norm_rows(cm, h, task->x + row * D, rows, norm);
-        mlp_forward(cm, y, h, rows, &w->mlp);
-        cm->arena->used = tile_mark;
-        if (measuring)
-            break;
+        rms_norm_rows(cm, b->h, task->x + row * D, rows, b->norm);
+        mlp_forward(cm, &b->mlp, b->y, b->h, rows, &w->mlp);
         *task->rows_done = row + rows;
-        ok = add_and_check(cm, task, row, rows, y, "mlp", err)
+        ok = add_and_check(cm, task, row, rows, b->y, "mlp", err)
           && report(task, (double)(row + rows) / (double)n, err);
     }
-    if (ok && !measuring)
+    if (ok)
         done(task, 1);
-    cm->arena->used = mark;
     return ok;
 }
 
-bool layer_mlp(const struct compute *cm, const struct layer_task *task, struct error *err)
+bool layer_mlp(const struct compute *cm, const struct layer_task *task, struct layer_buffers *b,
+               struct error *err)
 {
-    return (cm->config->num_experts ? sparse_mlp : dense_mlp)(cm, task, err);
+    return (cm->config->num_experts ? sparse_mlp : dense_mlp)(cm, task, &b->mlp, err);
 }

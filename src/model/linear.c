@@ -2,8 +2,8 @@
 
 #include <omp.h>
 
-/* Packed weights: 16 MB at a time.  Smaller tiles would repack x more often.  The weights need not stay
- * in the cache, since each panel is multiplied with many rows before the next. */
+/* Packed weights: 16 MB at a time.  Smaller tiles would repack x more often.  The weights need not
+ * stay in the cache, since each panel is multiplied with many rows before the next. */
 #define WEIGHT_TILE_FLOATS ((size_t)1 << 22)
 
 const struct gemm_ops *linear_gemm(const struct compute *cm)
@@ -25,10 +25,10 @@ size_t block_begin(const struct row_blocks *b, size_t i)
     return size_min(b->n, i * b->tiles / b->count * b->tile);
 }
 
-char *gemm_scratch_take(const struct compute *cm)
+char *gemm_scratch_take(struct arena *a, const struct compute *cm)
 {
     const struct gemm_ops *ops = linear_gemm(cm);
-    return arena_take(cm->arena, (size_t)cm->n_threads, ops->scratch_bytes(ops));
+    return arena_take(a, (size_t)cm->n_threads, ops->scratch_bytes(ops));
 }
 
 static char *of_this_thread(const struct gemm_ops *ops, char *scratch)
@@ -36,10 +36,11 @@ static char *of_this_thread(const struct gemm_ops *ops, char *scratch)
     return scratch + (size_t)omp_get_thread_num() * ops->scratch_bytes(ops);
 }
 
-struct packed_b packed_take(const struct compute *cm, const struct matrix *w, size_t n)
+struct packed_b packed_take(struct arena *a, const struct compute *cm, const struct matrix *w,
+                            size_t n)
 {
     const struct gemm_ops *ops = linear_gemm(cm);
-    return (struct packed_b){ .data = arena_take(cm->arena, 1, ops->packed_bytes(ops, n, w->cols)),
+    return (struct packed_b){ .data = arena_take(a, 1, ops->packed_bytes(ops, n, w->cols)),
                               .n = n, .k = w->cols, .bf16_pairs = ops->takes_bf16_pairs(ops, w) };
 }
 
@@ -65,8 +66,8 @@ void pack_weight(const struct compute *cm, const struct packed_b *to,
         pack_piece(cm, to, b, i, scratch);
 }
 
-void prefetch_add(struct prefetch *prefetch, const struct matrix *w, size_t first, size_t rows, size_t i,
-                  size_t count)
+void prefetch_add(struct prefetch *prefetch, const struct matrix *w, size_t first, size_t rows,
+                  size_t i, size_t count)
 {
     size_t s = prefetch->span[0].bytes > 0, row_bytes = stored_row_bytes(w);
     first = size_min(first, w->rows);
@@ -77,7 +78,8 @@ void prefetch_add(struct prefetch *prefetch, const struct matrix *w, size_t firs
 }
 
 void multiply_packed(const struct compute *cm, float *out, size_t ldo, const float *x, size_t ldx,
-                     size_t n, const struct packed_b *w, const struct prefetch *prefetch, char *scratch)
+                     size_t n, const struct packed_b *w, const struct prefetch *prefetch,
+                     char *scratch)
 {
     const struct gemm_ops *ops = linear_gemm(cm);
     ops->multiply(ops, &(struct gemm){
@@ -89,38 +91,51 @@ void multiply_packed(const struct compute *cm, float *out, size_t ldo, const flo
 }
 
 /* Rows of a weight that are packed at once, in whole panels; a few even of the widest. */
-static size_t rows_at_once(const struct matrix *w)
+static size_t rows_at_once(size_t rows, size_t cols)
 {
-    size_t rows = WEIGHT_TILE_FLOATS / (w->cols ? w->cols : 1) / KERNEL_PANEL * KERNEL_PANEL;
-    return size_min(rows < 2 * KERNEL_PANEL ? 2 * KERNEL_PANEL : rows, w->rows);
+    size_t most = WEIGHT_TILE_FLOATS / (cols ? cols : 1) / KERNEL_PANEL * KERNEL_PANEL;
+    return size_min(size_max(most, 2 * KERNEL_PANEL), rows);
 }
 
-void linear(const struct compute *cm, float *out, size_t ldo, const float *x, size_t ldx,
-            size_t n, const struct matrix *w)
+struct linear_buffers linear_buffers_take(struct arena *a, const struct compute *cm,
+                                          const struct linear_shape *shapes, size_t n)
 {
+    const struct gemm_ops *ops = linear_gemm(cm);
+    size_t packed_bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t rows = rows_at_once(shapes[i].rows, shapes[i].cols);
+        packed_bytes = size_max(packed_bytes, ops->packed_bytes(ops, rows, shapes[i].cols));
+    }
+    return (struct linear_buffers){ .scratch = gemm_scratch_take(a, cm),
+                                    .packed = arena_take(a, 1, packed_bytes) };
+}
+
+void linear(const struct compute *cm, const struct linear_buffers *b, float *out, size_t ldo,
+            const float *x, size_t ldx, size_t n, const struct matrix *w)
+{
+    const struct gemm_ops *ops = linear_gemm(cm);
     const struct row_blocks blocks = row_blocks_of(cm, n, KERNEL_ROWS);
-    size_t step = rows_at_once(w), mark = cm->arena->used;
-    char *scratch = gemm_scratch_take(cm);
-    struct packed_b packed = packed_take(cm, w, step);
+    size_t step = rows_at_once(w->rows, w->cols);
+    struct packed_b packed = { .data = b->packed, .k = w->cols,
+                               .bf16_pairs = ops->takes_bf16_pairs(ops, w) };
     if (n == 0)
-        packed.data = NULL;                     /* nothing to do, as while the arena measures */
-    if (packed.data && cm->observer)
+        return;
+    if (cm->observer)
         cm->observer->observe(cm->observer->user, w, x, ldx, n, cm->n_threads);
-    for (size_t first = 0; packed.data && first < w->rows; first += step) {
+    for (size_t first = 0; first < w->rows; first += step) {
         packed.n = size_min(step, w->rows - first);
-        const struct weight_slice b = { w, first, packed.n, 0 };
+        const struct weight_slice slice = { w, first, packed.n, 0 };
 #pragma omp parallel num_threads(cm->n_threads)
         {
-            pack_weight(cm, &packed, &b, scratch);
+            pack_weight(cm, &packed, &slice, b->scratch);
 #pragma omp for schedule(dynamic)
             for (size_t i = 0; i < blocks.count; i++) {
                 size_t t = block_begin(&blocks, i), rows = block_begin(&blocks, i + 1) - t;
                 struct prefetch prefetch = { 0 };
                 prefetch_add(&prefetch, w, first + step, step, i, blocks.count);
                 multiply_packed(cm, out + t * ldo + first, ldo, x + t * ldx, ldx, rows, &packed,
-                                &prefetch, scratch);
+                                &prefetch, b->scratch);
             }
         }
     }
-    cm->arena->used = mark;
 }

@@ -1,22 +1,36 @@
 /* linear.h - a linear layer on many tokens: out = x W^T.
  *
- * The weight stays as stored; a few rows at a time are decoded and packed for the product.  Results do
- * not depend on how rows and tokens are split (kernels/gemm.h). */
+ * The weight stays as stored; a few rows at a time are decoded and packed for the product.  Results
+ * do not depend on how rows and tokens are split (kernels/gemm.h). */
 #ifndef SURPRISAL_MODEL_LINEAR_H
 #define SURPRISAL_MODEL_LINEAR_H
 
+#include "base/memory.h"
 #include "model/compute.h"
 
-/* out [n, w->rows] (rows ldo apart) = x [n, w->cols] (rows ldx apart) times w transposed.
- * Takes its scratch from the arena and gives it back. */
-void linear(const struct compute *cm, float *out, size_t ldo, const float *x, size_t ldx,
-            size_t n, const struct matrix *w);
+/* Of linear layers that run one after the other. */
+struct linear_buffers {
+    void *packed;                   /* rows of one weight at a time */
+    char *scratch;                  /* of the threads, for packing and multiplying */
+};
+
+struct linear_shape {
+    size_t rows, cols;              /* of a weight: out_features, in_features */
+};
+
+/* For weights of n shapes. */
+struct linear_buffers linear_buffers_take(struct arena *a, const struct compute *cm,
+                                          const struct linear_shape *shapes, size_t n);
+
+/* out [n, w->rows] (rows ldo apart) = x [n, w->cols] (rows ldx apart) times w transposed. */
+void linear(const struct compute *cm, const struct linear_buffers *b, float *out, size_t ldo,
+            const float *x, size_t ldx, size_t n, const struct matrix *w);
 
 /* ---- the steps, for callers that keep packed weights -------------------- */
 
 /* Rows [0, n) split into blocks for the threads.  A block has at most `rows` rows (mr <= rows <=
- * KERNEL_ROWS) and whole tiles of mr rows; each thread gets the same number of blocks.  Block i is rows
- * [block_begin(b, i), block_begin(b, i + 1)). */
+ * KERNEL_ROWS) and whole tiles of mr rows; each thread gets the same number of blocks.  Block i is
+ * rows [block_begin(b, i), block_begin(b, i + 1)). */
 struct row_blocks {
     size_t n, count, tiles, tile;
 };
@@ -27,15 +41,15 @@ size_t block_begin(const struct row_blocks *b, size_t i);
 /* The matrix product that linear layers use. */
 const struct gemm_ops *linear_gemm(const struct compute *cm);
 
-/* Scratch of the threads for packing and multiplying: scratch_bytes() each, from the arena; NULL
- * while measuring. */
-char *gemm_scratch_take(const struct compute *cm);
+/* Scratch of the threads for packing and multiplying: scratch_bytes() each. */
+char *gemm_scratch_take(struct arena *a, const struct compute *cm);
 
-/* Room for rows of `w` packed as n columns, from the arena; .data is NULL while measuring. */
-struct packed_b packed_take(const struct compute *cm, const struct matrix *w, size_t n);
+/* Room for n rows of w, packed as n columns. */
+struct packed_b packed_take(struct arena *a, const struct compute *cm, const struct matrix *w,
+                            size_t n);
 
-/* Packs a slice of a weight.  Called by every thread of a parallel region; they share the work and wait
- * for each other. */
+/* Packs a slice of a weight.  Called by every thread of a parallel region; they share the work and
+ * wait for each other. */
 void pack_weight(const struct compute *cm, const struct packed_b *to,
                  const struct weight_slice *b, char *scratch);
 
@@ -46,8 +60,8 @@ void pack_piece(const struct compute *cm, const struct packed_b *to,
 
 /* Adds part i of count of rows [first, first + rows) of w, as stored, to what a product prefetches.
  * Rows past the end of w are ignored. */
-void prefetch_add(struct prefetch *prefetch, const struct matrix *w, size_t first, size_t rows, size_t i,
-                  size_t count);
+void prefetch_add(struct prefetch *prefetch, const struct matrix *w, size_t first, size_t rows,
+                  size_t i, size_t count);
 
 /* out [n, w->n] = r(x [n, w->k] times w), by the calling thread; r rounds in BF16 compute.
  * prefetch: of struct gemm. */

@@ -1,10 +1,7 @@
 #include "model/moe.h"
 
 #include <math.h>
-#include <omp.h>
-
 #include "model/linear.h"
-#include "model/mlp.h"
 
 void moe_route(int32_t *expert, float *weight, double *probability, const float *router_logits,
                size_t num_experts, size_t top_k)
@@ -31,30 +28,44 @@ void moe_route(int32_t *expert, float *weight, double *probability, const float 
         weight[slot] = (float)((double)weight[slot] / kept);
 }
 
-void moe_route_and_shared_expert(const struct compute *cm, float *out, const float *h, size_t n,
-                                 const struct layer_weights *w, struct routing *routing, size_t row)
+struct moe_buffers moe_buffers_take(struct arena *a, const struct compute *cm, size_t rows)
 {
     const struct config *c = cm->config;
-    size_t D = c->hidden_size, E = c->num_experts, k = c->num_experts_per_tok;
-    size_t mark = cm->arena->used;
-    float *router_logits = arena_take(cm->arena, n, E * sizeof *router_logits);
-    float *shared_gate = arena_take(cm->arena, n, sizeof *shared_gate);
-    double *probability = arena_take(cm->arena, (size_t)cm->n_threads, E * sizeof *probability);
-    linear(cm, router_logits, E, h, D, n, &w->router);
-    linear(cm, shared_gate, 1, h, D, n, &w->shared_expert_gate);
-    mlp_forward(cm, out, h, n, &w->shared_expert);
+    size_t D = c->hidden_size, E = c->num_experts;
+    const struct linear_shape linears[] = { { E, D }, { 1, D } };
+    struct moe_buffers b = {
+        .router_logits = arena_take(a, rows, E * sizeof *b.router_logits),
+        .shared_gate = arena_take(a, rows, sizeof *b.shared_gate),
+        .probability = thread_buffers_take(a, cm->n_threads, E, sizeof(double)),
+    };
+    struct overlay o = overlay_begin(a);
+    b.linear = linear_buffers_take(a, cm, linears, 2);
+    overlay_next(&o, a);
+    b.shared_expert = mlp_buffers_take(a, cm, rows, c->shared_expert_intermediate_size);
+    overlay_end(&o, a);
+    return b;
+}
+
+void moe_route_and_shared_expert(const struct compute *cm, const struct moe_buffers *b, float *out,
+                                 const float *h, size_t n, const struct layer_weights *w,
+                                 struct routing *routing, size_t row)
+{
+    const struct config *c = cm->config;
     const struct row_kernels *rows = compute_rows(cm);
-    if (probability) {
+    size_t D = c->hidden_size, E = c->num_experts, k = c->num_experts_per_tok;
+    float *gate = b->shared_gate;
+    linear(cm, &b->linear, b->router_logits, E, h, D, n, &w->router);
+    linear(cm, &b->linear, gate, 1, h, D, n, &w->shared_expert_gate);
+    mlp_forward(cm, &b->shared_expert, out, h, n, &w->shared_expert);
 #pragma omp parallel for num_threads(cm->n_threads) schedule(static)
-        for (size_t t = 0; t < n; t++) {
-            moe_route(routing->expert + (row + t) * k, routing->weight + (row + t) * k,
-                      probability + (size_t)omp_get_thread_num() * E, router_logits + t * E, E, k);
-            rows->round(routing->weight + (row + t) * k, k);
-            shared_gate[t] = (float)(1 / (1 + exp(-(double)shared_gate[t])));
-            rows->round(&shared_gate[t], 1);
-            rows->scale(out + t * D, shared_gate[t], D);
-            rows->round(out + t * D, D);
-        }
+    for (size_t t = 0; t < n; t++) {
+        size_t slot = (row + t) * k;
+        moe_route(routing->expert + slot, routing->weight + slot, thread_buffer(&b->probability),
+                  b->router_logits + t * E, E, k);
+        rows->round(routing->weight + slot, k);
+        gate[t] = (float)(1 / (1 + exp(-(double)gate[t])));
+        rows->round(&gate[t], 1);
+        rows->scale(out + t * D, gate[t], D);
+        rows->round(out + t * D, D);
     }
-    cm->arena->used = mark;
 }

@@ -6,18 +6,21 @@
 #ifndef SURPRISAL_MODEL_NORM_H
 #define SURPRISAL_MODEL_NORM_H
 
+#include "base/memory.h"
 #include "model/compute.h"
 
-/* Each takes w->cols floats from the arena, made of the first row of w; NULL while measuring.
+/* Each fills out [w->cols], made of the first row of w.
  * The factors of an ordinary norm: 1 + w. */
-float *norm_weight(const struct compute *cm, const struct matrix *w);
+void norm_weight(const struct compute *cm, float *out, const struct matrix *w);
 /* The factors of the gated norm: w. */
-float *norm_weight_plain(const struct compute *cm, const struct matrix *w);
-/* A vector that is no norm's: w. */
-float *vector_take(const struct compute *cm, const struct matrix *w);
+void norm_weight_plain(const struct compute *cm, float *out, const struct matrix *w);
+/* Any other vector: w. */
+void vector_expand(const struct compute *cm, float *out, const struct matrix *w);
 
-/* out [n, D] = norm of x [n, D] with the factors `weight` [D], by all threads; nothing while
- * measuring (out NULL). */
+/* [D]: the factors of a norm over the hidden size. */
+float *norm_buffer_take(struct arena *a, const struct config *c);
+
+/* out [n, D] = norm of x [n, D] with the factors `weight` [D], by all threads. */
 void rms_norm_rows(const struct compute *cm, float *out, const float *x, size_t n,
                    const float *weight);
 

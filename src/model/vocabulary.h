@@ -7,6 +7,7 @@
 #define SURPRISAL_MODEL_VOCABULARY_H
 
 #include "base/matrix.h"
+#include "model/buffers.h"
 #include "model/compute.h"
 
 #define VOCABULARY_TILE ((size_t)2048)
@@ -20,10 +21,10 @@ struct vocabulary_side {
     size_t first_part;              /* part first_part + i is tile i of the head */
 };
 
-/* take() is called for each token with the tiles in their order, in one thread at a time, so that sums
- * have the same bits with any number of threads. */
+/* take() is called for each token with the tiles in their order, in one thread at a time, so that
+ * sums have the same bits with any number of threads. */
 struct vocabulary_task {
-    struct vocabulary_side sides[VOCABULARY_SIDES];     /* the first gives threads and arena */
+    struct vocabulary_side sides[VOCABULARY_SIDES];     /* the first gives the threads */
     size_t n_sides, n;
     /* The logits of ids [first, first + ids), of each side; they may be overwritten. */
     void (*take)(void *user, size_t token, size_t first, size_t ids,
@@ -32,7 +33,20 @@ struct vocabulary_task {
     struct step_progress progress;  /* told the fraction of the vocabulary that is done */
 };
 
-/* Scratch comes from the arena and is given back; while it measures, nothing is done. */
-bool vocabulary_pass(const struct vocabulary_task *task, struct error *err);
+struct vocabulary_buffers {
+    struct {
+        struct packed_b packed;     /* VOCABULARY_TILE rows of the head, which both may share */
+        struct thread_buffers logits;       /* a block of tokens, [VOCABULARY_TILE] each */
+        char *gemm_scratch;         /* linear.h */
+    } sides[VOCABULARY_SIDES];
+};
+
+/* For any number of tokens; hidden and feed of the sides do not matter. */
+struct vocabulary_buffers vocabulary_buffers_take(struct arena *a,
+                                                  const struct vocabulary_side *sides,
+                                                  size_t n_sides);
+
+bool vocabulary_pass(const struct vocabulary_task *task, const struct vocabulary_buffers *b,
+                     struct error *err);
 
 #endif

@@ -97,14 +97,19 @@ int main(void)
         struct arena arena = test_arena();
         for (size_t s = 0; s < 2; s++) {
             struct compute cm = { .config = &c, .kernels = s ? &kernels_openblas : &kernels_scalar,
-                                  .n_threads = 2, .arena = &arena };
-            struct attention_state *state = attention_state_take(&cm, b.n_tokens);
+                                  .n_threads = 2 };
+            size_t rows = cases[i].tile;
+            struct attention_buffers buffers = attention_buffers_take(&arena, &cm, rows, rows, rows);
+            float *used = arena_take(&arena, rows, D * sizeof *used);
+            void *memory = arena_take(&arena, 1, attention_state_bytes(&c, b.longest));
+            struct attention_state state, *states = &state;
             struct tile t = { 0 };
-            while (tile_next(&t, &b, cases[i].tile))
-                {
-                float *used = arena_take(&arena, t.n, D * sizeof *used);
+            while (tile_next(&t, &b, rows)) {
+                if (t.row == t.start[0])
+                    attention_state_init(&state, &c, b.longest, memory);
                 memcpy(used, (const float *)h.data + t.row * D, t.n * D * sizeof *used);
-                attention_forward(&cm, out + t.row * D, used, &w, &t, state);
+                attention_forward(&cm, &buffers, out + t.row * D, used, &w, &t,
+                                  t.is_piece ? &states : NULL);
             }
             for (size_t n = 0; n < b.n_windows; n++)
                 truth(expected + b.start[n] * D, &c, &w, (const float *)h.data + b.start[n] * D,

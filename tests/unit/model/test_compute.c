@@ -22,7 +22,8 @@ static bool tiles_hold(const struct batch *b, size_t max_tokens)
             if (!t.is_piece && !whole)
                 return false;
         }
-        if (covered != t.n || t.n_output_rows != t.n || (t.is_piece && t.offset % max_tokens != 0))
+        if (covered != t.n || t.n_output_rows != t.n || t.start != b->start + t.window
+            || (t.is_piece && (t.row - t.start[0]) % max_tokens != 0))
             return false;
         next = t.row + t.n;
     }

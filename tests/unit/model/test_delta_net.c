@@ -162,13 +162,17 @@ static void forward(const struct kernels *kn, float *out, const struct matrix *h
                     const struct batch *b, size_t tile_tokens)
 {
     struct arena arena = test_arena();
-    const struct compute cm = { .config = c, .kernels = kn, .n_threads = 2, .arena = &arena };
-    struct delta_net_state *state = delta_net_state_take(&cm);
+    const struct compute cm = { .config = c, .kernels = kn, .n_threads = 2 };
+    struct delta_net_buffers buffers = delta_net_buffers_take(&arena, &cm, tile_tokens, tile_tokens);
     float *used = arena_take(&arena, tile_tokens, D * sizeof *used);
+    void *memory = arena_take(&arena, 1, delta_net_state_bytes(c));
+    struct delta_net_state state, *states = &state;
     struct tile t = { 0 };
     while (tile_next(&t, b, tile_tokens)) {
+        if (t.row == t.start[0])
+            delta_net_state_init(&state, c, memory);
         memcpy(used, (const float *)h->data + t.row * D, t.n * D * sizeof *used);
-        delta_net_forward(&cm, out + t.row * D, used, w, &t, state);
+        delta_net_forward(&cm, &buffers, out + t.row * D, used, w, &t, t.is_piece ? &states : NULL);
     }
     arena_free(&arena);
 }

@@ -13,6 +13,7 @@
 /* One model's part of a case. */
 struct part {
     struct compute cm;
+    struct arena *arena;
     struct config config;
     struct matrix hidden, head;
 };
@@ -42,7 +43,9 @@ static bool diverge(struct divergence_row *rows, struct part *a, struct part *b,
                      same_head ? NULL : &feed_b, 9 } },
         .n = a->hidden.rows, .rows = rows, .first_row = 100, .progress = progress,
     };
-    return divergence_forward(&task, err) && next_a == 5 + tiles
+    a->arena->used = 0;
+    const struct divergence_buffers buffers = divergence_buffers_take(a->arena, task.sides, task.n);
+    return divergence_forward(&task, &buffers, err) && next_a == 5 + tiles
         && next_b == (same_head ? 9 : 9 + tiles);
 }
 
@@ -106,7 +109,10 @@ static void logits_of(double *out, struct part *p, size_t token, bool exact)
         return;
     }
     float *logits = malloc(V * sizeof *logits);
-    linear(&p->cm, logits, V, hidden, D, 1, &p->head);
+    p->arena->used = 0;
+    const struct linear_shape shape = { V, D };
+    const struct linear_buffers b = linear_buffers_take(p->arena, &p->cm, &shape, 1);
+    linear(&p->cm, &b, logits, V, hidden, D, 1, &p->head);
     for (size_t v = 0; v < V; v++)
         out[v] = (double)logits[v];
     free(logits);
@@ -146,7 +152,7 @@ static struct part part_of(struct random *r, const struct kernels *kn, enum comp
                            struct arena *arena, size_t n, size_t V, size_t D, float scale)
 {
     struct part p = {
-        .cm = { .kernels = kn, .type = type, .n_threads = 1, .arena = arena },
+        .cm = { .kernels = kn, .type = type, .n_threads = 1 }, .arena = arena,
         .hidden = random_matrix(r, n, D, 1), .head = random_matrix(r, V, D, scale),
     };
     return p;
@@ -300,7 +306,7 @@ static void test_ties(void)
     head_b[V - 1] = 1;                          /* B: the last id, then 0 to 3 */
     const float one = 1;
     struct arena arena = test_arena();
-    struct part a = { .cm = { .kernels = &kernels_scalar, .arena = &arena },
+    struct part a = { .cm = { .kernels = &kernels_scalar }, .arena = &arena,
                       .hidden = { DTYPE_F32, (const uint8_t *)&one, NULL, 1, 1 },
                       .head = { DTYPE_F32, (const uint8_t *)head_a, NULL, V, 1 } }, b = a;
     b.head.data = (const uint8_t *)head_b;

@@ -21,15 +21,18 @@ static void done(void *user, size_t part)
     *(size_t *)user = part + 1;
 }
 
-static bool score(const struct compute *cm, struct head_score *scores, const float *hidden,
-                  const int32_t *targets, size_t n, const struct matrix *head, size_t *bad)
+static bool score(const struct compute *cm, struct arena *arena, struct head_score *scores,
+                  const float *hidden, const int32_t *targets, size_t n, const struct matrix *head,
+                  size_t *bad)
 {
+    arena->used = 0;
+    const struct head_buffers b = head_buffers_take(arena, cm, head, n);
     size_t next = 5;
     const struct weight_feed feed = { need, done, &next };
     const struct head_task task = { .hidden = hidden, .targets = targets, .scores = scores, .n = n,
                                     .lm_head = head, .feed = &feed, .first_part = 5 };
     *bad = n;
-    bool ok = head_forward(cm, &task, bad, NULL);
+    bool ok = head_forward(cm, &b, &task, bad, NULL);
     return ok && next == 5 + (head->rows + VOCABULARY_TILE - 1) / VOCABULARY_TILE;
 }
 
@@ -39,7 +42,7 @@ static void test_random(const struct kernels *kn, float scale)
     struct config c = { .hidden_size = D };
     struct matrix head = random_matrix(&r, V, D, scale), hidden = random_matrix(&r, N, D, 1);
     struct arena arena = test_arena();
-    struct compute cm = { .config = &c, .kernels = kn, .n_threads = 2, .arena = &arena };
+    struct compute cm = { .config = &c, .kernels = kn, .n_threads = 2 };
     static struct head_score scores[N];
     static int32_t targets[N];
     static double logits[V], x[D];
@@ -49,7 +52,7 @@ static void test_random(const struct kernels *kn, float scale)
     static double found_nll[N], nll[N], lses[N];
     static float found_lse[N];
     static int32_t found_top[N], tops[N];
-    bool ok = score(&cm, scores, (const float *)hidden.data, targets, N, &head, &bad);
+    bool ok = score(&cm, &arena, scores, (const float *)hidden.data, targets, N, &head, &bad);
     for (size_t t = 0; t < N; t++) {
         for (size_t i = 0; i < D; i++)
             x[i] = (double)matrix_at(&hidden, t, i);
@@ -94,13 +97,14 @@ static void test_edges(void)
     };
     struct config c = { .hidden_size = 1 };
     struct arena arena = test_arena();
-    struct compute cm = { .config = &c, .kernels = &kernels_scalar, .n_threads = 1, .arena = &arena };
+    struct compute cm = { .config = &c, .kernels = &kernels_scalar, .n_threads = 1 };
     const float one = 1;
     struct head_score s;
     size_t bad;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct matrix head = { .dtype = DTYPE_F32, .data = (const uint8_t *)cases[i].logits, .rows = 3, .cols = 1 };
-        bool ok = score(&cm, &s, &one, &cases[i].target, 1, &head, &bad);
+        struct matrix head = { .dtype = DTYPE_F32, .data = (const uint8_t *)cases[i].logits, .rows = 3,
+                               .cols = 1 };
+        bool ok = score(&cm, &arena, &s, &one, &cases[i].target, 1, &head, &bad);
         check(ok && fabs(s.nll - cases[i].nll) <= 1e-6 * cases[i].nll && s.top1 == cases[i].top1,
               cases[i].name, "nll %.17g, top-1 %d", s.nll, (int)s.top1);
     }
@@ -108,12 +112,12 @@ static void test_edges(void)
     for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
         struct matrix head = { .dtype = DTYPE_F32, .data = (const uint8_t *)broken[i], .rows = 3, .cols = 1 };
         int32_t target = 0;
-        check(!score(&cm, &s, &one, &target, 1, &head, &bad) && bad == 0,
+        check(!score(&cm, &arena, &s, &one, &target, 1, &head, &bad) && bad == 0,
               "a NaN or infinite logit is found", "case %zu: nll %g", i, s.nll);
     }
     struct matrix single = { .dtype = DTYPE_F32, .data = (const uint8_t *)&one, .rows = 1, .cols = 1 };
     int32_t zero = 0;
-    check(score(&cm, &s, &one, &zero, 1, &single, &bad) && s.nll == 0,
+    check(score(&cm, &arena, &s, &one, &zero, 1, &single, &bad) && s.nll == 0,
           "a vocabulary of one has no surprise", "nll %g", s.nll);
     arena_free(&arena);
 }

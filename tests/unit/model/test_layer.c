@@ -1,51 +1,11 @@
-/* A mixer of which only some rows are wanted: those have the bits that they have when all are, and the
- * others stay as they were; whole windows and pieces of long ones. */
+/* A mixer of which only some rows are output rows: those have the bits that they have when all are,
+ * and the others stay as they were; whole windows and pieces of long ones. */
 #include "model/layer.h"
 
 #include "tests/differ.h"
 #include "tests/unit/model/model_fixture.h"
 
-enum { D = 24, WINDOWS = 5 };
-
-static const struct config config = {
-    .hidden_size = D, .rms_norm_eps = 1e-6,
-    .num_attention_heads = 4, .num_key_value_heads = 2, .head_dim = 16, .rotary_dim = 4, .rope_theta = 1e4,
-    .linear_num_key_heads = 2, .linear_num_value_heads = 4, .linear_key_head_dim = 8,
-    .linear_value_head_dim = 12, .linear_conv_kernel_dim = 4,
-};
-
-static struct layer_weights random_layer(struct random *r)
-{
-    const struct config *c = &config;
-    size_t q = c->num_attention_heads * c->head_dim, kv = c->num_key_value_heads * c->head_dim;
-    size_t key = c->linear_num_key_heads * c->linear_key_head_dim, HV = c->linear_num_value_heads;
-    size_t value = HV * c->linear_value_head_dim, all = 2 * key + value;
-    return (struct layer_weights){
-        .input_layernorm = random_matrix(r, 1, D, 0.3f),
-        .attention = { .q_proj = random_matrix(r, 2 * q, D, 0.3f), .k_proj = random_matrix(r, kv, D, 0.3f),
-                       .v_proj = random_matrix(r, kv, D, 0.3f), .o_proj = random_matrix(r, D, q, 0.3f),
-                       .q_norm = random_matrix(r, 1, c->head_dim, 0.3f),
-                       .k_norm = random_matrix(r, 1, c->head_dim, 0.3f) },
-        .delta_net = { .in_proj_qkv = random_matrix(r, all, D, 0.3f),
-                       .in_proj_z = random_matrix(r, value, D, 0.3f),
-                       .in_proj_a = random_matrix(r, HV, D, 0.3f), .in_proj_b = random_matrix(r, HV, D, 0.3f),
-                       .conv1d = random_matrix(r, all, c->linear_conv_kernel_dim, 0.3f),
-                       .A_log = random_matrix(r, 1, HV, 0.3f), .dt_bias = random_matrix(r, 1, HV, 0.3f),
-                       .norm = random_matrix(r, 1, c->linear_value_head_dim, 0.3f),
-                       .out_proj = random_matrix(r, D, value, 0.3f) },
-    };
-}
-
-static void free_layer(struct layer_weights *w)
-{
-    const struct matrix *all[] = {
-        &w->input_layernorm, &w->attention.q_proj, &w->attention.k_proj, &w->attention.v_proj,
-        &w->attention.o_proj, &w->attention.q_norm, &w->attention.k_norm, &w->delta_net.in_proj_qkv,
-        &w->delta_net.in_proj_z, &w->delta_net.in_proj_a, &w->delta_net.in_proj_b, &w->delta_net.conv1d,
-        &w->delta_net.A_log, &w->delta_net.dt_bias, &w->delta_net.norm, &w->delta_net.out_proj };
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        free((void *)(uintptr_t)all[i]->data);
-}
+enum { D = FIXTURE_HIDDEN, WINDOWS = 5 };
 
 static bool need(void *user, size_t part, struct error *err)
 {
@@ -53,7 +13,7 @@ static bool need(void *user, size_t part, struct error *err)
 }
 
 /* x [n_tokens, D] through the mixer, of which `wanted` is wanted. */
-static void mix(const struct compute *cm, const struct layer_weights *w, enum layer_type type,
+static void mix(const struct compute *cm, struct arena *arena, const struct layer_weights *w, enum layer_type type,
                 const struct batch *b, const size_t *wanted, size_t tile, float *x)
 {
     const struct weight_feed feed = { .need = need };
@@ -62,7 +22,10 @@ static void mix(const struct compute *cm, const struct layer_weights *w, enum la
                                .feed = &feed, .rows_done = &rows_done };
     struct error err = { 0 };
     task.batch.output_rows = wanted;
-    if (!layer_mixer(cm, &task, &err))
+    arena->used = 0;
+    const struct layer_shape shape = layer_shape_of(&task);
+    struct layer_buffers buffers = layer_buffers_take(arena, cm, &shape);
+    if (!layer_mixer(cm, &task, &buffers, &err))
         check(false, "the mixer runs", "%s", err.message);
 }
 
@@ -95,13 +58,14 @@ int main(void)
         { "all, in so many words",          { 40, 130, 9, 1, 64 },   { 40, 130, 9, 1, 64 },  64  },
     };
     struct random r = { 5 };
-    struct layer_weights w = random_layer(&r);
+    const struct config config = fixture_config(false);
+    struct layer_weights w = random_layer(&r, &config);
     struct arena arena = test_arena();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (int bf16 = 0; bf16 < 2; bf16++)
             for (int full = 0; full < 2; full++) {
                 struct compute cm = { .config = &config, .kernels = &kernels_scalar, .n_threads = 2,
-                                      .type = bf16 ? COMPUTE_BF16 : COMPUTE_F32, .arena = &arena };
+                                      .type = bf16 ? COMPUTE_BF16 : COMPUTE_F32 };
                 enum layer_type type = full ? FULL_ATTENTION : LINEAR_ATTENTION;
                 struct batch b = batch_of(cases[i].lengths, WINDOWS);
                 size_t wanted[WINDOWS + 1] = { 0 }, bytes = b.n_tokens * D * sizeof(float);
@@ -111,8 +75,8 @@ int main(void)
                 float *all = malloc(bytes), *some = malloc(bytes);
                 memcpy(all, x.data, bytes);
                 memcpy(some, x.data, bytes);
-                mix(&cm, &w, type, &b, NULL, cases[i].tile, all);
-                mix(&cm, &w, type, &b, wanted, cases[i].tile, some);
+                mix(&cm, &arena, &w, type, &b, NULL, cases[i].tile, all);
+                mix(&cm, &arena, &w, type, &b, wanted, cases[i].tile, some);
                 char where[DIFFER_TEXT] = "";
                 int wrong = wrong_row(where, &b, wanted, (const float *)x.data, all, some);
                 check(wrong == 0 && memcmp(all, x.data, bytes), cases[i].name, "%s, %s: %s: %s",

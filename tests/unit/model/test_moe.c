@@ -47,19 +47,6 @@ static void mlp_truth(double *y, const struct mlp_weights *w, const double *x)
     free(gate), free(up);
 }
 
-static struct mlp_weights random_mlp(struct random *r, size_t D, size_t I)
-{
-    return (struct mlp_weights){ random_matrix(r, I, D, 0.3f), random_matrix(r, I, D, 0.3f),
-                                 random_matrix(r, D, I, 0.3f) };
-}
-
-static void free_mlp(struct mlp_weights *w)
-{
-    free((void *)(uintptr_t)w->gate.data);
-    free((void *)(uintptr_t)w->up.data);
-    free((void *)(uintptr_t)w->down.data);
-}
-
 /* Each expert is begun and ended once, in order, and begun at most one ahead. */
 struct calls {
     size_t begun, ended, total, stop_at;
@@ -112,15 +99,18 @@ static void test_experts(void)
     bool stopped = false;
     for (size_t s = 0; s < 2; s++) {
         struct compute cm = { .config = &c, .kernels = s ? &kernels_openblas : &kernels_scalar,
-                              .n_threads = 2, .arena = &arena };
+                              .n_threads = 2 };
+        const struct moe_buffers moe = moe_buffers_take(&arena, &cm, N - 256);
+        const struct experts_buffers buffers = experts_buffers_take(&arena, &cm, N);
         struct calls cut = { .stop_at = 2 };
         for (size_t t = 0; t < N; t++)
             cm.kernels->rows->rms_norm(h + t * D, (const float *)x.data + t * D,
                                  (const float *)norm.data, D, c.rms_norm_eps);
-        moe_route_and_shared_expert(&cm, out, h, 256, &w, &routing, 0);       /* in two tiles */
-        moe_route_and_shared_expert(&cm, out + 256 * D, h + 256 * D, N - 256, &w, &routing, 256);
-        experts_forward(&cm, out, (const float *)x.data, (const float *)norm.data, N, &w, &routing,
-                        &callbacks, NULL);
+        moe_route_and_shared_expert(&cm, &moe, out, h, 256, &w, &routing, 0);   /* in two tiles */
+        moe_route_and_shared_expert(&cm, &moe, out + 256 * D, h + 256 * D, N - 256, &w, &routing,
+                                    256);
+        experts_forward(&cm, &buffers, out, (const float *)x.data, (const float *)norm.data, N, &w,
+                        &routing, &callbacks, NULL);
         for (size_t t = 0; t < N; t++) {
             double hx[D], y[D], sum[D], gate, logits[E], total = 0;
             for (size_t i = 0; i < D; i++)
@@ -142,9 +132,11 @@ static void test_experts(void)
         }
         /* Outputs are of size 1; each is a few f32 sums of some tens of products. */
         near = near_f32(where, out, expected, N * D, 3e-6) && near;
-        stopped = !experts_forward(&cm, out, (const float *)x.data, (const float *)norm.data, N, &w,
-                                   &routing, &(struct expert_callbacks){ begin, end, &cut }, NULL)
+        stopped = !experts_forward(&cm, &buffers, out, (const float *)x.data,
+                                   (const float *)norm.data, N, &w, &routing,
+                                   &(struct expert_callbacks){ begin, end, &cut }, NULL)
                && cut.total == 2;
+        arena.used = 0;
     }
     check(near, "grouped experts and shared expert", "%s", where);
     check(calls.total == 2 * E && !calls.out_of_order, "each expert begins and ends once, in order",
@@ -205,12 +197,14 @@ static void test_storage(void)
         }
         for (size_t j = 0; j < 2; j++) {
             struct calls calls = { 0 };
-            struct compute cm = { .config = &c, .kernels = kn, .n_threads = 2, .arena = &arena };
+            struct compute cm = { .config = &c, .kernels = kn, .n_threads = 2 };
+            const struct experts_buffers buffers = experts_buffers_take(&arena, &cm, N);
             struct routing routing = { chosen, weight };
             struct layer_weights w = { .experts = stored[j] };
             memset(out[j], 0, sizeof out[j]);
-            experts_forward(&cm, out[j], (const float *)x.data, (const float *)norm.data, N, &w, &routing,
-                            &(struct expert_callbacks){ begin, end, &calls }, NULL);
+            experts_forward(&cm, &buffers, out[j], (const float *)x.data, (const float *)norm.data,
+                            N, &w, &routing, &(struct expert_callbacks){ begin, end, &calls }, NULL);
+            arena.used = 0;
         }
         char where[DIFFER_TEXT] = "";
         check(same_f32(where, out[1], out[0], N * D) && out[0][0] != 0, name, "other bits: %s",
