@@ -51,6 +51,22 @@ struct surprisal_progress {
     void *user;
 };
 
+/* F32, or BF16: activations rounded where transformers in bfloat16 rounds them, sums in f32. */
+enum surprisal_compute { SURPRISAL_COMPUTE_F32, SURPRISAL_COMPUTE_BF16 };
+
+/* What a call may take of the machine, and how it reports on itself.  All zero is the default.  A
+ * program can fill one of these and give it to each call.  Where a call has no use for some members,
+ * its options name those that it uses. */
+struct surprisal_machine {
+    int threads;                        /* 0: all */
+    /* Of the whole process; 0: three quarters of what is free.  Less memory means more passes over
+     * the weights, and the same result. */
+    size_t memory_bytes;
+    const char *isa;                    /* the kernels; NULL: the best of this machine */
+    enum surprisal_compute compute;     /* F32 */
+    struct surprisal_progress progress;
+};
+
 /* ---- tokenizer -------------------------------------------------------- */
 
 struct surprisal_tokenizer;
@@ -97,8 +113,6 @@ enum surprisal_protocol {
     SURPRISAL_PROTOCOL_DEFAULT,
     SURPRISAL_STRIDED, SURPRISAL_DISJOINT, SURPRISAL_LLAMA, SURPRISAL_ROLLING
 };
-/* F32, or BF16: activations rounded where transformers in bfloat16 rounds them, sums in f32. */
-enum surprisal_compute { SURPRISAL_COMPUTE_F32, SURPRISAL_COMPUTE_BF16 };
 enum surprisal_hidden { SURPRISAL_HIDDEN_NONE, SURPRISAL_HIDDEN_F32, SURPRISAL_HIDDEN_BF16 };
 /* WIKITEXT is lm-evaluation-harness's task `wikitext`, with the context as its maximal length: the
  * articles of a WikiText file are split, detokenized and scored one by one with ROLLING; words and
@@ -146,19 +160,14 @@ struct surprisal_eval_options {
     /* What rolling puts before a document.  -1: the tokenizer's <|endoftext|>, else (no tokenizer is
      * read with `ids`) the config's bos_token_id, else its eos_token_id. */
     int32_t prefix_id;
-    enum surprisal_compute compute;     /* F32 */
-    int threads;                        /* 0: all */
-    /* Of the whole process; 0: three quarters of what is free.  Less memory means more passes over
-     * the weights, and the same result. */
-    size_t memory_bytes;
-    const char *isa;                    /* NULL: the best of this machine */
     const char *out;                    /* run folder to create, or NULL */
     /* Resume the run that was interrupted while it wrote `out`, if there is one.  Its state is
      * OUT.partial/state.safetensors; the state of another checkpoint, text or setting is refused. */
     bool resume;
     enum surprisal_hidden hidden;       /* final hidden states into the run folder */
-    struct surprisal_progress progress;
-    /* Called once, after all checks and before any scoring; gets progress.user.  May be NULL. */
+    struct surprisal_machine machine;
+    /* Called once, after all checks and before any scoring; gets machine.progress.user.  May be
+     * NULL. */
     void (*plan)(void *user, const struct surprisal_plan *plan);
 };
 
@@ -214,8 +223,8 @@ struct surprisal_compare_options {
     /* How checkpoints are evaluated: text or ids, protocol, memory and so on; checkpoint and resume
      * are not used.  Final hidden states are kept, as f32 unless `hidden` says BF16.  `out`: a new
      * folder that keeps the runs as `a`, `b` (and `floor`).  For run folders only `tokenizer` (its
-     * current path, to show text), `threads`, `memory_bytes`, `isa` and `progress` are used; other
-     * options are refused. */
+     * current path, to show text) and `machine` without its `compute` are used; other options are
+     * refused. */
     struct surprisal_eval_options eval;
     /* A noise floor: A compared with itself in BF16 compute.  For checkpoints, A is evaluated once more.
      * For run folders, `floor_run` is the folder of such a run; for folders of plans, it has such a run
@@ -228,7 +237,8 @@ struct surprisal_compare_options {
     uint64_t seed;                      /* 1; at most 2^53 */
     const char *temporary;              /* parent of the folder for the runs without `out`: /tmp */
     const char *command;                /* the command line, for the record; may be NULL */
-    /* Called once before checkpoints are evaluated; gets eval.progress.user.  May be NULL. */
+    /* Called once before checkpoints are evaluated; gets eval.machine.progress.user.  May be
+     * NULL. */
     void (*plan)(void *user, const struct surprisal_comparison_plan *plan);
 };
 
@@ -307,8 +317,8 @@ SURPRISAL_API void surprisal_report_free(struct surprisal_report *report);
 /* ---- calibration ------------------------------------------------------ */
 
 struct surprisal_calibrate_options {
-    /* The checkpoint, its text or ids, the windows over them (of one protocol), compute type, threads and
-     * memory; options that keep or resume runs are not used. */
+    /* The checkpoint, its text or ids, the windows over them (of one protocol), and the machine;
+     * options that keep or resume runs are not used. */
     struct surprisal_eval_options eval;
     const char *out;                    /* file to write */
     size_t min_tokens;                  /* 32: experts with fewer tokens are named */
@@ -339,8 +349,7 @@ struct surprisal_verify_options {
     const char *checkpoint;             /* folder */
     const char *against;                /* the original that it was made from, or NULL */
     const char *html;                   /* page to write, or NULL; a file there is replaced */
-    int threads;                        /* 0: all */
-    struct surprisal_progress progress;
+    struct surprisal_machine machine;   /* threads and progress */
 };
 
 struct surprisal_verify_result {
@@ -362,11 +371,9 @@ SURPRISAL_API void surprisal_verify_result_free(struct surprisal_verify_result *
 struct surprisal_bench_options {
     const char *checkpoint;             /* folder: gives the shapes, and its largest file to measure the
                                            disk; NULL: the shapes of Qwen3.5-35B-A3B */
-    int threads;                        /* 0: all */
-    const char *isa;                    /* NULL: the best of this machine */
     double seconds;                     /* of a round; each figure takes three; 0: 0.15 */
-    struct surprisal_progress progress;
-    /* Called once before the work with its cost; gets progress.user.  May be NULL. */
+    struct surprisal_machine machine;   /* threads, isa, progress; both types are measured */
+    /* Called once before the work with its cost; gets machine.progress.user.  May be NULL. */
     void (*plan)(void *user, size_t figures, double seconds);
 };
 
@@ -381,9 +388,7 @@ struct surprisal_trace_options {
     const char *checkpoint;
     const char *ids;                    /* file of ids */
     const char *out;                    /* safetensors file to write */
-    int threads;
-    const char *isa;
-    struct surprisal_progress progress;
+    struct surprisal_machine machine;
 };
 
 /* Writes ids I32 [T], residual F32 [L, T, D] after each layer, routing I32 [L, T, k] (mixture of
@@ -421,11 +426,9 @@ struct surprisal_quantize_options {
     size_t shard_bytes;                 /* of a file, at most; 0: 5,000,000,000 */
     bool dry_run;                       /* only make the plan */
     bool resume;                        /* continue the interrupted run in OUT.partial */
-    int threads;                        /* 0: all */
-    const char *isa;                    /* NULL: the best of this machine */
-    struct surprisal_progress progress;
-    /* Called once with the plan as text, before anything is written; gets progress.user.  May be
-     * NULL. */
+    struct surprisal_machine machine;   /* threads, isa and progress */
+    /* Called once with the plan as text, before anything is written; gets machine.progress.user.
+     * May be NULL. */
     void (*plan)(void *user, const char *text);
 };
 
@@ -445,9 +448,7 @@ struct surprisal_dequantize_options {
     const char *checkpoint, *out;       /* folders, as above */
     size_t shard_bytes;                 /* 0: 5,000,000,000 */
     bool resume;
-    int threads;                        /* 0: all */
-    const char *isa;                    /* NULL: the best of this machine */
-    struct surprisal_progress progress;
+    struct surprisal_machine machine;   /* threads, isa and progress */
 };
 
 /* The reverse: writes every MXFP4 weight in BF16, with experts fused as in the published originals and

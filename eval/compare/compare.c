@@ -97,7 +97,8 @@ static bool check_runs(const struct surprisal_compare_options *o, enum operand_k
         { e->join != d.join, "a join" }, { e->task != d.task, "a task" },
         { e->n_plans, "plans" },
         { e->max_documents, "a number of documents" }, { e->max_windows, "a number of windows" },
-        { e->prefix_id != d.prefix_id, "a prefix id" }, { e->compute != d.compute, "a compute type" },
+        { e->prefix_id != d.prefix_id, "a prefix id" },
+        { e->machine.compute != d.machine.compute, "a compute type" },
         { o->layer_windows != LAYERS_WINDOWS, "layers" },
         { e->out, "a folder for the runs" }, { e->hidden, "hidden states" },
     };
@@ -117,7 +118,7 @@ static struct surprisal_eval_options side_options(const struct surprisal_compare
     struct surprisal_eval_options e = o->eval;
     e.checkpoint = side == B ? o->b : o->a;
     if (side == FLOOR)
-        e.compute = SURPRISAL_COMPUTE_BF16;
+        e.machine.compute = SURPRISAL_COMPUTE_BF16;
     return e;
 }
 
@@ -133,7 +134,7 @@ static bool check_checkpoints(const struct surprisal_compare_options *o, struct 
     if (o->floor_run)
         return error_set(err, "%s: with checkpoints the noise floor is evaluated, not given",
                          o->floor_run);
-    if (o->floor && e.compute == SURPRISAL_COMPUTE_BF16)
+    if (o->floor && e.machine.compute == SURPRISAL_COMPUTE_BF16)
         return error_set(err, "the noise floor is A in bf16 compute, which is asked for anyway");
     if (source && file_is_read_once(source))
         return error_set(err, "what is evaluated is read more than once: it cannot be %s",
@@ -190,9 +191,9 @@ static bool prepare_side(struct job *j, enum side side, struct evaluate_prepared
     e.hidden = SURPRISAL_HIDDEN_NONE;
     e.out = NULL;
     e.plan = NULL;
-    e.progress.warn = NULL;             /* the evaluation warns */
-    if (e.memory_bytes)
-        e.memory_bytes = SIZE_MAX;      /* what is needed is asked for: check_memory */
+    e.machine.progress.warn = NULL;             /* the evaluation warns */
+    if (e.machine.memory_bytes)
+        e.machine.memory_bytes = SIZE_MAX;      /* what is needed is asked for: check_memory */
     if (!evaluate_prepare(&e, p, err))
         return false;
     j->evaluation_bytes = size_max(j->evaluation_bytes, p->least_bytes);
@@ -239,7 +240,7 @@ static const struct output_names names_of_runs = { .is_ours = is_ours };
 static bool make_folder(struct job *j, struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
-    const struct progress progress = PROGRESS_OF(&o->eval.progress);
+    const struct progress progress = PROGRESS_OF(&o->eval.machine.progress);
     const struct output_request request = { .path = o->eval.out, .kind = "comparison",
                                             .inputs = &j->inputs, .progress = &progress };
     if (!o->eval.out)
@@ -258,7 +259,7 @@ static bool tell_plan(const struct job *j, size_t disk_bytes, struct error *err)
     if (!output_folder_space(&plan.free_bytes, plan.folder, err))
         return false;
     if (o->plan)
-        o->plan(o->eval.progress.user, &plan);
+        o->plan(o->eval.machine.progress.user, &plan);
     return plan.disk_bytes <= plan.free_bytes
         || error_set(err, "%s: the runs take %.3g GB with their final hidden states, but %.3g GB are "
                      "free", plan.folder, (double)plan.disk_bytes / 1e9, (double)plan.free_bytes / 1e9);
@@ -268,10 +269,7 @@ static bool tell_plan(const struct job *j, size_t disk_bytes, struct error *err)
 
 static struct divergence_options divergence_options(const struct surprisal_compare_options *o)
 {
-    return (struct divergence_options){
-        .threads = o->eval.threads, .memory_bytes = o->eval.memory_bytes, .isa = o->eval.isa,
-        .progress = o->eval.progress,
-    };
+    return (struct divergence_options){ .machine = o->eval.machine };
 }
 
 static struct layers_options layers_options(const struct job *j)
@@ -281,8 +279,7 @@ static struct layers_options layers_options(const struct job *j)
     return (struct layers_options){
         .a = o->a, .b = o->b, .ids = j->prepared.ids, .n_ids = j->prepared.n_ids,
         .windows = j->prepared.windows.list, .n_windows = j->prepared.windows.n,
-        .max_windows = o->layer_windows, .compute = e->compute, .threads = e->threads,
-        .memory_bytes = e->memory_bytes, .isa = e->isa, .progress = e->progress, .plan = e->plan,
+        .max_windows = o->layer_windows, .machine = e->machine, .plan = e->plan,
     };
 }
 
@@ -299,7 +296,7 @@ static bool divergence_needs(size_t *bytes, const struct job *j, enum side side,
         const struct surprisal_eval_options e = side_options(j->options, i ? side : A);
         sources[i] = (struct divergence_source){
             .checkpoint = e.checkpoint,
-            .compute = e.compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
+            .compute = e.machine.compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
         };
     }
     return divergence_least(bytes, &sources[0], &sources[1], j->prepared.plan.scored, beside_bytes,
@@ -342,9 +339,9 @@ static bool check_layers(struct job *j, struct error *err)
     if (!j->prepared.ids || !o->layer_windows)
         return true;
     bool ok = layers_least(&needed, &layers, &why)
-           && (!o->eval.memory_bytes
-               || budget_check_ahead(o->eval.memory_bytes, needed + taken_before(j, FLOOR), &why,
-                                     "a comparison by layer"));
+           && (!o->eval.machine.memory_bytes
+               || budget_check_ahead(o->eval.machine.memory_bytes, needed + taken_before(j, FLOOR),
+                                     &why, "a comparison by layer"));
     j->skips_layers = !ok;
     if (ok)
         return true;
@@ -352,7 +349,7 @@ static bool check_layers(struct job *j, struct error *err)
         *err = why;
         return false;
     }
-    progress_warn(&o->eval.progress, "no figures by layer: %s", why.message);
+    progress_warn(&o->eval.machine.progress, "no figures by layer: %s", why.message);
     return true;
 }
 
@@ -363,7 +360,7 @@ static bool check_memory(struct job *j, struct error *err)
     const char *what = "an evaluation";
     size_t most = j->evaluation_bytes, bytes;
     bool has_floor = j->prepared.ids ? o->floor : j->paths[FLOOR] != NULL;
-    if (!o->eval.memory_bytes)
+    if (!o->eval.machine.memory_bytes)
         return check_layers(j, err);
     for (int side = B; side < (has_floor ? N_SIDES : FLOOR); side++) {
         if (!side_needs(&bytes, j, (enum side)side, err))
@@ -371,7 +368,8 @@ static bool check_memory(struct job *j, struct error *err)
         what = bytes > most ? "KL divergence" : what;
         most = size_max(most, bytes);
     }
-    return budget_check_ahead(o->eval.memory_bytes, most, err, what) && check_layers(j, err);
+    return budget_check_ahead(o->eval.machine.memory_bytes, most, err, what)
+        && check_layers(j, err);
 }
 
 /* ---- the runs ---------------------------------------------------------------------------- */
@@ -469,14 +467,14 @@ static bool add_layers(cJSON *document, struct buffer *text, const struct job *j
         *err = why;
         return false;
     }
-    progress_warn(&o->eval.progress, "no figures by layer: %s", why.message);
+    progress_warn(&o->eval.machine.progress, "no figures by layer: %s", why.message);
     return true;
 }
 
 static cJSON *tell(struct job *j, const char *plan, struct buffer *text, struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
-    j->tokenizer = excerpt_tokenizer(&j->records[A], o->eval.tokenizer, &o->eval.progress);
+    j->tokenizer = excerpt_tokenizer(&j->records[A], o->eval.tokenizer, &o->eval.machine.progress);
     struct buffer by_layer = { 0 };
     struct comparison_view view = {
         .comparison = &j->comparison, .floor = j->paths[FLOOR] ? &j->floor : NULL,
@@ -500,8 +498,8 @@ static void close_folder(struct job *j)
     if (!j->folder.building)
         return;
     if (stays) {
-        progress_warn(&j->options->eval.progress, "the evaluations that are complete stay in %s",
-                      j->folder.building);
+        progress_warn(&j->options->eval.machine.progress,
+                      "the evaluations that are complete stay in %s", j->folder.building);
         output_folder_end(&j->folder);
     } else
         output_folder_discard(&j->folder, &names_of_runs);
@@ -529,14 +527,14 @@ static void job_close(struct job *j)
 /* Is a side's checkpoint the one that its run was made from? */
 static bool same_checkpoint(const struct job *j, enum side side, bool *same, struct error *err)
 {
-    int threads = j->options->eval.threads;
+    int threads = j->options->eval.machine.threads;
     struct checkpoint ck;
     struct weights w;
     struct digest digest;
     char hex[2 * DIGEST_BYTES + 1];
     const char *of = cJSON_GetStringValue(json_get(json_get(j->records[side].summary, "checkpoint"),
                                                    "digest"));
-    const struct progress progress = PROGRESS_OF(&j->options->eval.progress);
+    const struct progress progress = PROGRESS_OF(&j->options->eval.machine.progress);
     if (!checkpoint_open(&ck, side == B ? j->options->b : j->options->a, err))
         return false;
     bool ok = weights_bind(&w, &ck, err);
@@ -580,7 +578,7 @@ static bool same_records(void *user, const char *path, bool *same, struct error 
 /* All that was compared is what it was at the beginning. */
 static bool inputs_hold(struct job *j, bool made, struct error *err)
 {
-    const struct progress progress = PROGRESS_OF(&j->options->eval.progress);
+    const struct progress progress = PROGRESS_OF(&j->options->eval.machine.progress);
     const struct input_files_again again = { made ? same_checkpoints : same_records, j, made };
     return input_files_check(&j->inputs, &again, &progress, err);
 }
@@ -607,7 +605,7 @@ cJSON *compare(const struct surprisal_compare_options *o, const char *plan, stru
 bool compare_check_memory(const struct surprisal_compare_options *o, struct error *err)
 {
     struct job j = { .options = o };
-    bool ok = !o->eval.memory_bytes || (take_run_folders(&j, err) && open_records(&j, err));
+    bool ok = !o->eval.machine.memory_bytes || (take_run_folders(&j, err) && open_records(&j, err));
     job_close(&j);
     return ok;
 }

@@ -24,7 +24,7 @@ static size_t warn_single(const struct plan_pairs *pairs, const struct surprisal
     for (const struct plan_pair *p = pairs->list; p < pairs->list + pairs->n; p++) {
         common += p->in_a && p->in_b;
         if (p->in_a != p->in_b)
-            progress_warn(&o->eval.progress, "%s: is in %s alone, left out", p->name,
+            progress_warn(&o->eval.machine.progress, "%s: is in %s alone, left out", p->name,
                           p->in_a ? o->a : o->b);
     }
     return common;

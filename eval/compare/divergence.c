@@ -37,13 +37,11 @@ static bool open_source(struct source *to, const struct divergence_source *s,
 {
     struct model *o = &to->model;
     to->of = s;
-    const struct progress progress = PROGRESS_OF(&options->progress);
-    const struct engine_options engine = {
-        .n_threads = options->threads, .memory_bytes = options->memory_bytes, .isa = options->isa,
-        .compute = s->compute, .progress = progress,
-    };
+    const struct progress progress = PROGRESS_OF(&options->machine.progress);
+    struct engine_options engine = model_engine_options(&options->machine, 0);
+    engine.compute = s->compute;
     return checkpoint_list_folder(&to->inputs, s->checkpoint, err)
-        && model_open_checkpoint(o, s->checkpoint, &options->progress, err)
+        && model_open_checkpoint(o, s->checkpoint, &options->machine.progress, err)
         && checkpoint_list_weights(&to->inputs, &o->checkpoint, err)
         && (!checks_head || check_head(o, s, options->other_head, &progress, err))
         && model_open_engine(o, &engine, err);
@@ -62,7 +60,7 @@ static bool check_source(struct source *s, const struct divergence_options *opti
                          struct error *err)
 {
     const struct input_files_again again = { same_head_still, s, true };
-    const struct progress progress = PROGRESS_OF(&options->progress);
+    const struct progress progress = PROGRESS_OF(&options->machine.progress);
     return input_files_check(&s->inputs, &again, &progress, err);
 }
 
@@ -103,9 +101,9 @@ bool divergence_least(size_t *bytes, const struct divergence_source *a, const st
 {
     struct source x = { 0 }, y = { 0 };
     struct divergence_options quiet = *options;
-    const struct progress progress = PROGRESS_OF(&options->progress);
-    quiet.progress.warn = NULL;         /* who does the work warns */
-    quiet.memory_bytes = SIZE_MAX;
+    const struct progress progress = PROGRESS_OF(&options->machine.progress);
+    quiet.machine.progress.warn = NULL;         /* who does the work warns */
+    quiet.machine.memory_bytes = SIZE_MAX;
     bool ok = open_source(&y, b, &quiet, false, err) && open_source(&x, a, &quiet, false, err);
     if (ok) {
         struct engine_divergence d = { .a = x.model.engine, .b = y.model.engine,
@@ -113,7 +111,7 @@ bool divergence_least(size_t *bytes, const struct divergence_source *a, const st
         bool known = d.same_head || (a->head_sha256 && b->head_sha256);
         *bytes = engine_divergence_least(&d, n) + beside_bytes;
         if (!known && same_shape(&x.model, &y.model)
-            && !budget_check_ahead(options->memory_bytes, *bytes, NULL, "KL divergence"))
+            && !budget_check_ahead(options->machine.memory_bytes, *bytes, NULL, "KL divergence"))
             ok = hash_heads(&d.same_head, &x.model, &y.model, &progress, err);
         *bytes = engine_divergence_least(&d, n) + beside_bytes;
     }

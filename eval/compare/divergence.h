@@ -16,17 +16,14 @@ struct divergence_source {
 };
 
 struct divergence_options {
-    int threads;                        /* 0: all of this process */
-    size_t memory_bytes;                /* of the process; 0: 3/4 of what is free */
-    const char *isa;                    /* NULL: the best of this machine */
-    struct surprisal_progress progress;
+    struct surprisal_machine machine;   /* but its compute: each run has its own */
     bool *other_head;                   /* set when it fails because of a head; may be NULL */
 };
 
 /* The smallest memory budget with which divergence_measure of n tokens can do, by what the process holds
  * now and what it will have taken beside until then.  Hidden states are not looked at.  Heads are taken
- * for different where no run says what they are, unless that is too much for options->memory_bytes: then
- * they are hashed. */
+ * for different where no run says what they are, unless that is too much for the memory budget:
+ * then they are hashed. */
 bool divergence_least(size_t *bytes, const struct divergence_source *a, const struct divergence_source *b,
                       size_t n, size_t beside_bytes, const struct divergence_options *options,
                       struct error *err);

@@ -55,12 +55,9 @@ static bool open_both(struct job *j, struct error *err)
     const char *const paths[] = { o->a, o->b };
     for (int i = 0; i < 2; i++) {
         j->sides[i] = (struct side){ &j->bar, i };
-        const struct engine_options engine = {
-            .n_threads = o->threads, .memory_bytes = o->memory_bytes, .isa = o->isa,
-            .compute = o->compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
-            .progress = { .report = report, .user = &j->sides[i] },
-        };
-        if (!model_open_checkpoint(&j->model[i], paths[i], &o->progress, err)
+        struct engine_options engine = model_engine_options(&o->machine, 0);
+        engine.progress = (struct progress){ .report = report, .user = &j->sides[i] };
+        if (!model_open_checkpoint(&j->model[i], paths[i], &o->machine.progress, err)
             || !model_open_engine(&j->model[i], &engine, err))
             return false;
     }
@@ -81,9 +78,9 @@ static bool tell_plan(struct job *j, struct error *err)
     };
     for (size_t i = 0; i < j->n_windows; i++)           /* a window's last token is a target only */
         plan.model_tokens += 3 * (o->windows[i].end - o->windows[i].begin - 1);     /* A, B, B on A's */
-    j->bar = (struct bar){ .progress = o->progress, .total = (double)plan.model_tokens };
+    j->bar = (struct bar){ .progress = o->machine.progress, .total = (double)plan.model_tokens };
     if (o->plan)
-        o->plan(o->progress.user, &plan);
+        o->plan(o->machine.progress.user, &plan);
     return true;
 }
 
@@ -260,8 +257,8 @@ static bool add_table(struct buffer *text, const struct job *j, struct error *er
 bool layers_least(size_t *bytes, const struct layers_options *o, struct error *err)
 {
     struct layers_options unlimited = *o;
-    unlimited.progress = (struct surprisal_progress){ 0 };
-    unlimited.memory_bytes = SIZE_MAX;
+    unlimited.machine.progress = (struct surprisal_progress){ 0 };
+    unlimited.machine.memory_bytes = SIZE_MAX;
     struct job j = { .options = &unlimited, .n_windows = windows_of(o) };
     struct engine_cost cost;
     bool ok = open_both(&j, err)

@@ -28,12 +28,8 @@ struct layers_options {
     const struct engine_window *windows;
     size_t n_windows;
     size_t max_windows;                 /* the first ones; 0: all */
+    struct surprisal_machine machine;
     /* As in surprisal_eval_options: */
-    enum surprisal_compute compute;
-    int threads;
-    size_t memory_bytes;
-    const char *isa;
-    struct surprisal_progress progress;
     void (*plan)(void *user, const struct surprisal_plan *plan);
 };
 

@@ -59,7 +59,8 @@ bool record_divergence(struct divergence_row **rows, struct record *a, struct re
                        const struct divergence_options *options, struct error *err)
 {
     *rows = NULL;
-    if (!is_measurable(a, &options->progress) || !is_measurable(b, &options->progress))
+    const struct surprisal_progress *progress = &options->machine.progress;
+    if (!is_measurable(a, progress) || !is_measurable(b, progress))
         return true;
     struct divergence_source x, y;
     if (!record_view_hidden(a, err) || !record_view_hidden(b, err) || !source_of(&x, a, err)
@@ -75,7 +76,7 @@ bool record_divergence(struct divergence_row **rows, struct record *a, struct re
     *rows = NULL;
     /* Another checkpoint lies there by now: what the records hold can be compared all the same. */
     if (other_head)
-        progress_warn(&options->progress, "no KL divergence: %s", err->message);
+        progress_warn(progress, "no KL divergence: %s", err->message);
     return other_head;
 }
 

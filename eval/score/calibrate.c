@@ -75,14 +75,14 @@ static bool open_checkpoint(struct job *j, struct error *err)
 {
     const struct surprisal_eval_options *o = &j->options->eval;
     return job_inputs_add(&j->inputs, o, err)
-        && model_open_checkpoint(&j->model, o->checkpoint, &o->progress, err)
+        && model_open_checkpoint(&j->model, o->checkpoint, &o->machine.progress, err)
         && checkpoint_list_weights(&j->inputs, &j->model.checkpoint, err);
 }
 
 /* A file that cannot be written, or a disk without room for it, shows before the work. */
 static bool try_out(const struct job *j, struct error *err)
 {
-    const struct progress progress = PROGRESS_OF(&j->options->eval.progress);
+    const struct progress progress = PROGRESS_OF(&j->options->eval.machine.progress);
     return output_file_try(j->options->out, calibration_file_bytes(&j->calibration), &j->inputs,
                            &progress, err);
 }
@@ -90,19 +90,15 @@ static bool try_out(const struct job *j, struct error *err)
 static bool inputs_hold(void *user, struct error *err)
 {
     struct job *j = user;
-    return job_inputs_check(&j->inputs, j->hash, &j->options->eval.progress, err);
+    return job_inputs_check(&j->inputs, j->hash, &j->options->eval.machine.progress, err);
 }
 
 /* Of the memory, the sums have their share, and a list of the windows. */
 static bool open_engine(struct job *j, struct error *err)
 {
-    const struct surprisal_eval_options *o = &j->options->eval;
-    const struct engine_options engine = {
-        .n_threads = o->threads, .memory_bytes = o->memory_bytes, .isa = o->isa,
-        .held_bytes = j->calibration.bytes + j->runs.windows.n * sizeof(struct engine_window),
-        .compute = o->compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
-        .progress = PROGRESS_OF(&o->progress),
-    };
+    const struct engine_options engine = model_engine_options(
+        &j->options->eval.machine,
+        j->calibration.bytes + j->runs.windows.n * sizeof(struct engine_window));
     return model_open_engine(&j->model, &engine, err);
 }
 
@@ -120,14 +116,14 @@ static bool tell_plan(const struct job *j, struct error *err)
         .flop = cost.flop, .seconds = o->plan ? engine_seconds(j->model.engine, cost.flop) : 0,
     };
     if (o->plan)
-        o->plan(o->progress.user, &plan);
+        o->plan(o->machine.progress.user, &plan);
     return true;
 }
 
 static bool run(struct job *j, struct error *err)
 {
     const struct surprisal_eval_options *o = &j->options->eval;
-    const struct progress progress = PROGRESS_OF(&o->progress);
+    const struct progress progress = PROGRESS_OF(&o->machine.progress);
     struct engine *e = j->model.engine;
     struct digest digest;
     j->hash = weights_hash_open(&j->model.checkpoint, &j->model.weights, err);
@@ -147,7 +143,7 @@ static bool run(struct job *j, struct error *err)
 
 static const char *compute_word(const struct surprisal_eval_options *o)
 {
-    return o->compute == SURPRISAL_COMPUTE_BF16 ? "bf16" : "f32";
+    return o->machine.compute == SURPRISAL_COMPUTE_BF16 ? "bf16" : "f32";
 }
 
 static bool write(const struct job *j, struct error *err)

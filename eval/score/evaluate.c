@@ -64,12 +64,8 @@ static bool open_tokenizer(struct job *j, struct error *err)
 static bool open_engine(struct job *j, struct error *err)
 {
     const struct surprisal_eval_options *o = j->options;
-    const struct engine_options engine = {
-        .n_threads = o->threads, .memory_bytes = o->memory_bytes, .isa = o->isa,
-        .held_bytes = j->runs.windows.n * sizeof(struct window_score),
-        .compute = o->compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
-        .progress = PROGRESS_OF(&o->progress),
-    };
+    const struct engine_options engine =
+        model_engine_options(&o->machine, j->runs.windows.n * sizeof(struct window_score));
     if (!model_open_engine(&j->model, &engine, err))
         return false;
     for (size_t i = 0; i < j->runs.n; i++) {
@@ -154,7 +150,7 @@ static bool begin_scoring(struct job *j, struct error *err)
 static bool open_folder(struct job *j, struct error *err)
 {
     const struct surprisal_eval_options *o = j->options;
-    const struct progress progress = PROGRESS_OF(&o->progress);
+    const struct progress progress = PROGRESS_OF(&o->machine.progress);
     const struct output_request request = { .path = o->out, .kind = "run", .inputs = &j->inputs,
                                             .progress = &progress, .resume = o->resume };
     return !o->out || partial_begin(&j->folder, &request, err);
@@ -164,7 +160,7 @@ static bool open_folder(struct job *j, struct error *err)
 static bool inputs_hold(void *user, struct error *err)
 {
     struct job *j = user;
-    if (job_inputs_check(&j->inputs, j->hash, &j->options->progress, err))
+    if (job_inputs_check(&j->inputs, j->hash, &j->options->machine.progress, err))
         return true;
     j->folder.keep = true;
     return false;
@@ -177,7 +173,7 @@ static bool prepare(struct job *j, struct error *err)
     return plans_make(&j->plans, o, err)
         && job_inputs_add(&j->inputs, o, err)
         && open_folder(j, err)
-        && model_open_checkpoint(&j->model, o->checkpoint, &o->progress, err)
+        && model_open_checkpoint(&j->model, o->checkpoint, &o->machine.progress, err)
         && checkpoint_list_weights(&j->inputs, &j->model.checkpoint, err)
         && open_tokenizer(j, err)
         && plan_runs_make(&j->runs, &j->plans, o, &j->model, j->tokenizer, err)
@@ -218,7 +214,7 @@ static bool tell_plan(const struct job *j, struct error *err)
     if (!make_plan(j, &plan, &least_bytes, err))
         return false;
     if (o->plan)
-        o->plan(o->progress.user, &plan);
+        o->plan(o->machine.progress.user, &plan);
     return true;
 }
 
@@ -257,7 +253,7 @@ static bool offer(void *user, const struct engine_state *state, bool now, struct
         return true;
     struct error why = { 0 };
     if (!save(j, state, &why))
-        progress_warn(&j->options->progress, "the state is not saved: %s", why.message);
+        progress_warn(&j->options->machine.progress, "the state is not saved: %s", why.message);
     j->saved = machine_seconds();
     j->save_seconds = j->saved - begin;
     return true;
@@ -267,7 +263,7 @@ static bool score(struct job *j, struct error *err)
 {
     struct engine *e = j->model.engine;
     struct plan_runs *s = &j->runs;
-    const struct progress progress = PROGRESS_OF(&j->options->progress);
+    const struct progress progress = PROGRESS_OF(&j->options->machine.progress);
     int threads = engine_threads(e);
     bool saves = j->options->out != NULL;
     bool resumed = j->state.engine.x != NULL;
@@ -346,7 +342,7 @@ static bool take_run(const struct job *j, const struct plan_run *run,
 
 static bool take_complete(struct job *j, struct surprisal_result *results, struct error *err)
 {
-    const struct progress progress = PROGRESS_OF(&j->options->progress);
+    const struct progress progress = PROGRESS_OF(&j->options->machine.progress);
     struct digest checkpoint;
     bool ok = (j->hash = weights_hash_open(&j->model.checkpoint, &j->model.weights, err))
            && weights_hash_rest(j->hash, engine_threads(j->model.engine), &progress, err)
@@ -383,7 +379,7 @@ static bool check_rules(const struct surprisal_eval_options *o, const struct pla
         { wikitext && wikitext < plans->n && o->text && file_is_read_once(o->text),
           "the task wikitext beside other plans needs a file: standard input is read once, as a pipe is" },
         { o->max_documents && !wikitext, "a number of documents needs the task wikitext" },
-        { o->threads < 0, "the number of threads is negative" },
+        { o->machine.threads < 0, "the number of threads is negative" },
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         if (rules[i].wrong)

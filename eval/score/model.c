@@ -52,6 +52,17 @@ bool model_open_checkpoint(struct model *o, const char *path, const struct surpr
         && warn_contradictions(o, progress, err);
 }
 
+struct engine_options model_engine_options(const struct surprisal_machine *machine,
+                                           size_t held_bytes)
+{
+    return (struct engine_options){
+        .n_threads = machine->threads, .memory_bytes = machine->memory_bytes, .isa = machine->isa,
+        .held_bytes = held_bytes,
+        .compute = machine->compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
+        .progress = PROGRESS_OF(&machine->progress),
+    };
+}
+
 bool model_open_engine(struct model *o, const struct engine_options *options, struct error *err)
 {
     struct engine_options mine = *options;

@@ -22,7 +22,10 @@ void progress_warn(const struct surprisal_progress *p, const char *format, ...);
 /* Opens the folder and binds the weights; contradictions between config and files are warned about. */
 bool model_open_checkpoint(struct model *o, const char *path, const struct surprisal_progress *progress,
                        struct error *err);
-/* options->held_bytes: what the caller will take beside the engine and does not hold yet. */
+/* What a call may take of the machine, as the engine has it.  held_bytes: what the caller will take
+ * beside the engine and does not hold yet. */
+struct engine_options model_engine_options(const struct surprisal_machine *machine,
+                                           size_t held_bytes);
 bool model_open_engine(struct model *o, const struct engine_options *options, struct error *err);
 void model_close(struct model *o);
 

@@ -48,8 +48,8 @@ static bool find_input(struct plan_runs *s, const struct source *from, enum surp
         return false;
     const struct input *other = &s->inputs[!task];
     if (!other->path && in->has_crlf)
-        progress_warn(&from->options->progress, "%s: lines end in CR LF, which changes the tokens and "
-                      "the result", in->path);
+        progress_warn(&from->options->machine.progress, "%s: lines end in CR LF, which changes the "
+                      "tokens and the result", in->path);
     return !other->path || memcmp(&in->digest, &other->digest, sizeof in->digest) == 0
         || error_set(err, "%s: was changed while it was read", in->path);
 }
@@ -68,8 +68,9 @@ static bool make_run(struct plan_runs *s, struct plan_run *run, const struct sou
         || !sequence_make(&run->sequence, in, plan, prefix, o->max_windows, err))
         return false;
     if (most && plan->context > most)
-        progress_warn(&o->progress, "%s: context %zu is longer than max_position_embeddings %zu",
-                      o->checkpoint, plan->context, most);
+        progress_warn(&o->machine.progress,
+                      "%s: context %zu is longer than max_position_embeddings %zu",
+                      model->checkpoint.path, plan->context, most);
     run->summary = (struct summary){
         .options = o, .plan = plan, .checkpoint = &model->checkpoint, .weights = &model->weights,
         .sequence = &run->sequence, .input = in, .prefix_id = prefix,

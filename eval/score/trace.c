@@ -72,10 +72,9 @@ static size_t file_bytes(const struct config *c, size_t n_ids)
 static bool open_all(struct model *model, struct input_files *inputs, int32_t **ids, size_t *n_ids,
                      const struct surprisal_trace_options *o, struct error *err)
 {
-    const struct engine_options engine = { .n_threads = o->threads, .isa = o->isa,
-                                           .progress = PROGRESS_OF(&o->progress) };
+    const struct engine_options engine = model_engine_options(&o->machine, 0);
     return checkpoint_list_folder(inputs, o->checkpoint, err) && input_files_add(inputs, o->ids, err)
-        && model_open_checkpoint(model, o->checkpoint, &o->progress, err)
+        && model_open_checkpoint(model, o->checkpoint, &o->machine.progress, err)
         && checkpoint_list_weights(inputs, &model->checkpoint, err)
         && input_read_ids(o->ids, ids, n_ids, NULL, err)
         && (*n_ids || error_set(err, "%s: holds no tokens", o->ids))
@@ -87,7 +86,7 @@ bool trace(const struct surprisal_trace_options *o, struct error *err)
 {
     if (!o->checkpoint || !o->ids || !o->out)
         return error_set(err, "a trace needs a checkpoint, ids and a file to write");
-    const struct progress progress = PROGRESS_OF(&o->progress);
+    const struct progress progress = PROGRESS_OF(&o->machine.progress);
     struct model model = { 0 };
     struct input_files inputs = { 0 };
     int32_t *ids = NULL;
@@ -99,7 +98,7 @@ bool trace(const struct surprisal_trace_options *o, struct error *err)
            && create(&f, o->out, &model.checkpoint.config, n_ids, err);
     if (ok) {
         ok = write(&f, &model, ids, n_ids, err)
-          && job_inputs_check(&inputs, NULL, &o->progress, err);
+          && job_inputs_check(&inputs, NULL, &o->machine.progress, err);
         if (ok)
             ok = safetensors_commit(&f.writer, err);
         else

@@ -47,12 +47,13 @@ static bool try_page(const struct surprisal_verify_options *o, const struct prog
 bool surprisal_verify(const struct surprisal_verify_options *options,
                       struct surprisal_verify_result *result, struct surprisal_error *err)
 {
-    const struct progress progress = PROGRESS_OF(&options->progress);
+    const struct progress progress = PROGRESS_OF(&options->machine.progress);
     struct error inner = { .interrupted = false };
     struct verify_result r;
     *result = (struct surprisal_verify_result){ 0 };
     bool ok = (!options->html || try_page(options, &progress, &inner))
-           && verify(&r, options->checkpoint, options->against, options->threads, &progress, &inner);
+           && verify(&r, options->checkpoint, options->against, options->machine.threads, &progress,
+                     &inner);
     if (ok) {
         ok = write_all(result, &r, options->html, &inner);
         verify_free(&r);

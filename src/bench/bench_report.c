@@ -128,9 +128,9 @@ bool bench_report(cJSON **json, struct buffer *text, const struct surprisal_benc
     struct checkpoint ck = { 0 };
     struct bench_result result = { 0 };
     struct bench_options o = {
-        .isa = options->isa, .n_threads = options->threads,
+        .isa = options->machine.isa, .n_threads = options->machine.threads,
         .seconds = options->seconds > 0 ? options->seconds : SECONDS,
-        .progress = PROGRESS_OF(&options->progress), .plan = options->plan,
+        .progress = PROGRESS_OF(&options->machine.progress), .plan = options->plan,
     };
     if (options->checkpoint) {
         if (!checkpoint_open(&ck, options->checkpoint, err))

@@ -25,7 +25,7 @@ static int run(const struct command *c, int argc, char **argv)
     if (!surprisal_calibrate_check(&s.calibrate, &err))
         return usage_error(c, "%s", err.message);
     char *json = NULL, *text = NULL;
-    s.calibrate.eval.progress = progress_begin(&s.base.progress);
+    s.calibrate.eval.machine.progress = progress_begin(&s.base.progress);
     s.calibrate.eval.plan = eval_show_plan;
     bool ok = surprisal_calibrate(&s.calibrate, s.json ? &json : NULL, s.json ? NULL : &text, &err);
     progress_end(&s.base.progress);

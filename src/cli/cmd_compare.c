@@ -88,7 +88,7 @@ static int compare(struct settings *s, const struct command *c)
         return usage_error(c, "%s", err.message);
     if (!surprisal_report_prepare(&s->report, &err))
         return run_error("%s", err.message);
-    s->report.progress = s->compare.eval.progress = progress_begin(line);
+    s->report.progress = s->compare.eval.machine.progress = progress_begin(line);
     bool ok = surprisal_compare(&s->compare, &result, &err);
     progress_end(line);
     if (!ok)

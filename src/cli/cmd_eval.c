@@ -23,7 +23,7 @@ static void print_json(const struct surprisal_result *results, size_t n, bool li
 static int evaluate(struct settings *s, struct surprisal_result *results, size_t n)
 {
     struct surprisal_error err = { 0 };
-    s->base.eval.progress = progress_begin(&s->base.progress);
+    s->base.eval.machine.progress = progress_begin(&s->base.progress);
     s->base.eval.plan = eval_show_plan;
     bool ok = surprisal_eval(&s->base.eval, results, &err);
     progress_end(&s->base.progress);

@@ -35,7 +35,7 @@ static int run(const struct command *c, int argc, char **argv)
         return usage_error(c, "OUT is missing");
     if (!surprisal_quantize_check(&s.quantize, &err))
         return usage_error(c, "%s", err.message);
-    s.quantize.progress = progress_begin(&s.progress);
+    s.quantize.machine.progress = progress_begin(&s.progress);
     char *json = NULL, *text = NULL;
     bool ok = surprisal_quantize(&s.quantize, s.json ? &json : NULL, s.json ? NULL : &text, &err);
     progress_end(&s.progress);
@@ -90,8 +90,8 @@ static const struct option options[] = {
     { .name = "resume", .help = "continue an interrupted run from OUT.partial",
       .parse = parse_switch, FIELD(quantize.resume) },
     OPTION_JSON(FIELD(json)),
-    OPTION_THREADS(FIELD(quantize.threads)),
-    OPTION_ISA(FIELD(quantize.isa)),
+    OPTION_THREADS(FIELD(quantize.machine.threads)),
+    OPTION_ISA(FIELD(quantize.machine.isa)),
     OPTION_QUIET(FIELD(progress.quiet)),
     OPTION_PROGRESS(FIELD(progress.wanted)),
 };

@@ -85,13 +85,13 @@ const struct option eval_options[EVAL_OPTIONS] = {
       .help = "f32 (default): exact to the fifth digit of an NLL\n"
               "bf16: activations rounded as transformers in bfloat16 rounds them",
       .parse = parse_choice, .expected = "f32 or bf16", .choices = computes,
-      FIELD(eval.compute) },
-    OPTION_THREADS(FIELD(eval.threads)),
+      FIELD(eval.machine.compute) },
+    OPTION_THREADS(FIELD(eval.machine.threads)),
     { .name = "memory", .value = "SIZE",
       .help = "memory to use, e.g. 8G (default: three quarters of what is free);\n"
               "with less memory, more passes over the weights give the same result",
-      .parse = parse_size, .expected = EXPECTED_SIZE, FIELD(eval.memory_bytes) },
-    OPTION_ISA(FIELD(eval.isa)),
+      .parse = parse_size, .expected = EXPECTED_SIZE, FIELD(eval.machine.memory_bytes) },
+    OPTION_ISA(FIELD(eval.machine.isa)),
     OPTION_QUIET(FIELD(progress.quiet)),
     OPTION_PROGRESS(FIELD(progress.wanted)),
 };

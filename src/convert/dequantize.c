@@ -171,7 +171,7 @@ bool dequantize(cJSON **result, const struct surprisal_dequantize_options *o, st
     bool ok = *result || error_set(err, "out of memory: the result");
     if (ok && (!o->checkpoint || !o->out))
         ok = error_set(err, "the checkpoint or the folder to write is missing");
-    ok = ok && job_open(&j, o->checkpoint, o->isa, o->threads, &o->progress, err)
+    ok = ok && job_open(&j, o->checkpoint, &o->machine, err)
       && quantization_check(&j.ck, err) && expect_quantized(&j, err)
       && new_folder_check(o->out, &j.inputs, err) && run(&j, o, *result, err);
     job_close(&j);

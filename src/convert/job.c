@@ -4,13 +4,14 @@
 #include "base/progress.h"
 #include "base/threads.h"
 
-bool job_open(struct job *j, const char *checkpoint, const char *isa, int n_threads,
-              const struct surprisal_progress *progress, struct error *err)
+bool job_open(struct job *j, const char *checkpoint, const struct surprisal_machine *machine,
+              struct error *err)
 {
-    j->progress = PROGRESS_OF(progress);
+    int n_threads = machine->threads;
+    j->progress = PROGRESS_OF(&machine->progress);
     j->stream = (struct stream){ .ck = &j->ck, .layout = &j->layout, .progress = &j->progress,
                                  .n_threads = n_threads > 0 ? n_threads : machine_processors() };
-    j->stream.kn = kernels_find(isa, err);
+    j->stream.kn = kernels_find(machine->isa, err);
     j->is_open = j->stream.kn && threads_start(j->stream.n_threads, 0, err)
               && checkpoint_list_folder(&j->inputs, checkpoint, err)
               && checkpoint_open(&j->ck, checkpoint, err);

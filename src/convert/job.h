@@ -22,8 +22,8 @@ struct job {
 };
 
 /* Opens the checkpoint, binds and lists its modules, and finds the kernels. */
-bool job_open(struct job *j, const char *checkpoint, const char *isa, int n_threads,
-              const struct surprisal_progress *progress, struct error *err);
+bool job_open(struct job *j, const char *checkpoint, const struct surprisal_machine *machine,
+              struct error *err);
 /* Writes j->layout to `out` and adds what was done to result.  config: text of config.json; settings:
  * a digest of all that decides the bytes, but layout, config and checkpoint. */
 bool job_run(struct job *j, const char *out, const char *config, const struct digest *settings,

@@ -108,7 +108,7 @@ static void test_measure(void)
         { DTYPE_F32, (const uint8_t *)hidden[0], NULL, N, HIDDEN }, NULL } };
     struct divergence_source b = { "data/demo/mxfp4", head, COMPUTE_F32, {
         { DTYPE_F32, (const uint8_t *)hidden[1], NULL, N, HIDDEN }, NULL } };
-    struct divergence_options options = { .threads = 1 };
+    struct divergence_options options = { .machine.threads = 1 };
     bool ok = divergence_measure(rows, &a, &a, &options, &err);
     check(ok && rows[7].kld == 0 && rows[7].same_top1, "a run against itself is exactly 0", "%s %g",
           err.message, rows[7].kld);
@@ -127,7 +127,7 @@ static void test_measure(void)
           && strstr(err.message, head) && strstr(err.message, tiny), "another head is refused", "%s",
           err.message);
     head[5] = tiny[5];
-    options.memory_bytes = (size_t)4 << 20;
+    options.machine.memory_bytes = (size_t)4 << 20;
     check(!divergence_measure(rows, &a, &b, &options, &err) && strstr(err.message, "too small"),
           "a budget that is too small", "%s", err.message);
 }
@@ -167,7 +167,7 @@ static bool print_divergence(const struct run *a, const struct run *b, struct er
     struct divergence_row *rows = calloc(n, sizeof *rows);
     struct divergence_figures f;
     const int32_t *window = (const void *)safetensors_find(&a->tokens, "window")->data;
-    const struct divergence_options options = { .threads = 1 };
+    const struct divergence_options options = { .machine.threads = 1 };
     bool ok = divergence_measure(rows, &a->source, &b->source, &options, err)
            && divergence_figures(&f, rows, window, n, (size_t)window[n - 1] + 1, err);
     for (size_t i = 0; ok && i < n; i++)
