@@ -85,6 +85,32 @@ SURPRISAL_API bool surprisal_detokenize(const struct surprisal_tokenizer *t, con
                                         size_t n_ids, char **text, size_t *n_bytes,
                                         struct surprisal_error *err);
 
+/* ---- opened checkpoints ------------------------------------------------ */
+
+struct surprisal_model;
+
+/* Opens a checkpoint folder for several calls: reads config.json, the index, the headers of the files
+ * of weights and tokenizer.json, and maps the files; weights are read when a call needs them.  Options
+ * with `checkpoint` have `model` beside it: exactly one of the two is given.  A call that gets a model
+ * opens no file of the checkpoint again, except where its options say so.
+ *
+ * A folder that surprisal_eval would refuse is refused.  One without a tokenizer.json that can be used is
+ * not; a call that needs the tokenizer then fails with the reason.  Contradictions between config and
+ * files are warnings, here and not again in each call; progress may be NULL.
+ *
+ * Threads can share a model: calls with the same one may run at the same time.  Files that change are
+ * found as they are during a call by path: a call whose result rests on one that was changed since it was
+ * opened fails and names it.  Open the folder again then. */
+SURPRISAL_API struct surprisal_model *surprisal_model_open(const char *checkpoint,
+                                                           const struct surprisal_progress *progress,
+                                                           struct surprisal_error *err);
+/* After the last call with it.  Closing NULL is fine. */
+SURPRISAL_API void surprisal_model_close(struct surprisal_model *model);
+
+/* The checkpoint's tokenizer, borrowed from the model: it is closed with it.  NULL: there is none. */
+SURPRISAL_API const struct surprisal_tokenizer *
+surprisal_model_tokenizer(const struct surprisal_model *model, struct surprisal_error *err);
+
 /* ---- inputs ----------------------------------------------------------- */
 
 /* The text of a data set: the file as it is, or its rows as Hugging Face's `datasets` holds them
@@ -142,7 +168,8 @@ struct surprisal_plan {
 };
 
 struct surprisal_eval_options {
-    const char *checkpoint;             /* folder */
+    const char *checkpoint;             /* folder; or */
+    struct surprisal_model *model;      /* one that is open */
     const char *text;                   /* UTF-8 file; or */
     const char *ids;                    /* file of decimal ids separated by white space */
     const char *tokenizer;              /* NULL: the one in the checkpoint */
@@ -220,8 +247,12 @@ struct surprisal_compare_options {
     /* Two run folders; or two folders of run folders, from an evaluation with plans; or two checkpoint
      * folders, which are evaluated first.  A is the original. */
     const char *a, *b;
-    /* How checkpoints are evaluated: text or ids, protocol, memory and so on; checkpoint and resume
-     * are not used.  Final hidden states are kept, as f32 unless `hidden` says BF16.  `out`: a new
+    /* Opened checkpoints in place of checkpoint folders (a, b are NULL then).  Beside run folders, the
+     * checkpoints that they were made from, or NULL: KL divergence and the text of tokens come from there
+     * then, and not from where the runs' summaries say that the checkpoints are. */
+    struct surprisal_model *model_a, *model_b;
+    /* How checkpoints are evaluated: text or ids, protocol, memory and so on; checkpoint, model and
+     * resume are not used.  Final hidden states are kept, as f32 unless `hidden` says BF16.  `out`: a new
      * folder that keeps the runs as `a`, `b` (and `floor`).  For run folders only `tokenizer` (its
      * current path, to show text) and `machine` without its `compute` are used; other options are
      * refused. */
@@ -340,11 +371,18 @@ SURPRISAL_API bool surprisal_calibrate(const struct surprisal_calibrate_options 
 
 /* ---- looking inside --------------------------------------------------- */
 
+struct surprisal_inspect_options {
+    const char *checkpoint;             /* folder; or */
+    struct surprisal_model *model;      /* one that is open */
+};
+
 /* Describes a checkpoint, for programs and for people.  Each is released with free(); either pointer may
  * be NULL. */
-SURPRISAL_API bool surprisal_inspect(const char *checkpoint, char **json, char **text,
-                                     struct surprisal_error *err);
+SURPRISAL_API bool surprisal_inspect(const struct surprisal_inspect_options *options, char **json,
+                                     char **text, struct surprisal_error *err);
 
+/* Takes folders alone: a model is open only if nothing in its folder is refused, and verification looks
+ * for what would be. */
 struct surprisal_verify_options {
     const char *checkpoint;             /* folder */
     const char *against;                /* the original that it was made from, or NULL */
@@ -370,7 +408,9 @@ SURPRISAL_API void surprisal_verify_result_free(struct surprisal_verify_result *
 
 struct surprisal_bench_options {
     const char *checkpoint;             /* folder: gives the shapes, and its largest file to measure the
-                                           disk; NULL: the shapes of Qwen3.5-35B-A3B */
+                                           disk; or */
+    struct surprisal_model *model;      /* one that is open (the file is opened again, to be read from
+                                           the disk); neither: the shapes of Qwen3.5-35B-A3B */
     double seconds;                     /* of a round; each figure takes three; 0: 0.15 */
     struct surprisal_machine machine;   /* threads, isa, progress; both types are measured */
     /* Called once before the work with its cost; gets machine.progress.user.  May be NULL. */
@@ -385,7 +425,8 @@ SURPRISAL_API bool surprisal_bench(const struct surprisal_bench_options *options
                                    char **text, struct surprisal_error *err);
 
 struct surprisal_trace_options {
-    const char *checkpoint;
+    const char *checkpoint;             /* folder; or */
+    struct surprisal_model *model;      /* one that is open */
     const char *ids;                    /* file of ids */
     const char *out;                    /* safetensors file to write */
     struct surprisal_machine machine;
@@ -408,7 +449,9 @@ enum surprisal_recipe {
 enum surprisal_scale { SURPRISAL_SCALE_QSTREAM, SURPRISAL_SCALE_EXACT, SURPRISAL_SCALE_OCP };
 
 struct surprisal_quantize_options {
-    const char *checkpoint;             /* folder: BF16, F16 or F32, experts fused or split */
+    const char *checkpoint;             /* folder: BF16, F16 or F32, experts fused or split; or */
+    struct surprisal_model *model;      /* one that is open (the files without weights are copied, and so
+                                           opened again) */
     const char *out;                    /* folder to create; may be NULL with dry_run */
     /* DEFAULT: EXPERTS without patterns, LINEARS with `exclude` alone.  Refused with `include`. */
     enum surprisal_recipe recipe;
@@ -445,7 +488,9 @@ SURPRISAL_API bool surprisal_quantize(const struct surprisal_quantize_options *o
                                       char **text, struct surprisal_error *err);
 
 struct surprisal_dequantize_options {
-    const char *checkpoint, *out;       /* folders, as above */
+    const char *checkpoint;             /* these three as above */
+    struct surprisal_model *model;
+    const char *out;
     size_t shard_bytes;                 /* 0: 5,000,000,000 */
     bool resume;
     struct surprisal_machine machine;   /* threads, isa and progress */

@@ -11,9 +11,9 @@
 #include "base/temporary.h"
 #include "eval/compare/comparable.h"
 #include "eval/compare/comparison_json.h"
-#include "eval/score/evaluate.h"
 #include "eval/compare/excerpt.h"
 #include "eval/compare/layers.h"
+#include "eval/score/evaluate.h"
 #include "eval/score/model.h"
 #include "eval/run/partial.h"
 #include "eval/run/plan_folders.h"
@@ -44,33 +44,62 @@ static enum operand_kind operand_of(const char *path)
          : plan_folders_in(path) ? PLANS : NOTHING;
 }
 
+/* Of run folders, the checkpoint that they were made from, where it is open. */
+static struct surprisal_model *opened_of(const struct surprisal_compare_options *o, enum side side)
+{
+    return side == B ? o->model_b : o->model_a;
+}
+
+/* Of two checkpoints. */
+static struct model_source source_of(const struct surprisal_compare_options *o, enum side side)
+{
+    return (struct model_source){ .path = side == B ? o->b : o->a, .opened = opened_of(o, side) };
+}
+
+static enum operand_kind kind_of(const struct surprisal_compare_options *o, enum side side)
+{
+    const struct model_source from = source_of(o, side);
+    return from.path ? operand_of(from.path) : from.opened ? CHECKPOINT : NOTHING;
+}
+
+/* As messages name it. */
+static const char *name_of(const struct surprisal_compare_options *o, enum side side)
+{
+    const char *path = side == B ? o->b : o->a;
+    return path ? path : model_source_path(source_of(o, side));
+}
+
 bool compare_takes_plans(const struct surprisal_compare_options *o)
 {
-    return o->a && o->b && operand_of(o->a) == PLANS && operand_of(o->b) == PLANS;
+    return kind_of(o, A) == PLANS && kind_of(o, B) == PLANS;
 }
 
-static bool check_operand(const char *name, const char *path, struct error *err)
+static bool check_operand(const struct surprisal_compare_options *o, enum side side,
+                          struct error *err)
 {
-    if (!path || !*path)
-        return error_set(err, "%s is missing: a run folder or a checkpoint", name);
-    return operand_of(path) != NOTHING
-        || error_set(err, "%s: neither a run folder (summary.json, tokens.safetensors) nor a "
-                     "checkpoint (config.json), nor a folder of run folders", path);
+    const struct model_source from = source_of(o, side);
+    enum operand_kind kind = kind_of(o, side);
+    if (from.path ? !*from.path : !from.opened)
+        return error_set(err, "%s is missing: a run folder or a checkpoint", side == B ? "B" : "A");
+    if (kind == NOTHING)
+        return error_set(err, "%s: neither a run folder (summary.json, tokens.safetensors) nor a "
+                         "checkpoint (config.json), nor a folder of run folders", from.path);
+    return kind != CHECKPOINT || model_source_check(from, err);
 }
 
-static bool check_same_kind(const struct surprisal_compare_options *o, enum operand_kind a,
-                            enum operand_kind b, struct error *err)
+static bool check_same_kind(const struct surprisal_compare_options *o, struct error *err)
 {
     static const char *const names[] = { [RUN] = "a run folder", [CHECKPOINT] = "a checkpoint",
                                          [PLANS] = "a folder of plans" };
+    enum operand_kind a = kind_of(o, A), b = kind_of(o, B);
     if (a == b)
         return true;
     if (a == PLANS || b == PLANS)
-        return error_set(err, "%s is %s and %s is %s: name two of the same kind", o->a, names[a], o->b,
-                         names[b]);
+        return error_set(err, "%s is %s and %s is %s: name two of the same kind", name_of(o, A),
+                         names[a], name_of(o, B), names[b]);
     return error_set(err, "%s is a run folder and %s a checkpoint: evaluate the checkpoint as the "
-                     "run was, or name two checkpoints", a == RUN ? o->a : o->b,
-                     a == RUN ? o->b : o->a);
+                     "run was, or name two checkpoints", name_of(o, a == RUN ? A : B),
+                     name_of(o, a == RUN ? B : A));
 }
 
 static bool check_floor_run(const char *path, enum operand_kind kind, struct error *err)
@@ -116,7 +145,9 @@ static struct surprisal_eval_options side_options(const struct surprisal_compare
                                                   enum side side)
 {
     struct surprisal_eval_options e = o->eval;
-    e.checkpoint = side == B ? o->b : o->a;
+    const struct model_source from = source_of(o, side);
+    e.checkpoint = from.path;
+    e.model = from.opened;
     if (side == FLOOR)
         e.machine.compute = SURPRISAL_COMPUTE_BF16;
     return e;
@@ -148,11 +179,10 @@ bool compare_check(const struct surprisal_compare_options *o, struct error *err)
         return error_set(err, "%zu bootstrap samples, expected 2 to %d", o->bootstrap, MOST_SAMPLES);
     if (o->seed > LARGEST_SEED)
         return error_set(err, "the seed is above 2^53");
-    if (!check_operand("A", o->a, err) || !check_operand("B", o->b, err))
+    if (!check_operand(o, A, err) || !check_operand(o, B, err) || !check_same_kind(o, err))
         return false;
-    enum operand_kind a = operand_of(o->a);
-    return check_same_kind(o, a, operand_of(o->b), err)
-        && (a == CHECKPOINT ? check_checkpoints(o, err) : check_runs(o, a, err));
+    enum operand_kind kind = kind_of(o, A);
+    return kind == CHECKPOINT ? check_checkpoints(o, err) : check_runs(o, kind, err);
 }
 
 /* ---- checkpoints become run folders --------------------------------------------------- */
@@ -168,7 +198,7 @@ struct job {
     struct evaluate_prepared prepared;  /* A's; of checkpoints */
     size_t evaluation_bytes;            /* of memory, that the evaluations of checkpoints need */
     bool skips_layers;                  /* they cannot be had, which was said */
-    struct tokenizer *tokenizer;
+    struct tokenizer *tokenizer;        /* owned; opened to show text */
 };
 
 /* Hidden states are always kept: they are what KL divergence comes from. */
@@ -199,10 +229,11 @@ static bool prepare_side(struct job *j, enum side side, struct evaluate_prepared
     j->evaluation_bytes = size_max(j->evaluation_bytes, p->least_bytes);
     if (strcmp(p->tokenizer, first->tokenizer) != 0)
         return error_set(err, "%s and %s have different tokenizers: sha256 %.12s against %.12s "
-                         "(one for both can be named)", o->a, o->b, first->tokenizer, p->tokenizer);
+                         "(one for both can be named)", name_of(o, A), name_of(o, B),
+                         first->tokenizer, p->tokenizer);
     return p->prefix_id == first->prefix_id
-        || error_set(err, "%s and %s have different prefix tokens: %d against %d", o->a, o->b,
-                     (int)first->prefix_id, (int)p->prefix_id);
+        || error_set(err, "%s and %s have different prefix tokens: %d against %d", name_of(o, A),
+                     name_of(o, B), (int)first->prefix_id, (int)p->prefix_id);
 }
 
 static bool prepare(struct job *j, size_t *disk_bytes, struct error *err)
@@ -277,25 +308,32 @@ static struct layers_options layers_options(const struct job *j)
     const struct surprisal_compare_options *o = j->options;
     const struct surprisal_eval_options *e = &o->eval;
     return (struct layers_options){
-        .a = o->a, .b = o->b, .ids = j->prepared.ids, .n_ids = j->prepared.n_ids,
+        .a = source_of(o, A), .b = source_of(o, B), .ids = j->prepared.ids,
+        .n_ids = j->prepared.n_ids,
         .windows = j->prepared.windows.list, .n_windows = j->prepared.windows.n,
         .max_windows = o->layer_windows, .machine = e->machine, .plan = e->plan,
     };
 }
 
+static struct divergence_run run_of(struct job *j, enum side side)
+{
+    return (struct divergence_run){ .record = &j->records[side],
+                                    .opened = opened_of(j->options, side) };
+}
+
 /* What the divergence of a side from A takes of the process; 0: none is measured. */
-static bool divergence_needs(size_t *bytes, const struct job *j, enum side side, size_t beside_bytes,
+static bool divergence_needs(size_t *bytes, struct job *j, enum side side, size_t beside_bytes,
                              struct error *err)
 {
     const struct divergence_options options = divergence_options(j->options);
     if (!j->prepared.ids)
-        return record_divergence_least(bytes, &j->records[A], &j->records[side], beside_bytes, &options,
+        return record_divergence_least(bytes, run_of(j, A), run_of(j, side), beside_bytes, &options,
                                        err);
     struct divergence_source sources[2];
     for (int i = 0; i < 2; i++) {
         const struct surprisal_eval_options e = side_options(j->options, i ? side : A);
         sources[i] = (struct divergence_source){
-            .checkpoint = e.checkpoint,
+            .checkpoint = model_source_of(&e),
             .compute = e.machine.compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
         };
     }
@@ -315,7 +353,7 @@ static size_t taken_before(const struct job *j, enum side side)
     return bytes;
 }
 
-static bool side_needs(size_t *bytes, const struct job *j, enum side side, struct error *err)
+static bool side_needs(size_t *bytes, struct job *j, enum side side, struct error *err)
 {
     bool runs = !j->prepared.ids;
     size_t scored = runs ? j->records[A].scored : j->prepared.plan.scored;
@@ -429,9 +467,8 @@ static bool compare_side(struct job *j, enum side side, struct comparison *c,
     const struct surprisal_compare_options *o = j->options;
     const struct bootstrap bootstrap = { .samples = o->bootstrap, .seed = o->seed };
     const struct divergence_options options = divergence_options(o);
-    struct record *a = &j->records[A], *b = &j->records[side];
-    return record_divergence(rows, a, b, &options, err)
-        && comparison_make(c, a, b, *rows, &bootstrap, err);
+    return record_divergence(rows, run_of(j, A), run_of(j, side), &options, err)
+        && comparison_make(c, &j->records[A], &j->records[side], *rows, &bootstrap, err);
 }
 
 static bool open_records(struct job *j, struct error *err)
@@ -471,14 +508,25 @@ static bool add_layers(cJSON *document, struct buffer *text, const struct job *j
     return true;
 }
 
+/* To show text: an opened checkpoint's, where it is the run's; else the run's is opened. */
+static const struct tokenizer *find_tokenizer(struct job *j)
+{
+    const struct surprisal_compare_options *o = j->options;
+    const struct record *a = &j->records[A];
+    const struct tokenizer *opened = o->model_a ? model_handle_tokenizer(o->model_a, NULL) : NULL;
+    if (!o->eval.tokenizer && opened && excerpt_is_of(opened, a))
+        return opened;
+    j->tokenizer = excerpt_tokenizer(a, o->eval.tokenizer, &o->eval.machine.progress);
+    return j->tokenizer;
+}
+
 static cJSON *tell(struct job *j, const char *plan, struct buffer *text, struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
-    j->tokenizer = excerpt_tokenizer(&j->records[A], o->eval.tokenizer, &o->eval.machine.progress);
     struct buffer by_layer = { 0 };
     struct comparison_view view = {
         .comparison = &j->comparison, .floor = j->paths[FLOOR] ? &j->floor : NULL,
-        .tokenizer = j->tokenizer, .command = o->command, .plan = plan,
+        .tokenizer = find_tokenizer(j), .command = o->command, .plan = plan,
     };
     cJSON *document = comparison_json(&view, err);
     bool ok = document && add_layers(document, &by_layer, j, err);
@@ -527,23 +575,18 @@ static void job_close(struct job *j)
 /* Is a side's checkpoint the one that its run was made from? */
 static bool same_checkpoint(const struct job *j, enum side side, bool *same, struct error *err)
 {
-    int threads = j->options->eval.machine.threads;
-    struct checkpoint ck;
-    struct weights w;
+    const struct surprisal_machine *machine = &j->options->eval.machine;
+    const struct progress progress = PROGRESS_OF(&machine->progress);
+    struct model model = { 0 };
     struct digest digest;
     char hex[2 * DIGEST_BYTES + 1];
+    const struct surprisal_progress silent = { 0 };     /* the evaluation warned */
     const char *of = cJSON_GetStringValue(json_get(json_get(j->records[side].summary, "checkpoint"),
                                                    "digest"));
-    const struct progress progress = PROGRESS_OF(&j->options->eval.machine.progress);
-    if (!checkpoint_open(&ck, side == B ? j->options->b : j->options->a, err))
-        return false;
-    bool ok = weights_bind(&w, &ck, err);
-    if (ok) {
-        ok = weights_digest(&digest, &ck, &w, threads > 0 ? threads : machine_processors(), &progress,
-                            err);
-        weights_free(&w);
-    }
-    checkpoint_close(&ck);
+    int threads = machine->threads > 0 ? machine->threads : machine_processors();
+    bool ok = model_open(&model, source_of(j->options, side), NULL, &silent, err)
+           && weights_digest(&digest, model.checkpoint, model.weights, threads, &progress, err);
+    model_close(&model);
     if (ok)
         digest_hex(hex, &digest);
     *same = ok && of && strcmp(hex, of) == 0;
@@ -590,7 +633,7 @@ cJSON *compare(const struct surprisal_compare_options *o, const char *plan, stru
 {
     struct job j = { .options = o };
     cJSON *document = NULL;
-    bool ok = compare_check(o, err), made = ok && !record_is_folder(o->a);
+    bool ok = compare_check(o, err), made = ok && kind_of(o, A) == CHECKPOINT;
     if (ok && (made ? evaluate_all(&j, err) : take_run_folders(&j, err)) && compare_records(&j, err))
         document = tell(&j, plan, text, err);
     if (document && (!inputs_hold(&j, made, err)

@@ -21,7 +21,7 @@ static bool check_head(const struct model *o, const struct divergence_source *s,
 {
     struct digest digest;
     char hex[2 * DIGEST_BYTES + 1];
-    if (!weights_head_digest(&digest, &o->checkpoint, &o->weights, progress, err))
+    if (!weights_head_digest(&digest, o->checkpoint, o->weights, progress, err))
         return false;
     digest_hex(hex, &digest);
     if (strcmp(hex, s->head_sha256) == 0)
@@ -29,7 +29,7 @@ static bool check_head(const struct model *o, const struct divergence_source *s,
     if (other)
         *other = true;
     return error_set(err, "%s: the head has SHA-256 %s, but the run was made with %s",
-                     o->checkpoint.path, hex, s->head_sha256);
+                     o->checkpoint->path, hex, s->head_sha256);
 }
 
 static bool open_source(struct source *to, const struct divergence_source *s,
@@ -40,9 +40,8 @@ static bool open_source(struct source *to, const struct divergence_source *s,
     const struct progress progress = PROGRESS_OF(&options->machine.progress);
     struct engine_options engine = model_engine_options(&options->machine, 0);
     engine.compute = s->compute;
-    return checkpoint_list_folder(&to->inputs, s->checkpoint, err)
-        && model_open_checkpoint(o, s->checkpoint, &options->machine.progress, err)
-        && checkpoint_list_weights(&to->inputs, &o->checkpoint, err)
+    return model_source_list(&to->inputs, s->checkpoint, err)
+        && model_open(o, s->checkpoint, &to->inputs, &options->machine.progress, err)
         && (!checks_head || check_head(o, s, options->other_head, &progress, err))
         && model_open_engine(o, &engine, err);
 }
@@ -72,7 +71,7 @@ static void close_source(struct source *s)
 
 static bool same_shape(const struct model *a, const struct model *b)
 {
-    const struct matrix *x = &a->weights.lm_head, *y = &b->weights.lm_head;
+    const struct matrix *x = &a->weights->lm_head, *y = &b->weights->lm_head;
     return x->dtype == y->dtype && x->rows == y->rows && x->cols == y->cols;
 }
 
@@ -88,8 +87,8 @@ static bool hash_heads(bool *same, const struct model *a, const struct model *b,
                        const struct progress *progress, struct error *err)
 {
     struct digest x, y;
-    if (!weights_head_digest(&x, &a->checkpoint, &a->weights, progress, err)
-        || !weights_head_digest(&y, &b->checkpoint, &b->weights, progress, err))
+    if (!weights_head_digest(&x, a->checkpoint, a->weights, progress, err)
+        || !weights_head_digest(&y, b->checkpoint, b->weights, progress, err))
         return false;
     *same = memcmp(&x, &y, sizeof x) == 0;
     return true;

@@ -4,11 +4,11 @@
 #define SURPRISAL_EVAL_COMPARE_DIVERGENCE_H
 
 #include "engine/divergence.h"
-#include "surprisal.h"
+#include "eval/score/model.h"
 
 /* One of the two runs; borrows everything. */
 struct divergence_source {
-    const char *checkpoint;             /* folder */
+    struct model_source checkpoint;
     const char *head_sha256;            /* 64 hexadecimal digits, as the run's summary has them; NULL: there is
                                            no run yet (divergence_least) */
     enum compute_type compute;          /* the run's, which rounds its logits */

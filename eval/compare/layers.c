@@ -52,12 +52,12 @@ static size_t windows_of(const struct layers_options *o)
 static bool open_both(struct job *j, struct error *err)
 {
     const struct layers_options *o = j->options;
-    const char *const paths[] = { o->a, o->b };
+    const struct model_source sources[] = { o->a, o->b };
     for (int i = 0; i < 2; i++) {
         j->sides[i] = (struct side){ &j->bar, i };
         struct engine_options engine = model_engine_options(&o->machine, 0);
         engine.progress = (struct progress){ .report = report, .user = &j->sides[i] };
-        if (!model_open_checkpoint(&j->model[i], paths[i], &o->machine.progress, err)
+        if (!model_open(&j->model[i], sources[i], NULL, &o->machine.progress, err)
             || !model_open_engine(&j->model[i], &engine, err))
             return false;
     }

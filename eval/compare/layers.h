@@ -16,13 +16,13 @@
 
 #include "base/json.h"
 #include "engine/types.h"
-#include "surprisal.h"
+#include "eval/score/model.h"
 
 /* The windows that are enough for figures by layer, which differ little between texts. */
 #define LAYERS_WINDOWS 16
 
 struct layers_options {
-    const char *a, *b;                  /* checkpoint folders; A is the original */
+    struct model_source a, b;           /* A is the original */
     const int32_t *ids;                 /* [n_ids]: what the models see (sequence.h) */
     size_t n_ids;
     const struct engine_window *windows;

@@ -20,7 +20,6 @@
 struct job {
     const struct surprisal_eval_options *options;
     struct model model;
-    struct tokenizer *tokenizer;        /* NULL when none is needed */
     struct plans plans;
     struct input_files inputs;          /* as they were before they were read */
     struct partial folder;
@@ -47,18 +46,7 @@ static void job_close(struct job *j)
     plan_runs_free(&j->runs);
     partial_abandon(&j->folder);
     plans_free(&j->plans);
-    if (j->tokenizer)
-        tokenizer_close(j->tokenizer);
     model_close(&j->model);
-}
-
-static bool open_tokenizer(struct job *j, struct error *err)
-{
-    const struct surprisal_eval_options *o = j->options;
-    if (!o->text && !o->tokenizer)
-        return true;
-    j->tokenizer = tokenizer_open(o->tokenizer ? o->tokenizer : o->checkpoint, err);
-    return j->tokenizer != NULL;
 }
 
 static bool open_engine(struct job *j, struct error *err)
@@ -78,7 +66,7 @@ static bool open_engine(struct job *j, struct error *err)
 static struct run_state_of state_of(const struct job *j)
 {
     return (struct run_state_of){
-        .settings = j->settings.data, .n_tensors = j->model.weights.n_tensors,
+        .settings = j->settings.data, .n_tensors = j->model.weights->n_tensors,
         .n_runs = j->runs.n, .hidden_size = j->runs.hidden_size,
         .n_threads = engine_threads(j->model.engine),
     };
@@ -107,7 +95,7 @@ static bool finds_complete(const struct job *j)
 static bool find_state(struct job *j, struct error *err)
 {
     const struct plan_runs *s = &j->runs;
-    j->known = mem_array(j->model.weights.n_tensors, WEIGHTS_KNOWN_BYTES, "digests", err);
+    j->known = mem_array(j->model.weights->n_tensors, WEIGHTS_KNOWN_BYTES, "digests", err);
     j->rows = mem_array(s->n, DIGEST_BYTES, "digests", err);
     bool ok = j->known && j->rows && summary_settings(&s->list[0].summary, &j->settings, err);
     for (size_t i = 0; ok && i < s->n; i++)
@@ -173,10 +161,9 @@ static bool prepare(struct job *j, struct error *err)
     return plans_make(&j->plans, o, err)
         && job_inputs_add(&j->inputs, o, err)
         && open_folder(j, err)
-        && model_open_checkpoint(&j->model, o->checkpoint, &o->machine.progress, err)
-        && checkpoint_list_weights(&j->inputs, &j->model.checkpoint, err)
-        && open_tokenizer(j, err)
-        && plan_runs_make(&j->runs, &j->plans, o, &j->model, j->tokenizer, err)
+        && model_open(&j->model, model_source_of(o), &j->inputs, &o->machine.progress, err)
+        && model_open_tokenizer(&j->model, o, err)
+        && plan_runs_make(&j->runs, &j->plans, o, &j->model, err)
         && open_engine(j, err)
         && begin_scoring(j, err);
 }
@@ -245,7 +232,7 @@ static bool offer(void *user, const struct engine_state *state, bool now, struct
     struct job *j = user;
     if (!inputs_hold(j, err))
         return false;
-    size_t bytes = state->n_rows * j->model.checkpoint.config.hidden_size * sizeof(float);
+    size_t bytes = state->n_rows * j->model.checkpoint->config.hidden_size * sizeof(float);
     double begin = machine_seconds(), cost = j->save_seconds;
     if (cost <= 0)
         cost = 0.005 + (double)bytes / FIRST_SAVE_RATE;
@@ -267,7 +254,7 @@ static bool score(struct job *j, struct error *err)
     int threads = engine_threads(e);
     bool saves = j->options->out != NULL;
     bool resumed = j->state.engine.x != NULL;
-    j->hash = weights_hash_open(&j->model.checkpoint, &j->model.weights, err);
+    j->hash = weights_hash_open(j->model.checkpoint, j->model.weights, err);
     if (!j->hash || !tell_plan(j, err))
         return false;
     if (resumed && !(weights_hash_rest(j->hash, threads, &progress, err)
@@ -344,7 +331,7 @@ static bool take_complete(struct job *j, struct surprisal_result *results, struc
 {
     const struct progress progress = PROGRESS_OF(&j->options->machine.progress);
     struct digest checkpoint;
-    bool ok = (j->hash = weights_hash_open(&j->model.checkpoint, &j->model.weights, err))
+    bool ok = (j->hash = weights_hash_open(j->model.checkpoint, j->model.weights, err))
            && weights_hash_rest(j->hash, engine_threads(j->model.engine), &progress, err)
            && weights_hash_end(&checkpoint, j->hash, err);
     for (size_t i = 0; ok && i < j->runs.n; i++)
@@ -402,8 +389,10 @@ void evaluate_result_free(struct surprisal_result *result)
 
 bool evaluate_check(const struct surprisal_eval_options *o, struct error *err)
 {
-    if (!o->checkpoint)
+    if (!o->checkpoint && !o->model)
         return error_set(err, "no checkpoint is given");
+    if (!model_source_check(model_source_of(o), err))
+        return false;
     if (!o->text == !o->ids)
         return error_set(err, "%s, expected one of them",
                          o->text ? "both a text and ids are given" : "neither text nor ids are given");
@@ -424,7 +413,7 @@ bool evaluate_prepare(const struct surprisal_eval_options *o, struct evaluate_pr
            && make_plan(&j, &out->plan, &out->least_bytes, err);
     if (ok) {
         snprintf(out->tokenizer, sizeof out->tokenizer, "%s",
-                 j.tokenizer ? tokenizer_sha256(j.tokenizer) : "");
+                 j.model.tokenizer ? tokenizer_sha256(j.model.tokenizer) : "");
         out->prefix_id = j.runs.list[0].summary.prefix_id;
         out->ids = j.runs.ids;
         out->n_ids = j.runs.n_ids;

@@ -39,7 +39,7 @@ struct plan_runs {
  * a failure, too, plan_runs_free is due. */
 bool plan_runs_make(struct plan_runs *s, const struct plans *plans,
                     const struct surprisal_eval_options *o, const struct model *model,
-                    const struct tokenizer *t, struct error *err);
+                    struct error *err);
 /* The engine's sink; user is the struct plan_runs. */
 bool plan_runs_take(void *user, size_t row, size_t n, const struct engine_score *scores,
                     const float *hidden, struct error *err);

@@ -73,18 +73,19 @@ static bool open_all(struct model *model, struct input_files *inputs, int32_t **
                      const struct surprisal_trace_options *o, struct error *err)
 {
     const struct engine_options engine = model_engine_options(&o->machine, 0);
-    return checkpoint_list_folder(inputs, o->checkpoint, err) && input_files_add(inputs, o->ids, err)
-        && model_open_checkpoint(model, o->checkpoint, &o->machine.progress, err)
-        && checkpoint_list_weights(inputs, &model->checkpoint, err)
+    const struct model_source from = { o->checkpoint, o->model };
+    return model_source_check(from, err)
+        && model_source_list(inputs, from, err) && input_files_add(inputs, o->ids, err)
+        && model_open(model, from, inputs, &o->machine.progress, err)
         && input_read_ids(o->ids, ids, n_ids, NULL, err)
         && (*n_ids || error_set(err, "%s: holds no tokens", o->ids))
-        && input_check_ids(*ids, *n_ids, o->ids, &model->checkpoint, err)
+        && input_check_ids(*ids, *n_ids, o->ids, model->checkpoint, err)
         && model_open_engine(model, &engine, err);
 }
 
 bool trace(const struct surprisal_trace_options *o, struct error *err)
 {
-    if (!o->checkpoint || !o->ids || !o->out)
+    if ((!o->checkpoint && !o->model) || !o->ids || !o->out)
         return error_set(err, "a trace needs a checkpoint, ids and a file to write");
     const struct progress progress = PROGRESS_OF(&o->machine.progress);
     struct model model = { 0 };
@@ -93,9 +94,9 @@ bool trace(const struct surprisal_trace_options *o, struct error *err)
     size_t n_ids = 0;
     struct file f;
     bool ok = open_all(&model, &inputs, &ids, &n_ids, o, err)
-           && output_file_try(o->out, file_bytes(&model.checkpoint.config, n_ids), &inputs, &progress,
-                              err)
-           && create(&f, o->out, &model.checkpoint.config, n_ids, err);
+           && output_file_try(o->out, file_bytes(&model.checkpoint->config, n_ids), &inputs,
+                              &progress, err)
+           && create(&f, o->out, &model.checkpoint->config, n_ids, err);
     if (ok) {
         ok = write(&f, &model, ids, n_ids, err)
           && job_inputs_check(&inputs, NULL, &o->machine.progress, err);

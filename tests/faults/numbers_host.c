@@ -253,7 +253,8 @@ static void look_inside(void)
     };
     struct surprisal_verify_result r;
     char *json, *plain;
-    expect(surprisal_inspect(mxfp4, &json, &plain, &err), "inspect");
+    const struct surprisal_inspect_options i = { .checkpoint = mxfp4 };
+    expect(surprisal_inspect(&i, &json, &plain, &err), "inspect");
     save_pair("inspect", json, plain);
     expect(surprisal_verify(&v, &r, &err), "verify");
     save_pair("verify", r.json, r.text);

@@ -104,9 +104,9 @@ static void test_measure(void)
         hidden[0][i] = random_normal(&r);
         hidden[1][i] = hidden[0][i] + 0.1f * random_normal(&r);
     }
-    struct divergence_source a = { "data/demo/bf16", head, COMPUTE_F32, {
+    struct divergence_source a = { { "data/demo/bf16", NULL }, head, COMPUTE_F32, {
         { DTYPE_F32, (const uint8_t *)hidden[0], NULL, N, HIDDEN }, NULL } };
-    struct divergence_source b = { "data/demo/mxfp4", head, COMPUTE_F32, {
+    struct divergence_source b = { { "data/demo/mxfp4", NULL }, head, COMPUTE_F32, {
         { DTYPE_F32, (const uint8_t *)hidden[1], NULL, N, HIDDEN }, NULL } };
     struct divergence_options options = { .machine.threads = 1 };
     bool ok = divergence_measure(rows, &a, &a, &options, &err);
@@ -152,7 +152,7 @@ static bool open_run(struct run *r, const char *checkpoint, const char *folder, 
     const struct tensor *hidden = safetensors_find(&r->tokens, "hidden");
     const char *compute = json_get(r->summary, "compute")->valuestring;
     r->source = (struct divergence_source){
-        .checkpoint = checkpoint,
+        .checkpoint.path = checkpoint,
         .head_sha256 = json_get(json_get(r->summary, "checkpoint"), "head_sha256")->valuestring,
         .compute = strcmp(compute, "bf16") == 0 ? COMPUTE_BF16 : COMPUTE_F32,
         .hidden = { { hidden->dtype, hidden->data, NULL, hidden->shape[0], hidden->shape[1] },
