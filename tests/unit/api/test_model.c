@@ -312,6 +312,7 @@ static void test_comparisons(struct surprisal_model *a, struct surprisal_model *
     o.b = in_top("runs/b");
     o.model_a = a;
     o.model_b = b;
+    o.eval.machine.threads = 1;
     cJSON *of_runs = compare(&o, &err);
     cJSON_DeleteItemFromObject(by_path, "layers");
     check(same_figures(by_path, of_runs), "compare: runs with the models that they are of", "%s",
