@@ -5,7 +5,7 @@
 # under qemu-user) and EMULATE=1 (x86 intrinsics as plain C), each in a build folder of its own.
 
 MAKEFLAGS += --no-builtin-rules
-VERSION := 0.1.0
+VERSION := 0.2.0
 PREFIX  ?= /usr/local
 BUILD   := build$(if $(CROSS),-$(CROSS))$(if $(EMULATE),-emulated)$(if $(SANITIZE),-sanitize)
 TOOL    := $(if $(CROSS),$(CROSS)-)
