@@ -117,7 +117,7 @@ static bool run(struct job *j, struct error *err)
     const struct progress progress = PROGRESS_OF(&o->machine.progress);
     struct engine *e = j->model.engine;
     struct digest digest;
-    j->hash = weights_hash_open(j->model.checkpoint, j->model.weights, err);
+    j->hash = model_hash_open(&j->model, err);
     const struct engine_job job = {
         .ids = j->runs.ids, .n_ids = j->runs.n_ids, .windows = j->runs.windows.list,
         .n_windows = j->runs.windows.n, .hash = j->hash, .guard = { inputs_hold, j },
@@ -127,6 +127,7 @@ static bool run(struct job *j, struct error *err)
         || !weights_hash_rest(j->hash, engine_threads(e), &progress, err)
         || !weights_hash_end(&digest, j->hash, err) || !inputs_hold(j, err))
         return false;
+    model_hash_keep(&j->model, j->hash);
     j->seconds = machine_seconds() - started;
     digest_hex(j->checkpoint_digest, &digest);
     return true;

@@ -254,7 +254,7 @@ static bool score(struct job *j, struct error *err)
     int threads = engine_threads(e);
     bool saves = j->options->out != NULL;
     bool resumed = j->state.engine.x != NULL;
-    j->hash = weights_hash_open(j->model.checkpoint, j->model.weights, err);
+    j->hash = model_hash_open(&j->model, err);
     if (!j->hash || !tell_plan(j, err))
         return false;
     if (resumed && !(weights_hash_rest(j->hash, threads, &progress, err)
@@ -309,6 +309,8 @@ static bool conclude(struct job *j, struct surprisal_result *results, struct err
 {
     struct digest checkpoint, head;
     bool ok = weights_hash_end(&checkpoint, j->hash, err) && weights_hash_head(&head, j->hash, err);
+    if (ok)
+        model_hash_keep(&j->model, j->hash);
     for (size_t i = 0; ok && i < j->runs.n; i++)
         ok = conclude_run(j, &j->runs.list[i], &checkpoint, &head, &results[i], err);
     return ok;
@@ -331,7 +333,7 @@ static bool take_complete(struct job *j, struct surprisal_result *results, struc
 {
     const struct progress progress = PROGRESS_OF(&j->options->machine.progress);
     struct digest checkpoint;
-    bool ok = (j->hash = weights_hash_open(j->model.checkpoint, j->model.weights, err))
+    bool ok = (j->hash = model_hash_open(&j->model, err))
            && weights_hash_rest(j->hash, engine_threads(j->model.engine), &progress, err)
            && weights_hash_end(&checkpoint, j->hash, err);
     for (size_t i = 0; ok && i < j->runs.n; i++)

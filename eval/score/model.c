@@ -7,6 +7,7 @@
 #include "base/format.h"
 #include "base/machine.h"
 #include "base/memory.h"
+#include "eval/score/job_inputs.h"
 #include "formats/quantization.h"
 
 #define CONTRADICTIONS_SHOWN 4
@@ -76,6 +77,7 @@ static void close_all(struct surprisal_model *m)
     checkpoint_close(&m->checkpoint);
     input_files_free(&m->inputs);
     input_files_free(&m->tokenizer_inputs);
+    free(m->known);
 }
 
 struct surprisal_model *model_handle_open(const char *path, const struct surprisal_progress *progress,
@@ -89,6 +91,7 @@ struct surprisal_model *model_handle_open(const char *path, const struct surpris
         m = mem_array(1, sizeof *m, "the model", err);
     if (!m)
         return NULL;
+    pthread_mutex_init(&m->lock, NULL);
     if (checkpoint_list_folder(&m->inputs, path, err)
         && open_checkpoint(m, path, progress ? progress : &silent, err)
         && checkpoint_list_weights(&m->inputs, &m->checkpoint, err) && open_tokenizer(m, err))
@@ -99,8 +102,10 @@ struct surprisal_model *model_handle_open(const char *path, const struct surpris
 
 void model_handle_close(struct surprisal_model *m)
 {
-    if (m)
-        close_all(m);
+    if (!m)
+        return;
+    close_all(m);
+    pthread_mutex_destroy(&m->lock);
     free(m);
 }
 
@@ -138,15 +143,28 @@ bool model_source_list(struct input_files *in, struct model_source from, struct 
 
 /* ---- the model of a job ------------------------------------------------------------- */
 
-/* The handle's files may have been changed since it was opened: that shows before the work. */
+static bool knows_digests(struct surprisal_model *handle)
+{
+    pthread_mutex_lock(&handle->lock);
+    bool known = handle->known != NULL;
+    pthread_mutex_unlock(&handle->lock);
+    return known;
+}
+
+/* The handle's files may have been changed since it was opened: that shows before the work.  When it may
+ * be their inodes alone, the digests decide, or there are none to tell. */
 static bool borrow(struct model *m, struct surprisal_model *handle, struct input_files *in,
                    const struct surprisal_progress *progress, struct error *err)
 {
-    const struct progress inner = PROGRESS_OF(progress);
     m->handle = handle;
     m->checkpoint = &handle->checkpoint;
     m->weights = &handle->weights;
-    return !in || input_files_check(in, NULL, &inner, err);
+    if (!in)
+        return true;
+    struct weights_hash *h = knows_digests(handle) ? model_hash_open(m, NULL) : NULL;
+    bool ok = job_inputs_check(in, h, progress, err);
+    weights_hash_close(h);
+    return ok;
 }
 
 bool model_open(struct model *m, struct model_source from, struct input_files *in,
@@ -201,4 +219,36 @@ void model_close(struct model *m)
 {
     engine_close(m->engine);
     close_all(&m->own);
+}
+
+/* ---- digests ------------------------------------------------------------------------- */
+
+struct weights_hash *model_hash_open(const struct model *m, struct error *err)
+{
+    struct weights_hash *h = weights_hash_open(m->checkpoint, m->weights, err);
+    if (!h || !m->handle)
+        return h;
+    pthread_mutex_lock(&m->handle->lock);
+    if (m->handle->known)
+        weights_hash_assume(h, m->handle->known);
+    pthread_mutex_unlock(&m->handle->lock);
+    return h;
+}
+
+void model_hash_keep(const struct model *m, struct weights_hash *h)
+{
+    struct surprisal_model *handle = m->handle;
+    if (!handle || knows_digests(handle))
+        return;
+    uint8_t *known = mem_array(m->weights->n_tensors, WEIGHTS_KNOWN_BYTES, "digests", NULL);
+    if (!known)
+        return;
+    weights_hash_known(h, known);
+    pthread_mutex_lock(&handle->lock);
+    if (!handle->known) {
+        handle->known = known;
+        known = NULL;
+    }
+    pthread_mutex_unlock(&handle->lock);
+    free(known);
 }

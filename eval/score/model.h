@@ -1,12 +1,14 @@
 /* model.h - opened checkpoints: the handle of surprisal.h, and the model that a job works with.
  *
- *     struct surprisal_model      files, weights, tokenizer; nothing in it changes once it is open, so
- *        ^                        that jobs in several threads can share it
+ *     struct surprisal_model      files, weights, tokenizer: they do not change once it is open, so
+ *        ^                        that jobs in several threads can share it; and digests of the weights
  *        | borrows
  *     struct model                of one job: a caller's handle, or a checkpoint that the job opens for
  *                                 itself; and the job's own engine */
 #ifndef SURPRISAL_EVAL_SCORE_MODEL_H
 #define SURPRISAL_EVAL_SCORE_MODEL_H
+
+#include <pthread.h>
 
 #include "engine/engine.h"
 #include "formats/weights.h"
@@ -25,6 +27,10 @@ struct surprisal_model {
     struct input_files tokenizer_inputs;
     struct tokenizer *tokenizer;        /* the folder's; NULL: it cannot be had, */
     struct error why;                   /* and why */
+    /* What the first job has hashed, later ones need not hash again as long as the files have the stamps
+     * that they were opened with: those who use it check that at their beginning and at their end. */
+    uint8_t *known;                     /* [weights.n_tensors * WEIGHTS_KNOWN_BYTES]; NULL: nothing */
+    pthread_mutex_t lock;               /* of known, which one job gives and others take */
 };
 
 /* As surprisal.h documents them. */
@@ -82,5 +88,11 @@ struct engine_options model_engine_options(const struct surprisal_machine *machi
                                            size_t held_bytes);
 bool model_open_engine(struct model *m, const struct engine_options *options, struct error *err);
 void model_close(struct model *m);
+
+/* A hash of the weights (weights.h), which begins with what the handle knows. */
+struct weights_hash *model_hash_open(const struct model *m, struct error *err);
+/* Gives the handle the digests of all weights, once they and the inputs have proved to be what they were
+ * when they were opened.  Without memory for them the next job hashes again. */
+void model_hash_keep(const struct model *m, struct weights_hash *h);
 
 #endif

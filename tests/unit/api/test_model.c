@@ -393,7 +393,22 @@ static void test_threads(struct surprisal_model *model)
 
 /* ---- changes and refusals ---------------------------------------------------------------------- */
 
-enum change { SAME, TOUCHED, REPLACED, GONE };
+enum change { SAME, TOUCHED, REPLACED, GONE, OTHER_RIGHTS, OTHER_BYTES };
+
+/* Its last byte, under its old time. */
+static void change_byte(const char *path)
+{
+    struct stat st;
+    int fd = open(path, O_RDWR);
+    uint8_t byte;
+    if (fd < 0 || fstat(fd, &st) != 0 || pread(fd, &byte, 1, st.st_size - 1) != 1)
+        exit(1);
+    byte ^= 1;
+    const struct timespec times[2] = { st.st_atim, st.st_mtim };
+    if (pwrite(fd, &byte, 1, st.st_size - 1) != 1 || futimens(fd, times) != 0)
+        exit(1);
+    close(fd);
+}
 
 static void change_file(const char *path, enum change change)
 {
@@ -403,6 +418,10 @@ static void change_file(const char *path, enum change change)
         utimensat(AT_FDCWD, path, old, 0);
     if (change == GONE)
         unlink(path);
+    if (change == OTHER_RIGHTS)
+        chmod(path, 0400);
+    if (change == OTHER_BYTES)
+        change_byte(path);
     if (change == REPLACED) {
         snprintf(copied, sizeof copied, "%s.new", path);
         if (!copy(path, copied) || rename(copied, path) != 0)
@@ -410,20 +429,26 @@ static void change_file(const char *path, enum change change)
     }
 }
 
+#define FILE_1 "model.safetensors-00001-of-00002.safetensors"
+#define FILE_2 "model.safetensors-00002-of-00002.safetensors"
+
 static void test_changes(void)
 {
     static const struct {
         const char *name, *file;
         enum change change;
-        bool ids, refused;
+        bool first, ids, refused;       /* first: before any call */
     } cases[] = {
-        { "no change", "config.json", SAME, false, false },
-        { "weights with another time", "model.safetensors-00001-of-00002.safetensors", TOUCHED, false, true },
-        { "weights replaced by a copy", "model.safetensors-00002-of-00002.safetensors", REPLACED, false, true },
-        { "a config that is gone", "config.json", GONE, false, true },
-        { "a tokenizer with another time", "tokenizer.json", TOUCHED, false, true },
-        { "a tokenizer that ids do not need", "tokenizer.json", TOUCHED, true, false },
-        { "another file of the folder", "generation_config.json", GONE, false, false },
+        { "no change", "config.json", SAME, false, false, false },
+        { "weights with another time", FILE_1, TOUCHED, false, false, true },
+        { "weights replaced by a copy", FILE_2, REPLACED, false, false, true },
+        { "weights with other rights, known by their digests", FILE_1, OTHER_RIGHTS, false, false, false },
+        { "weights with other rights, not known yet", FILE_1, OTHER_RIGHTS, true, false, true },
+        { "weights with other bytes under their old time", FILE_2, OTHER_BYTES, false, false, true },
+        { "a config that is gone", "config.json", GONE, false, false, true },
+        { "a tokenizer with another time", "tokenizer.json", TOUCHED, false, false, true },
+        { "a tokenizer that ids do not need", "tokenizer.json", TOUCHED, false, true, false },
+        { "another file of the folder", "generation_config.json", GONE, false, false, false },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct surprisal_error err = { 0 };
@@ -436,7 +461,7 @@ static void test_changes(void)
             o.text = NULL;
             o.ids = in_top("ids");
         }
-        double before = model ? nll_of(&o, &err) : -1;
+        double before = cases[i].first ? 1 : model ? nll_of(&o, &err) : -1;
         snprintf(file, sizeof file, "%s/%s", path, cases[i].file);
         change_file(file, cases[i].change);
         double after = nll_of(&o, &err);
