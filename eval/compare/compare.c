@@ -341,7 +341,8 @@ static bool divergence_needs(size_t *bytes, struct job *j, enum side side, size_
                             &options, err);
 }
 
-/* What is to come of the memory that a side's comparison finds taken: records, and the comparison of B. */
+/* What is to come of the memory that a side's comparison finds taken: records, and the comparison
+ * of B. */
 static size_t taken_before(const struct job *j, enum side side)
 {
     bool runs = !j->prepared.ids;

@@ -86,8 +86,8 @@ static bool tell_plan(struct job *j, struct error *err)
 
 /* ---- the document ---------------------------------------------------------------- */
 
-/* Of tokens with the same experts, and of A's choices that B did not make; without experts, or tokens,
- * no numbers. */
+/* Of tokens with the same experts, and of A's choices that B did not make; without experts, or
+ * tokens, no numbers. */
 static void routing_shares(double *same, double *changed, const struct lockstep *l, size_t layer)
 {
     double tokens = l->top_k ? (double)l->tokens : 0;

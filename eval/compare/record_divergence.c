@@ -12,8 +12,8 @@ static const cJSON *checkpoint_of(const struct record *r)
     return json_get(r->summary, "checkpoint");
 }
 
-/* An empty mount point, or a config.json that stayed when the weights were deleted, is no checkpoint.
- * One that is damaged or may not be read is: that opening it says. */
+/* An empty mount point, or a config.json that stayed when the weights were deleted, is no
+ * checkpoint.  One that is damaged or may not be read is: that opening it says. */
 static bool is_absent(const char *folder)
 {
     char **names = NULL;

@@ -11,9 +11,9 @@ struct divergence_run {
     struct surprisal_model *opened;     /* NULL: it is where the run's summary says */
 };
 
-/* Gives *rows [scored] (free), or NULL: a record keeps no hidden states, or its checkpoint is not where
- * its summary says (nothing, no checkpoint, or one with another head), which is warned about.  The
- * records' rows must be of the same tokens; their hidden states are checked and viewed here. */
+/* Gives *rows [scored] (free), or NULL: a record keeps no hidden states, or its checkpoint is not
+ * where its summary says (nothing, no checkpoint, or one with another head), which is warned about.
+ * The records' rows must be of the same tokens; their hidden states are checked and viewed here. */
 bool record_divergence(struct divergence_row **rows, struct divergence_run a, struct divergence_run b,
                        const struct divergence_options *options, struct error *err);
 

@@ -18,7 +18,8 @@ static const char *unit_name(const struct comparison *c, bool one)
     return c->by_document ? one ? "document" : "documents" : one ? "window" : "windows";
 }
 
-/* A ratio as a change in percent: two digits, from 100 % on all before the point, near -100 % four. */
+/* A ratio as a change in percent: two digits, from 100 % on all before the point, near -100 %
+ * four. */
 #define PERCENT_BYTES 32
 static const char *percent(char out[PERCENT_BYTES], const char *sign, double ratio)
 {

@@ -1,6 +1,6 @@
 /* calibrate.h - the job behind surprisal_calibrate: a text through a checkpoint's layers, what goes
- * into its linears squared and averaged (engine/calibration.h), the file (calibration_file.h), and a
- * report that names the experts that the text reached too rarely.
+ * into its linears squared and averaged (engine/calibration.h), the file (calibration_file.h), and
+ * a report that names the experts that the text reached too rarely.
  *
  * The report as JSON:
  *     surprisal, out
@@ -20,7 +20,8 @@
 
 /* As surprisal.h documents it. */
 bool calibrate_check(const struct surprisal_calibrate_options *o, struct error *err);
-/* Writes the file.  Gives *json, to be freed by cJSON_Delete, and appends to text; both may be NULL. */
+/* Writes the file.  Gives *json, to be freed by cJSON_Delete, and appends to text; both may be
+ * NULL. */
 bool calibrate(cJSON **json, struct buffer *text, const struct surprisal_calibrate_options *o,
                struct error *err);
 

@@ -5,10 +5,10 @@
  *     X.tokens               I64 [1]     tokens that X saw: for an expert those routed to it
  *     X.input_mean_square    F32 [in]    mean over them of the square of each input channel; zeros
  *                                        when there were none
- * Metadata says whose statistics they are: surprisal (version), checkpoint (SHA-256, weights.h), text
- * (SHA-256), protocol, context, stride, windows, tokens, compute.  A quantizer that weighs squared
- * errors of a weight's column c by X.input_mean_square[c] (qstream: gamma^2) makes the error of X's
- * output small, as far as channels do not depend on one another. */
+ * Metadata says whose statistics they are: surprisal (version), checkpoint (SHA-256, weights.h),
+ * text (SHA-256), protocol, context, stride, windows, tokens, compute.  A quantizer that weighs
+ * squared errors of a weight's column c by X.input_mean_square[c] (qstream: gamma^2) makes the
+ * error of X's output small, as far as channels do not depend on one another. */
 #ifndef SURPRISAL_EVAL_SCORE_CALIBRATION_FILE_H
 #define SURPRISAL_EVAL_SCORE_CALIBRATION_FILE_H
 

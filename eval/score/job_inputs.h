@@ -4,11 +4,11 @@
 
 #include "eval/score/model.h"
 
-/* Adds what the options name, before any of it is read, and what their handle has read; the files of
- * weights of a folder come when they are opened (model_open). */
+/* Adds what the options name, before any of it is read, and what their handle has read; the files
+ * of weights of a folder come when they are opened (model_open). */
 bool job_inputs_add(struct input_files *in, const struct surprisal_eval_options *o,
                     struct error *err);
-/* Refuses inputs that were changed.  hash: of the weights that were read so far; NULL: none were. */
+/* Refuses inputs that were changed.  hash: of the weights that were read so far; NULL: none. */
 bool job_inputs_check(struct input_files *in, struct weights_hash *hash,
                       const struct surprisal_progress *progress, struct error *err);
 

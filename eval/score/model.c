@@ -11,7 +11,8 @@
 #include "formats/quantization.h"
 
 #define CONTRADICTIONS_SHOWN 4
-#define TENSOR_BYTES ((size_t)160)          /* of its digest, while it is made and as a state has it */
+#define TENSOR_BYTES ((size_t)160)          /* of its digest, while it is made and as a state has
+                                               it */
 
 void progress_warn(const struct surprisal_progress *p, const char *format, ...)
 {
@@ -151,8 +152,8 @@ static bool knows_digests(struct surprisal_model *handle)
     return known;
 }
 
-/* The handle's files may have been changed since it was opened: that shows before the work.  When it may
- * be their inodes alone, the digests decide, or there are none to tell. */
+/* The handle's files may have been changed since it was opened: that shows before the work.  When
+ * it may be their inodes alone, the digests decide, or there are none to tell. */
 static bool borrow(struct model *m, struct surprisal_model *handle, struct input_files *in,
                    const struct surprisal_progress *progress, struct error *err)
 {

@@ -166,7 +166,9 @@ bool surprisal_compare(const struct surprisal_compare_options *options,
     cJSON *document = compare_takes_plans(options) ? compare_plans(options, &text, &inner)
                                                    : compare(options, NULL, &text, &inner);
     char *json = document ? json_print(document) : NULL;
-    bool ok = json || (document ? error_set(&inner, "out of memory: the comparison as JSON") : false);
+    bool ok = json != NULL;
+    if (document && !json)
+        error_set(&inner, "out of memory: the comparison as JSON");
     cJSON_Delete(document);
     *result = (struct surprisal_comparison){ .json = json, .text = text.data };
     if (!ok)
@@ -261,8 +263,8 @@ bool surprisal_calibrate_check(const struct surprisal_calibrate_options *options
     return public_tell(err, calibrate_check(options, &inner), &inner);
 }
 
-bool surprisal_calibrate(const struct surprisal_calibrate_options *options, char **json, char **text,
-                         struct surprisal_error *err)
+bool surprisal_calibrate(const struct surprisal_calibrate_options *options, char **json,
+                         char **text, struct surprisal_error *err)
 {
     struct error inner = { 0 };
     cJSON *found = NULL;

@@ -5,7 +5,8 @@
 #include "convert/quantize.h"
 #include "eval/score/model.h"
 
-/* Conversion knows a model by its parts and its path.  *checkpoint: the path; *opened: the parts. */
+/* Conversion knows a model by its parts and its path.  *checkpoint: the path; *opened: the
+ * parts. */
 static bool find_source(const char **checkpoint, struct opened_checkpoint *opened,
                         struct surprisal_model *model, struct error *err)
 {

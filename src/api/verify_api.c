@@ -32,7 +32,8 @@ static bool write_all(struct surprisal_verify_result *result, const struct verif
     return ok;
 }
 
-/* A page that cannot be written, or would be written over what is verified, shows before the work. */
+/* A page that cannot be written, or would be written over what is verified, shows before the
+ * work. */
 static bool try_page(const struct surprisal_verify_options *o, const struct progress *progress,
                      struct error *err)
 {

@@ -21,7 +21,8 @@ static int run(const struct command *c, int argc, char **argv)
     struct surprisal_error err = { 0 };
     s.dequantize.machine.progress = progress_begin(&s.progress);
     char *json = NULL, *text = NULL;
-    bool ok = surprisal_dequantize(&s.dequantize, s.json ? &json : NULL, s.json ? NULL : &text, &err);
+    bool ok = surprisal_dequantize(&s.dequantize, s.json ? &json : NULL, s.json ? NULL : &text,
+                                   &err);
     progress_end(&s.progress);
     return report_either(ok, json, text, &err);
 }

@@ -75,7 +75,8 @@ static const struct option options[] = {
       FIELD(quantize.scale) },
     { .name = "scale-percentile", .value = "X",
       .help = "for qstream: sets its three exponents (default 99.5; 100: the maximum)",
-      .parse = parse_percentile, .expected = EXPECTED_PERCENTILE, FIELD(quantize.scale_percentile) },
+      .parse = parse_percentile, .expected = EXPECTED_PERCENTILE,
+      FIELD(quantize.scale_percentile) },
     { .name = "gamma", .value = "FILE",
       .help = "safetensors that weigh the errors: F32 [in] by module name, squared; or\n"
               "MODULE.hessian [in / 32, 32, 32]",
@@ -99,7 +100,8 @@ static const struct option options[] = {
 const struct command command_quantize = {
     .name = "quantize",
     .arguments = "CHECKPOINT OUT [options]",
-    .summary = "Write a checkpoint with MXFP4 weights, in the format of qstream and compressed-tensors.",
+    .summary = "Write a checkpoint with MXFP4 weights, in the format of qstream and "
+               "compressed-tensors.",
     .options = options, .n_options = sizeof options / sizeof *options,
     .operand = "CHECKPOINT", .operand_field = offsetof(struct settings, quantize.checkpoint),
     .operands_required = 1,

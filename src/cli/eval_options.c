@@ -12,7 +12,8 @@ void eval_show_plan(void *user, const struct surprisal_plan *plan)
         progress_time(time, plan->seconds);
     char disk[64] = "", state[64] = "";
     if (plan->disk_bytes)
-        snprintf(disk, sizeof disk, "; %.3g GB of disk for results", (double)plan->disk_bytes / 1e9);
+        snprintf(disk, sizeof disk, "; %.3g GB of disk for results",
+                 (double)plan->disk_bytes / 1e9);
     if (plan->state_bytes)
         snprintf(state, sizeof state, "; at most %.3g GB of state on disk",
                  (double)plan->state_bytes / 1e9);
@@ -45,7 +46,8 @@ const struct choice hidden_kinds[] = {
 };
 
 const struct option eval_options[EVAL_OPTIONS] = {
-    { .name = "text", .value = "FILE", .help = "UTF-8 text to score ('-': standard input; may be a pipe); or",
+    { .name = "text", .value = "FILE",
+      .help = "UTF-8 text to score ('-': standard input; may be a pipe); or",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(eval.text) },
     { .name = "ids", .value = "FILE",
       .help = "decimal token ids separated by white space; needs no tokenizer",

@@ -1,5 +1,5 @@
-/* An opened model in place of a path: the same results, no file opened again, shared by threads, and
- * files that change under it are found.  With public calls alone. */
+/* An opened model in place of a path: the same results, no file opened again, shared by threads,
+ * and files that change under it are found.  With public calls alone. */
 #include <surprisal.h>
 
 #include <cjson/cJSON.h>
@@ -78,8 +78,8 @@ static int watch(const char *folder)
     return fd;
 }
 
-/* A file that was opened since the last look and is none of `allowed` (a list as text, or NULL); "": there
- * is none. */
+/* A file that was opened since the last look and is none of `allowed` (a list as text, or NULL);
+ * "": there is none. */
 static const char *opened_since(int fd, const char *allowed)
 {
     static char name[256];
