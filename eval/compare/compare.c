@@ -176,7 +176,8 @@ static bool check_checkpoints(const struct surprisal_compare_options *o, struct 
 bool compare_check(const struct surprisal_compare_options *o, struct error *err)
 {
     if (o->bootstrap < 2 || o->bootstrap > MOST_SAMPLES)
-        return error_set(err, "%zu bootstrap samples, expected 2 to %d", o->bootstrap, MOST_SAMPLES);
+        return error_set(err, "%zu bootstrap samples, expected 2 to %d", o->bootstrap,
+                         MOST_SAMPLES);
     if (o->seed > LARGEST_SEED)
         return error_set(err, "the seed is above 2^53");
     if (!check_operand(o, A, err) || !check_operand(o, B, err) || !check_same_kind(o, err))
@@ -207,13 +208,15 @@ static enum surprisal_hidden kept_hidden(const struct surprisal_compare_options 
     return o->eval.hidden == SURPRISAL_HIDDEN_NONE ? SURPRISAL_HIDDEN_F32 : o->eval.hidden;
 }
 
-static size_t run_bytes(const struct surprisal_compare_options *o, const struct surprisal_plan *plan)
+static size_t run_bytes(const struct surprisal_compare_options *o,
+                        const struct surprisal_plan *plan)
 {
     return run_folder_bytes(plan->scored, kept_hidden(o), plan->hidden_size);
 }
 
 /* Every side without its scoring: mistakes, and what cannot be compared, show here. */
-static bool prepare_side(struct job *j, enum side side, struct evaluate_prepared *p, struct error *err)
+static bool prepare_side(struct job *j, enum side side, struct evaluate_prepared *p,
+                         struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
     const struct evaluate_prepared *first = &j->prepared;
@@ -292,8 +295,9 @@ static bool tell_plan(const struct job *j, size_t disk_bytes, struct error *err)
     if (o->plan)
         o->plan(o->eval.machine.progress.user, &plan);
     return plan.disk_bytes <= plan.free_bytes
-        || error_set(err, "%s: the runs take %.3g GB with their final hidden states, but %.3g GB are "
-                     "free", plan.folder, (double)plan.disk_bytes / 1e9, (double)plan.free_bytes / 1e9);
+        || error_set(err, "%s: the runs take %.3g GB with their final hidden states, but %.3g GB "
+                     "are free", plan.folder, (double)plan.disk_bytes / 1e9,
+                     (double)plan.free_bytes / 1e9);
 }
 
 /* ---- is there memory for all of it? ------------------------------------------------------ */
@@ -456,9 +460,10 @@ static bool check_floor(const struct record *a, const struct record *floor, stru
     if (!cJSON_Compare(x, y, true))
         return error_set(err, "%s: is a run of another checkpoint than %s, expected the same as a "
                          "noise floor", floor->folder, a->folder);
-    return !cJSON_Compare(json_get(a->summary, "compute"), json_get(floor->summary, "compute"), true)
-        || error_set(err, "%s: was computed in the same type as %s, expected another as a noise floor",
-                     floor->folder, a->folder);
+    return !cJSON_Compare(json_get(a->summary, "compute"), json_get(floor->summary, "compute"),
+                          true)
+        || error_set(err, "%s: was computed in the same type as %s, expected another as a noise "
+                     "floor", floor->folder, a->folder);
 }
 
 /* Against A. */
@@ -477,7 +482,8 @@ static bool open_records(struct job *j, struct error *err)
     const struct record *r = j->records;
     for (int side = A; side < N_SIDES; side++)
         if (j->paths[side] && (!record_open(&j->records[side], j->paths[side], err)
-                               || !input_files_add_mapped(&j->inputs, &j->records[side].file.map, err)))
+                               || !input_files_add_mapped(&j->inputs, &j->records[side].file.map,
+                                                          err)))
             return false;
     return comparable_check(&r[A], &r[B], err)
         && (!j->paths[FLOOR]
@@ -635,7 +641,8 @@ cJSON *compare(const struct surprisal_compare_options *o, const char *plan, stru
     struct job j = { .options = o };
     cJSON *document = NULL;
     bool ok = compare_check(o, err), made = ok && kind_of(o, A) == CHECKPOINT;
-    if (ok && (made ? evaluate_all(&j, err) : take_run_folders(&j, err)) && compare_records(&j, err))
+    ok = ok && (made ? evaluate_all(&j, err) : take_run_folders(&j, err));
+    if (ok && compare_records(&j, err))
         document = tell(&j, plan, text, err);
     if (document && (!inputs_hold(&j, made, err)
                      || (made && o->eval.out && !output_folder_commit(&j.folder, NULL, err)))) {

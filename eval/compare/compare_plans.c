@@ -42,8 +42,8 @@ static bool check_same(const cJSON *first, const cJSON *document,
             comparable_value(x, sizeof x, json_get(first, key), paths[i]);
             comparable_value(y, sizeof y, json_get(document, key), paths[i]);
             if (strcmp(x, y) != 0)
-                return error_set(err, "%s: the runs %s and %s in it differ in %s: %.12s against %.12s, "
-                                 "expected one run's plans", side ? o->b : o->a,
+                return error_set(err, "%s: the runs %s and %s in it differ in %s: %.12s against "
+                                 "%.12s, expected one run's plans", side ? o->b : o->a,
                                  cJSON_GetStringValue(json_get(first, "plan")),
                                  cJSON_GetStringValue(json_get(document, "plan")), paths[i], x, y);
         }
@@ -130,10 +130,10 @@ static bool add_table(struct buffer *text, const cJSON *list, struct error *err)
         width = size_max(width, strlen(cJSON_GetStringValue(json_get(i, "plan"))));
     bool ok = comparison_text_run(text, "A", json_get(d, "a"), err)
            && comparison_text_run(text, "B", json_get(d, "b"), err)
-           && buffer_printf(text, err, "%-16s %s, sha256 %.12s\n\n%-*s  %8s  %12s  %12s  %8s  %-21s  %11s  "
-                            "%8s  %9s\n", "text", path, sha256, (int)width, "plan", "scored",
-                            "perplexity A", "perplexity B", "B / A", "B - A, nats/token", "", "mean KLD",
-                            "same top1");
+           && buffer_printf(text, err, "%-16s %s, sha256 %.12s\n\n%-*s  %8s  %12s  %12s  %8s  "
+                            "%-21s  %11s  %8s  %9s\n", "text", path, sha256, (int)width, "plan",
+                            "scored", "perplexity A", "perplexity B", "B / A", "B - A, nats/token", "",
+                            "mean KLD", "same top1");
     for (; ok && d; d = d->next)
         ok = add_line(text, d, (int)width, err);
     return ok;

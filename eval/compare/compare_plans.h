@@ -3,7 +3,7 @@
  * Run folders of the same name are a pair (plan_folders.h).  A plan that one side alone has is
  * warned about and left out; no common one, and folders with runs of several checkpoints, texts or
  * compute types, are refused.
- *     {"comparisons": [document, ...]}    each as comparison_json.h describes it, with its "plan" */
+ *     {"comparisons": [document, ...]}   each as comparison_json.h describes it, with its "plan" */
 #ifndef SURPRISAL_EVAL_COMPARE_COMPARE_PLANS_H
 #define SURPRISAL_EVAL_COMPARE_COMPARE_PLANS_H
 

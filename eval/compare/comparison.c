@@ -109,7 +109,8 @@ static bool find_ranges(struct comparison *c, struct error *err)
 /* ---- where they differ most --------------------------------------------------------- */
 
 /* Keeps the `most` items of largest size, by falling size; of equals the earlier one. */
-static void keep_worst(size_t *items, double *sizes, size_t *n, size_t most, size_t item, double size)
+static void keep_worst(size_t *items, double *sizes, size_t *n, size_t most, size_t item,
+                       double size)
 {
     if (!(size > 0) || (*n == most && size <= sizes[most - 1]))
         return;

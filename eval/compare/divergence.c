@@ -33,7 +33,8 @@ static bool check_head(const struct model *o, const struct divergence_source *s,
 }
 
 static bool open_source(struct source *to, const struct divergence_source *s,
-                        const struct divergence_options *options, bool checks_head, struct error *err)
+                        const struct divergence_options *options, bool checks_head,
+                        struct error *err)
 {
     struct model *o = &to->model;
     to->of = s;
@@ -94,9 +95,9 @@ static bool hash_heads(bool *same, const struct model *a, const struct model *b,
     return true;
 }
 
-bool divergence_least(size_t *bytes, const struct divergence_source *a, const struct divergence_source *b,
-                      size_t n, size_t beside_bytes, const struct divergence_options *options,
-                      struct error *err)
+bool divergence_least(size_t *bytes, const struct divergence_source *a,
+                      const struct divergence_source *b, size_t n, size_t beside_bytes,
+                      const struct divergence_options *options, struct error *err)
 {
     struct source x = { 0 }, y = { 0 };
     struct divergence_options quiet = *options;

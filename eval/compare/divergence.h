@@ -24,9 +24,9 @@ struct divergence_options {
  * holds now and what it will have taken beside until then.  Hidden states are not looked at.  Heads
  * are taken for different where no run says what they are, unless that is too much for the memory
  * budget: then they are hashed. */
-bool divergence_least(size_t *bytes, const struct divergence_source *a, const struct divergence_source *b,
-                      size_t n, size_t beside_bytes, const struct divergence_options *options,
-                      struct error *err);
+bool divergence_least(size_t *bytes, const struct divergence_source *a,
+                      const struct divergence_source *b, size_t n, size_t beside_bytes,
+                      const struct divergence_options *options, struct error *err);
 
 /* Opens both checkpoints and fills rows [scored].  A checkpoint whose head is not the one that the
  * run was made with is refused, since its hidden states mean nothing to another.  Heads of equal

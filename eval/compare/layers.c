@@ -76,8 +76,9 @@ static bool tell_plan(struct job *j, struct error *err)
         .memory_bytes = cost.memory_bytes + b->held_bytes, .flop = cost.flop,
         .seconds = o->plan ? engine_seconds(a->engine, cost.flop) : 0,
     };
-    for (size_t i = 0; i < j->n_windows; i++)           /* a window's last token is a target only */
-        plan.model_tokens += 3 * (o->windows[i].end - o->windows[i].begin - 1);     /* A, B, B on A's */
+    for (size_t i = 0; i < j->n_windows; i++)   /* a window's last token is a target only */
+        /* A, B, B on A's: */
+        plan.model_tokens += 3 * (o->windows[i].end - o->windows[i].begin - 1);
     j->bar = (struct bar){ .progress = o->machine.progress, .total = (double)plan.model_tokens };
     if (o->plan)
         o->plan(o->machine.progress.user, &plan);
@@ -234,9 +235,10 @@ static bool add_table(struct buffer *text, const struct job *j, struct error *er
 {
     const struct lockstep *l = &j->found;
     bool unused = false;
-    bool ok = buffer_printf(text, err, "\nby layer: relative error of B%s; %zu tokens of %zu window%s\n"
-                            "  %5s %-10s  %12s  %12s", l->num_experts ? ", routing, tokens of an expert" : "",
-                            l->tokens, j->n_windows, j->n_windows == 1 ? "" : "s", "layer", "attention",
+    bool ok = buffer_printf(text, err, "\nby layer: relative error of B%s; %zu tokens of %zu "
+                            "window%s\n  %5s %-10s  %12s  %12s",
+                            l->num_experts ? ", routing, tokens of an expert" : "", l->tokens,
+                            j->n_windows, j->n_windows == 1 ? "" : "s", "layer", "attention",
                             "residual", "own output")
            && (!l->num_experts
                || buffer_printf(text, err, "  %12s  %12s  %19s  %18s", "same experts", "changed",
@@ -262,7 +264,8 @@ bool layers_least(size_t *bytes, const struct layers_options *o, struct error *e
     struct job j = { .options = &unlimited, .n_windows = windows_of(o) };
     struct engine_cost cost;
     bool ok = open_both(&j, err)
-           && lockstep_cost(&cost, j.model[0].engine, j.model[1].engine, o->windows, j.n_windows, err);
+           && lockstep_cost(&cost, j.model[0].engine, j.model[1].engine, o->windows, j.n_windows,
+                            err);
     *bytes = ok ? cost.least_bytes : 0;
     model_close(&j.model[0]);
     model_close(&j.model[1]);

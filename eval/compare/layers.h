@@ -7,9 +7,9 @@
  *         These two are null in dense models, an error where it is no number.
  *     experts {tokens, choices, layers [{layer, unused_a, least_a, most_a, never_used_a, load_a,
  *              the same five of b}]}
- *         in mixtures of experts: load [num_experts] is the tokens that each expert got, least and most
- *         are its ends; unused is how many experts the text never reached (coverage), and never_used
- *         their numbers; choices: experts that each of the tokens has
+ *         in mixtures of experts: load [num_experts] is the tokens that each expert got, least and
+ *         most are its ends; unused is how many experts the text never reached (coverage), and
+ *         never_used their numbers; choices: experts that each of the tokens has
  *     layers_cost {windows, tokens, passes, bytes_read}       what the figures rest on and took */
 #ifndef SURPRISAL_EVAL_COMPARE_LAYERS_H
 #define SURPRISAL_EVAL_COMPARE_LAYERS_H

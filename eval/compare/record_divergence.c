@@ -27,7 +27,8 @@ static bool is_absent(const char *folder)
 }
 
 /* "hidden states are left aside" is worth a line only where somebody kept them. */
-static bool is_measurable(const struct divergence_run *run, const struct surprisal_progress *progress)
+static bool is_measurable(const struct divergence_run *run,
+                          const struct surprisal_progress *progress)
 {
     const char *path = cJSON_GetStringValue(json_get(checkpoint_of(run->record), "path"));
     if (!run->record->keeps_hidden)
@@ -57,8 +58,9 @@ static bool source_of(struct divergence_source *s, const struct divergence_run *
     return s->head_sha256 || error_set(err, "%s: its summary has no head_sha256", r->folder);
 }
 
-bool record_divergence(struct divergence_row **rows, struct divergence_run a, struct divergence_run b,
-                       const struct divergence_options *options, struct error *err)
+bool record_divergence(struct divergence_row **rows, struct divergence_run a,
+                       struct divergence_run b, const struct divergence_options *options,
+                       struct error *err)
 {
     *rows = NULL;
     const struct surprisal_progress *progress = &options->machine.progress;

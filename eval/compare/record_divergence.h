@@ -14,8 +14,9 @@ struct divergence_run {
 /* Gives *rows [scored] (free), or NULL: a record keeps no hidden states, or its checkpoint is not
  * where its summary says (nothing, no checkpoint, or one with another head), which is warned about.
  * The records' rows must be of the same tokens; their hidden states are checked and viewed here. */
-bool record_divergence(struct divergence_row **rows, struct divergence_run a, struct divergence_run b,
-                       const struct divergence_options *options, struct error *err);
+bool record_divergence(struct divergence_row **rows, struct divergence_run a,
+                       struct divergence_run b, const struct divergence_options *options,
+                       struct error *err);
 
 /* divergence_least of two records; 0 where no divergence will be measured. */
 bool record_divergence_least(size_t *bytes, struct divergence_run a, struct divergence_run b,

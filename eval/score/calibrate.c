@@ -42,7 +42,8 @@ bool calibrate_check(const struct surprisal_calibrate_options *o, struct error *
     if (!o->out)
         return error_set(err, "no file for the statistics is given");
     if (o->eval.n_plans)
-        return error_set(err, "a calibration has the windows of one protocol, not of a list of plans");
+        return error_set(err, "a calibration has the windows of one protocol, not of a list of "
+                         "plans");
     return evaluate_check(&o->eval, err);
 }
 
@@ -241,8 +242,8 @@ static bool add_rare(struct buffer *out, const struct job *j, struct error *err)
             ok = ok && buffer_append(out, "\n", 1, err);
     }
     return ok && (!c->num_experts
-                  || buffer_printf(out, err, "experts          %zu of %zu got fewer than %zu tokens\n",
-                                   rare, c->num_hidden_layers * c->num_experts, least));
+                  || buffer_printf(out, err, "experts          %zu of %zu got fewer than %zu "
+                                   "tokens\n", rare, c->num_hidden_layers * c->num_experts, least));
 }
 
 static bool add_text(struct buffer *out, const struct job *j, struct error *err)
@@ -253,8 +254,8 @@ static bool add_text(struct buffer *out, const struct job *j, struct error *err)
                          "tokens           %zu in %zu windows, %.1f s\nlinear layers    %zu\n",
                          error_clean(&file, j->options->out),
                          error_clean(&checkpoint, j->model.checkpoint->path), j->checkpoint_digest,
-                         error_clean(&input, j->runs.list->summary.input->path), j->text_digest, j->work.model_tokens, j->runs.windows.n, j->seconds,
-                         j->calibration.n)
+                         error_clean(&input, j->runs.list->summary.input->path), j->text_digest,
+                         j->work.model_tokens, j->runs.windows.n, j->seconds, j->calibration.n)
         && add_rare(out, j, err);
 }
 

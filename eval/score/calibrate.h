@@ -9,8 +9,8 @@
  *     tokens                           through the layers: a window's last token is a target only
  *     compute, isa, threads, linears   (in the file)
  *     experts {count, min_tokens, unused, rare [{layer, expert, tokens}]}
- *                                      of all layers; rare: those with fewer tokens than min_tokens,
- *                                      unused ones included; null in dense models
+ *                                      of all layers; rare: those with fewer tokens than
+ *                                      min_tokens, unused ones included; null in dense models
  *     seconds, passes, bytes_read */
 #ifndef SURPRISAL_EVAL_SCORE_CALIBRATE_H
 #define SURPRISAL_EVAL_SCORE_CALIBRATE_H

@@ -176,7 +176,8 @@ static bool make_plan(const struct job *j, struct surprisal_plan *plan, size_t *
     size_t done = size_min(j->state.engine.first_window, w->n);     /* by the run that is resumed */
     const struct windows left = { .list = w->list + done, .n = w->n - done };
     const struct engine_job rest = {
-        .windows = w->list, .n_windows = w->n, .resume = j->state.engine.x ? &j->state.engine : NULL,
+        .windows = w->list, .n_windows = w->n,
+        .resume = j->state.engine.x ? &j->state.engine : NULL,
     };
     struct engine_cost cost;
     if (!engine_cost(j->model.engine, &rest, &cost, err))
@@ -187,7 +188,8 @@ static bool make_plan(const struct job *j, struct surprisal_plan *plan, size_t *
         .model_tokens = windows_model_tokens(&left), .passes = cost.passes,
         .bytes_read = cost.bytes_read, .memory_bytes = cost.memory_bytes + j->model.held_bytes,
         .flop = cost.flop, .state_bytes = o->out ? cost.state_bytes : 0,
-        .disk_bytes = o->out ? run_folder_bytes(windows_scored(w), o->hidden, j->runs.hidden_size) : 0,
+        .disk_bytes = o->out ? run_folder_bytes(windows_scored(w), o->hidden, j->runs.hidden_size)
+                             : 0,
         .seconds = o->plan ? engine_seconds(j->model.engine, cost.flop) : 0,
     };
     return true;
@@ -366,7 +368,8 @@ static bool check_rules(const struct surprisal_eval_options *o, const struct pla
         { wikitext && o->join != SURPRISAL_JOIN_RAW,
           "the task wikitext finds its documents in the file as it is, not in joined rows" },
         { wikitext && wikitext < plans->n && o->text && file_is_read_once(o->text),
-          "the task wikitext beside other plans needs a file: standard input is read once, as a pipe is" },
+          "the task wikitext beside other plans needs a file: standard input is read once, as a "
+          "pipe is" },
         { o->max_documents && !wikitext, "a number of documents needs the task wikitext" },
         { o->machine.threads < 0, "the number of threads is negative" },
     };
@@ -397,7 +400,8 @@ bool evaluate_check(const struct surprisal_eval_options *o, struct error *err)
         return false;
     if (!o->text == !o->ids)
         return error_set(err, "%s, expected one of them",
-                         o->text ? "both a text and ids are given" : "neither text nor ids are given");
+                         o->text ? "both a text and ids are given"
+                                 : "neither text nor ids are given");
     struct plans plans;
     if (!plans_make(&plans, o, err))
         return false;

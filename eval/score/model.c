@@ -81,7 +81,8 @@ static void close_all(struct surprisal_model *m)
     free(m->known);
 }
 
-struct surprisal_model *model_handle_open(const char *path, const struct surprisal_progress *progress,
+struct surprisal_model *model_handle_open(const char *path,
+                                          const struct surprisal_progress *progress,
                                           struct error *err)
 {
     const struct surprisal_progress silent = { 0 };
@@ -132,8 +133,8 @@ const char *model_source_path(struct model_source from)
 bool model_source_check(struct model_source from, struct error *err)
 {
     return !from.path || !from.opened
-        || error_set(err, "both a checkpoint (%s) and a model that is open are given, expected one of "
-                     "them", from.path);
+        || error_set(err, "both a checkpoint (%s) and a model that is open are given, expected one "
+                     "of them", from.path);
 }
 
 bool model_source_list(struct input_files *in, struct model_source from, struct error *err)

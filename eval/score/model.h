@@ -1,10 +1,10 @@
 /* model.h - opened checkpoints: the handle of surprisal.h, and the model that a job works with.
  *
  *     struct surprisal_model      files, weights, tokenizer: they do not change once it is open, so
- *        ^                        that jobs in several threads can share it; and digests of the weights
- *        | borrows
- *     struct model                of one job: a caller's handle, or a checkpoint that the job opens for
- *                                 itself; and the job's own engine */
+ *        ^                        that jobs in several threads can share it; and digests of the
+ *        | borrows                weights
+ *     struct model                of one job: a caller's handle, or a checkpoint that the job opens
+ *                                 for itself; and the job's own engine */
 #ifndef SURPRISAL_EVAL_SCORE_MODEL_H
 #define SURPRISAL_EVAL_SCORE_MODEL_H
 
@@ -37,7 +37,8 @@ struct surprisal_model {
 };
 
 /* As surprisal.h documents them. */
-struct surprisal_model *model_handle_open(const char *path, const struct surprisal_progress *progress,
+struct surprisal_model *model_handle_open(const char *path,
+                                          const struct surprisal_progress *progress,
                                           struct error *err);
 void model_handle_close(struct surprisal_model *m);
 /* The folder's tokenizer, borrowed; NULL with the reason. */

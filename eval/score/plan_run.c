@@ -136,7 +136,8 @@ bool plan_runs_take(void *user, size_t row, size_t n, const struct engine_score 
         struct plan_run *run = &s->list[i];
         end = first + run->summary.scored;
         size_t from = size_max(row, first), to = size_min(row + n, end);
-        if (from < to && !scoring_take(&run->scoring, from - first, to - from, scores + (from - row),
+        if (from < to && !scoring_take(&run->scoring, from - first, to - from,
+                                       scores + (from - row),
                                        hidden + (from - row) * s->hidden_size, err))
             return false;
     }

@@ -48,7 +48,8 @@ bool scoring_replay(struct scoring *s, size_t rows, struct error *err)
             return false;
         for (size_t i = 0; i < n; i++, row++) {
             if (!next_target(s, &place))
-                return error_set(err, "%s: has more scores than the text has targets", s->out->path);
+                return error_set(err, "%s: has more scores than the text has targets",
+                                 s->out->path);
             add_to_window(s, nll[i]);
         }
     }

@@ -22,7 +22,8 @@ static bool take_layer(void *user, size_t layer, const float *residual, const in
     if (!safetensors_write(&f->writer, f->residual, layer * bytes, residual, bytes, err))
         return false;
     bytes = f->T * f->k * sizeof *routing;
-    return !routing || safetensors_write(&f->writer, f->routing, layer * bytes, routing, bytes, err);
+    return !routing || safetensors_write(&f->writer, f->routing, layer * bytes, routing, bytes,
+                                         err);
 }
 
 static bool take_logits(void *user, size_t row, size_t n, const float *logits, struct error *err)

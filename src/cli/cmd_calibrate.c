@@ -47,8 +47,8 @@ static const struct option options[] = {
 const struct command command_calibrate = {
     .name = "calibrate",
     .arguments = "CHECKPOINT (--text FILE | --ids FILE) --out FILE [options]",
-    .summary = "Measure the inputs of each linear layer, for quantizers that weigh their errors with "
-               "them.",
+    .summary = "Measure the inputs of each linear layer, for quantizers that weigh their errors "
+               "with them.",
     .options = options, .n_options = sizeof options / sizeof *options,
     .more_options = eval_options, .n_more_options = EVAL_OPTIONS,
     .operand = "CHECKPOINT", .operand_field = offsetof(struct settings, base.eval.checkpoint),

@@ -195,8 +195,8 @@ static const struct option options[] = {
 
 const struct command command_compare = {
     .name = "compare",
-    .arguments = "A B [options]      A, B: run folders, folders of plans, or checkpoints with eval's "
-                 "options",
+    .arguments = "A B [options]      A, B: run folders, folders of plans, or checkpoints with "
+                 "eval's options",
     .summary = "Compare two checkpoints: is the difference real, and where do they differ?",
     .options = options, .n_options = sizeof options / sizeof *options,
     .more_options = eval_options, .n_more_options = EVAL_OPTIONS,

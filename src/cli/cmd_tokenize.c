@@ -198,7 +198,8 @@ static const struct option tokenize_options[] = {
       .parse = parse_switch, FIELD(jsonl) },
     { .name = "count", .help = "print only the number of ids", .parse = parse_switch,
       FIELD(count) },
-    { .name = "join", .value = "raw|hf", .help = "as in eval: the file as it is, or its rows joined",
+    { .name = "join", .value = "raw|hf",
+      .help = "as in eval: the file as it is, or its rows joined",
       .parse = parse_choice, .expected = "raw or hf", .choices = joins, FIELD(join) },
 };
 

@@ -174,7 +174,8 @@ static bool run_calibrate(const char *path, struct surprisal_model *model, const
 static bool run_inspect(const char *path, struct surprisal_model *model, const char *out,
                         struct surprisal_error *err)
 {
-    const struct surprisal_inspect_options o = { .checkpoint = model ? NULL : path, .model = model };
+    const struct surprisal_inspect_options o = { .checkpoint = model ? NULL : path,
+                                                 .model = model };
     char *json;
     struct error inner;
     if (!surprisal_inspect(&o, &json, NULL, err))
@@ -282,7 +283,8 @@ static bool same_figures(const cJSON *a, const cJSON *b)
 {
     bool same = a && b;
     for (size_t i = 0; same && i < sizeof figures / sizeof *figures; i++) {
-        const cJSON *x = cJSON_GetObjectItem(a, figures[i]), *y = cJSON_GetObjectItem(b, figures[i]);
+        const cJSON *x = cJSON_GetObjectItem(a, figures[i]);
+        const cJSON *y = cJSON_GetObjectItem(b, figures[i]);
         same = (!x && !y) || cJSON_Compare(x, y, true);
     }
     return same;
@@ -387,11 +389,11 @@ static void test_threads(struct surprisal_model *model)
                   "threads that share a model get what one gets", "%.17g, expected %.17g: %s",
                   workers[i].nll[k], expected, workers[i].err.message);
         }
-    check(started == THREADS && f32 > 0 && f32 != in_bf16 && workers[2].first_id >= 0, "three threads",
-          "%d, %s", started, err.message);
+    check(started == THREADS && f32 > 0 && f32 != in_bf16 && workers[2].first_id >= 0,
+          "three threads", "%d, %s", started, err.message);
 }
 
-/* ---- changes and refusals ---------------------------------------------------------------------- */
+/* ---- changes and refusals ---------------------------------------------------------------- */
 
 enum change { SAME, TOUCHED, REPLACED, GONE, OTHER_RIGHTS, OTHER_BYTES };
 
@@ -442,9 +444,9 @@ static void test_changes(void)
         { "no change", "config.json", SAME, false, false, false },
         { "weights with another time", FILE_1, TOUCHED, false, false, true },
         { "weights replaced by a copy", FILE_2, REPLACED, false, false, true },
-        { "weights with other rights, known by their digests", FILE_1, OTHER_RIGHTS, false, false, false },
-        { "weights with other rights, not known yet", FILE_1, OTHER_RIGHTS, true, false, true },
-        { "weights with other bytes under their old time", FILE_2, OTHER_BYTES, false, false, true },
+        { "weights with other rights", FILE_1, OTHER_RIGHTS, false, false, false },
+        { "other rights, before a call", FILE_1, OTHER_RIGHTS, true, false, true },
+        { "weights with other bytes, time set back", FILE_2, OTHER_BYTES, false, false, true },
         { "a config that is gone", "config.json", GONE, false, false, true },
         { "a tokenizer with another time", "tokenizer.json", TOUCHED, false, false, true },
         { "a tokenizer that ids do not need", "tokenizer.json", TOUCHED, false, true, false },
@@ -531,7 +533,8 @@ static void test_none(struct surprisal_model *model)
     refuse("inspect of none", surprisal_inspect(&inspect, NULL, NULL, &err), &err,
            "no checkpoint is given");
     refuse("quantize of none", surprisal_quantize_check(&quantize, &err), &err, "missing");
-    refuse("a model of none", surprisal_model_open(NULL, NULL, &err), &err, "no checkpoint is given");
+    refuse("a model of none", surprisal_model_open(NULL, NULL, &err), &err,
+           "no checkpoint is given");
     refuse("a model of a folder that is not there", surprisal_model_open("/none", NULL, &err), &err,
            "/none");
     surprisal_model_close(NULL);

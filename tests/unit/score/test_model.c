@@ -46,12 +46,13 @@ int main(void)
     check(!known_digest(&known, opened, &err), "a new handle knows no digests", "it does");
     check(read_digest(&by_path, path, &err), "by path", "%s", err.message);
     check(!known_digest(&known, path, &err), "by path nothing is known, even then", "it is");
-    check(read_digest(&by_handle, opened, &err) && memcmp(&by_path, &by_handle, sizeof by_path) == 0,
+    check(read_digest(&by_handle, opened, &err)
+          && memcmp(&by_path, &by_handle, sizeof by_path) == 0,
           "by handle: the same digest", "%s", err.message);
     check(known_digest(&known, opened, &err) && memcmp(&by_path, &known, sizeof known) == 0,
           "the next job need not read", "%s", err.message);
-    check(strcmp(model_source_path(path), model_source_path(opened)) == 0, "one path either way", "%s",
-          model_source_path(opened));
+    check(strcmp(model_source_path(path), model_source_path(opened)) == 0, "one path either way",
+          "%s", model_source_path(opened));
     model_handle_close(handle);
     return check_done();
 }
