@@ -24,7 +24,7 @@ enum side { A, B, FLOOR, N_SIDES };
 static const char *const side_names[N_SIDES] = { "a", "b", "floor" };
 
 #define MOST_SAMPLES 1000000
-#define LARGEST_SEED ((uint64_t)1 << 53)        /* that JSON's readers keep exactly */
+#define LARGEST_SEED ((uint64_t)1 << 53)        /* readers of JSON keep it exactly up to here */
 
 /* ---- options ----------------------------------------------------------------------- */
 
@@ -44,7 +44,8 @@ static enum operand_kind operand_of(const char *path)
          : plan_folders_in(path) ? PLANS : NOTHING;
 }
 
-/* Of run folders, the checkpoint that they were made from, where it is open. */
+/* The opened checkpoint of a side; with run folders, the one that the run was made from.  NULL:
+ * none. */
 static struct surprisal_model *opened_of(const struct surprisal_compare_options *o, enum side side)
 {
     return side == B ? o->model_b : o->model_a;
@@ -112,7 +113,7 @@ static bool check_floor_run(const char *path, enum operand_kind kind, struct err
     return error_set(err, "%s: is no run folder (summary.json, tokens.safetensors)", path);
 }
 
-/* What is in a run folder cannot be chosen again. */
+/* A run folder fixes these settings: they cannot be chosen again. */
 static bool check_runs(const struct surprisal_compare_options *o, enum operand_kind kind,
                        struct error *err)
 {
@@ -198,11 +199,11 @@ struct job {
     struct divergence_row *rows, *floor_rows;   /* owned */
     struct evaluate_prepared prepared;  /* A's; of checkpoints */
     size_t evaluation_bytes;            /* of memory, that the evaluations of checkpoints need */
-    bool skips_layers;                  /* they cannot be had, which was said */
+    bool skips_layers;                  /* figures by layer are not possible; a warning said so */
     struct tokenizer *tokenizer;        /* owned; opened to show text */
 };
 
-/* Hidden states are always kept: they are what KL divergence comes from. */
+/* Hidden states are always kept, because KL divergence is computed from them. */
 static enum surprisal_hidden kept_hidden(const struct surprisal_compare_options *o)
 {
     return o->eval.hidden == SURPRISAL_HIDDEN_NONE ? SURPRISAL_HIDDEN_F32 : o->eval.hidden;
@@ -214,7 +215,7 @@ static size_t run_bytes(const struct surprisal_compare_options *o,
     return run_folder_bytes(plan->scored, kept_hidden(o), plan->hidden_size);
 }
 
-/* Every side without its scoring: mistakes, and what cannot be compared, show here. */
+/* Prepares each side without scoring it, to find mistakes and sides that cannot be compared. */
 static bool prepare_side(struct job *j, enum side side, struct evaluate_prepared *p,
                          struct error *err)
 {
@@ -325,7 +326,8 @@ static struct divergence_run run_of(struct job *j, enum side side)
                                     .opened = opened_of(j->options, side) };
 }
 
-/* What the divergence of a side from A takes of the process; 0: none is measured. */
+/* The memory that the process needs to measure the divergence of a side from A; 0: it measures
+ * none. */
 static bool divergence_needs(size_t *bytes, struct job *j, enum side side, size_t beside_bytes,
                              struct error *err)
 {
@@ -345,8 +347,8 @@ static bool divergence_needs(size_t *bytes, struct job *j, enum side side, size_
                             &options, err);
 }
 
-/* What is to come of the memory that a side's comparison finds taken: records, and the comparison
- * of B. */
+/* Memory that will be in use when a side is compared but is not yet: records, and the comparison of
+ * B. */
 static size_t taken_before(const struct job *j, enum side side)
 {
     bool runs = !j->prepared.ids;
@@ -372,7 +374,7 @@ static bool side_needs(size_t *bytes, struct job *j, enum side side, struct erro
     return true;
 }
 
-/* Figures by layer are not worth a refusal: what they lack is said at once. */
+/* If there is too little memory for figures by layer, that is a warning now, not a refusal. */
 static bool check_layers(struct job *j, struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
@@ -396,7 +398,8 @@ static bool check_layers(struct job *j, struct error *err)
     return true;
 }
 
-/* What will be asked for after hours is asked for now, and what suffices for all of it is named. */
+/* Checks now what later steps would refuse after hours; the message names a budget that is enough
+ * for all. */
 static bool check_memory(struct job *j, struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
@@ -452,7 +455,7 @@ static bool take_run_folders(struct job *j, struct error *err)
     return true;
 }
 
-/* The floor is the same checkpoint, computed otherwise. */
+/* The floor is a run of the same checkpoint in another compute type. */
 static bool check_floor(const struct record *a, const struct record *floor, struct error *err)
 {
     const cJSON *x = json_get(json_get(a->summary, "checkpoint"), "digest");
@@ -515,7 +518,8 @@ static bool add_layers(cJSON *document, struct buffer *text, const struct job *j
     return true;
 }
 
-/* To show text: an opened checkpoint's, where it is the run's; else the run's is opened. */
+/* The tokenizer that shows text: that of the opened checkpoint if the run was made with it, else
+ * the run's own, which is opened. */
 static const struct tokenizer *find_tokenizer(struct job *j)
 {
     const struct surprisal_compare_options *o = j->options;
@@ -546,7 +550,7 @@ static cJSON *tell(struct job *j, const char *plan, struct buffer *text, struct 
     return NULL;
 }
 
-/* With --out evaluations that are complete stay, whatever came after them. */
+/* With --out, complete evaluations are kept even if a later step failed. */
 static void close_folder(struct job *j)
 {
     bool stays = j->options->eval.out && j->paths[A] && record_is_folder(j->paths[A]);
@@ -625,7 +629,7 @@ static bool same_records(void *user, const char *path, bool *same, struct error 
     return true;
 }
 
-/* All that was compared is what it was at the beginning. */
+/* The inputs of the comparison are the same as at the beginning. */
 static bool inputs_hold(struct job *j, bool made, struct error *err)
 {
     const struct progress progress = PROGRESS_OF(&j->options->eval.machine.progress);

@@ -1,4 +1,4 @@
-/* compare.h - the job behind surprisal_compare: two run folders read, or two checkpoints evaluated,
+/* compare.h - the job of surprisal_compare: two run folders read, or two checkpoints evaluated,
  * then compared (comparison.h) and told (comparison_json.h).
  *
  * Checkpoints are evaluated one after the other with the same settings, final hidden states kept,

@@ -170,7 +170,8 @@ size_t comparison_kept_bytes(size_t scored, size_t windows)
     return scored * sizeof *c->unit + windows * (sizeof *c->units + sizeof *c->sums);
 }
 
-/* Beside what is kept: changes of probability, or divergences, to be sorted; sums of units. */
+/* In addition to the memory that is kept: an array to sort probability changes or divergences, and
+ * the sums of units. */
 size_t comparison_bytes(size_t scored, size_t windows)
 {
     return comparison_kept_bytes(scored, windows) + scored * sizeof(double)

@@ -55,7 +55,7 @@ static bool same_head_still(void *user, const char *path, bool *same, struct err
     return true;
 }
 
-/* The head was read once for each group of tokens, and each time the same. */
+/* The head was the same each time it was read, once for each group of tokens. */
 static bool check_source(struct source *s, const struct divergence_options *options,
                          struct error *err)
 {
@@ -125,7 +125,7 @@ bool divergence_measure(struct divergence_row *rows, const struct divergence_sou
                         struct error *err)
 {
     struct source x = { 0 }, y = { 0 };
-    /* A's engine has the budget, so it is opened when all else is there. */
+    /* A's engine gets the memory budget, so it is opened last. */
     bool ok = open_source(&y, b, options, true, err) && open_source(&x, a, options, true, err);
     if (ok) {
         const struct engine_divergence d = {

@@ -12,8 +12,8 @@ static const cJSON *checkpoint_of(const struct record *r)
     return json_get(r->summary, "checkpoint");
 }
 
-/* An empty mount point, or a config.json that stayed when the weights were deleted, is no
- * checkpoint.  One that is damaged or may not be read is: that opening it says. */
+/* An empty mount point, or a config.json without weights beside it, is no checkpoint.  A damaged or
+ * unreadable checkpoint is one: opening it gives the reason. */
 static bool is_absent(const char *folder)
 {
     char **names = NULL;
@@ -26,7 +26,7 @@ static bool is_absent(const char *folder)
     return absent;
 }
 
-/* "hidden states are left aside" is worth a line only where somebody kept them. */
+/* Warns only about runs that kept hidden states. */
 static bool is_measurable(const struct divergence_run *run,
                           const struct surprisal_progress *progress)
 {
@@ -78,7 +78,8 @@ bool record_divergence(struct divergence_row **rows, struct divergence_run a,
         return true;
     free(*rows);
     *rows = NULL;
-    /* Another checkpoint lies there by now: what the records hold can be compared all the same. */
+    /* There is another checkpoint at the path now.  The records can still be compared without
+     * it. */
     if (other_head)
         progress_warn(progress, "no KL divergence: %s", err->message);
     return other_head;

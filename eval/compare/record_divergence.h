@@ -5,7 +5,7 @@
 #include "eval/compare/divergence.h"
 #include "eval/run/record.h"
 
-/* A run, and its checkpoint where that is open. */
+/* A run and, if it is open, its checkpoint. */
 struct divergence_run {
     struct record *record;
     struct surprisal_model *opened;     /* NULL: it is where the run's summary says */

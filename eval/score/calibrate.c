@@ -71,7 +71,7 @@ static bool open_checkpoint(struct job *j, struct error *err)
         && model_open(&j->model, model_source_of(o), &j->inputs, &o->machine.progress, err);
 }
 
-/* A file that cannot be written, or a disk without room for it, shows before the work. */
+/* Finds out before the work whether the file can be written and the disk has room for it. */
 static bool try_out(const struct job *j, struct error *err)
 {
     const struct progress progress = PROGRESS_OF(&j->options->eval.machine.progress);
@@ -85,7 +85,7 @@ static bool inputs_hold(void *user, struct error *err)
     return job_inputs_check(&j->inputs, j->hash, &j->options->eval.machine.progress, err);
 }
 
-/* Of the memory, the sums have their share, and a list of the windows. */
+/* The sums and a list of the windows take their part of the memory budget. */
 static bool open_engine(struct job *j, struct error *err)
 {
     const struct engine_options engine = model_engine_options(

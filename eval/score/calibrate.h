@@ -1,4 +1,4 @@
-/* calibrate.h - the job behind surprisal_calibrate: a text through a checkpoint's layers, what goes
+/* calibrate.h - the job of surprisal_calibrate: a text through a checkpoint's layers, what goes
  * into its linears squared and averaged (engine/calibration.h), the file (calibration_file.h), and
  * a report that names the experts that the text reached too rarely.
  *

@@ -79,7 +79,7 @@ static char *folder_path(const struct job *j, const struct plan_run *run, struct
                                : mem_string(j->folder.folder, err);
 }
 
-/* All that the run leaves stands there: only the folder's name is missing. */
+/* The run folders are complete: only the rename to their name is missing. */
 static bool finds_complete(const struct job *j)
 {
     bool complete = j->folder.building.taken_over;
@@ -91,7 +91,7 @@ static bool finds_complete(const struct job *j)
     return complete;
 }
 
-/* What there is to go on from; before anything in its folder is touched. */
+/* Finds the state to resume from, before anything in its folder is changed. */
 static bool find_state(struct job *j, struct error *err)
 {
     const struct plan_runs *s = &j->runs;
@@ -144,7 +144,7 @@ static bool open_folder(struct job *j, struct error *err)
     return !o->out || partial_begin(&j->folder, &request, err);
 }
 
-/* What was computed is of what the inputs are, or the run fails and its folder stays. */
+/* If the inputs have changed, the run fails and its folder is kept. */
 static bool inputs_hold(void *user, struct error *err)
 {
     struct job *j = user;
@@ -209,7 +209,7 @@ static bool tell_plan(const struct job *j, struct error *err)
 
 /* ---- saving and resuming ------------------------------------------------------ */
 
-/* Saving may cost a fiftieth of the time. */
+/* Saving may take a fiftieth of the time. */
 #define SAVE_SHARE 50.0
 #define FIRST_SAVE_RATE 1e9             /* bytes a second, until one has been measured */
 
@@ -228,7 +228,7 @@ static bool save(struct job *j, const struct engine_state *state, struct error *
         && run_state_save(j->folder.state, &of, &s, err);
 }
 
-/* A disk that is full costs the state, not the run: the older one stands. */
+/* If the disk is full, the run goes on; the state that was saved before is kept. */
 static bool offer(void *user, const struct engine_state *state, bool now, struct error *err)
 {
     struct job *j = user;

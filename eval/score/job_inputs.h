@@ -1,4 +1,5 @@
-/* job_inputs.h - what an evaluation reads, and that it stays as it is (base/input_files.h). */
+/* job_inputs.h - the files that an evaluation reads, and checks that they do not change
+ * (base/input_files.h). */
 #ifndef SURPRISAL_EVAL_SCORE_JOB_INPUTS_H
 #define SURPRISAL_EVAL_SCORE_JOB_INPUTS_H
 

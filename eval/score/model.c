@@ -58,7 +58,8 @@ static bool open_checkpoint(struct surprisal_model *m, const char *path,
         && warn_contradictions(m, progress, err);
 }
 
-/* Ids need no tokenizer: a folder without one can be opened, and who needs it gets the reason. */
+/* A folder without a tokenizer can be opened, because ids need none; a call that needs it gets the
+ * reason. */
 static bool open_tokenizer(struct surprisal_model *m, struct error *err)
 {
     const char *folder = m->checkpoint.path;
@@ -153,8 +154,8 @@ static bool knows_digests(struct surprisal_model *handle)
     return known;
 }
 
-/* The handle's files may have been changed since it was opened: that shows before the work.  When
- * it may be their inodes alone, the digests decide, or there are none to tell. */
+/* Finds out before the work whether the handle's files have changed since it was opened.  If only
+ * an inode's time changed, the known digests decide; without them the file counts as changed. */
 static bool borrow(struct model *m, struct surprisal_model *handle, struct input_files *in,
                    const struct surprisal_progress *progress, struct error *err)
 {
@@ -210,7 +211,7 @@ bool model_open_engine(struct model *m, const struct engine_options *options, st
     struct engine_options mine = *options;
     mine.held_bytes += budget_held_now() + m->weights->n_tensors * TENSOR_BYTES;
     size_t peak = machine_peak_memory();
-    if (peak > m->peak_before)                  /* what was reached before is not this work's */
+    if (peak > m->peak_before)                  /* peaks before this job do not count */
         mine.reached_bytes = peak;
     m->held_bytes = mine.held_bytes;
     m->engine = engine_open(m->checkpoint, m->weights, &mine, err);

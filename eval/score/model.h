@@ -28,12 +28,12 @@ struct surprisal_model {
     struct input_files tokenizer_inputs;
     struct tokenizer *tokenizer;        /* the folder's; NULL: it cannot be had, */
     struct error why;                   /* and why */
-    /* What the first job has hashed, later ones need not hash again as long as the files have the
-     * stamps that they were opened with: those who use it check that at their beginning and at
-     * their end. */
+    /* Digests of the weights that an earlier job has hashed.  They hold as long as the files have
+     * the stamps that they were opened with; each job checks that at its beginning and after each
+     * pass. */
     uint8_t *known;                     /* [weights.n_tensors * WEIGHTS_KNOWN_BYTES]; NULL:
                                            nothing */
-    pthread_mutex_t lock;               /* of known, which one job gives and others take */
+    pthread_mutex_t lock;               /* guards known: one job sets it, others read it */
 };
 
 /* As surprisal.h documents them. */
@@ -79,8 +79,8 @@ __attribute__((format(printf, 2, 3)))
 void progress_warn(const struct surprisal_progress *p, const char *format, ...);
 
 /* Opens a folder, binds its weights, warns about contradictions between config and files, and adds
- * its files of weights to `in`.  Of a handle, looks whether all in `in` is as it was.  in: what
- * model_source_list was given; NULL: nobody asks whether files change. */
+ * the files of weights to `in`.  With a handle, opens nothing and refuses files in `in` that have
+ * changed. in: the list that model_source_list filled; NULL: changes are not looked for. */
 bool model_open(struct model *m, struct model_source from, struct input_files *in,
                 const struct surprisal_progress *progress, struct error *err);
 /* Opens the tokenizer that the options need: the one that they name, or the checkpoint's. */
@@ -95,8 +95,8 @@ void model_close(struct model *m);
 
 /* A hash of the weights (weights.h), which begins with what the handle knows. */
 struct weights_hash *model_hash_open(const struct model *m, struct error *err);
-/* Gives the handle the digests of all weights, once they and the inputs have proved to be what they
- * were when they were opened.  Without memory for them the next job hashes again. */
+/* Gives the handle the digests of all weights.  Call it when all weights were hashed and no input
+ * has changed.  If memory is out, the next job hashes again. */
 void model_hash_keep(const struct model *m, struct weights_hash *h);
 
 #endif

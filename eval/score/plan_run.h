@@ -35,8 +35,8 @@ struct plan_runs {
 };
 
 /* Reads the inputs and makes the windows.  The summaries get what plans and inputs say of them;
- * engine, work and figures come later.  All arguments but s stay borrowed; t is NULL for ids.
- * After a failure, too, plan_runs_free is due. */
+ * engine, work and figures come later.  All arguments but s stay borrowed.  After a failure, too,
+ * plan_runs_free is due. */
 bool plan_runs_make(struct plan_runs *s, const struct plans *plans,
                     const struct surprisal_eval_options *o, const struct model *model,
                     struct error *err);

@@ -27,7 +27,7 @@ static void add_to_window(struct scoring *s, double nll)
     s->row++;
 }
 
-/* Notes where the next n targets stand and adds their NLL to their windows. */
+/* Notes the positions of the next n targets and adds their NLL to their windows. */
 static bool place(struct scoring *s, size_t n, const struct engine_score *scores)
 {
     for (size_t i = 0; i < n; i++) {

@@ -69,7 +69,7 @@ static size_t file_bytes(const struct config *c, size_t n_ids)
     return ok ? a : SIZE_MAX;
 }
 
-/* Everything that is read, as it is before. */
+/* Lists and reads all inputs, and opens the engine. */
 static bool open_all(struct model *model, struct input_files *inputs, int32_t **ids, size_t *n_ids,
                      const struct surprisal_trace_options *o, struct error *err)
 {

@@ -9,8 +9,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 
-/* The public error is the inner one under a name of its own; gives ok, for `return`.  out may be
- * NULL. */
+/* Copies the inner error into the public one and gives ok, for `return`. out may be NULL. */
 bool public_tell(struct surprisal_error *out, bool ok, const struct error *err);
 
 /* Gives the buffer's text, or frees it unless ok.  An empty text is given as "". */

@@ -32,8 +32,8 @@ static bool write_all(struct surprisal_verify_result *result, const struct verif
     return ok;
 }
 
-/* A page that cannot be written, or would be written over what is verified, shows before the
- * work. */
+/* Finds out before the work whether the page can be written, and would not replace a file that is
+ * verified. */
 static bool try_page(const struct surprisal_verify_options *o, const struct progress *progress,
                      struct error *err)
 {

@@ -55,7 +55,8 @@ static char *command_line(const struct command *c, int argc, char **argv)
     return NULL;
 }
 
-/* Gates and files; what was found is printed by now, and not lost when a file cannot be written. */
+/* Gates and files.  The comparison is already printed, so that it is not lost if a file cannot be
+ * written. */
 static int report(const struct settings *s, const char *comparison_json)
 {
     struct surprisal_error err = { 0 };

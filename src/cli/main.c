@@ -47,9 +47,9 @@ static int run(int argc, char **argv)
     return usage_error(NULL, "unknown command '%s'", argv[1]);
 }
 
-/* A closed standard descriptor would be taken by the first file that is opened, and then read as
- * the input or overwritten by messages.  What stands in for it cannot be read, or written, any more
- * than the closed one. */
+/* If a standard descriptor is closed, the first file that is opened would get its number, and be
+ * read as the input or overwritten by messages.  The replacement cannot be read or written, as the
+ * closed one could not. */
 static void open_standard_descriptors(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
@@ -96,7 +96,7 @@ static bool is_own_program(void)
 /* Threads that wait for others spin, by libgomp's default for a millisecond: on a machine with
  * other work that can cost most of the speed. libgomp and OpenBLAS read their settings before main,
  * and have no calls for these, so the program starts itself once more with them.  A user's own
- * setting stands. */
+ * setting is kept. */
 static void set_libraries(char **argv)
 {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY"))
@@ -106,7 +106,7 @@ static void set_libraries(char **argv)
         execv("/proc/self/exe", argv);          /* where that fails, it is only slower */
 }
 
-/* Why the first write to standard output that failed did so: stdio only remembers that one did. */
+/* The reason of the first failed write to standard output: stdio only remembers that one failed. */
 static int output_errno;
 
 static ssize_t write_output(void *none, const char *bytes, size_t n)

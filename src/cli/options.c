@@ -9,7 +9,7 @@
 
 /* ---- messages -------------------------------------------------------------- */
 
-/* Arguments and names are repeated in messages, and must not drive the terminal. */
+/* Messages repeat arguments and names, which must not control the terminal. */
 static const char *compose(struct surprisal_error *safe, const char *format, va_list args)
 {
     char *whole = NULL;

@@ -10,7 +10,7 @@
 
 enum exit_status { DONE = 0, FAILED = 1, WRONG_USAGE = 2, GATE_FAILED = 3, INTERRUPTED = 130 };
 
-struct choice {                         /* a word and the enumerator it stands for */
+struct choice {                         /* a word and its enumerator */
     const char *word;
     unsigned value;
 };

@@ -14,7 +14,7 @@
 struct progress_line {
     bool quiet, wanted;                 /* the options */
     bool shown, on_terminal;
-    bool drawn;                         /* the line stands on the terminal */
+    bool drawn;                         /* the line is on the terminal */
     double started, last;               /* seconds: of this kind of work; of the last line */
     double first_done, total;           /* of this kind of work */
 };
