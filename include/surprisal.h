@@ -15,8 +15,8 @@
  * names the file or argument, what was found and what was expected.  NLL is in nats.  Pointers
  * returned through an argument are owned by the caller and released by the function named beside
  * them; strings given in options are borrowed for the call.  Nothing is printed, and there is no
- * global state: calls on different objects may run in different threads.  Numbers are written and read
- * as in the C locale, whatever the locale of the program; that locale is not changed. */
+ * global state: calls on different objects may run in different threads.  Numbers are written and
+ * read as in the C locale, whatever the locale of the program; that locale is not changed. */
 #ifndef SURPRISAL_H
 #define SURPRISAL_H
 
@@ -37,18 +37,35 @@ struct surprisal_error {
 
 SURPRISAL_API const char *surprisal_version(void);
 
-/* Gives safe->message: text from outside (an argument, a path) as the library shows it in messages and
- * reports.  Control characters and broken UTF-8 become '?'; a text that is too long loses its middle. */
+/* Gives safe->message: text from outside (an argument, a path) as the library shows it in messages
+ * and reports.  Control characters and broken UTF-8 become '?'; a text that is too long loses its
+ * middle. */
 SURPRISAL_API const char *surprisal_printable(struct surprisal_error *safe, const char *text);
 
 /* Progress callbacks of long calls.  Both members may be NULL. */
 struct surprisal_progress {
-    /* `done` units of `total` (0: unknown); stage names the current step.  Return false to stop: the
-     * call then fails with err->interrupted. */
+    /* `done` units of `total` (0: unknown); stage names the current step.  Return false to stop:
+     * the call then fails with err->interrupted. */
     bool (*report)(void *user, const char *stage, double done, double total, const char *unit);
     /* A warning of one line; the work continues. */
     void (*warn)(void *user, const char *message);
     void *user;
+};
+
+/* F32, or BF16: activations rounded where transformers in bfloat16 rounds them, sums in f32. */
+enum surprisal_compute { SURPRISAL_COMPUTE_F32, SURPRISAL_COMPUTE_BF16 };
+
+/* What a call may take of the machine, and how it reports on itself.  All zero is the default.  A
+ * program can fill one of these and give it to each call.  Where a call has no use for some
+ * members, its options name those that it uses. */
+struct surprisal_machine {
+    int threads;                        /* 0: all */
+    /* Of the whole process; 0: three quarters of what is free.  Less memory means more passes over
+     * the weights, and the same result. */
+    size_t memory_bytes;
+    const char *isa;                    /* the kernels; NULL: the best of this machine */
+    enum surprisal_compute compute;     /* F32 */
+    struct surprisal_progress progress;
 };
 
 /* ---- tokenizer -------------------------------------------------------- */
@@ -69,6 +86,34 @@ SURPRISAL_API bool surprisal_detokenize(const struct surprisal_tokenizer *t, con
                                         size_t n_ids, char **text, size_t *n_bytes,
                                         struct surprisal_error *err);
 
+/* ---- opened checkpoints ------------------------------------------------ */
+
+struct surprisal_model;
+
+/* Opens a checkpoint folder for several calls: reads config.json, the index, the headers of the
+ * files of weights and tokenizer.json, and maps the files; weights are read when a call needs them.
+ * Options with `checkpoint` have `model` beside it: exactly one of the two is given.  A call that
+ * gets a model opens no file of the checkpoint again, except where its options say so.
+ *
+ * A folder that surprisal_eval would refuse is refused.  One without a tokenizer.json that can be
+ * used is not; a call that needs the tokenizer then fails with the reason.  Contradictions between
+ * config and files are warnings, here and not again in each call; progress may be NULL.
+ *
+ * Threads can share a model: calls with the same one may run at the same time.  Files must stay as
+ * they are: a call whose result rests on one that was changed since the model was opened fails and
+ * names it.  Open the folder again then.  As long as the files have their sizes and times, the
+ * digests of the weights that the first evaluation computes serve the later ones too. */
+SURPRISAL_API struct surprisal_model *
+surprisal_model_open(const char *checkpoint, const struct surprisal_progress *progress,
+                     struct surprisal_error *err);
+/* After the last call with it.  Closing NULL is fine. */
+SURPRISAL_API void surprisal_model_close(struct surprisal_model *model);
+
+/* The checkpoint's tokenizer, borrowed from the model: it is closed with it.  NULL: there is
+ * none. */
+SURPRISAL_API const struct surprisal_tokenizer *
+surprisal_model_tokenizer(const struct surprisal_model *model, struct surprisal_error *err);
+
 /* ---- inputs ----------------------------------------------------------- */
 
 /* The text of a data set: the file as it is, or its rows as Hugging Face's `datasets` holds them
@@ -76,8 +121,8 @@ SURPRISAL_API bool surprisal_detokenize(const struct surprisal_tokenizer *t, con
  * newlines, as the Hugging Face perplexity guide does. */
 enum surprisal_join { SURPRISAL_JOIN_RAW, SURPRISAL_JOIN_HF };
 
-/* Reads a file as surprisal_eval does; path "-" is the standard input, and it may be a pipe.  A text that
- * is not UTF-8 is refused.  *text: *n_bytes and a NUL, released with free(). */
+/* Reads a file as surprisal_eval does; path "-" is the standard input, and it may be a pipe.  A
+ * text that is not UTF-8 is refused.  *text: *n_bytes and a NUL, released with free(). */
 SURPRISAL_API bool surprisal_read_text(const char *path, enum surprisal_join join, char **text,
                                        size_t *n_bytes, struct surprisal_error *err);
 /* Decimal ids separated by white space.  *ids: [*n_ids], released with free(). */
@@ -97,8 +142,6 @@ enum surprisal_protocol {
     SURPRISAL_PROTOCOL_DEFAULT,
     SURPRISAL_STRIDED, SURPRISAL_DISJOINT, SURPRISAL_LLAMA, SURPRISAL_ROLLING
 };
-/* F32, or BF16: activations rounded where transformers in bfloat16 rounds them, sums in f32. */
-enum surprisal_compute { SURPRISAL_COMPUTE_F32, SURPRISAL_COMPUTE_BF16 };
 enum surprisal_hidden { SURPRISAL_HIDDEN_NONE, SURPRISAL_HIDDEN_F32, SURPRISAL_HIDDEN_BF16 };
 /* WIKITEXT is lm-evaluation-harness's task `wikitext`, with the context as its maximal length: the
  * articles of a WikiText file are split, detokenized and scored one by one with ROLLING; words and
@@ -113,7 +156,8 @@ struct surprisal_protocol_plan {
     enum surprisal_task task;
 };
 
-/* The cost of an evaluation, known before the work starts; of a resumed one, the rest of the cost. */
+/* The cost of an evaluation, known before the work starts; of a resumed one, the rest of the
+ * cost. */
 struct surprisal_plan {
     size_t windows, scored;             /* of all protocols together */
     size_t hidden_size;                 /* of a final hidden state */
@@ -121,14 +165,17 @@ struct surprisal_plan {
     size_t passes;                      /* times that the weights are read */
     size_t bytes_read;                  /* of weights, in all passes */
     size_t memory_bytes;                /* of the process, at most */
-    size_t disk_bytes;                  /* of the run folders, reserved before the work; 0: no folder */
-    size_t state_bytes;                 /* of the state that is saved in OUT.partial; 0: none is saved */
+    size_t disk_bytes;                  /* of the run folders, reserved before the work; 0: no
+                                           folder */
+    size_t state_bytes;                 /* of the state that is saved in OUT.partial; 0: none is
+                                           saved */
     double flop;                        /* of matrix products with weights */
     double seconds;                     /* estimated from a short measurement; 0: not known */
 };
 
 struct surprisal_eval_options {
-    const char *checkpoint;             /* folder */
+    const char *checkpoint;             /* folder; or */
+    struct surprisal_model *model;      /* one that is open */
     const char *text;                   /* UTF-8 file; or */
     const char *ids;                    /* file of decimal ids separated by white space */
     const char *tokenizer;              /* NULL: the one in the checkpoint */
@@ -143,22 +190,18 @@ struct surprisal_eval_options {
     enum surprisal_join join;           /* RAW */
     size_t max_documents;               /* of the task; 0: all */
     size_t max_windows;                 /* of each plan; 0: all */
-    /* What rolling puts before a document.  -1: the tokenizer's <|endoftext|>, else (no tokenizer is
-     * read with `ids`) the config's bos_token_id, else its eos_token_id. */
+    /* What rolling puts before a document.  -1: the tokenizer's <|endoftext|>, else (no tokenizer
+     * is read with `ids`) the config's bos_token_id, else its eos_token_id. */
     int32_t prefix_id;
-    enum surprisal_compute compute;     /* F32 */
-    int threads;                        /* 0: all */
-    /* Of the whole process; 0: three quarters of what is free.  Less memory means more passes over
-     * the weights, and the same result. */
-    size_t memory_bytes;
-    const char *isa;                    /* NULL: the best of this machine */
     const char *out;                    /* run folder to create, or NULL */
     /* Resume the run that was interrupted while it wrote `out`, if there is one.  Its state is
-     * OUT.partial/state.safetensors; the state of another checkpoint, text or setting is refused. */
+     * OUT.partial/state.safetensors; the state of another checkpoint, text or setting is
+     * refused. */
     bool resume;
     enum surprisal_hidden hidden;       /* final hidden states into the run folder */
-    struct surprisal_progress progress;
-    /* Called once, after all checks and before any scoring; gets progress.user.  May be NULL. */
+    struct surprisal_machine machine;
+    /* Called once, after all checks and before any scoring; gets machine.progress.user.  May be
+     * NULL. */
     void (*plan)(void *user, const struct surprisal_plan *plan);
 };
 
@@ -176,8 +219,8 @@ struct surprisal_result {
     double mean_nll, perplexity;
     double nll_stderr, perplexity_stderr;   /* over windows; NaN for one window */
     /* exp(mean_nll * tokens / words) and so on.  Where all tokens are scored (ROLLING), these are
-     * lm-evaluation-harness's figures; elsewhere the mean is also used for tokens that are not scored.
-     * NaN without text. */
+     * lm-evaluation-harness's figures; elsewhere the mean is also used for tokens that are not
+     * scored.  NaN without text. */
     double word_perplexity, byte_perplexity, bits_per_byte;
     /* Of the whole run, all plans together: the time of scoring and hashing, without opening and
      * tokenizing; tokens that went through the layers, divided by these seconds. */
@@ -186,13 +229,14 @@ struct surprisal_result {
 };
 
 /* Scores a text and, with options->out, writes a run folder: summary.json and tokens.safetensors.
- * The folder must not exist; it appears when it is complete.  A run that is interrupted or killed leaves
- * OUT.partial; with `resume` the next run continues from there and writes the same bytes.
+ * The folder must not exist; it appears when it is complete.  A run that is interrupted or killed
+ * leaves OUT.partial; with `resume` the next run continues from there and writes the same bytes.
  *
  * With options->plans, `out` holds a run folder for each plan, named as result.plan; all appear
  * together.  tokens.safetensors has the same bytes as in a run of that plan alone.
  *
- * results: one, or [n_plans] in the order of the plans; valid after success only, each to be freed. */
+ * results: one, or [n_plans] in the order of the plans; valid after success only, each to be
+ * freed. */
 SURPRISAL_API bool surprisal_eval(const struct surprisal_eval_options *options,
                                   struct surprisal_result *results, struct surprisal_error *err);
 SURPRISAL_API void surprisal_result_free(struct surprisal_result *result);
@@ -208,18 +252,22 @@ struct surprisal_comparison_plan {
 };
 
 struct surprisal_compare_options {
-    /* Two run folders; or two folders of run folders, from an evaluation with plans; or two checkpoint
-     * folders, which are evaluated first.  A is the original. */
+    /* Two run folders; or two folders of run folders, from an evaluation with plans; or two
+     * checkpoint folders, which are evaluated first.  A is the original. */
     const char *a, *b;
-    /* How checkpoints are evaluated: text or ids, protocol, memory and so on; checkpoint and resume
-     * are not used.  Final hidden states are kept, as f32 unless `hidden` says BF16.  `out`: a new
-     * folder that keeps the runs as `a`, `b` (and `floor`).  For run folders only `tokenizer` (its
-     * current path, to show text), `threads`, `memory_bytes`, `isa` and `progress` are used; other
-     * options are refused. */
+    /* Opened checkpoints in place of checkpoint folders (a, b are NULL then).  Beside run folders,
+     * the checkpoints that they were made from, or NULL: KL divergence and the text of tokens come
+     * from there then, and not from where the runs' summaries say that the checkpoints are. */
+    struct surprisal_model *model_a, *model_b;
+    /* How checkpoints are evaluated: text or ids, protocol, memory and so on; checkpoint, model and
+     * resume are not used.  Final hidden states are kept, as f32 unless `hidden` says BF16.  `out`:
+     * a new folder that keeps the runs as `a`, `b` (and `floor`).  For run folders only `tokenizer`
+     * (its current path, to show text) and `machine` without its `compute` are used; other options
+     * are refused. */
     struct surprisal_eval_options eval;
-    /* A noise floor: A compared with itself in BF16 compute.  For checkpoints, A is evaluated once more.
-     * For run folders, `floor_run` is the folder of such a run; for folders of plans, it has such a run
-     * for each plan that is compared. */
+    /* A noise floor: A compared with itself in BF16 compute.  For checkpoints, A is evaluated once
+     * more.  For run folders, `floor_run` is the folder of such a run; for folders of plans, it has
+     * such a run for each plan that is compared. */
     bool floor;
     const char *floor_run;
     /* For checkpoints: the first windows, whose figures are compared by layer; 0: none. */
@@ -228,19 +276,20 @@ struct surprisal_compare_options {
     uint64_t seed;                      /* 1; at most 2^53 */
     const char *temporary;              /* parent of the folder for the runs without `out`: /tmp */
     const char *command;                /* the command line, for the record; may be NULL */
-    /* Called once before checkpoints are evaluated; gets eval.progress.user.  May be NULL. */
+    /* Called once before checkpoints are evaluated; gets eval.machine.progress.user.  May be
+     * NULL. */
     void (*plan)(void *user, const struct surprisal_comparison_plan *plan);
 };
 
 SURPRISAL_API struct surprisal_compare_options surprisal_compare_defaults(void);
 
-/* Refuses options that contradict each other or the kind of a and b; reads no file.  surprisal_compare
- * does the same; with this check a caller can tell wrong usage from failure. */
+/* Refuses options that contradict each other or the kind of a and b; reads no file.
+ * surprisal_compare does the same; with this check a caller can tell wrong usage from failure. */
 SURPRISAL_API bool surprisal_compare_check(const struct surprisal_compare_options *options,
                                            struct surprisal_error *err);
 
-/* Are a and b folders of plans?  Then run folders of the same name are compared, plan by plan.  A plan
- * that only one side has is a warning; no plan in common is a failure. */
+/* Are a and b folders of plans?  Then run folders of the same name are compared, plan by plan.  A
+ * plan that only one side has is a warning; no plan in common is a failure. */
 SURPRISAL_API bool
 surprisal_compare_takes_plans(const struct surprisal_compare_options *options);
 
@@ -251,9 +300,9 @@ struct surprisal_comparison {
 };
 
 /* Compares runs that scored the same tokens: paired difference of NLL with its standard error over
- * windows, perplexity, agreement, and where they differ most.  Runs whose text, tokenizer, protocol or
- * context differ are refused with an error that names the difference; files that were cut short or
- * edited are found by their digests and refused.  result is valid after success only. */
+ * windows, perplexity, agreement, and where they differ most.  Runs whose text, tokenizer, protocol
+ * or context differ are refused with an error that names the difference; files that were cut short
+ * or edited are found by their digests and refused.  result is valid after success only. */
 SURPRISAL_API bool surprisal_compare(const struct surprisal_compare_options *options,
                                      struct surprisal_comparison *result,
                                      struct surprisal_error *err);
@@ -267,38 +316,42 @@ struct surprisal_report_options {
     const char *html;                   /* one page with everything inside, plots by gnuplot */
     const char *markdown;               /* the quality section of a model card */
     const char *junit;                  /* JUnit XML, a test case for each gate */
-    const char *baseline;               /* the JSON of an earlier comparison, to show beside this one */
-    const char *const *inputs;          /* [n_inputs]: files and folders of the comparison, or NULL; their
-                                           files are never overwritten (surprisal_report_prepare) */
+    const char *baseline;               /* the JSON of an earlier comparison, to show beside this
+                                           one */
+    const char *const *inputs;          /* [n_inputs]: files and folders of the comparison, or NULL;
+                                           their files are never overwritten
+                                           (surprisal_report_prepare) */
     size_t n_inputs;
     /* Conditions on figures of the JSON document: "mean_kld<=0.02", "abs(delta_nll) < 0.005",
-     * "mean_kld/floor.mean_kld <= 20", "mean_kld <= baseline.mean_kld*1.05"; eval/report/gate.h has the
-     * grammar. */
+     * "mean_kld/floor.mean_kld <= 20", "mean_kld <= baseline.mean_kld*1.05"; eval/report/gate.h has
+     * the grammar. */
     const char *const *gates;           /* [n_gates] */
     size_t n_gates;
     bool plans;                         /* for plans: html, markdown and baseline are refused */
     struct surprisal_progress progress; /* only warn(): tables replace the plots */
 };
 
-/* Refuses gates with wrong syntax or unknown figures, and options that contradict each other; touches
- * no file. */
+/* Refuses gates with wrong syntax or unknown figures, and options that contradict each other;
+ * touches no file. */
 SURPRISAL_API bool surprisal_report_check(const struct surprisal_report_options *options,
                                           struct surprisal_error *err);
-/* The same, and also what would otherwise fail after hours of work: a baseline that cannot be read or is
- * not a comparison, outputs that cannot be written.  Writes nothing. */
+/* The same, and also what would otherwise fail after hours of work: a baseline that cannot be read
+ * or is not a comparison, outputs that cannot be written.  Writes nothing. */
 SURPRISAL_API bool surprisal_report_prepare(const struct surprisal_report_options *options,
                                             struct surprisal_error *err);
 
 struct surprisal_report {
     size_t n_failed;                    /* gates that are not met */
-    char *failed;                       /* lines "gate failed: mean_kld<=1e-9: mean_kld is 0.0213" */
-    char *baseline;                     /* a table of figures, then and now; NULL without a baseline */
+    char *failed;                       /* lines "gate failed: mean_kld<=1e-9: mean_kld is
+                                           0.0213" */
+    char *baseline;                     /* a table of figures, then and now; NULL without a
+                                           baseline */
 };
 
-/* comparison_json: the JSON document of a comparison.  For plans, gates apply to each comparison, and the
- * line of a failed gate names the plan after "gate failed: ".  Writes the files even if gates fail, which
- * is not an error.  A baseline with another original, text or protocol is an error.  report is valid
- * after success only. */
+/* comparison_json: the JSON document of a comparison.  For plans, gates apply to each comparison,
+ * and the line of a failed gate names the plan after "gate failed: ".  Writes the files even if
+ * gates fail, which is not an error.  A baseline with another original, text or protocol is an
+ * error.  report is valid after success only. */
 SURPRISAL_API bool surprisal_report(const char *comparison_json,
                                     const struct surprisal_report_options *options,
                                     struct surprisal_report *report, struct surprisal_error *err);
@@ -307,8 +360,8 @@ SURPRISAL_API void surprisal_report_free(struct surprisal_report *report);
 /* ---- calibration ------------------------------------------------------ */
 
 struct surprisal_calibrate_options {
-    /* The checkpoint, its text or ids, the windows over them (of one protocol), compute type, threads and
-     * memory; options that keep or resume runs are not used. */
+    /* The checkpoint, its text or ids, the windows over them (of one protocol), and the machine;
+     * options that keep or resume runs are not used. */
     struct surprisal_eval_options eval;
     const char *out;                    /* file to write */
     size_t min_tokens;                  /* 32: experts with fewer tokens are named */
@@ -320,27 +373,33 @@ SURPRISAL_API struct surprisal_calibrate_options surprisal_calibrate_defaults(vo
 SURPRISAL_API bool surprisal_calibrate_check(const struct surprisal_calibrate_options *options,
                                              struct surprisal_error *err);
 
-/* Runs a text through the layers and writes, for each linear layer except the head, the mean square of
- * each input channel and the number of tokens (eval/score/calibration_file.h).  A quantizer weighs its
- * errors with these.  Results do not depend on threads or memory.  A file at `out` is replaced when the
- * new one is complete.  json and text report what was done, for programs and for people: each is
- * released with free(); either pointer may be NULL. */
-SURPRISAL_API bool surprisal_calibrate(const struct surprisal_calibrate_options *options, char **json,
-                                       char **text, struct surprisal_error *err);
+/* Runs a text through the layers and writes, for each linear layer except the head, the mean square
+ * of each input channel and the number of tokens (eval/score/calibration_file.h).  A quantizer
+ * weighs its errors with these.  Results do not depend on threads or memory.  A file at `out` is
+ * replaced when the new one is complete.  json and text report what was done, for programs and for
+ * people: each is released with free(); either pointer may be NULL. */
+SURPRISAL_API bool surprisal_calibrate(const struct surprisal_calibrate_options *options,
+                                       char **json, char **text, struct surprisal_error *err);
 
 /* ---- looking inside --------------------------------------------------- */
 
-/* Describes a checkpoint, for programs and for people.  Each is released with free(); either pointer may
- * be NULL. */
-SURPRISAL_API bool surprisal_inspect(const char *checkpoint, char **json, char **text,
-                                     struct surprisal_error *err);
+struct surprisal_inspect_options {
+    const char *checkpoint;             /* folder; or */
+    struct surprisal_model *model;      /* one that is open */
+};
 
+/* Describes a checkpoint, for programs and for people.  Each is released with free(); either
+ * pointer may be NULL. */
+SURPRISAL_API bool surprisal_inspect(const struct surprisal_inspect_options *options, char **json,
+                                     char **text, struct surprisal_error *err);
+
+/* Takes folders alone: a model is open only if nothing in its folder is refused, and verification
+ * looks for what would be. */
 struct surprisal_verify_options {
     const char *checkpoint;             /* folder */
     const char *against;                /* the original that it was made from, or NULL */
     const char *html;                   /* page to write, or NULL; a file there is replaced */
-    int threads;                        /* 0: all */
-    struct surprisal_progress progress;
+    struct surprisal_machine machine;   /* threads and progress */
 };
 
 struct surprisal_verify_result {
@@ -349,52 +408,52 @@ struct surprisal_verify_result {
     char *json, *text;                  /* for programs and for people; owned */
 };
 
-/* Looks for damage: compares files, index and config with the tensors, and quantization_config with the
- * packed weights, and checks every value.  With an original, also finds what is missing or differs, and
- * measures the error of the quantized weights.  A folder that surprisal_eval would refuse is not a
- * failure: every fault is listed.  src/verify/verify_report.h describes the JSON.  result is valid after
- * success only. */
+/* Looks for damage: compares files, index and config with the tensors, and quantization_config with
+ * the packed weights, and checks every value.  With an original, also finds what is missing or
+ * differs, and measures the error of the quantized weights.  A folder that surprisal_eval would
+ * refuse is not a failure: every fault is listed.  src/verify/verify_report.h describes the JSON.
+ * result is valid after success only. */
 SURPRISAL_API bool surprisal_verify(const struct surprisal_verify_options *options,
                                     struct surprisal_verify_result *result,
                                     struct surprisal_error *err);
 SURPRISAL_API void surprisal_verify_result_free(struct surprisal_verify_result *result);
 
 struct surprisal_bench_options {
-    const char *checkpoint;             /* folder: gives the shapes, and its largest file to measure the
-                                           disk; NULL: the shapes of Qwen3.5-35B-A3B */
-    int threads;                        /* 0: all */
-    const char *isa;                    /* NULL: the best of this machine */
+    const char *checkpoint;             /* folder: gives the shapes, and its largest file to measure
+                                           the disk; or */
+    struct surprisal_model *model;      /* one that is open (the file is opened again, to be read
+                                           from the disk); neither: the shapes of Qwen3.5-35B-A3B */
     double seconds;                     /* of a round; each figure takes three; 0: 0.15 */
-    struct surprisal_progress progress;
-    /* Called once before the work with its cost; gets progress.user.  May be NULL. */
+    struct surprisal_machine machine;   /* threads, isa, progress; both types are measured */
+    /* Called once before the work with its cost; gets machine.progress.user.  May be NULL. */
     void (*plan)(void *user, size_t figures, double seconds);
 };
 
-/* Measures this machine's limits (arithmetic in registers, memory, disk), and the share of them that the
- * kernels reach on a model's shapes, for programs and for people; src/bench/bench_report.h describes the
- * JSON.
- * Weights are random.  Each is released with free(); either pointer may be NULL. */
+/* Measures this machine's limits (arithmetic in registers, memory, disk), and the share of them
+ * that the kernels reach on a model's shapes, for programs and for people; src/bench/bench_report.h
+ * describes the JSON.  Weights are random.  Each is released with free(); either pointer may be
+ * NULL. */
 SURPRISAL_API bool surprisal_bench(const struct surprisal_bench_options *options, char **json,
                                    char **text, struct surprisal_error *err);
 
 struct surprisal_trace_options {
-    const char *checkpoint;
+    const char *checkpoint;             /* folder; or */
+    struct surprisal_model *model;      /* one that is open */
     const char *ids;                    /* file of ids */
     const char *out;                    /* safetensors file to write */
-    int threads;
-    const char *isa;
-    struct surprisal_progress progress;
+    struct surprisal_machine machine;
 };
 
 /* Writes ids I32 [T], residual F32 [L, T, D] after each layer, routing I32 [L, T, k] (mixture of
- * experts only) and logits F32 [T, V].  A file at `out` is replaced when the new one is complete. */
+ * experts only) and logits F32 [T, V].  A file at `out` is replaced when the new one is
+ * complete. */
 SURPRISAL_API bool surprisal_trace(const struct surprisal_trace_options *options,
                                    struct surprisal_error *err);
 
 /* ---- quantizing -------------------------------------------------------- */
 
-/* The weights that are packed if no pattern selects them: the routed experts of the text model, or every
- * linear layer of the checkpoint. */
+/* The weights that are packed if no pattern selects them: the routed experts of the text model, or
+ * every linear layer of the checkpoint. */
 enum surprisal_recipe {
     SURPRISAL_RECIPE_DEFAULT, SURPRISAL_RECIPE_EXPERTS, SURPRISAL_RECIPE_LINEARS
 };
@@ -403,13 +462,16 @@ enum surprisal_recipe {
 enum surprisal_scale { SURPRISAL_SCALE_QSTREAM, SURPRISAL_SCALE_EXACT, SURPRISAL_SCALE_OCP };
 
 struct surprisal_quantize_options {
-    const char *checkpoint;             /* folder: BF16, F16 or F32, experts fused or split */
+    const char *checkpoint;             /* folder: BF16, F16 or F32, experts fused or split; or */
+    struct surprisal_model *model;      /* one that is open (the files without weights are copied,
+                                           and so opened again) */
     const char *out;                    /* folder to create; may be NULL with dry_run */
     /* DEFAULT: EXPERTS without patterns, LINEARS with `exclude` alone.  Refused with `include`. */
     enum surprisal_recipe recipe;
-    /* Patterns on tensor names, as in qstream: a pattern with '*' is a shell glob on the whole name, one
-     * without matches a part of it.  Weights are packed if `include` or the recipe selects them and
-     * `exclude` does not match.  An expert's weight matches by its own name or by the fused tensor's. */
+    /* Patterns on tensor names, as in qstream: a pattern with '*' is a shell glob on the whole
+     * name, one without matches a part of it.  Weights are packed if `include` or the recipe
+     * selects them and `exclude` does not match.  An expert's weight matches by its own name or by
+     * the fused tensor's. */
     const char *const *include, *const *exclude;
     size_t n_include, n_exclude;
     bool allow_unmatched;               /* without it, a pattern that matches nothing is an error */
@@ -421,11 +483,9 @@ struct surprisal_quantize_options {
     size_t shard_bytes;                 /* of a file, at most; 0: 5,000,000,000 */
     bool dry_run;                       /* only make the plan */
     bool resume;                        /* continue the interrupted run in OUT.partial */
-    int threads;                        /* 0: all */
-    const char *isa;                    /* NULL: the best of this machine */
-    struct surprisal_progress progress;
-    /* Called once with the plan as text, before anything is written; gets progress.user.  May be
-     * NULL. */
+    struct surprisal_machine machine;   /* threads, isa and progress */
+    /* Called once with the plan as text, before anything is written; gets machine.progress.user.
+     * May be NULL. */
     void (*plan)(void *user, const char *text);
 };
 
@@ -442,16 +502,16 @@ SURPRISAL_API bool surprisal_quantize(const struct surprisal_quantize_options *o
                                       char **text, struct surprisal_error *err);
 
 struct surprisal_dequantize_options {
-    const char *checkpoint, *out;       /* folders, as above */
+    const char *checkpoint;             /* these three as above */
+    struct surprisal_model *model;
+    const char *out;
     size_t shard_bytes;                 /* 0: 5,000,000,000 */
     bool resume;
-    int threads;                        /* 0: all */
-    const char *isa;                    /* NULL: the best of this machine */
-    struct surprisal_progress progress;
+    struct surprisal_machine machine;   /* threads, isa and progress */
 };
 
-/* The reverse: writes every MXFP4 weight in BF16, with experts fused as in the published originals and
- * without quantization_config. */
+/* The reverse: writes every MXFP4 weight in BF16, with experts fused as in the published originals
+ * and without quantization_config. */
 SURPRISAL_API bool surprisal_dequantize(const struct surprisal_dequantize_options *options,
                                         char **json, char **text, struct surprisal_error *err);
 

@@ -32,8 +32,8 @@ static bool note(struct buffer *found, const char *what, const char *a, const ch
                  struct error *err)
 {
     return strcmp(a, b) == 0
-        || buffer_printf(found, err, "%s%s %.*s against %.*s", found->size ? "; " : "", what, shown, a,
-                         shown, b);
+        || buffer_printf(found, err, "%s%s %.*s against %.*s", found->size ? "; " : "", what, shown,
+                         a, shown, b);
 }
 
 static bool note_settings(struct buffer *found, const struct record *a, const struct record *b,
@@ -72,7 +72,8 @@ static bool note_rows(struct buffer *found, const struct record *a, const struct
         const int32_t *a, *b;
     } columns[] = {
         { "position", a->position, b->position }, { "window", a->window, b->window },
-        { "token id", a->id, b->id }, { "index in its window", a->index_in_window, b->index_in_window },
+        { "token id", a->id, b->id },
+        { "index in its window", a->index_in_window, b->index_in_window },
     };
     bool ok = true;
     for (size_t c = 0; ok && a->scored == b->scored && c < sizeof columns / sizeof *columns; c++) {
@@ -95,8 +96,8 @@ bool comparable_check(const struct record *a, const struct record *b, struct err
     struct buffer found = { 0 };
     bool ok = note_settings(&found, a, b, err) && note_rows(&found, a, b, err);
     if (ok && found.size)
-        ok = error_set(err, "%s and %s did not score the same tokens in the same way: %s", a->folder,
-                       b->folder, found.data);
+        ok = error_set(err, "%s and %s did not score the same tokens in the same way: %s",
+                       a->folder, b->folder, found.data);
     buffer_free(&found);
     return ok;
 }

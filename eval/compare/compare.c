@@ -11,9 +11,9 @@
 #include "base/temporary.h"
 #include "eval/compare/comparable.h"
 #include "eval/compare/comparison_json.h"
-#include "eval/score/evaluate.h"
 #include "eval/compare/excerpt.h"
 #include "eval/compare/layers.h"
+#include "eval/score/evaluate.h"
 #include "eval/score/model.h"
 #include "eval/run/partial.h"
 #include "eval/run/plan_folders.h"
@@ -24,7 +24,7 @@ enum side { A, B, FLOOR, N_SIDES };
 static const char *const side_names[N_SIDES] = { "a", "b", "floor" };
 
 #define MOST_SAMPLES 1000000
-#define LARGEST_SEED ((uint64_t)1 << 53)        /* that JSON's readers keep exactly */
+#define LARGEST_SEED ((uint64_t)1 << 53)        /* readers of JSON keep it exactly up to here */
 
 /* ---- options ----------------------------------------------------------------------- */
 
@@ -44,33 +44,63 @@ static enum operand_kind operand_of(const char *path)
          : plan_folders_in(path) ? PLANS : NOTHING;
 }
 
+/* The opened checkpoint of a side; with run folders, the one that the run was made from.  NULL:
+ * none. */
+static struct surprisal_model *opened_of(const struct surprisal_compare_options *o, enum side side)
+{
+    return side == B ? o->model_b : o->model_a;
+}
+
+/* Of two checkpoints. */
+static struct model_source source_of(const struct surprisal_compare_options *o, enum side side)
+{
+    return (struct model_source){ .path = side == B ? o->b : o->a, .opened = opened_of(o, side) };
+}
+
+static enum operand_kind kind_of(const struct surprisal_compare_options *o, enum side side)
+{
+    const struct model_source from = source_of(o, side);
+    return from.path ? operand_of(from.path) : from.opened ? CHECKPOINT : NOTHING;
+}
+
+/* As messages name it. */
+static const char *name_of(const struct surprisal_compare_options *o, enum side side)
+{
+    const char *path = side == B ? o->b : o->a;
+    return path ? path : model_source_path(source_of(o, side));
+}
+
 bool compare_takes_plans(const struct surprisal_compare_options *o)
 {
-    return o->a && o->b && operand_of(o->a) == PLANS && operand_of(o->b) == PLANS;
+    return kind_of(o, A) == PLANS && kind_of(o, B) == PLANS;
 }
 
-static bool check_operand(const char *name, const char *path, struct error *err)
+static bool check_operand(const struct surprisal_compare_options *o, enum side side,
+                          struct error *err)
 {
-    if (!path || !*path)
-        return error_set(err, "%s is missing: a run folder or a checkpoint", name);
-    return operand_of(path) != NOTHING
-        || error_set(err, "%s: neither a run folder (summary.json, tokens.safetensors) nor a "
-                     "checkpoint (config.json), nor a folder of run folders", path);
+    const struct model_source from = source_of(o, side);
+    enum operand_kind kind = kind_of(o, side);
+    if (from.path ? !*from.path : !from.opened)
+        return error_set(err, "%s is missing: a run folder or a checkpoint", side == B ? "B" : "A");
+    if (kind == NOTHING)
+        return error_set(err, "%s: neither a run folder (summary.json, tokens.safetensors) nor a "
+                         "checkpoint (config.json), nor a folder of run folders", from.path);
+    return kind != CHECKPOINT || model_source_check(from, err);
 }
 
-static bool check_same_kind(const struct surprisal_compare_options *o, enum operand_kind a,
-                            enum operand_kind b, struct error *err)
+static bool check_same_kind(const struct surprisal_compare_options *o, struct error *err)
 {
     static const char *const names[] = { [RUN] = "a run folder", [CHECKPOINT] = "a checkpoint",
                                          [PLANS] = "a folder of plans" };
+    enum operand_kind a = kind_of(o, A), b = kind_of(o, B);
     if (a == b)
         return true;
     if (a == PLANS || b == PLANS)
-        return error_set(err, "%s is %s and %s is %s: name two of the same kind", o->a, names[a], o->b,
-                         names[b]);
+        return error_set(err, "%s is %s and %s is %s: name two of the same kind", name_of(o, A),
+                         names[a], name_of(o, B), names[b]);
     return error_set(err, "%s is a run folder and %s a checkpoint: evaluate the checkpoint as the "
-                     "run was, or name two checkpoints", a == RUN ? o->a : o->b,
-                     a == RUN ? o->b : o->a);
+                     "run was, or name two checkpoints", name_of(o, a == RUN ? A : B),
+                     name_of(o, a == RUN ? B : A));
 }
 
 static bool check_floor_run(const char *path, enum operand_kind kind, struct error *err)
@@ -83,7 +113,7 @@ static bool check_floor_run(const char *path, enum operand_kind kind, struct err
     return error_set(err, "%s: is no run folder (summary.json, tokens.safetensors)", path);
 }
 
-/* What is in a run folder cannot be chosen again. */
+/* A run folder fixes these settings: they cannot be chosen again. */
 static bool check_runs(const struct surprisal_compare_options *o, enum operand_kind kind,
                        struct error *err)
 {
@@ -97,7 +127,8 @@ static bool check_runs(const struct surprisal_compare_options *o, enum operand_k
         { e->join != d.join, "a join" }, { e->task != d.task, "a task" },
         { e->n_plans, "plans" },
         { e->max_documents, "a number of documents" }, { e->max_windows, "a number of windows" },
-        { e->prefix_id != d.prefix_id, "a prefix id" }, { e->compute != d.compute, "a compute type" },
+        { e->prefix_id != d.prefix_id, "a prefix id" },
+        { e->machine.compute != d.machine.compute, "a compute type" },
         { o->layer_windows != LAYERS_WINDOWS, "layers" },
         { e->out, "a folder for the runs" }, { e->hidden, "hidden states" },
     };
@@ -115,9 +146,11 @@ static struct surprisal_eval_options side_options(const struct surprisal_compare
                                                   enum side side)
 {
     struct surprisal_eval_options e = o->eval;
-    e.checkpoint = side == B ? o->b : o->a;
+    const struct model_source from = source_of(o, side);
+    e.checkpoint = from.path;
+    e.model = from.opened;
     if (side == FLOOR)
-        e.compute = SURPRISAL_COMPUTE_BF16;
+        e.machine.compute = SURPRISAL_COMPUTE_BF16;
     return e;
 }
 
@@ -133,7 +166,7 @@ static bool check_checkpoints(const struct surprisal_compare_options *o, struct 
     if (o->floor_run)
         return error_set(err, "%s: with checkpoints the noise floor is evaluated, not given",
                          o->floor_run);
-    if (o->floor && e.compute == SURPRISAL_COMPUTE_BF16)
+    if (o->floor && e.machine.compute == SURPRISAL_COMPUTE_BF16)
         return error_set(err, "the noise floor is A in bf16 compute, which is asked for anyway");
     if (source && file_is_read_once(source))
         return error_set(err, "what is evaluated is read more than once: it cannot be %s",
@@ -144,14 +177,14 @@ static bool check_checkpoints(const struct surprisal_compare_options *o, struct 
 bool compare_check(const struct surprisal_compare_options *o, struct error *err)
 {
     if (o->bootstrap < 2 || o->bootstrap > MOST_SAMPLES)
-        return error_set(err, "%zu bootstrap samples, expected 2 to %d", o->bootstrap, MOST_SAMPLES);
+        return error_set(err, "%zu bootstrap samples, expected 2 to %d", o->bootstrap,
+                         MOST_SAMPLES);
     if (o->seed > LARGEST_SEED)
         return error_set(err, "the seed is above 2^53");
-    if (!check_operand("A", o->a, err) || !check_operand("B", o->b, err))
+    if (!check_operand(o, A, err) || !check_operand(o, B, err) || !check_same_kind(o, err))
         return false;
-    enum operand_kind a = operand_of(o->a);
-    return check_same_kind(o, a, operand_of(o->b), err)
-        && (a == CHECKPOINT ? check_checkpoints(o, err) : check_runs(o, a, err));
+    enum operand_kind kind = kind_of(o, A);
+    return kind == CHECKPOINT ? check_checkpoints(o, err) : check_runs(o, kind, err);
 }
 
 /* ---- checkpoints become run folders --------------------------------------------------- */
@@ -166,23 +199,25 @@ struct job {
     struct divergence_row *rows, *floor_rows;   /* owned */
     struct evaluate_prepared prepared;  /* A's; of checkpoints */
     size_t evaluation_bytes;            /* of memory, that the evaluations of checkpoints need */
-    bool skips_layers;                  /* they cannot be had, which was said */
-    struct tokenizer *tokenizer;
+    bool skips_layers;                  /* figures by layer are not possible; a warning said so */
+    struct tokenizer *tokenizer;        /* owned; opened to show text */
 };
 
-/* Hidden states are always kept: they are what KL divergence comes from. */
+/* Hidden states are always kept, because KL divergence is computed from them. */
 static enum surprisal_hidden kept_hidden(const struct surprisal_compare_options *o)
 {
     return o->eval.hidden == SURPRISAL_HIDDEN_NONE ? SURPRISAL_HIDDEN_F32 : o->eval.hidden;
 }
 
-static size_t run_bytes(const struct surprisal_compare_options *o, const struct surprisal_plan *plan)
+static size_t run_bytes(const struct surprisal_compare_options *o,
+                        const struct surprisal_plan *plan)
 {
     return run_folder_bytes(plan->scored, kept_hidden(o), plan->hidden_size);
 }
 
-/* Every side without its scoring: mistakes, and what cannot be compared, show here. */
-static bool prepare_side(struct job *j, enum side side, struct evaluate_prepared *p, struct error *err)
+/* Prepares each side without scoring it, to find mistakes and sides that cannot be compared. */
+static bool prepare_side(struct job *j, enum side side, struct evaluate_prepared *p,
+                         struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
     const struct evaluate_prepared *first = &j->prepared;
@@ -190,18 +225,19 @@ static bool prepare_side(struct job *j, enum side side, struct evaluate_prepared
     e.hidden = SURPRISAL_HIDDEN_NONE;
     e.out = NULL;
     e.plan = NULL;
-    e.progress.warn = NULL;             /* the evaluation warns */
-    if (e.memory_bytes)
-        e.memory_bytes = SIZE_MAX;      /* what is needed is asked for: check_memory */
+    e.machine.progress.warn = NULL;             /* the evaluation warns */
+    if (e.machine.memory_bytes)
+        e.machine.memory_bytes = SIZE_MAX;      /* what is needed is asked for: check_memory */
     if (!evaluate_prepare(&e, p, err))
         return false;
     j->evaluation_bytes = size_max(j->evaluation_bytes, p->least_bytes);
     if (strcmp(p->tokenizer, first->tokenizer) != 0)
         return error_set(err, "%s and %s have different tokenizers: sha256 %.12s against %.12s "
-                         "(one for both can be named)", o->a, o->b, first->tokenizer, p->tokenizer);
+                         "(one for both can be named)", name_of(o, A), name_of(o, B),
+                         first->tokenizer, p->tokenizer);
     return p->prefix_id == first->prefix_id
-        || error_set(err, "%s and %s have different prefix tokens: %d against %d", o->a, o->b,
-                     (int)first->prefix_id, (int)p->prefix_id);
+        || error_set(err, "%s and %s have different prefix tokens: %d against %d", name_of(o, A),
+                     name_of(o, B), (int)first->prefix_id, (int)p->prefix_id);
 }
 
 static bool prepare(struct job *j, size_t *disk_bytes, struct error *err)
@@ -239,7 +275,7 @@ static const struct output_names names_of_runs = { .is_ours = is_ours };
 static bool make_folder(struct job *j, struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
-    const struct progress progress = PROGRESS_OF(&o->eval.progress);
+    const struct progress progress = PROGRESS_OF(&o->eval.machine.progress);
     const struct output_request request = { .path = o->eval.out, .kind = "comparison",
                                             .inputs = &j->inputs, .progress = &progress };
     if (!o->eval.out)
@@ -258,20 +294,18 @@ static bool tell_plan(const struct job *j, size_t disk_bytes, struct error *err)
     if (!output_folder_space(&plan.free_bytes, plan.folder, err))
         return false;
     if (o->plan)
-        o->plan(o->eval.progress.user, &plan);
+        o->plan(o->eval.machine.progress.user, &plan);
     return plan.disk_bytes <= plan.free_bytes
-        || error_set(err, "%s: the runs take %.3g GB with their final hidden states, but %.3g GB are "
-                     "free", plan.folder, (double)plan.disk_bytes / 1e9, (double)plan.free_bytes / 1e9);
+        || error_set(err, "%s: the runs take %.3g GB with their final hidden states, but %.3g GB "
+                     "are free", plan.folder, (double)plan.disk_bytes / 1e9,
+                     (double)plan.free_bytes / 1e9);
 }
 
 /* ---- is there memory for all of it? ------------------------------------------------------ */
 
 static struct divergence_options divergence_options(const struct surprisal_compare_options *o)
 {
-    return (struct divergence_options){
-        .threads = o->eval.threads, .memory_bytes = o->eval.memory_bytes, .isa = o->eval.isa,
-        .progress = o->eval.progress,
-    };
+    return (struct divergence_options){ .machine = o->eval.machine };
 }
 
 static struct layers_options layers_options(const struct job *j)
@@ -279,34 +313,42 @@ static struct layers_options layers_options(const struct job *j)
     const struct surprisal_compare_options *o = j->options;
     const struct surprisal_eval_options *e = &o->eval;
     return (struct layers_options){
-        .a = o->a, .b = o->b, .ids = j->prepared.ids, .n_ids = j->prepared.n_ids,
+        .a = source_of(o, A), .b = source_of(o, B), .ids = j->prepared.ids,
+        .n_ids = j->prepared.n_ids,
         .windows = j->prepared.windows.list, .n_windows = j->prepared.windows.n,
-        .max_windows = o->layer_windows, .compute = e->compute, .threads = e->threads,
-        .memory_bytes = e->memory_bytes, .isa = e->isa, .progress = e->progress, .plan = e->plan,
+        .max_windows = o->layer_windows, .machine = e->machine, .plan = e->plan,
     };
 }
 
-/* What the divergence of a side from A takes of the process; 0: none is measured. */
-static bool divergence_needs(size_t *bytes, const struct job *j, enum side side, size_t beside_bytes,
+static struct divergence_run run_of(struct job *j, enum side side)
+{
+    return (struct divergence_run){ .record = &j->records[side],
+                                    .opened = opened_of(j->options, side) };
+}
+
+/* The memory that the process needs to measure the divergence of a side from A; 0: it measures
+ * none. */
+static bool divergence_needs(size_t *bytes, struct job *j, enum side side, size_t beside_bytes,
                              struct error *err)
 {
     const struct divergence_options options = divergence_options(j->options);
     if (!j->prepared.ids)
-        return record_divergence_least(bytes, &j->records[A], &j->records[side], beside_bytes, &options,
+        return record_divergence_least(bytes, run_of(j, A), run_of(j, side), beside_bytes, &options,
                                        err);
     struct divergence_source sources[2];
     for (int i = 0; i < 2; i++) {
         const struct surprisal_eval_options e = side_options(j->options, i ? side : A);
         sources[i] = (struct divergence_source){
-            .checkpoint = e.checkpoint,
-            .compute = e.compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
+            .checkpoint = model_source_of(&e),
+            .compute = e.machine.compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
         };
     }
     return divergence_least(bytes, &sources[0], &sources[1], j->prepared.plan.scored, beside_bytes,
                             &options, err);
 }
 
-/* What is to come of the memory that a side's comparison finds taken: records, and the comparison of B. */
+/* Memory that will be in use when a side is compared but is not yet: records, and the comparison of
+ * B. */
 static size_t taken_before(const struct job *j, enum side side)
 {
     bool runs = !j->prepared.ids;
@@ -318,7 +360,7 @@ static size_t taken_before(const struct job *j, enum side side)
     return bytes;
 }
 
-static bool side_needs(size_t *bytes, const struct job *j, enum side side, struct error *err)
+static bool side_needs(size_t *bytes, struct job *j, enum side side, struct error *err)
 {
     bool runs = !j->prepared.ids;
     size_t scored = runs ? j->records[A].scored : j->prepared.plan.scored;
@@ -332,7 +374,7 @@ static bool side_needs(size_t *bytes, const struct job *j, enum side side, struc
     return true;
 }
 
-/* Figures by layer are not worth a refusal: what they lack is said at once. */
+/* If there is too little memory for figures by layer, that is a warning now, not a refusal. */
 static bool check_layers(struct job *j, struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
@@ -342,9 +384,9 @@ static bool check_layers(struct job *j, struct error *err)
     if (!j->prepared.ids || !o->layer_windows)
         return true;
     bool ok = layers_least(&needed, &layers, &why)
-           && (!o->eval.memory_bytes
-               || budget_check_ahead(o->eval.memory_bytes, needed + taken_before(j, FLOOR), &why,
-                                     "a comparison by layer"));
+           && (!o->eval.machine.memory_bytes
+               || budget_check_ahead(o->eval.machine.memory_bytes, needed + taken_before(j, FLOOR),
+                                     &why, "a comparison by layer"));
     j->skips_layers = !ok;
     if (ok)
         return true;
@@ -352,18 +394,19 @@ static bool check_layers(struct job *j, struct error *err)
         *err = why;
         return false;
     }
-    progress_warn(&o->eval.progress, "no figures by layer: %s", why.message);
+    progress_warn(&o->eval.machine.progress, "no figures by layer: %s", why.message);
     return true;
 }
 
-/* What will be asked for after hours is asked for now, and what suffices for all of it is named. */
+/* Checks now what later steps would refuse after hours; the message names a budget that is enough
+ * for all. */
 static bool check_memory(struct job *j, struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
     const char *what = "an evaluation";
     size_t most = j->evaluation_bytes, bytes;
     bool has_floor = j->prepared.ids ? o->floor : j->paths[FLOOR] != NULL;
-    if (!o->eval.memory_bytes)
+    if (!o->eval.machine.memory_bytes)
         return check_layers(j, err);
     for (int side = B; side < (has_floor ? N_SIDES : FLOOR); side++) {
         if (!side_needs(&bytes, j, (enum side)side, err))
@@ -371,7 +414,8 @@ static bool check_memory(struct job *j, struct error *err)
         what = bytes > most ? "KL divergence" : what;
         most = size_max(most, bytes);
     }
-    return budget_check_ahead(o->eval.memory_bytes, most, err, what) && check_layers(j, err);
+    return budget_check_ahead(o->eval.machine.memory_bytes, most, err, what)
+        && check_layers(j, err);
 }
 
 /* ---- the runs ---------------------------------------------------------------------------- */
@@ -411,7 +455,7 @@ static bool take_run_folders(struct job *j, struct error *err)
     return true;
 }
 
-/* The floor is the same checkpoint, computed otherwise. */
+/* The floor is a run of the same checkpoint in another compute type. */
 static bool check_floor(const struct record *a, const struct record *floor, struct error *err)
 {
     const cJSON *x = json_get(json_get(a->summary, "checkpoint"), "digest");
@@ -419,9 +463,10 @@ static bool check_floor(const struct record *a, const struct record *floor, stru
     if (!cJSON_Compare(x, y, true))
         return error_set(err, "%s: is a run of another checkpoint than %s, expected the same as a "
                          "noise floor", floor->folder, a->folder);
-    return !cJSON_Compare(json_get(a->summary, "compute"), json_get(floor->summary, "compute"), true)
-        || error_set(err, "%s: was computed in the same type as %s, expected another as a noise floor",
-                     floor->folder, a->folder);
+    return !cJSON_Compare(json_get(a->summary, "compute"), json_get(floor->summary, "compute"),
+                          true)
+        || error_set(err, "%s: was computed in the same type as %s, expected another as a noise "
+                     "floor", floor->folder, a->folder);
 }
 
 /* Against A. */
@@ -431,9 +476,8 @@ static bool compare_side(struct job *j, enum side side, struct comparison *c,
     const struct surprisal_compare_options *o = j->options;
     const struct bootstrap bootstrap = { .samples = o->bootstrap, .seed = o->seed };
     const struct divergence_options options = divergence_options(o);
-    struct record *a = &j->records[A], *b = &j->records[side];
-    return record_divergence(rows, a, b, &options, err)
-        && comparison_make(c, a, b, *rows, &bootstrap, err);
+    return record_divergence(rows, run_of(j, A), run_of(j, side), &options, err)
+        && comparison_make(c, &j->records[A], &j->records[side], *rows, &bootstrap, err);
 }
 
 static bool open_records(struct job *j, struct error *err)
@@ -441,7 +485,8 @@ static bool open_records(struct job *j, struct error *err)
     const struct record *r = j->records;
     for (int side = A; side < N_SIDES; side++)
         if (j->paths[side] && (!record_open(&j->records[side], j->paths[side], err)
-                               || !input_files_add_mapped(&j->inputs, &j->records[side].file.map, err)))
+                               || !input_files_add_mapped(&j->inputs, &j->records[side].file.map,
+                                                          err)))
             return false;
     return comparable_check(&r[A], &r[B], err)
         && (!j->paths[FLOOR]
@@ -469,18 +514,30 @@ static bool add_layers(cJSON *document, struct buffer *text, const struct job *j
         *err = why;
         return false;
     }
-    progress_warn(&o->eval.progress, "no figures by layer: %s", why.message);
+    progress_warn(&o->eval.machine.progress, "no figures by layer: %s", why.message);
     return true;
+}
+
+/* The tokenizer that shows text: that of the opened checkpoint if the run was made with it, else
+ * the run's own, which is opened. */
+static const struct tokenizer *find_tokenizer(struct job *j)
+{
+    const struct surprisal_compare_options *o = j->options;
+    const struct record *a = &j->records[A];
+    const struct tokenizer *opened = o->model_a ? model_handle_tokenizer(o->model_a, NULL) : NULL;
+    if (!o->eval.tokenizer && opened && excerpt_is_of(opened, a))
+        return opened;
+    j->tokenizer = excerpt_tokenizer(a, o->eval.tokenizer, &o->eval.machine.progress);
+    return j->tokenizer;
 }
 
 static cJSON *tell(struct job *j, const char *plan, struct buffer *text, struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
-    j->tokenizer = excerpt_tokenizer(&j->records[A], o->eval.tokenizer, &o->eval.progress);
     struct buffer by_layer = { 0 };
     struct comparison_view view = {
         .comparison = &j->comparison, .floor = j->paths[FLOOR] ? &j->floor : NULL,
-        .tokenizer = j->tokenizer, .command = o->command, .plan = plan,
+        .tokenizer = find_tokenizer(j), .command = o->command, .plan = plan,
     };
     cJSON *document = comparison_json(&view, err);
     bool ok = document && add_layers(document, &by_layer, j, err);
@@ -493,15 +550,15 @@ static cJSON *tell(struct job *j, const char *plan, struct buffer *text, struct 
     return NULL;
 }
 
-/* With --out evaluations that are complete stay, whatever came after them. */
+/* With --out, complete evaluations are kept even if a later step failed. */
 static void close_folder(struct job *j)
 {
     bool stays = j->options->eval.out && j->paths[A] && record_is_folder(j->paths[A]);
     if (!j->folder.building)
         return;
     if (stays) {
-        progress_warn(&j->options->eval.progress, "the evaluations that are complete stay in %s",
-                      j->folder.building);
+        progress_warn(&j->options->eval.machine.progress,
+                      "the evaluations that are complete stay in %s", j->folder.building);
         output_folder_end(&j->folder);
     } else
         output_folder_discard(&j->folder, &names_of_runs);
@@ -529,23 +586,18 @@ static void job_close(struct job *j)
 /* Is a side's checkpoint the one that its run was made from? */
 static bool same_checkpoint(const struct job *j, enum side side, bool *same, struct error *err)
 {
-    int threads = j->options->eval.threads;
-    struct checkpoint ck;
-    struct weights w;
+    const struct surprisal_machine *machine = &j->options->eval.machine;
+    const struct progress progress = PROGRESS_OF(&machine->progress);
+    struct model model = { 0 };
     struct digest digest;
     char hex[2 * DIGEST_BYTES + 1];
+    const struct surprisal_progress silent = { 0 };     /* the evaluation warned */
     const char *of = cJSON_GetStringValue(json_get(json_get(j->records[side].summary, "checkpoint"),
                                                    "digest"));
-    const struct progress progress = PROGRESS_OF(&j->options->eval.progress);
-    if (!checkpoint_open(&ck, side == B ? j->options->b : j->options->a, err))
-        return false;
-    bool ok = weights_bind(&w, &ck, err);
-    if (ok) {
-        ok = weights_digest(&digest, &ck, &w, threads > 0 ? threads : machine_processors(), &progress,
-                            err);
-        weights_free(&w);
-    }
-    checkpoint_close(&ck);
+    int threads = machine->threads > 0 ? machine->threads : machine_processors();
+    bool ok = model_open(&model, source_of(j->options, side), NULL, &silent, err)
+           && weights_digest(&digest, model.checkpoint, model.weights, threads, &progress, err);
+    model_close(&model);
     if (ok)
         digest_hex(hex, &digest);
     *same = ok && of && strcmp(hex, of) == 0;
@@ -577,10 +629,10 @@ static bool same_records(void *user, const char *path, bool *same, struct error 
     return true;
 }
 
-/* All that was compared is what it was at the beginning. */
+/* The inputs of the comparison are the same as at the beginning. */
 static bool inputs_hold(struct job *j, bool made, struct error *err)
 {
-    const struct progress progress = PROGRESS_OF(&j->options->eval.progress);
+    const struct progress progress = PROGRESS_OF(&j->options->eval.machine.progress);
     const struct input_files_again again = { made ? same_checkpoints : same_records, j, made };
     return input_files_check(&j->inputs, &again, &progress, err);
 }
@@ -592,8 +644,9 @@ cJSON *compare(const struct surprisal_compare_options *o, const char *plan, stru
 {
     struct job j = { .options = o };
     cJSON *document = NULL;
-    bool ok = compare_check(o, err), made = ok && !record_is_folder(o->a);
-    if (ok && (made ? evaluate_all(&j, err) : take_run_folders(&j, err)) && compare_records(&j, err))
+    bool ok = compare_check(o, err), made = ok && kind_of(o, A) == CHECKPOINT;
+    ok = ok && (made ? evaluate_all(&j, err) : take_run_folders(&j, err));
+    if (ok && compare_records(&j, err))
         document = tell(&j, plan, text, err);
     if (document && (!inputs_hold(&j, made, err)
                      || (made && o->eval.out && !output_folder_commit(&j.folder, NULL, err)))) {
@@ -607,7 +660,7 @@ cJSON *compare(const struct surprisal_compare_options *o, const char *plan, stru
 bool compare_check_memory(const struct surprisal_compare_options *o, struct error *err)
 {
     struct job j = { .options = o };
-    bool ok = !o->eval.memory_bytes || (take_run_folders(&j, err) && open_records(&j, err));
+    bool ok = !o->eval.machine.memory_bytes || (take_run_folders(&j, err) && open_records(&j, err));
     job_close(&j);
     return ok;
 }

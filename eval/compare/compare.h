@@ -1,10 +1,11 @@
-/* compare.h - the job behind surprisal_compare: two run folders read, or two checkpoints evaluated,
+/* compare.h - the job of surprisal_compare: two run folders read, or two checkpoints evaluated,
  * then compared (comparison.h) and told (comparison_json.h).
  *
- * Checkpoints are evaluated one after the other with the same settings, final hidden states kept, into
- * folders `a` and `b` (and `floor`) of eval.out, or of a temporary folder that is removed in every
- * case.  Before the first, all of them are prepared without being scored, so that a checkpoint that
- * does not open, another tokenizer, or a disk too small shows before the long work. */
+ * Checkpoints are evaluated one after the other with the same settings, final hidden states kept,
+ * into folders `a` and `b` (and `floor`) of eval.out, or of a temporary folder that is removed in
+ * every case.  Before the first, all of them are prepared without being scored, so that a
+ * checkpoint that does not open, another tokenizer, or a disk too small shows before the long
+ * work. */
 #ifndef SURPRISAL_EVAL_COMPARE_COMPARE_H
 #define SURPRISAL_EVAL_COMPARE_COMPARE_H
 
@@ -21,7 +22,8 @@ bool compare_takes_plans(const struct surprisal_compare_options *o);
 cJSON *compare(const struct surprisal_compare_options *o, const char *plan, struct buffer *text,
                struct error *err);
 
-/* Two run folders: is there memory for all of their comparison?  Without a budget nothing is read. */
+/* Two run folders: is there memory for all of their comparison?  Without a budget nothing is
+ * read. */
 bool compare_check_memory(const struct surprisal_compare_options *o, struct error *err);
 
 #endif

@@ -24,7 +24,7 @@ static size_t warn_single(const struct plan_pairs *pairs, const struct surprisal
     for (const struct plan_pair *p = pairs->list; p < pairs->list + pairs->n; p++) {
         common += p->in_a && p->in_b;
         if (p->in_a != p->in_b)
-            progress_warn(&o->eval.progress, "%s: is in %s alone, left out", p->name,
+            progress_warn(&o->eval.machine.progress, "%s: is in %s alone, left out", p->name,
                           p->in_a ? o->a : o->b);
     }
     return common;
@@ -42,8 +42,8 @@ static bool check_same(const cJSON *first, const cJSON *document,
             comparable_value(x, sizeof x, json_get(first, key), paths[i]);
             comparable_value(y, sizeof y, json_get(document, key), paths[i]);
             if (strcmp(x, y) != 0)
-                return error_set(err, "%s: the runs %s and %s in it differ in %s: %.12s against %.12s, "
-                                 "expected one run's plans", side ? o->b : o->a,
+                return error_set(err, "%s: the runs %s and %s in it differ in %s: %.12s against "
+                                 "%.12s, expected one run's plans", side ? o->b : o->a,
                                  cJSON_GetStringValue(json_get(first, "plan")),
                                  cJSON_GetStringValue(json_get(document, "plan")), paths[i], x, y);
         }
@@ -51,7 +51,7 @@ static bool check_same(const cJSON *first, const cJSON *document,
     return true;
 }
 
-/* list: NULL: only what its memory budget allows is looked at. */
+/* list NULL: only checks whether the memory budget is enough. */
 static bool add_pair(cJSON *list, const char *name, const struct surprisal_compare_options *o,
                      struct error *err)
 {
@@ -130,10 +130,10 @@ static bool add_table(struct buffer *text, const cJSON *list, struct error *err)
         width = size_max(width, strlen(cJSON_GetStringValue(json_get(i, "plan"))));
     bool ok = comparison_text_run(text, "A", json_get(d, "a"), err)
            && comparison_text_run(text, "B", json_get(d, "b"), err)
-           && buffer_printf(text, err, "%-16s %s, sha256 %.12s\n\n%-*s  %8s  %12s  %12s  %8s  %-21s  %11s  "
-                            "%8s  %9s\n", "text", path, sha256, (int)width, "plan", "scored",
-                            "perplexity A", "perplexity B", "B / A", "B - A, nats/token", "", "mean KLD",
-                            "same top1");
+           && buffer_printf(text, err, "%-16s %s, sha256 %.12s\n\n%-*s  %8s  %12s  %12s  %8s  "
+                            "%-21s  %11s  %8s  %9s\n", "text", path, sha256, (int)width, "plan",
+                            "scored", "perplexity A", "perplexity B", "B / A",
+                            "B - A, nats/token", "", "mean KLD", "same top1");
     for (; ok && d; d = d->next)
         ok = add_line(text, d, (int)width, err);
     return ok;
@@ -161,7 +161,8 @@ cJSON *compare_plans(const struct surprisal_compare_options *o, struct buffer *t
     bool ok = list || error_set(err, "out of memory: comparisons");
     if (ok && !warn_single(&pairs, o))
         ok = error_set(err, "%s and %s have no plan in common", o->a, o->b);
-    for (int pass = 0; pass < 2; pass++)        /* what the last one lacks shows before the first */
+    for (int pass = 0; pass < 2; pass++)        /* pass 0 checks all pairs before pass 1 compares
+                                                   the first */
         for (size_t i = 0; ok && i < pairs.n; i++)
             if (pairs.list[i].in_a && pairs.list[i].in_b)
                 ok = add_pair(pass ? list : NULL, pairs.list[i].name, o, err);

@@ -109,7 +109,8 @@ static bool find_ranges(struct comparison *c, struct error *err)
 /* ---- where they differ most --------------------------------------------------------- */
 
 /* Keeps the `most` items of largest size, by falling size; of equals the earlier one. */
-static void keep_worst(size_t *items, double *sizes, size_t *n, size_t most, size_t item, double size)
+static void keep_worst(size_t *items, double *sizes, size_t *n, size_t most, size_t item,
+                       double size)
 {
     if (!(size > 0) || (*n == most && size <= sizes[most - 1]))
         return;
@@ -169,7 +170,8 @@ size_t comparison_kept_bytes(size_t scored, size_t windows)
     return scored * sizeof *c->unit + windows * (sizeof *c->units + sizeof *c->sums);
 }
 
-/* Beside what is kept: changes of probability, or divergences, to be sorted; sums of units. */
+/* In addition to the memory that is kept: an array to sort probability changes or divergences, and
+ * the sums of units. */
 size_t comparison_bytes(size_t scored, size_t windows)
 {
     return comparison_kept_bytes(scored, windows) + scored * sizeof(double)

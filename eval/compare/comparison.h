@@ -1,5 +1,5 @@
-/* comparison.h - two records of the same tokens, compared: everything that the document and the table
- * show, as numbers.  Deltas are B minus A; A is the original. */
+/* comparison.h - two records of the same tokens, compared: everything that the document and the
+ * table show, as numbers.  Deltas are B minus A; A is the original. */
 #ifndef SURPRISAL_EVAL_COMPARE_COMPARISON_H
 #define SURPRISAL_EVAL_COMPARE_COMPARISON_H
 

@@ -132,7 +132,7 @@ static void add_positions(cJSON *root, const struct comparison *c)
     }
 }
 
-/* Takes the text, NULL standing for none. */
+/* Takes the text; NULL: none. */
 static void add_text(cJSON *o, const char *key, char *text)
 {
     if (text)

@@ -4,10 +4,10 @@
  *     surprisal, a, b                  version; both summaries
  *     plan                             its name; of a pair in two folders of plans only
  *     unit, units, scored              "window" or "document" (paired.h)
- *     delta_nll, delta_nll_stderr, delta_nll_ci95, p_value             by unit
- *     bootstrap {samples, seed, stderr, ci95}, null for one unit       over units
- *     naive {delta_nll_stderr, delta_nll_ci95, p_value}                as if tokens were independent
- *     unpaired {delta_nll_stderr}                                      two separate error bars
+ *     delta_nll, delta_nll_stderr, delta_nll_ci95, p_value         by unit
+ *     bootstrap {samples, seed, stderr, ci95}, null for one unit   over units
+ *     naive {delta_nll_stderr, delta_nll_ci95, p_value}            as if tokens were independent
+ *     unpaired {delta_nll_stderr}                                  two separate error bars
  *     perplexity_ratio, perplexity_difference, each also _stderr, _ci95
  *     units_needed                     null when there is no effect
  *     verdict                          a sentence
@@ -16,13 +16,13 @@
  *     same_top1                        share of scored tokens
  *     mean_delta_p, rms_delta_p, delta_p {min, p01 .. p999, max}, p_correlation      (delta_p.h)
  *     floor {label, delta_nll, delta_nll_stderr, p_value, same_top1, rms_delta_p, mean_kld, ...}
- *                                      A against A in another compute type; absent when not asked for
- *     windows [{window, scored, nll_a, nll_b, delta_nll, mean_kld}]    each unit, by its number
+ *                                      A against A in another compute type; absent if not asked for
+ *     windows [{window, scored, nll_a, nll_b, delta_nll, mean_kld}]  each unit, by its number
  *     positions [{from, to, scored, nll_a, nll_b, delta_nll, delta_nll_stderr}]
  *                                      by the index in the window of the predicted token, both ends
  *                                      included; the first token a window sees has index 0
- *     worst_windows [{window, delta_nll, begin, end, text}]            positions [begin, end); text is
- *                                      the begin of it
+ *     worst_windows [{window, delta_nll, begin, end, text}]
+ *                                      positions [begin, end); text: of the first of them
  *     worst_tokens [{position, window, id, token, before, after, nll_a, nll_b, delta_nll, kld}]
  *     repeat {command, surprisal_a, surprisal_b, compute_a, compute_b, isa_a, isa_b} */
 #ifndef SURPRISAL_EVAL_COMPARE_COMPARISON_JSON_H

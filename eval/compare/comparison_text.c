@@ -28,8 +28,8 @@ bool comparison_text_run(struct buffer *out, const char *name, const cJSON *summ
         comparable_value(values[i], sizeof values[i], summary, paths[i]);
     double bytes = cJSON_GetNumberValue(json_get(json_get(summary, "checkpoint"), "bytes"));
     return buffer_printf(out, err, "%-16s %s, digest %.*s, %.4g MB, computed in %s by %s, "
-                         "surprisal %s\n", name, values[0], DIGEST_SHOWN, values[1], bytes / 1e6, values[2],
-                         values[3], values[4]);
+                         "surprisal %s\n", name, values[0], DIGEST_SHOWN, values[1], bytes / 1e6,
+                         values[2], values[3], values[4]);
 }
 
 static bool add_protocol(struct buffer *out, const struct comparison *c, struct error *err)
@@ -40,9 +40,9 @@ static bool add_protocol(struct buffer *out, const struct comparison *c, struct 
     comparable_value(sha256, sizeof sha256, r->summary, "text.sha256");
     comparable_value(protocol, sizeof protocol, r->summary, "protocol");
     return buffer_printf(out, err, "%-16s %s, sha256 %.*s\n%-16s %s, context %zu, stride %zu\n"
-                         "%-16s %zu of %zu tokens, in %zu %s%s\n", "text", path, DIGEST_SHOWN, sha256,
-                         "protocol", protocol, r->context, r->stride, "scored", r->scored, r->tokens,
-                         c->n_units, c->by_document ? "document" : "window",
+                         "%-16s %zu of %zu tokens, in %zu %s%s\n", "text", path, DIGEST_SHOWN,
+                         sha256, "protocol", protocol, r->context, r->stride, "scored", r->scored,
+                         r->tokens, c->n_units, c->by_document ? "document" : "window",
                          c->n_units == 1 ? "" : "s");
 }
 
@@ -51,7 +51,8 @@ static bool add_protocol(struct buffer *out, const struct comparison *c, struct 
 static void put(char *out, size_t n, const char *format, double value)
 {
     if (isfinite(value))
-        format_text(out, n, fabs(value) < 1e9 ? format : format[1] == '+' ? "%+.6g" : "%.6g", value);
+        format_text(out, n, fabs(value) < 1e9 ? format : format[1] == '+' ? "%+.6g" : "%.6g",
+                    value);
     else
         format_text(out, n, "-");
 }
@@ -88,8 +89,8 @@ static bool add_estimate(struct buffer *out, const char *name, const struct esti
     put(high, sizeof high, "%+.6f", e->ci95[1]);
     if (isfinite(p))
         verdict_p(chance, p);
-    return buffer_printf(out, err, "%-28s %12s %12s %12s %12s  %-10s  %s\n", name, value, error, low,
-                         high, chance, kind);
+    return buffer_printf(out, err, "%-28s %12s %12s %12s %12s  %-10s  %s\n", name, value, error,
+                         low, high, chance, kind);
 }
 
 static bool add_estimates(struct buffer *out, const struct comparison *c, struct error *err)
@@ -137,15 +138,17 @@ static bool add_agreement(struct buffer *out, const struct comparison *c, struct
                             "probability of right token", 100 * d->mean, 100 * d->rms);
     ok = ok && (!isfinite(d->correlation)
                 || buffer_printf(out, err, ", correlation %.6f", d->correlation))
-      && buffer_printf(out, err, "\n%-28s least %+.2f %%", "  its quantiles", 100 * d->quantiles[0]);
+      && buffer_printf(out, err, "\n%-28s least %+.2f %%", "  its quantiles",
+                       100 * d->quantiles[0]);
     for (size_t i = 1; ok && i < DELTA_P_QUANTILES - 1; i++)
-        ok = buffer_printf(out, err, ", %g: %+.2f", delta_p_quantiles[i].share, 100 * d->quantiles[i]);
+        ok = buffer_printf(out, err, ", %g: %+.2f", delta_p_quantiles[i].share,
+                           100 * d->quantiles[i]);
     return ok && buffer_printf(out, err, ", most %+.2f %%\n",
                                100 * d->quantiles[DELTA_P_QUANTILES - 1]);
 }
 
-static bool add_direction(struct buffer *out, const char *name, const struct divergence_direction *d,
-                          struct error *err)
+static bool add_direction(struct buffer *out, const char *name,
+                          const struct divergence_direction *d, struct error *err)
 {
     char error[32];
     put(error, sizeof error, "%.6f", d->se);
@@ -160,8 +163,8 @@ static bool add_divergence(struct buffer *out, const struct comparison *c, struc
     const struct divergence_figures *f = &c->kl;
     if (!c->divergence)
         return true;
-    bool ok = buffer_printf(out, err, "\n%-28s %s, std. error by %s\n", "KL divergence", "nats/token",
-                            c->by_document ? "document" : "window")
+    bool ok = buffer_printf(out, err, "\n%-28s %s, std. error by %s\n", "KL divergence",
+                            "nats/token", c->by_document ? "document" : "window")
            && add_direction(out, "  of B from A", &f->forward, err)
            && add_direction(out, "  of A from B", &f->reverse, err)
            && buffer_printf(out, err, "%-28s", "  by A's top probability");
@@ -213,7 +216,9 @@ static bool add_positions(struct buffer *out, const struct comparison *c, struct
 {
     size_t together = (c->n_ranges + POSITIONS_SHOWN - 1) / POSITIONS_SHOWN;
     bool ok = c->n_ranges < 2
-           || buffer_printf(out, err, "\nby position in the window, nats/token\n  %-15s %10s %10s %10s %10s\n",
+           || buffer_printf(out, err,
+                            "\nby position in the window, nats/token\n"
+                            "  %-15s %10s %10s %10s %10s\n",
                             "tokens", "scored", "A", "B", "B - A");
     for (size_t i = 0; ok && c->n_ranges > 1 && i < c->n_ranges; i += together) {
         size_t end = size_min(i + together, c->n_ranges), scored = 0;
@@ -226,13 +231,15 @@ static bool add_positions(struct buffer *out, const struct comparison *c, struct
             delta += n * r->delta.value;
         }
         double n = (double)scored;
-        ok = buffer_printf(out, err, "  %6d - %-6d %10zu %10.4f %10.4f %+10.4f\n", (int)c->ranges[i].from,
-                           (int)c->ranges[end - 1].to, scored, a / n, b / n, delta / n);
+        ok = buffer_printf(out, err, "  %6d - %-6d %10zu %10.4f %10.4f %+10.4f\n",
+                           (int)c->ranges[i].from, (int)c->ranges[end - 1].to, scored, a / n,
+                           b / n, delta / n);
     }
     return ok;
 }
 
-static bool add_worst_windows(struct buffer *out, const struct comparison_view *v, struct error *err)
+static bool add_worst_windows(struct buffer *out, const struct comparison_view *v,
+                              struct error *err)
 {
     const struct comparison *c = v->comparison;
     size_t n = size_min(c->n_worst_units, WINDOWS_SHOWN);
@@ -282,7 +289,8 @@ bool comparison_text(struct buffer *out, const struct comparison_view *v, struct
         && comparison_text_run(out, "B", c->b->summary, err) && add_protocol(out, c, err)
         && add_sides(out, c, err) && add_estimates(out, c, err) && add_divergence(out, c, err)
         && add_agreement(out, c, err) && add_floor(out, v->floor, err)
-        && (!v->by_layer || buffer_printf(out, err, "%s", v->by_layer)) && add_positions(out, c, err)
-        && add_worst_windows(out, v, err) && add_worst_tokens(out, v, err) && buffer_printf(out, err, "\n")
+        && (!v->by_layer || buffer_printf(out, err, "%s", v->by_layer))
+        && add_positions(out, c, err) && add_worst_windows(out, v, err)
+        && add_worst_tokens(out, v, err) && buffer_printf(out, err, "\n")
         && verdict_append(out, c, err) && buffer_printf(out, err, "\n");
 }

@@ -21,7 +21,7 @@ static bool check_head(const struct model *o, const struct divergence_source *s,
 {
     struct digest digest;
     char hex[2 * DIGEST_BYTES + 1];
-    if (!weights_head_digest(&digest, &o->checkpoint, &o->weights, progress, err))
+    if (!weights_head_digest(&digest, o->checkpoint, o->weights, progress, err))
         return false;
     digest_hex(hex, &digest);
     if (strcmp(hex, s->head_sha256) == 0)
@@ -29,22 +29,20 @@ static bool check_head(const struct model *o, const struct divergence_source *s,
     if (other)
         *other = true;
     return error_set(err, "%s: the head has SHA-256 %s, but the run was made with %s",
-                     o->checkpoint.path, hex, s->head_sha256);
+                     o->checkpoint->path, hex, s->head_sha256);
 }
 
 static bool open_source(struct source *to, const struct divergence_source *s,
-                        const struct divergence_options *options, bool checks_head, struct error *err)
+                        const struct divergence_options *options, bool checks_head,
+                        struct error *err)
 {
     struct model *o = &to->model;
     to->of = s;
-    const struct progress progress = PROGRESS_OF(&options->progress);
-    const struct engine_options engine = {
-        .n_threads = options->threads, .memory_bytes = options->memory_bytes, .isa = options->isa,
-        .compute = s->compute, .progress = progress,
-    };
-    return checkpoint_list_folder(&to->inputs, s->checkpoint, err)
-        && model_open_checkpoint(o, s->checkpoint, &options->progress, err)
-        && checkpoint_list_weights(&to->inputs, &o->checkpoint, err)
+    const struct progress progress = PROGRESS_OF(&options->machine.progress);
+    struct engine_options engine = model_engine_options(&options->machine, 0);
+    engine.compute = s->compute;
+    return model_source_list(&to->inputs, s->checkpoint, err)
+        && model_open(o, s->checkpoint, &to->inputs, &options->machine.progress, err)
         && (!checks_head || check_head(o, s, options->other_head, &progress, err))
         && model_open_engine(o, &engine, err);
 }
@@ -57,12 +55,12 @@ static bool same_head_still(void *user, const char *path, bool *same, struct err
     return true;
 }
 
-/* The head was read once for each group of tokens, and each time the same. */
+/* The head was the same each time it was read, once for each group of tokens. */
 static bool check_source(struct source *s, const struct divergence_options *options,
                          struct error *err)
 {
     const struct input_files_again again = { same_head_still, s, true };
-    const struct progress progress = PROGRESS_OF(&options->progress);
+    const struct progress progress = PROGRESS_OF(&options->machine.progress);
     return input_files_check(&s->inputs, &again, &progress, err);
 }
 
@@ -74,7 +72,7 @@ static void close_source(struct source *s)
 
 static bool same_shape(const struct model *a, const struct model *b)
 {
-    const struct matrix *x = &a->weights.lm_head, *y = &b->weights.lm_head;
+    const struct matrix *x = &a->weights->lm_head, *y = &b->weights->lm_head;
     return x->dtype == y->dtype && x->rows == y->rows && x->cols == y->cols;
 }
 
@@ -90,22 +88,22 @@ static bool hash_heads(bool *same, const struct model *a, const struct model *b,
                        const struct progress *progress, struct error *err)
 {
     struct digest x, y;
-    if (!weights_head_digest(&x, &a->checkpoint, &a->weights, progress, err)
-        || !weights_head_digest(&y, &b->checkpoint, &b->weights, progress, err))
+    if (!weights_head_digest(&x, a->checkpoint, a->weights, progress, err)
+        || !weights_head_digest(&y, b->checkpoint, b->weights, progress, err))
         return false;
     *same = memcmp(&x, &y, sizeof x) == 0;
     return true;
 }
 
-bool divergence_least(size_t *bytes, const struct divergence_source *a, const struct divergence_source *b,
-                      size_t n, size_t beside_bytes, const struct divergence_options *options,
-                      struct error *err)
+bool divergence_least(size_t *bytes, const struct divergence_source *a,
+                      const struct divergence_source *b, size_t n, size_t beside_bytes,
+                      const struct divergence_options *options, struct error *err)
 {
     struct source x = { 0 }, y = { 0 };
     struct divergence_options quiet = *options;
-    const struct progress progress = PROGRESS_OF(&options->progress);
-    quiet.progress.warn = NULL;         /* who does the work warns */
-    quiet.memory_bytes = SIZE_MAX;
+    const struct progress progress = PROGRESS_OF(&options->machine.progress);
+    quiet.machine.progress.warn = NULL;         /* who does the work warns */
+    quiet.machine.memory_bytes = SIZE_MAX;
     bool ok = open_source(&y, b, &quiet, false, err) && open_source(&x, a, &quiet, false, err);
     if (ok) {
         struct engine_divergence d = { .a = x.model.engine, .b = y.model.engine,
@@ -113,7 +111,7 @@ bool divergence_least(size_t *bytes, const struct divergence_source *a, const st
         bool known = d.same_head || (a->head_sha256 && b->head_sha256);
         *bytes = engine_divergence_least(&d, n) + beside_bytes;
         if (!known && same_shape(&x.model, &y.model)
-            && !budget_check_ahead(options->memory_bytes, *bytes, NULL, "KL divergence"))
+            && !budget_check_ahead(options->machine.memory_bytes, *bytes, NULL, "KL divergence"))
             ok = hash_heads(&d.same_head, &x.model, &y.model, &progress, err);
         *bytes = engine_divergence_least(&d, n) + beside_bytes;
     }
@@ -127,7 +125,7 @@ bool divergence_measure(struct divergence_row *rows, const struct divergence_sou
                         struct error *err)
 {
     struct source x = { 0 }, y = { 0 };
-    /* A's engine has the budget, so it is opened when all else is there. */
+    /* A's engine gets the memory budget, so it is opened last. */
     bool ok = open_source(&y, b, options, true, err) && open_source(&x, a, options, true, err);
     if (ok) {
         const struct engine_divergence d = {

@@ -5,17 +5,27 @@
 
 #include "eval/score/model.h"
 
+static const char *tokenizer_member(const struct record *r, const char *key)
+{
+    return cJSON_GetStringValue(json_get(json_get_value(r->summary, "tokenizer"), key));
+}
+
+bool excerpt_is_of(const struct tokenizer *t, const struct record *r)
+{
+    const char *sha256 = tokenizer_member(r, "sha256");
+    return sha256 && strcmp(tokenizer_sha256(t), sha256) == 0;
+}
+
 struct tokenizer *excerpt_tokenizer(const struct record *r, const char *path,
                                     const struct surprisal_progress *progress)
 {
-    const cJSON *stated = json_get_value(r->summary, "tokenizer");
-    const char *sha256 = cJSON_GetStringValue(json_get(stated, "sha256"));
-    const char *where = path ? path : cJSON_GetStringValue(json_get(stated, "path"));
+    const char *sha256 = tokenizer_member(r, "sha256");
+    const char *where = path ? path : tokenizer_member(r, "path");
     if (!where || !sha256)
         return NULL;
     struct error why = { 0 };
     struct tokenizer *t = tokenizer_open(where, &why);
-    if (t && strcmp(tokenizer_sha256(t), sha256) == 0)
+    if (t && excerpt_is_of(t, r))
         return t;
     if (t)
         error_set(&why, "%s: is not the tokenizer of %s: its sha256 is %.12s, expected %.12s",

@@ -5,9 +5,12 @@
 #include "eval/run/record.h"
 #include "tokenizer/tokenizer.h"
 
-/* The tokenizer of the run: the one at `path`, or (NULL) where the summary says.  One with another
- * digest is not used; NULL then, and where there is none: the reason is warned about unless the run
- * had none either. */
+/* Is it the tokenizer that the run was made with? */
+bool excerpt_is_of(const struct tokenizer *t, const struct record *r);
+
+/* Opens the tokenizer of the run: the one at `path`, or (NULL) where the summary says.  One with
+ * another digest is not used; NULL then, and where there is none: the reason is warned about unless
+ * the run had none either. */
 struct tokenizer *excerpt_tokenizer(const struct record *r, const char *path,
                                     const struct surprisal_progress *progress);
 

@@ -52,15 +52,12 @@ static size_t windows_of(const struct layers_options *o)
 static bool open_both(struct job *j, struct error *err)
 {
     const struct layers_options *o = j->options;
-    const char *const paths[] = { o->a, o->b };
+    const struct model_source sources[] = { o->a, o->b };
     for (int i = 0; i < 2; i++) {
         j->sides[i] = (struct side){ &j->bar, i };
-        const struct engine_options engine = {
-            .n_threads = o->threads, .memory_bytes = o->memory_bytes, .isa = o->isa,
-            .compute = o->compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
-            .progress = { .report = report, .user = &j->sides[i] },
-        };
-        if (!model_open_checkpoint(&j->model[i], paths[i], &o->progress, err)
+        struct engine_options engine = model_engine_options(&o->machine, 0);
+        engine.progress = (struct progress){ .report = report, .user = &j->sides[i] };
+        if (!model_open(&j->model[i], sources[i], NULL, &o->machine.progress, err)
             || !model_open_engine(&j->model[i], &engine, err))
             return false;
     }
@@ -79,18 +76,19 @@ static bool tell_plan(struct job *j, struct error *err)
         .memory_bytes = cost.memory_bytes + b->held_bytes, .flop = cost.flop,
         .seconds = o->plan ? engine_seconds(a->engine, cost.flop) : 0,
     };
-    for (size_t i = 0; i < j->n_windows; i++)           /* a window's last token is a target only */
-        plan.model_tokens += 3 * (o->windows[i].end - o->windows[i].begin - 1);     /* A, B, B on A's */
-    j->bar = (struct bar){ .progress = o->progress, .total = (double)plan.model_tokens };
+    for (size_t i = 0; i < j->n_windows; i++)   /* a window's last token is a target only */
+        /* A, B, B on A's: */
+        plan.model_tokens += 3 * (o->windows[i].end - o->windows[i].begin - 1);
+    j->bar = (struct bar){ .progress = o->machine.progress, .total = (double)plan.model_tokens };
     if (o->plan)
-        o->plan(o->progress.user, &plan);
+        o->plan(o->machine.progress.user, &plan);
     return true;
 }
 
 /* ---- the document ---------------------------------------------------------------- */
 
-/* Of tokens with the same experts, and of A's choices that B did not make; without experts, or tokens,
- * no numbers. */
+/* Of tokens with the same experts, and of A's choices that B did not make; without experts, or
+ * tokens, no numbers. */
 static void routing_shares(double *same, double *changed, const struct lockstep *l, size_t layer)
 {
     double tokens = l->top_k ? (double)l->tokens : 0;
@@ -237,9 +235,10 @@ static bool add_table(struct buffer *text, const struct job *j, struct error *er
 {
     const struct lockstep *l = &j->found;
     bool unused = false;
-    bool ok = buffer_printf(text, err, "\nby layer: relative error of B%s; %zu tokens of %zu window%s\n"
-                            "  %5s %-10s  %12s  %12s", l->num_experts ? ", routing, tokens of an expert" : "",
-                            l->tokens, j->n_windows, j->n_windows == 1 ? "" : "s", "layer", "attention",
+    bool ok = buffer_printf(text, err, "\nby layer: relative error of B%s; %zu tokens of %zu "
+                            "window%s\n  %5s %-10s  %12s  %12s",
+                            l->num_experts ? ", routing, tokens of an expert" : "", l->tokens,
+                            j->n_windows, j->n_windows == 1 ? "" : "s", "layer", "attention",
                             "residual", "own output")
            && (!l->num_experts
                || buffer_printf(text, err, "  %12s  %12s  %19s  %18s", "same experts", "changed",
@@ -260,12 +259,13 @@ static bool add_table(struct buffer *text, const struct job *j, struct error *er
 bool layers_least(size_t *bytes, const struct layers_options *o, struct error *err)
 {
     struct layers_options unlimited = *o;
-    unlimited.progress = (struct surprisal_progress){ 0 };
-    unlimited.memory_bytes = SIZE_MAX;
+    unlimited.machine.progress = (struct surprisal_progress){ 0 };
+    unlimited.machine.memory_bytes = SIZE_MAX;
     struct job j = { .options = &unlimited, .n_windows = windows_of(o) };
     struct engine_cost cost;
     bool ok = open_both(&j, err)
-           && lockstep_cost(&cost, j.model[0].engine, j.model[1].engine, o->windows, j.n_windows, err);
+           && lockstep_cost(&cost, j.model[0].engine, j.model[1].engine, o->windows, j.n_windows,
+                            err);
     *bytes = ok ? cost.least_bytes : 0;
     model_close(&j.model[0]);
     model_close(&j.model[1]);

@@ -7,42 +7,38 @@
  *         These two are null in dense models, an error where it is no number.
  *     experts {tokens, choices, layers [{layer, unused_a, least_a, most_a, never_used_a, load_a,
  *              the same five of b}]}
- *         in mixtures of experts: load [num_experts] is the tokens that each expert got, least and most
- *         are its ends; unused is how many experts the text never reached (coverage), and never_used
- *         their numbers; choices: experts that each of the tokens has
+ *         in mixtures of experts: load [num_experts] is the tokens that each expert got, least and
+ *         most are its ends; unused is how many experts the text never reached (coverage), and
+ *         never_used their numbers; choices: experts that each of the tokens has
  *     layers_cost {windows, tokens, passes, bytes_read}       what the figures rest on and took */
 #ifndef SURPRISAL_EVAL_COMPARE_LAYERS_H
 #define SURPRISAL_EVAL_COMPARE_LAYERS_H
 
 #include "base/json.h"
 #include "engine/types.h"
-#include "surprisal.h"
+#include "eval/score/model.h"
 
 /* The windows that are enough for figures by layer, which differ little between texts. */
 #define LAYERS_WINDOWS 16
 
 struct layers_options {
-    const char *a, *b;                  /* checkpoint folders; A is the original */
+    struct model_source a, b;           /* A is the original */
     const int32_t *ids;                 /* [n_ids]: what the models see (sequence.h) */
     size_t n_ids;
     const struct engine_window *windows;
     size_t n_windows;
     size_t max_windows;                 /* the first ones; 0: all */
+    struct surprisal_machine machine;
     /* As in surprisal_eval_options: */
-    enum surprisal_compute compute;
-    int threads;
-    size_t memory_bytes;
-    const char *isa;
-    struct surprisal_progress progress;
     void (*plan)(void *user, const struct surprisal_plan *plan);
 };
 
-/* The smallest memory budget with which layers_compare can do, by what the process holds now.  An error
- * when the checkpoints cannot be compared by layer. */
+/* The smallest memory budget with which layers_compare can do, by what the process holds now.  An
+ * error when the checkpoints cannot be compared by layer. */
 bool layers_least(size_t *bytes, const struct layers_options *o, struct error *err);
 
-/* Also appends the table for people, unless text is NULL.  Checkpoints of different architectures are
- * refused by what differs.  On failure the document is as it was. */
+/* Also appends the table for people, unless text is NULL.  Checkpoints of different architectures
+ * are refused by what differs.  On failure the document is as it was. */
 bool layers_compare(cJSON *document, struct buffer *text, const struct layers_options *o,
                     struct error *err);
 

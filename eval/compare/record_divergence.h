@@ -5,14 +5,21 @@
 #include "eval/compare/divergence.h"
 #include "eval/run/record.h"
 
-/* Gives *rows [a->scored] (free), or NULL: a record keeps no hidden states, or its checkpoint is not
- * where its summary says (nothing, no checkpoint, or one with another head), which is warned about.  The
- * records' rows must be of the same tokens; their hidden states are checked and viewed here. */
-bool record_divergence(struct divergence_row **rows, struct record *a, struct record *b,
-                       const struct divergence_options *options, struct error *err);
+/* A run and, if it is open, its checkpoint. */
+struct divergence_run {
+    struct record *record;
+    struct surprisal_model *opened;     /* NULL: it is where the run's summary says */
+};
+
+/* Gives *rows [scored] (free), or NULL: a record keeps no hidden states, or its checkpoint is not
+ * where its summary says (nothing, no checkpoint, or one with another head), which is warned about.
+ * The records' rows must be of the same tokens; their hidden states are checked and viewed here. */
+bool record_divergence(struct divergence_row **rows, struct divergence_run a,
+                       struct divergence_run b, const struct divergence_options *options,
+                       struct error *err);
 
 /* divergence_least of two records; 0 where no divergence will be measured. */
-bool record_divergence_least(size_t *bytes, const struct record *a, const struct record *b,
+bool record_divergence_least(size_t *bytes, struct divergence_run a, struct divergence_run b,
                              size_t beside_bytes, const struct divergence_options *options,
                              struct error *err);
 

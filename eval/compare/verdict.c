@@ -18,7 +18,8 @@ static const char *unit_name(const struct comparison *c, bool one)
     return c->by_document ? one ? "document" : "documents" : one ? "window" : "windows";
 }
 
-/* A ratio as a change in percent: two digits, from 100 % on all before the point, near -100 % four. */
+/* A ratio as a change in percent: two digits, from 100 % on all before the point, near -100 %
+ * four. */
 #define PERCENT_BYTES 32
 static const char *percent(char out[PERCENT_BYTES], const char *sign, double ratio)
 {
@@ -39,15 +40,16 @@ static bool append_size(struct buffer *out, const struct paired *p, struct error
     char change[PERCENT_BYTES], low[PERCENT_BYTES], high[PERCENT_BYTES];
     if (!isfinite(p->perplexity_a) || !isfinite(p->perplexity_b) || !isfinite(r->value)
         || isinf(r->ci95[1]))
-        return buffer_printf(out, err, "mean NLL %.6g against %.6g, %s by %.6g nats/token", p->nll_b,
-                             p->nll_a, direction, fabs(d->value))
+        return buffer_printf(out, err, "mean NLL %.6g against %.6g, %s by %.6g nats/token",
+                             p->nll_b, p->nll_a, direction, fabs(d->value))
             && (!isfinite(d->ci95[0])
-                || buffer_printf(out, err, " (95 %% interval %+.6g to %+.6g)", d->ci95[0], d->ci95[1]));
+                || buffer_printf(out, err, " (95 %% interval %+.6g to %+.6g)", d->ci95[0],
+                                 d->ci95[1]));
     return buffer_printf(out, err, "perplexity %.6g against %.6g, %s by %s %%", p->perplexity_b,
                          p->perplexity_a, direction, percent(change, "", r->value))
         && (!isfinite(r->ci95[0])
-            || buffer_printf(out, err, " (95 %% interval %s to %s %%)", percent(low, "+", r->ci95[0]),
-                             percent(high, "+", r->ci95[1])));
+            || buffer_printf(out, err, " (95 %% interval %s to %s %%)",
+                             percent(low, "+", r->ci95[0]), percent(high, "+", r->ci95[1])));
 }
 
 static bool append_significance(struct buffer *out, const struct comparison *c, struct error *err)
@@ -56,10 +58,10 @@ static bool append_significance(struct buffer *out, const struct comparison *c, 
     char chance[VERDICT_P_BYTES];
     verdict_p(chance, p->delta.p);
     if (p->delta.p < 0.05)
-        return buffer_printf(out, err, "; the difference is real at the 5 %% level (%s, paired over "
-                             "%zu %s)", chance, p->units, unit_name(c, false));
-    if (!buffer_printf(out, err, "; that may be chance: it is not significant at the 5 %% level (%s, "
-                       "paired over %zu %s", chance, p->units, unit_name(c, false)))
+        return buffer_printf(out, err, "; the difference is real at the 5 %% level (%s, paired "
+                             "over %zu %s)", chance, p->units, unit_name(c, false));
+    if (!buffer_printf(out, err, "; that may be chance: it is not significant at the 5 %% level "
+                       "(%s, paired over %zu %s", chance, p->units, unit_name(c, false)))
         return false;
     if (isfinite(p->units_needed) && p->units_needed > (double)p->units)
         return buffer_printf(out, err, "; about %.0f would show an effect of this size)",
@@ -95,8 +97,8 @@ bool verdict_append(struct buffer *out, const struct comparison *c, struct error
                            "follows, and whether the difference is real cannot be said", p->units,
                            unit_name(c, false));
     else if (!isfinite(p->delta.p))
-        ok = buffer_printf(out, err, "The difference is beyond the range of floating-point numbers, "
-                           "so nothing can be said about it");
+        ok = buffer_printf(out, err, "The difference is beyond the range of floating-point "
+                           "numbers, so nothing can be said about it");
     else
         ok = buffer_printf(out, err, "B predicts this text %s than A: ",
                            p->delta.p >= 0.05 ? "no reliably better or worse"

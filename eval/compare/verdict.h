@@ -4,8 +4,8 @@
 
 #include "eval/compare/comparison.h"
 
-/* Real at 5 % or not, which way, how large; and, when divergence was measured, that closer to the text
- * is not closer to the original.  Appends no newline. */
+/* Real at 5 % or not, which way, how large; and, when divergence was measured, that closer to the
+ * text is not closer to the original.  Appends no newline. */
 bool verdict_append(struct buffer *out, const struct comparison *c, struct error *err);
 
 /* "p = 0.013", "p < 0.0001". */

@@ -72,7 +72,7 @@ static void add_protocol(cJSON *root, const struct summary *s)
     json_add_size(root, "tokens", s->input->n_ids);
     json_add_size(root, "scored", s->scored);
     cJSON_AddStringToObject(root, "compute",
-                            s->options->compute == SURPRISAL_COMPUTE_BF16 ? "bf16" : "f32");
+                            s->options->machine.compute == SURPRISAL_COMPUTE_BF16 ? "bf16" : "f32");
     cJSON_AddStringToObject(root, "isa", s->isa);
     json_add_size(root, "threads", (size_t)s->threads);
 }
@@ -153,7 +153,8 @@ bool summary_settings(const struct summary *s, struct buffer *out, struct error 
                          s->tokenizer ? s->tokenizer_sha256 : "none")
         && buffer_printf(out, err, "join: %d\nmax-documents: %zu\nmax-windows: %zu\nhidden: %d\n"
                          "compute: %d\nisa: %s\nplans: %zu\n", (int)o->join, o->max_documents,
-                         o->max_windows, (int)o->hidden, (int)o->compute, s->isa, o->n_plans);
+                         o->max_windows, (int)o->hidden,
+                         (int)o->machine.compute, s->isa, o->n_plans);
 }
 
 bool summary_plan_settings(const struct summary *s, struct buffer *out, struct error *err)

@@ -18,7 +18,6 @@ struct job {
     const struct surprisal_calibrate_options *options;
     struct input_files inputs;
     struct model model;
-    struct tokenizer *tokenizer;        /* NULL with ids */
     struct plans plans;                 /* one: calibrate_check */
     struct plan_runs runs;
     struct weights_hash *hash;
@@ -34,8 +33,6 @@ static void job_close(struct job *j)
     weights_hash_close(j->hash);
     plan_runs_free(&j->runs);
     plans_free(&j->plans);
-    if (j->tokenizer)
-        tokenizer_close(j->tokenizer);
     model_close(&j->model);
     input_files_free(&j->inputs);
 }
@@ -45,7 +42,8 @@ bool calibrate_check(const struct surprisal_calibrate_options *o, struct error *
     if (!o->out)
         return error_set(err, "no file for the statistics is given");
     if (o->eval.n_plans)
-        return error_set(err, "a calibration has the windows of one protocol, not of a list of plans");
+        return error_set(err, "a calibration has the windows of one protocol, not of a list of "
+                         "plans");
     return evaluate_check(&o->eval, err);
 }
 
@@ -59,13 +57,8 @@ static const struct surprisal_protocol_plan *plan_of(const struct job *j)
 static bool read_text(struct job *j, struct error *err)
 {
     const struct surprisal_eval_options *o = &j->options->eval;
-    if (o->text || o->tokenizer) {
-        j->tokenizer = tokenizer_open(o->tokenizer ? o->tokenizer : o->checkpoint, err);
-        if (!j->tokenizer)
-            return false;
-    }
-    if (!plans_make(&j->plans, o, err)
-        || !plan_runs_make(&j->runs, &j->plans, o, &j->model, j->tokenizer, err))
+    if (!model_open_tokenizer(&j->model, o, err) || !plans_make(&j->plans, o, err)
+        || !plan_runs_make(&j->runs, &j->plans, o, &j->model, err))
         return false;
     digest_hex(j->text_digest, &j->runs.list->summary.input->digest);
     return true;
@@ -75,14 +68,13 @@ static bool open_checkpoint(struct job *j, struct error *err)
 {
     const struct surprisal_eval_options *o = &j->options->eval;
     return job_inputs_add(&j->inputs, o, err)
-        && model_open_checkpoint(&j->model, o->checkpoint, &o->progress, err)
-        && checkpoint_list_weights(&j->inputs, &j->model.checkpoint, err);
+        && model_open(&j->model, model_source_of(o), &j->inputs, &o->machine.progress, err);
 }
 
-/* A file that cannot be written, or a disk without room for it, shows before the work. */
+/* Finds out before the work whether the file can be written and the disk has room for it. */
 static bool try_out(const struct job *j, struct error *err)
 {
-    const struct progress progress = PROGRESS_OF(&j->options->eval.progress);
+    const struct progress progress = PROGRESS_OF(&j->options->eval.machine.progress);
     return output_file_try(j->options->out, calibration_file_bytes(&j->calibration), &j->inputs,
                            &progress, err);
 }
@@ -90,19 +82,15 @@ static bool try_out(const struct job *j, struct error *err)
 static bool inputs_hold(void *user, struct error *err)
 {
     struct job *j = user;
-    return job_inputs_check(&j->inputs, j->hash, &j->options->eval.progress, err);
+    return job_inputs_check(&j->inputs, j->hash, &j->options->eval.machine.progress, err);
 }
 
-/* Of the memory, the sums have their share, and a list of the windows. */
+/* The sums and a list of the windows take their part of the memory budget. */
 static bool open_engine(struct job *j, struct error *err)
 {
-    const struct surprisal_eval_options *o = &j->options->eval;
-    const struct engine_options engine = {
-        .n_threads = o->threads, .memory_bytes = o->memory_bytes, .isa = o->isa,
-        .held_bytes = j->calibration.bytes + j->runs.windows.n * sizeof(struct engine_window),
-        .compute = o->compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
-        .progress = PROGRESS_OF(&o->progress),
-    };
+    const struct engine_options engine = model_engine_options(
+        &j->options->eval.machine,
+        j->calibration.bytes + j->runs.windows.n * sizeof(struct engine_window));
     return model_open_engine(&j->model, &engine, err);
 }
 
@@ -120,17 +108,17 @@ static bool tell_plan(const struct job *j, struct error *err)
         .flop = cost.flop, .seconds = o->plan ? engine_seconds(j->model.engine, cost.flop) : 0,
     };
     if (o->plan)
-        o->plan(o->progress.user, &plan);
+        o->plan(o->machine.progress.user, &plan);
     return true;
 }
 
 static bool run(struct job *j, struct error *err)
 {
     const struct surprisal_eval_options *o = &j->options->eval;
-    const struct progress progress = PROGRESS_OF(&o->progress);
+    const struct progress progress = PROGRESS_OF(&o->machine.progress);
     struct engine *e = j->model.engine;
     struct digest digest;
-    j->hash = weights_hash_open(&j->model.checkpoint, &j->model.weights, err);
+    j->hash = model_hash_open(&j->model, err);
     const struct engine_job job = {
         .ids = j->runs.ids, .n_ids = j->runs.n_ids, .windows = j->runs.windows.list,
         .n_windows = j->runs.windows.n, .hash = j->hash, .guard = { inputs_hold, j },
@@ -140,6 +128,7 @@ static bool run(struct job *j, struct error *err)
         || !weights_hash_rest(j->hash, engine_threads(e), &progress, err)
         || !weights_hash_end(&digest, j->hash, err) || !inputs_hold(j, err))
         return false;
+    model_hash_keep(&j->model, j->hash);
     j->seconds = machine_seconds() - started;
     digest_hex(j->checkpoint_digest, &digest);
     return true;
@@ -147,7 +136,7 @@ static bool run(struct job *j, struct error *err)
 
 static const char *compute_word(const struct surprisal_eval_options *o)
 {
-    return o->compute == SURPRISAL_COMPUTE_BF16 ? "bf16" : "f32";
+    return o->machine.compute == SURPRISAL_COMPUTE_BF16 ? "bf16" : "f32";
 }
 
 static bool write(const struct job *j, struct error *err)
@@ -164,21 +153,21 @@ static bool write(const struct job *j, struct error *err)
         { "context", context }, { "stride", stride }, { "windows", windows }, { "tokens", tokens },
         { "compute", compute_word(o) },
     };
-    return calibration_write(j->options->out, &j->calibration, &j->model.checkpoint,
-                             &j->model.weights, notes, sizeof notes / sizeof *notes, err);
+    return calibration_write(j->options->out, &j->calibration, j->model.checkpoint,
+                             j->model.weights, notes, sizeof notes / sizeof *notes, err);
 }
 
 /* ---- the report ------------------------------------------------------------------ */
 
 static size_t expert_tokens(const struct job *j, size_t layer, size_t expert)
 {
-    const struct mlp_weights *x = &j->model.weights.layers[layer].experts[expert];
+    const struct mlp_weights *x = &j->model.weights->layers[layer].experts[expert];
     return calibration_of(&j->calibration, &x->gate)->tokens;
 }
 
 static void add_experts(cJSON *root, const struct job *j)
 {
-    const struct config *c = &j->model.checkpoint.config;
+    const struct config *c = &j->model.checkpoint->config;
     size_t least = j->options->min_tokens, unused = 0;
     if (!c->num_experts) {
         cJSON_AddNullToObject(root, "experts");
@@ -210,7 +199,7 @@ static cJSON *report_json(const struct job *j)
     cJSON_AddStringToObject(root, "surprisal", SURPRISAL_VERSION);
     json_add_bytes(root, "out", j->options->out);
     cJSON *checkpoint = cJSON_AddObjectToObject(root, "checkpoint");
-    json_add_bytes(checkpoint, "path", o->checkpoint);
+    json_add_bytes(checkpoint, "path", j->model.checkpoint->path);
     cJSON_AddStringToObject(checkpoint, "digest", j->checkpoint_digest);
     cJSON *text = cJSON_AddObjectToObject(root, "text");
     json_add_bytes(text, "path", j->runs.list->summary.input->path);
@@ -234,7 +223,7 @@ static cJSON *report_json(const struct job *j)
 /* Layer by layer, the experts below the threshold. */
 static bool add_rare(struct buffer *out, const struct job *j, struct error *err)
 {
-    const struct config *c = &j->model.checkpoint.config;
+    const struct config *c = &j->model.checkpoint->config;
     size_t least = j->options->min_tokens, rare = 0;
     bool ok = true;
     for (size_t layer = 0; layer < c->num_hidden_layers; layer++) {
@@ -253,8 +242,8 @@ static bool add_rare(struct buffer *out, const struct job *j, struct error *err)
             ok = ok && buffer_append(out, "\n", 1, err);
     }
     return ok && (!c->num_experts
-                  || buffer_printf(out, err, "experts          %zu of %zu got fewer than %zu tokens\n",
-                                   rare, c->num_hidden_layers * c->num_experts, least));
+                  || buffer_printf(out, err, "experts          %zu of %zu got fewer than %zu "
+                                   "tokens\n", rare, c->num_hidden_layers * c->num_experts, least));
 }
 
 static bool add_text(struct buffer *out, const struct job *j, struct error *err)
@@ -264,9 +253,9 @@ static bool add_text(struct buffer *out, const struct job *j, struct error *err)
                          "checkpoint       %s, digest %.12s\ntext             %s, sha256 %.12s\n"
                          "tokens           %zu in %zu windows, %.1f s\nlinear layers    %zu\n",
                          error_clean(&file, j->options->out),
-                         error_clean(&checkpoint, j->options->eval.checkpoint), j->checkpoint_digest,
-                         error_clean(&input, j->runs.list->summary.input->path), j->text_digest, j->work.model_tokens, j->runs.windows.n, j->seconds,
-                         j->calibration.n)
+                         error_clean(&checkpoint, j->model.checkpoint->path), j->checkpoint_digest,
+                         error_clean(&input, j->runs.list->summary.input->path), j->text_digest,
+                         j->work.model_tokens, j->runs.windows.n, j->seconds, j->calibration.n)
         && add_rare(out, j, err);
 }
 
@@ -276,7 +265,7 @@ bool calibrate(cJSON **json, struct buffer *text, const struct surprisal_calibra
     struct job j = { .options = o };
     bool ok = calibrate_check(o, err)
            && open_checkpoint(&j, err) && read_text(&j, err)
-           && calibration_begin(&j.calibration, &j.model.checkpoint, &j.model.weights, err)
+           && calibration_begin(&j.calibration, j.model.checkpoint, j.model.weights, err)
            && try_out(&j, err)
            && open_engine(&j, err) && tell_plan(&j, err) && run(&j, err)
            && (!text || add_text(text, &j, err)) && write(&j, err);

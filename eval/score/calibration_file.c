@@ -43,7 +43,8 @@ static bool list_tensors(struct file *f, const struct checkpoint *ck, const stru
     for (size_t i = 0; ok && i < n; i++) {
         f->entries[i] = (struct safetensors_entry){ name, DTYPE_I64, 1, { 1 } };
         name += strlen(name) + 1;
-        f->entries[n + i] = (struct safetensors_entry){ name, DTYPE_F32, 1, { f->weights[i]->cols } };
+        f->entries[n + i] = (struct safetensors_entry){ name, DTYPE_F32, 1,
+                                                        { f->weights[i]->cols } };
         name += strlen(name) + 1;
     }
     return ok;
@@ -57,7 +58,8 @@ static bool write_linear(struct file *f, size_t i, float *mean)
     for (size_t j = 0; j < cols; j++) {
         mean[j] = tokens ? (float)(seen->squares[j] / (double)tokens) : 0;
         if (!isfinite(mean[j]))
-            return error_set(f->err, "'%s' is beyond F32 at channel %zu", f->entries[n + i].name, j);
+            return error_set(f->err, "'%s' is beyond F32 at channel %zu", f->entries[n + i].name,
+                             j);
     }
     return safetensors_write(&f->writer, i, 0, &tokens, sizeof tokens, f->err)
         && safetensors_write(&f->writer, n + i, 0, mean, cols * sizeof *mean, f->err);

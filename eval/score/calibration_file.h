@@ -5,10 +5,10 @@
  *     X.tokens               I64 [1]     tokens that X saw: for an expert those routed to it
  *     X.input_mean_square    F32 [in]    mean over them of the square of each input channel; zeros
  *                                        when there were none
- * Metadata says whose statistics they are: surprisal (version), checkpoint (SHA-256, weights.h), text
- * (SHA-256), protocol, context, stride, windows, tokens, compute.  A quantizer that weighs squared
- * errors of a weight's column c by X.input_mean_square[c] (qstream: gamma^2) makes the error of X's
- * output small, as far as channels do not depend on one another. */
+ * Metadata says whose statistics they are: surprisal (version), checkpoint (SHA-256, weights.h),
+ * text (SHA-256), protocol, context, stride, windows, tokens, compute.  A quantizer that weighs
+ * squared errors of a weight's column c by X.input_mean_square[c] (qstream: gamma^2) makes the
+ * error of X's output small, as far as channels do not depend on one another. */
 #ifndef SURPRISAL_EVAL_SCORE_CALIBRATION_FILE_H
 #define SURPRISAL_EVAL_SCORE_CALIBRATION_FILE_H
 
@@ -17,7 +17,7 @@
 
 /* About the bytes that the file will have. */
 size_t calibration_file_bytes(const struct calibration *c);
-/* Nothing stands at `path` until all is written.  A mean beyond F32 is refused by name. */
+/* The file appears at `path` when it is complete.  A mean beyond F32 is refused by name. */
 bool calibration_write(const char *path, const struct calibration *c, const struct checkpoint *ck,
                        const struct weights *w, const struct safetensors_note *notes,
                        size_t n_notes, struct error *err);

@@ -20,7 +20,6 @@
 struct job {
     const struct surprisal_eval_options *options;
     struct model model;
-    struct tokenizer *tokenizer;        /* NULL when none is needed */
     struct plans plans;
     struct input_files inputs;          /* as they were before they were read */
     struct partial folder;
@@ -47,29 +46,14 @@ static void job_close(struct job *j)
     plan_runs_free(&j->runs);
     partial_abandon(&j->folder);
     plans_free(&j->plans);
-    if (j->tokenizer)
-        tokenizer_close(j->tokenizer);
     model_close(&j->model);
-}
-
-static bool open_tokenizer(struct job *j, struct error *err)
-{
-    const struct surprisal_eval_options *o = j->options;
-    if (!o->text && !o->tokenizer)
-        return true;
-    j->tokenizer = tokenizer_open(o->tokenizer ? o->tokenizer : o->checkpoint, err);
-    return j->tokenizer != NULL;
 }
 
 static bool open_engine(struct job *j, struct error *err)
 {
     const struct surprisal_eval_options *o = j->options;
-    const struct engine_options engine = {
-        .n_threads = o->threads, .memory_bytes = o->memory_bytes, .isa = o->isa,
-        .held_bytes = j->runs.windows.n * sizeof(struct window_score),
-        .compute = o->compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
-        .progress = PROGRESS_OF(&o->progress),
-    };
+    const struct engine_options engine =
+        model_engine_options(&o->machine, j->runs.windows.n * sizeof(struct window_score));
     if (!model_open_engine(&j->model, &engine, err))
         return false;
     for (size_t i = 0; i < j->runs.n; i++) {
@@ -82,7 +66,7 @@ static bool open_engine(struct job *j, struct error *err)
 static struct run_state_of state_of(const struct job *j)
 {
     return (struct run_state_of){
-        .settings = j->settings.data, .n_tensors = j->model.weights.n_tensors,
+        .settings = j->settings.data, .n_tensors = j->model.weights->n_tensors,
         .n_runs = j->runs.n, .hidden_size = j->runs.hidden_size,
         .n_threads = engine_threads(j->model.engine),
     };
@@ -95,7 +79,7 @@ static char *folder_path(const struct job *j, const struct plan_run *run, struct
                                : mem_string(j->folder.folder, err);
 }
 
-/* All that the run leaves stands there: only the folder's name is missing. */
+/* The run folders are complete: only the rename to their name is missing. */
 static bool finds_complete(const struct job *j)
 {
     bool complete = j->folder.building.taken_over;
@@ -107,11 +91,11 @@ static bool finds_complete(const struct job *j)
     return complete;
 }
 
-/* What there is to go on from; before anything in its folder is touched. */
+/* Finds the state to resume from, before anything in its folder is changed. */
 static bool find_state(struct job *j, struct error *err)
 {
     const struct plan_runs *s = &j->runs;
-    j->known = mem_array(j->model.weights.n_tensors, WEIGHTS_KNOWN_BYTES, "digests", err);
+    j->known = mem_array(j->model.weights->n_tensors, WEIGHTS_KNOWN_BYTES, "digests", err);
     j->rows = mem_array(s->n, DIGEST_BYTES, "digests", err);
     bool ok = j->known && j->rows && summary_settings(&s->list[0].summary, &j->settings, err);
     for (size_t i = 0; ok && i < s->n; i++)
@@ -154,17 +138,17 @@ static bool begin_scoring(struct job *j, struct error *err)
 static bool open_folder(struct job *j, struct error *err)
 {
     const struct surprisal_eval_options *o = j->options;
-    const struct progress progress = PROGRESS_OF(&o->progress);
+    const struct progress progress = PROGRESS_OF(&o->machine.progress);
     const struct output_request request = { .path = o->out, .kind = "run", .inputs = &j->inputs,
                                             .progress = &progress, .resume = o->resume };
     return !o->out || partial_begin(&j->folder, &request, err);
 }
 
-/* What was computed is of what the inputs are, or the run fails and its folder stays. */
+/* If the inputs have changed, the run fails and its folder is kept. */
 static bool inputs_hold(void *user, struct error *err)
 {
     struct job *j = user;
-    if (job_inputs_check(&j->inputs, j->hash, &j->options->progress, err))
+    if (job_inputs_check(&j->inputs, j->hash, &j->options->machine.progress, err))
         return true;
     j->folder.keep = true;
     return false;
@@ -177,10 +161,9 @@ static bool prepare(struct job *j, struct error *err)
     return plans_make(&j->plans, o, err)
         && job_inputs_add(&j->inputs, o, err)
         && open_folder(j, err)
-        && model_open_checkpoint(&j->model, o->checkpoint, &o->progress, err)
-        && checkpoint_list_weights(&j->inputs, &j->model.checkpoint, err)
-        && open_tokenizer(j, err)
-        && plan_runs_make(&j->runs, &j->plans, o, &j->model, j->tokenizer, err)
+        && model_open(&j->model, model_source_of(o), &j->inputs, &o->machine.progress, err)
+        && model_open_tokenizer(&j->model, o, err)
+        && plan_runs_make(&j->runs, &j->plans, o, &j->model, err)
         && open_engine(j, err)
         && begin_scoring(j, err);
 }
@@ -193,7 +176,8 @@ static bool make_plan(const struct job *j, struct surprisal_plan *plan, size_t *
     size_t done = size_min(j->state.engine.first_window, w->n);     /* by the run that is resumed */
     const struct windows left = { .list = w->list + done, .n = w->n - done };
     const struct engine_job rest = {
-        .windows = w->list, .n_windows = w->n, .resume = j->state.engine.x ? &j->state.engine : NULL,
+        .windows = w->list, .n_windows = w->n,
+        .resume = j->state.engine.x ? &j->state.engine : NULL,
     };
     struct engine_cost cost;
     if (!engine_cost(j->model.engine, &rest, &cost, err))
@@ -204,7 +188,8 @@ static bool make_plan(const struct job *j, struct surprisal_plan *plan, size_t *
         .model_tokens = windows_model_tokens(&left), .passes = cost.passes,
         .bytes_read = cost.bytes_read, .memory_bytes = cost.memory_bytes + j->model.held_bytes,
         .flop = cost.flop, .state_bytes = o->out ? cost.state_bytes : 0,
-        .disk_bytes = o->out ? run_folder_bytes(windows_scored(w), o->hidden, j->runs.hidden_size) : 0,
+        .disk_bytes = o->out ? run_folder_bytes(windows_scored(w), o->hidden, j->runs.hidden_size)
+                             : 0,
         .seconds = o->plan ? engine_seconds(j->model.engine, cost.flop) : 0,
     };
     return true;
@@ -218,13 +203,13 @@ static bool tell_plan(const struct job *j, struct error *err)
     if (!make_plan(j, &plan, &least_bytes, err))
         return false;
     if (o->plan)
-        o->plan(o->progress.user, &plan);
+        o->plan(o->machine.progress.user, &plan);
     return true;
 }
 
 /* ---- saving and resuming ------------------------------------------------------ */
 
-/* Saving may cost a fiftieth of the time. */
+/* Saving may take a fiftieth of the time. */
 #define SAVE_SHARE 50.0
 #define FIRST_SAVE_RATE 1e9             /* bytes a second, until one has been measured */
 
@@ -243,13 +228,13 @@ static bool save(struct job *j, const struct engine_state *state, struct error *
         && run_state_save(j->folder.state, &of, &s, err);
 }
 
-/* A disk that is full costs the state, not the run: the older one stands. */
+/* If the disk is full, the run goes on; the state that was saved before is kept. */
 static bool offer(void *user, const struct engine_state *state, bool now, struct error *err)
 {
     struct job *j = user;
     if (!inputs_hold(j, err))
         return false;
-    size_t bytes = state->n_rows * j->model.checkpoint.config.hidden_size * sizeof(float);
+    size_t bytes = state->n_rows * j->model.checkpoint->config.hidden_size * sizeof(float);
     double begin = machine_seconds(), cost = j->save_seconds;
     if (cost <= 0)
         cost = 0.005 + (double)bytes / FIRST_SAVE_RATE;
@@ -257,7 +242,7 @@ static bool offer(void *user, const struct engine_state *state, bool now, struct
         return true;
     struct error why = { 0 };
     if (!save(j, state, &why))
-        progress_warn(&j->options->progress, "the state is not saved: %s", why.message);
+        progress_warn(&j->options->machine.progress, "the state is not saved: %s", why.message);
     j->saved = machine_seconds();
     j->save_seconds = j->saved - begin;
     return true;
@@ -267,11 +252,11 @@ static bool score(struct job *j, struct error *err)
 {
     struct engine *e = j->model.engine;
     struct plan_runs *s = &j->runs;
-    const struct progress progress = PROGRESS_OF(&j->options->progress);
+    const struct progress progress = PROGRESS_OF(&j->options->machine.progress);
     int threads = engine_threads(e);
     bool saves = j->options->out != NULL;
     bool resumed = j->state.engine.x != NULL;
-    j->hash = weights_hash_open(&j->model.checkpoint, &j->model.weights, err);
+    j->hash = model_hash_open(&j->model, err);
     if (!j->hash || !tell_plan(j, err))
         return false;
     if (resumed && !(weights_hash_rest(j->hash, threads, &progress, err)
@@ -326,6 +311,8 @@ static bool conclude(struct job *j, struct surprisal_result *results, struct err
 {
     struct digest checkpoint, head;
     bool ok = weights_hash_end(&checkpoint, j->hash, err) && weights_hash_head(&head, j->hash, err);
+    if (ok)
+        model_hash_keep(&j->model, j->hash);
     for (size_t i = 0; ok && i < j->runs.n; i++)
         ok = conclude_run(j, &j->runs.list[i], &checkpoint, &head, &results[i], err);
     return ok;
@@ -346,9 +333,9 @@ static bool take_run(const struct job *j, const struct plan_run *run,
 
 static bool take_complete(struct job *j, struct surprisal_result *results, struct error *err)
 {
-    const struct progress progress = PROGRESS_OF(&j->options->progress);
+    const struct progress progress = PROGRESS_OF(&j->options->machine.progress);
     struct digest checkpoint;
-    bool ok = (j->hash = weights_hash_open(&j->model.checkpoint, &j->model.weights, err))
+    bool ok = (j->hash = model_hash_open(&j->model, err))
            && weights_hash_rest(j->hash, engine_threads(j->model.engine), &progress, err)
            && weights_hash_end(&checkpoint, j->hash, err);
     for (size_t i = 0; ok && i < j->runs.n; i++)
@@ -381,9 +368,10 @@ static bool check_rules(const struct surprisal_eval_options *o, const struct pla
         { wikitext && o->join != SURPRISAL_JOIN_RAW,
           "the task wikitext finds its documents in the file as it is, not in joined rows" },
         { wikitext && wikitext < plans->n && o->text && file_is_read_once(o->text),
-          "the task wikitext beside other plans needs a file: standard input is read once, as a pipe is" },
+          "the task wikitext beside other plans needs a file: standard input is read once, as a "
+          "pipe is" },
         { o->max_documents && !wikitext, "a number of documents needs the task wikitext" },
-        { o->threads < 0, "the number of threads is negative" },
+        { o->machine.threads < 0, "the number of threads is negative" },
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         if (rules[i].wrong)
@@ -406,11 +394,14 @@ void evaluate_result_free(struct surprisal_result *result)
 
 bool evaluate_check(const struct surprisal_eval_options *o, struct error *err)
 {
-    if (!o->checkpoint)
+    if (!o->checkpoint && !o->model)
         return error_set(err, "no checkpoint is given");
+    if (!model_source_check(model_source_of(o), err))
+        return false;
     if (!o->text == !o->ids)
         return error_set(err, "%s, expected one of them",
-                         o->text ? "both a text and ids are given" : "neither text nor ids are given");
+                         o->text ? "both a text and ids are given"
+                                 : "neither text nor ids are given");
     struct plans plans;
     if (!plans_make(&plans, o, err))
         return false;
@@ -428,7 +419,7 @@ bool evaluate_prepare(const struct surprisal_eval_options *o, struct evaluate_pr
            && make_plan(&j, &out->plan, &out->least_bytes, err);
     if (ok) {
         snprintf(out->tokenizer, sizeof out->tokenizer, "%s",
-                 j.tokenizer ? tokenizer_sha256(j.tokenizer) : "");
+                 j.model.tokenizer ? tokenizer_sha256(j.model.tokenizer) : "");
         out->prefix_id = j.runs.list[0].summary.prefix_id;
         out->ids = j.runs.ids;
         out->n_ids = j.runs.n_ids;

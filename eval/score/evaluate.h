@@ -1,7 +1,7 @@
 /* evaluate.h - the job: a checkpoint, a text and a protocol in, figures and a run folder out.
  *
- * Order: the output folder, the checkpoint, the text, the windows, the state to resume from; then the
- * plan is told and the windows are scored, the checkpoint being hashed as it is read.  So every
+ * Order: the output folder, the checkpoint, the text, the windows, the state to resume from; then
+ * the plan is told and the windows are scored, the checkpoint being hashed as it is read.  So every
  * mistake that can be known beforehand is reported before the long work. */
 #ifndef SURPRISAL_EVAL_SCORE_EVALUATE_H
 #define SURPRISAL_EVAL_SCORE_EVALUATE_H

@@ -46,8 +46,8 @@ bool finished_take(struct surprisal_result *result, const char *folder,
     struct buffer text = { 0 };
     char *summary = file_join(folder, RUN_SUMMARY, err);
     bool ok = summary && record_open(&r, folder, err)
-           && (!r.keeps_hidden || record_view_hidden(&r, err)) && check_checkpoint(&r, checkpoint, err)
-           && file_read(&text, summary, err);
+           && (!r.keeps_hidden || record_view_hidden(&r, err))
+           && check_checkpoint(&r, checkpoint, err) && file_read(&text, summary, err);
     if (ok) {
         *result = result_of(&r);
         result->summary_json = text.data;

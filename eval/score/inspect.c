@@ -205,30 +205,29 @@ static bool write_all(cJSON *root, const struct inspection *in, struct error *er
         && write_cost(root, in, err);
 }
 
-static bool inspect_weights(cJSON **out, const struct checkpoint *ck, struct error *err)
+bool inspect_opened(cJSON **out, const struct checkpoint *ck, const struct weights *w,
+                    struct error *err)
 {
-    struct weights w;
-    if (!quantization_check(ck, err) || !weights_bind(&w, ck, err))
-        return false;
-    struct inspection in = { .ck = ck, .w = &w };
+    struct inspection in = { .ck = ck, .w = w };
     gather_tensors(&in);
     *out = cJSON_CreateObject();
-    bool ok = *out ? write_all(*out, &in, err) : out_of_memory(err);
-    weights_free(&w);
-    return ok;
+    if (*out ? write_all(*out, &in, err) : out_of_memory(err))
+        return true;
+    cJSON_Delete(*out);
+    *out = NULL;
+    return false;
 }
 
 bool inspect_checkpoint(cJSON **out, const char *path, struct error *err)
 {
     struct checkpoint ck;
+    struct weights w = { 0 };
     *out = NULL;
     if (!checkpoint_open(&ck, path, err))
         return false;
-    bool ok = inspect_weights(out, &ck, err);
-    if (!ok) {
-        cJSON_Delete(*out);
-        *out = NULL;
-    }
+    bool ok = quantization_check(&ck, err) && weights_bind(&w, &ck, err)
+           && inspect_opened(out, &ck, &w, err);
+    weights_free(&w);
     checkpoint_close(&ck);
     return ok;
 }

@@ -17,10 +17,14 @@
 
 #include "base/json.h"
 #include "base/memory.h"
+#include "formats/weights.h"
 
 /* Gives *out, to be freed by cJSON_Delete.  Reads headers, not weights.  A checkpoint that cannot
  * be evaluated is an error. */
 bool inspect_checkpoint(cJSON **out, const char *path, struct error *err);
+/* The same of one that is open. */
+bool inspect_opened(cJSON **out, const struct checkpoint *ck, const struct weights *w,
+                    struct error *err);
 
 /* Appends the same for people: aligned tables of plain text. */
 bool inspect_text(struct buffer *out, const cJSON *inspection, struct error *err);

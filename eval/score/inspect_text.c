@@ -46,7 +46,8 @@ static const char *scaled(char text[NUMBER_BYTES], double value, bool is_bytes)
     if (i == 0)
         format_text(text, NUMBER_BYTES, "%.0f %s", value, is_bytes ? "B" : "FLOP");
     else
-        format_text(text, NUMBER_BYTES, "%.2f %c%s", value, prefixes[i - 1], is_bytes ? "iB" : "FLOP");
+        format_text(text, NUMBER_BYTES, "%.2f %c%s", value, prefixes[i - 1],
+                    is_bytes ? "iB" : "FLOP");
     return text;
 }
 
@@ -123,7 +124,8 @@ static bool add_contradictions(struct buffer *out, const cJSON *inspection, stru
     bool ok = buffer_printf(out, err, "\ncontradictions between config and files:%s\n",
                             list && list->child ? "" : " none");
     cJSON_ArrayForEach(line, list)
-        ok = ok && buffer_printf(out, err, "  %s\n", error_clean(&(struct error){ 0 }, line->valuestring));
+        ok = ok && buffer_printf(out, err, "  %s\n",
+                                 error_clean(&(struct error){ 0 }, line->valuestring));
     return ok;
 }
 

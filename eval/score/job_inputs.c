@@ -2,16 +2,22 @@
 
 #include "base/progress.h"
 
-#define TOKENIZER "tokenizer.json"
+static bool add_tokenizer(struct input_files *in, const struct surprisal_eval_options *o,
+                          struct error *err)
+{
+    if (!o->tokenizer && !o->text)
+        return true;
+    if (!o->tokenizer && o->model)
+        return input_files_add_all(in, &o->model->tokenizer_inputs, err);
+    const char *path = o->tokenizer ? o->tokenizer : o->checkpoint;
+    return file_is_directory(path) ? input_files_add_in(in, path, TOKENIZER_FILE, err)
+                                   : input_files_add(in, path, err);
+}
 
 bool job_inputs_add(struct input_files *in, const struct surprisal_eval_options *o,
                     struct error *err)
 {
-    const char *tokenizer = o->tokenizer ? o->tokenizer : o->text ? o->checkpoint : NULL;
-    return checkpoint_list_folder(in, o->checkpoint, err)
-        && (!tokenizer || (file_is_directory(tokenizer)
-                           ? input_files_add_in(in, tokenizer, TOKENIZER, err)
-                           : input_files_add(in, tokenizer, err)))
+    return model_source_list(in, model_source_of(o), err) && add_tokenizer(in, o, err)
         && input_files_add(in, o->text, err) && input_files_add(in, o->ids, err);
 }
 

@@ -1,14 +1,18 @@
 #include "eval/score/model.h"
 
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/format.h"
 #include "base/machine.h"
+#include "base/memory.h"
+#include "eval/score/job_inputs.h"
 #include "formats/quantization.h"
 
 #define CONTRADICTIONS_SHOWN 4
-#define TENSOR_BYTES ((size_t)160)          /* of its digest, while it is made and as a state has it */
+#define TENSOR_BYTES ((size_t)160)          /* of its digest, while it is made and as a state has
+                                               it */
 
 void progress_warn(const struct surprisal_progress *p, const char *format, ...)
 {
@@ -23,51 +27,231 @@ void progress_warn(const struct surprisal_progress *p, const char *format, ...)
     p->warn(p->user, safe.message);
 }
 
-static bool warn_contradictions(const struct model *o, const struct surprisal_progress *progress,
-                                struct error *err)
+/* ---- the handle ----------------------------------------------------------------- */
+
+static bool warn_contradictions(const struct surprisal_model *m,
+                                const struct surprisal_progress *progress, struct error *err)
 {
+    const char *path = m->checkpoint.path;
     struct contradictions found;
-    if (!quantization_contradictions(&found, &o->checkpoint, &o->weights, err))
+    if (!quantization_contradictions(&found, &m->checkpoint, &m->weights, err))
         return false;
     const char *line = found.text.data;
     for (size_t i = 0; i < found.count && i < CONTRADICTIONS_SHOWN && line && *line; i++) {
         size_t n = strcspn(line, "\n");
-        progress_warn(progress, "%s: %.*s", o->checkpoint.path, (int)n, line);
+        progress_warn(progress, "%s: %.*s", path, (int)n, line);
         line += n + (line[n] == '\n');
     }
     if (found.count > CONTRADICTIONS_SHOWN)
         progress_warn(progress, "%s: %zu more contradictions between config and files (`surprisal "
-                      "inspect` lists them)", o->checkpoint.path, found.count - CONTRADICTIONS_SHOWN);
+                      "inspect` lists them)", path, found.count - CONTRADICTIONS_SHOWN);
     contradictions_free(&found);
     return true;
 }
 
-bool model_open_checkpoint(struct model *o, const char *path, const struct surprisal_progress *progress,
-                       struct error *err)
+static bool open_checkpoint(struct surprisal_model *m, const char *path,
+                            const struct surprisal_progress *progress, struct error *err)
 {
-    o->peak_before = machine_peak_memory();
-    return checkpoint_open(&o->checkpoint, path, err)
-        && quantization_check(&o->checkpoint, err)
-        && weights_bind(&o->weights, &o->checkpoint, err)
-        && warn_contradictions(o, progress, err);
+    return checkpoint_open(&m->checkpoint, path, err)
+        && quantization_check(&m->checkpoint, err)
+        && weights_bind(&m->weights, &m->checkpoint, err)
+        && warn_contradictions(m, progress, err);
 }
 
-bool model_open_engine(struct model *o, const struct engine_options *options, struct error *err)
+/* A folder without a tokenizer can be opened, because ids need none; a call that needs it gets the
+ * reason. */
+static bool open_tokenizer(struct surprisal_model *m, struct error *err)
+{
+    const char *folder = m->checkpoint.path;
+    if (!input_files_add_in(&m->tokenizer_inputs, folder, TOKENIZER_FILE, err))
+        return false;
+    m->tokenizer = tokenizer_open(folder, &m->why);
+    if (m->tokenizer || !m->why.lacking)
+        return true;
+    *err = m->why;
+    return false;
+}
+
+static void close_all(struct surprisal_model *m)
+{
+    tokenizer_close(m->tokenizer);
+    weights_free(&m->weights);
+    checkpoint_close(&m->checkpoint);
+    input_files_free(&m->inputs);
+    input_files_free(&m->tokenizer_inputs);
+    free(m->known);
+}
+
+struct surprisal_model *model_handle_open(const char *path,
+                                          const struct surprisal_progress *progress,
+                                          struct error *err)
+{
+    const struct surprisal_progress silent = { 0 };
+    struct surprisal_model *m = NULL;
+    if (!path)
+        error_set(err, "no checkpoint is given");
+    else
+        m = mem_array(1, sizeof *m, "the model", err);
+    if (!m)
+        return NULL;
+    pthread_mutex_init(&m->lock, NULL);
+    if (checkpoint_list_folder(&m->inputs, path, err)
+        && open_checkpoint(m, path, progress ? progress : &silent, err)
+        && checkpoint_list_weights(&m->inputs, &m->checkpoint, err) && open_tokenizer(m, err))
+        return m;
+    model_handle_close(m);
+    return NULL;
+}
+
+void model_handle_close(struct surprisal_model *m)
+{
+    if (!m)
+        return;
+    close_all(m);
+    pthread_mutex_destroy(&m->lock);
+    free(m);
+}
+
+const struct tokenizer *model_handle_tokenizer(const struct surprisal_model *m, struct error *err)
+{
+    if (!m->tokenizer && err)
+        *err = m->why;
+    return m->tokenizer;
+}
+
+/* ---- what a caller names ---------------------------------------------------------- */
+
+struct model_source model_source_of(const struct surprisal_eval_options *o)
+{
+    return (struct model_source){ .path = o->checkpoint, .opened = o->model };
+}
+
+const char *model_source_path(struct model_source from)
+{
+    return from.opened ? from.opened->checkpoint.path : from.path;
+}
+
+bool model_source_check(struct model_source from, struct error *err)
+{
+    return !from.path || !from.opened
+        || error_set(err, "both a checkpoint (%s) and a model that is open are given, expected one "
+                     "of them", from.path);
+}
+
+bool model_source_list(struct input_files *in, struct model_source from, struct error *err)
+{
+    return from.opened ? input_files_add_all(in, &from.opened->inputs, err)
+                       : checkpoint_list_folder(in, from.path, err);
+}
+
+/* ---- the model of a job ------------------------------------------------------------- */
+
+static bool knows_digests(struct surprisal_model *handle)
+{
+    pthread_mutex_lock(&handle->lock);
+    bool known = handle->known != NULL;
+    pthread_mutex_unlock(&handle->lock);
+    return known;
+}
+
+/* Finds out before the work whether the handle's files have changed since it was opened.  If only
+ * an inode's time changed, the known digests decide; without them the file counts as changed. */
+static bool borrow(struct model *m, struct surprisal_model *handle, struct input_files *in,
+                   const struct surprisal_progress *progress, struct error *err)
+{
+    m->handle = handle;
+    m->checkpoint = &handle->checkpoint;
+    m->weights = &handle->weights;
+    if (!in)
+        return true;
+    struct weights_hash *h = knows_digests(handle) ? model_hash_open(m, NULL) : NULL;
+    bool ok = job_inputs_check(in, h, progress, err);
+    weights_hash_close(h);
+    return ok;
+}
+
+bool model_open(struct model *m, struct model_source from, struct input_files *in,
+                const struct surprisal_progress *progress, struct error *err)
+{
+    m->peak_before = machine_peak_memory();
+    if (from.opened)
+        return borrow(m, from.opened, in, progress, err);
+    m->checkpoint = &m->own.checkpoint;
+    m->weights = &m->own.weights;
+    return open_checkpoint(&m->own, from.path, progress, err)
+        && (!in || checkpoint_list_weights(in, m->checkpoint, err));
+}
+
+bool model_open_tokenizer(struct model *m, const struct surprisal_eval_options *o,
+                          struct error *err)
+{
+    if (!o->text && !o->tokenizer)
+        return true;
+    if (m->handle && !o->tokenizer)
+        m->tokenizer = model_handle_tokenizer(m->handle, err);
+    else
+        m->tokenizer = m->own.tokenizer =
+            tokenizer_open(o->tokenizer ? o->tokenizer : m->checkpoint->path, err);
+    return m->tokenizer != NULL;
+}
+
+struct engine_options model_engine_options(const struct surprisal_machine *machine,
+                                           size_t held_bytes)
+{
+    return (struct engine_options){
+        .n_threads = machine->threads, .memory_bytes = machine->memory_bytes, .isa = machine->isa,
+        .held_bytes = held_bytes,
+        .compute = machine->compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
+        .progress = PROGRESS_OF(&machine->progress),
+    };
+}
+
+bool model_open_engine(struct model *m, const struct engine_options *options, struct error *err)
 {
     struct engine_options mine = *options;
-    mine.held_bytes += budget_held_now() + o->weights.n_tensors * TENSOR_BYTES;
+    mine.held_bytes += budget_held_now() + m->weights->n_tensors * TENSOR_BYTES;
     size_t peak = machine_peak_memory();
-    if (peak > o->peak_before)                  /* what was reached before is not this work's */
+    if (peak > m->peak_before)                  /* peaks before this job do not count */
         mine.reached_bytes = peak;
-    o->held_bytes = mine.held_bytes;
-    o->engine = engine_open(&o->checkpoint, &o->weights, &mine, err);
-    return o->engine != NULL;
+    m->held_bytes = mine.held_bytes;
+    m->engine = engine_open(m->checkpoint, m->weights, &mine, err);
+    return m->engine != NULL;
 }
 
-void model_close(struct model *o)
+void model_close(struct model *m)
 {
-    if (o->engine)
-        engine_close(o->engine);
-    weights_free(&o->weights);
-    checkpoint_close(&o->checkpoint);
+    engine_close(m->engine);
+    close_all(&m->own);
+}
+
+/* ---- digests ------------------------------------------------------------------------- */
+
+struct weights_hash *model_hash_open(const struct model *m, struct error *err)
+{
+    struct weights_hash *h = weights_hash_open(m->checkpoint, m->weights, err);
+    if (!h || !m->handle)
+        return h;
+    pthread_mutex_lock(&m->handle->lock);
+    if (m->handle->known)
+        weights_hash_assume(h, m->handle->known);
+    pthread_mutex_unlock(&m->handle->lock);
+    return h;
+}
+
+void model_hash_keep(const struct model *m, struct weights_hash *h)
+{
+    struct surprisal_model *handle = m->handle;
+    if (!handle || knows_digests(handle))
+        return;
+    uint8_t *known = mem_array(m->weights->n_tensors, WEIGHTS_KNOWN_BYTES, "digests", NULL);
+    if (!known)
+        return;
+    weights_hash_known(h, known);
+    pthread_mutex_lock(&handle->lock);
+    if (!handle->known) {
+        handle->known = known;
+        known = NULL;
+    }
+    pthread_mutex_unlock(&handle->lock);
+    free(known);
 }

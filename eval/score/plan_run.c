@@ -9,21 +9,20 @@
 struct source {
     const struct surprisal_eval_options *options;
     const struct model *model;
-    const struct tokenizer *tokenizer;
 };
 
 /* Rolling's prefix; see surprisal.h, prefix_id.  -1 for the other protocols. */
 static bool find_prefix(const struct source *from, enum surprisal_protocol protocol,
                         int32_t *prefix, struct error *err)
 {
-    const struct checkpoint *ck = &from->model->checkpoint;
+    const struct checkpoint *ck = from->model->checkpoint;
     const struct config *c = &ck->config;
     *prefix = -1;
     if (protocol != SURPRISAL_ROLLING)
         return true;
     int64_t id = from->options->prefix_id;
-    if (id < 0 && from->tokenizer)
-        id = tokenizer_token_id(from->tokenizer, "<|endoftext|>");
+    if (id < 0 && from->model->tokenizer)
+        id = tokenizer_token_id(from->model->tokenizer, "<|endoftext|>");
     if (id < 0)
         id = c->bos_token_id >= 0 ? c->bos_token_id : c->eos_token_id;
     if (id < 0)
@@ -44,12 +43,12 @@ static bool find_input(struct plan_runs *s, const struct source *from, enum surp
     *input = in;
     if (in->path)
         return true;
-    if (!input_read(in, from->options, task, from->tokenizer, &from->model->checkpoint, err))
+    if (!input_read(in, from->options, task, from->model->tokenizer, from->model->checkpoint, err))
         return false;
     const struct input *other = &s->inputs[!task];
     if (!other->path && in->has_crlf)
-        progress_warn(&from->options->progress, "%s: lines end in CR LF, which changes the tokens and "
-                      "the result", in->path);
+        progress_warn(&from->options->machine.progress, "%s: lines end in CR LF, which changes the "
+                      "tokens and the result", in->path);
     return !other->path || memcmp(&in->digest, &other->digest, sizeof in->digest) == 0
         || error_set(err, "%s: was changed while it was read", in->path);
 }
@@ -59,7 +58,8 @@ static bool make_run(struct plan_runs *s, struct plan_run *run, const struct sou
 {
     const struct surprisal_eval_options *o = from->options;
     const struct model *model = from->model;
-    size_t most = model->checkpoint.config.max_position_embeddings;
+    const struct tokenizer *t = model->tokenizer;
+    size_t most = model->checkpoint->config.max_position_embeddings;
     const struct input *in;
     int32_t prefix;
     plan_name(run->name, plan);
@@ -68,13 +68,14 @@ static bool make_run(struct plan_runs *s, struct plan_run *run, const struct sou
         || !sequence_make(&run->sequence, in, plan, prefix, o->max_windows, err))
         return false;
     if (most && plan->context > most)
-        progress_warn(&o->progress, "%s: context %zu is longer than max_position_embeddings %zu",
-                      o->checkpoint, plan->context, most);
+        progress_warn(&o->machine.progress,
+                      "%s: context %zu is longer than max_position_embeddings %zu",
+                      model->checkpoint->path, plan->context, most);
     run->summary = (struct summary){
-        .options = o, .plan = plan, .checkpoint = &model->checkpoint, .weights = &model->weights,
+        .options = o, .plan = plan, .checkpoint = model->checkpoint, .weights = model->weights,
         .sequence = &run->sequence, .input = in, .prefix_id = prefix,
-        .tokenizer = from->tokenizer ? tokenizer_path(from->tokenizer) : NULL,
-        .tokenizer_sha256 = from->tokenizer ? tokenizer_sha256(from->tokenizer) : NULL,
+        .tokenizer = t ? tokenizer_path(t) : NULL,
+        .tokenizer_sha256 = t ? tokenizer_sha256(t) : NULL,
         .windows = run->sequence.windows.n, .scored = windows_scored(&run->sequence.windows),
     };
     return true;
@@ -110,10 +111,10 @@ static bool join(struct plan_runs *s, struct error *err)
 
 bool plan_runs_make(struct plan_runs *s, const struct plans *plans,
                     const struct surprisal_eval_options *o, const struct model *model,
-                    const struct tokenizer *t, struct error *err)
+                    struct error *err)
 {
-    const struct source from = { o, model, t };
-    *s = (struct plan_runs){ .hidden_size = model->checkpoint.config.hidden_size };
+    const struct source from = { o, model };
+    *s = (struct plan_runs){ .hidden_size = model->checkpoint->config.hidden_size };
     s->list = mem_array(plans->n, sizeof *s->list, "plans", err);
     if (!s->list)
         return false;
@@ -135,7 +136,8 @@ bool plan_runs_take(void *user, size_t row, size_t n, const struct engine_score 
         struct plan_run *run = &s->list[i];
         end = first + run->summary.scored;
         size_t from = size_max(row, first), to = size_min(row + n, end);
-        if (from < to && !scoring_take(&run->scoring, from - first, to - from, scores + (from - row),
+        if (from < to && !scoring_take(&run->scoring, from - first, to - from,
+                                       scores + (from - row),
                                        hidden + (from - row) * s->hidden_size, err))
             return false;
     }

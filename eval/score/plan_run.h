@@ -35,16 +35,16 @@ struct plan_runs {
 };
 
 /* Reads the inputs and makes the windows.  The summaries get what plans and inputs say of them;
- * engine, work and figures come later.  All arguments but s stay borrowed; t is NULL for ids.  After
- * a failure, too, plan_runs_free is due. */
+ * engine, work and figures come later.  All arguments but s stay borrowed.  After a failure, too,
+ * plan_runs_free is due. */
 bool plan_runs_make(struct plan_runs *s, const struct plans *plans,
                     const struct surprisal_eval_options *o, const struct model *model,
-                    const struct tokenizer *t, struct error *err);
+                    struct error *err);
 /* The engine's sink; user is the struct plan_runs. */
 bool plan_runs_take(void *user, size_t row, size_t n, const struct engine_score *scores,
                     const float *hidden, struct error *err);
-/* Takes in the first rows, which an earlier process wrote into the folders, when they have the digests
- * that plan_runs_rows said of them.  digests: [n * DIGEST_BYTES]. */
+/* Takes in the first rows, which an earlier process wrote into the folders, when they have the
+ * digests that plan_runs_rows said of them.  digests: [n * DIGEST_BYTES]. */
 bool plan_runs_replay(struct plan_runs *s, size_t rows, const uint8_t *digests, struct error *err);
 /* Digests of the rows that were added so far. */
 bool plan_runs_rows(const struct plan_runs *s, uint8_t *digests, struct error *err);

@@ -27,7 +27,7 @@ static void add_to_window(struct scoring *s, double nll)
     s->row++;
 }
 
-/* Notes where the next n targets stand and adds their NLL to their windows. */
+/* Notes the positions of the next n targets and adds their NLL to their windows. */
 static bool place(struct scoring *s, size_t n, const struct engine_score *scores)
 {
     for (size_t i = 0; i < n; i++) {
@@ -48,7 +48,8 @@ bool scoring_replay(struct scoring *s, size_t rows, struct error *err)
             return false;
         for (size_t i = 0; i < n; i++, row++) {
             if (!next_target(s, &place))
-                return error_set(err, "%s: has more scores than the text has targets", s->out->path);
+                return error_set(err, "%s: has more scores than the text has targets",
+                                 s->out->path);
             add_to_window(s, nll[i]);
         }
     }

@@ -22,7 +22,8 @@ static bool take_layer(void *user, size_t layer, const float *residual, const in
     if (!safetensors_write(&f->writer, f->residual, layer * bytes, residual, bytes, err))
         return false;
     bytes = f->T * f->k * sizeof *routing;
-    return !routing || safetensors_write(&f->writer, f->routing, layer * bytes, routing, bytes, err);
+    return !routing || safetensors_write(&f->writer, f->routing, layer * bytes, routing, bytes,
+                                         err);
 }
 
 static bool take_logits(void *user, size_t row, size_t n, const float *logits, struct error *err)
@@ -68,38 +69,38 @@ static size_t file_bytes(const struct config *c, size_t n_ids)
     return ok ? a : SIZE_MAX;
 }
 
-/* Everything that is read, as it is before. */
+/* Lists and reads all inputs, and opens the engine. */
 static bool open_all(struct model *model, struct input_files *inputs, int32_t **ids, size_t *n_ids,
                      const struct surprisal_trace_options *o, struct error *err)
 {
-    const struct engine_options engine = { .n_threads = o->threads, .isa = o->isa,
-                                           .progress = PROGRESS_OF(&o->progress) };
-    return checkpoint_list_folder(inputs, o->checkpoint, err) && input_files_add(inputs, o->ids, err)
-        && model_open_checkpoint(model, o->checkpoint, &o->progress, err)
-        && checkpoint_list_weights(inputs, &model->checkpoint, err)
+    const struct engine_options engine = model_engine_options(&o->machine, 0);
+    const struct model_source from = { o->checkpoint, o->model };
+    return model_source_check(from, err)
+        && model_source_list(inputs, from, err) && input_files_add(inputs, o->ids, err)
+        && model_open(model, from, inputs, &o->machine.progress, err)
         && input_read_ids(o->ids, ids, n_ids, NULL, err)
         && (*n_ids || error_set(err, "%s: holds no tokens", o->ids))
-        && input_check_ids(*ids, *n_ids, o->ids, &model->checkpoint, err)
+        && input_check_ids(*ids, *n_ids, o->ids, model->checkpoint, err)
         && model_open_engine(model, &engine, err);
 }
 
 bool trace(const struct surprisal_trace_options *o, struct error *err)
 {
-    if (!o->checkpoint || !o->ids || !o->out)
+    if ((!o->checkpoint && !o->model) || !o->ids || !o->out)
         return error_set(err, "a trace needs a checkpoint, ids and a file to write");
-    const struct progress progress = PROGRESS_OF(&o->progress);
+    const struct progress progress = PROGRESS_OF(&o->machine.progress);
     struct model model = { 0 };
     struct input_files inputs = { 0 };
     int32_t *ids = NULL;
     size_t n_ids = 0;
     struct file f;
     bool ok = open_all(&model, &inputs, &ids, &n_ids, o, err)
-           && output_file_try(o->out, file_bytes(&model.checkpoint.config, n_ids), &inputs, &progress,
-                              err)
-           && create(&f, o->out, &model.checkpoint.config, n_ids, err);
+           && output_file_try(o->out, file_bytes(&model.checkpoint->config, n_ids), &inputs,
+                              &progress, err)
+           && create(&f, o->out, &model.checkpoint->config, n_ids, err);
     if (ok) {
         ok = write(&f, &model, ids, n_ids, err)
-          && job_inputs_check(&inputs, NULL, &o->progress, err);
+          && job_inputs_check(&inputs, NULL, &o->machine.progress, err);
         if (ok)
             ok = safetensors_commit(&f.writer, err);
         else

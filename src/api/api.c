@@ -14,6 +14,7 @@
 #include "eval/protocol/input.h"
 #include "eval/compare/layers.h"
 #include "eval/score/inspect.h"
+#include "eval/score/model.h"
 #include "eval/protocol/text.h"
 #include "eval/score/trace.h"
 #include "tokenizer/tokenizer.h"
@@ -64,6 +65,32 @@ bool surprisal_detokenize(const struct surprisal_tokenizer *t, const int32_t *id
     struct buffer b = { 0 };
     bool ok = tokenizer_decode((const struct tokenizer *)t, ids, n_ids, &b, &inner);
     return public_tell(err, public_give_text(&b, ok, text, n_bytes, &inner), &inner);
+}
+
+/* ---- opened checkpoints ------------------------------------------------------ */
+
+struct surprisal_model *surprisal_model_open(const char *checkpoint,
+                                             const struct surprisal_progress *progress,
+                                             struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    struct surprisal_model *m = model_handle_open(checkpoint, progress, &inner);
+    public_tell(err, m != NULL, &inner);
+    return m;
+}
+
+void surprisal_model_close(struct surprisal_model *model)
+{
+    model_handle_close(model);
+}
+
+const struct surprisal_tokenizer *surprisal_model_tokenizer(const struct surprisal_model *model,
+                                                            struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    const struct tokenizer *t = model_handle_tokenizer(model, &inner);
+    public_tell(err, t != NULL, &inner);
+    return (const struct surprisal_tokenizer *)t;
 }
 
 /* ---- inputs --------------------------------------------------------------- */
@@ -139,7 +166,9 @@ bool surprisal_compare(const struct surprisal_compare_options *options,
     cJSON *document = compare_takes_plans(options) ? compare_plans(options, &text, &inner)
                                                    : compare(options, NULL, &text, &inner);
     char *json = document ? json_print(document) : NULL;
-    bool ok = json || (document ? error_set(&inner, "out of memory: the comparison as JSON") : false);
+    bool ok = json != NULL;
+    if (document && !json)
+        error_set(&inner, "out of memory: the comparison as JSON");
     cJSON_Delete(document);
     *result = (struct surprisal_comparison){ .json = json, .text = text.data };
     if (!ok)
@@ -186,19 +215,26 @@ void surprisal_report_free(struct surprisal_report *report)
 
 /* ---- looking inside ------------------------------------------------------- */
 
-static bool inspect(const char *checkpoint, char **json, char **text, struct error *err)
+static bool inspect(const struct surprisal_inspect_options *o, char **json, char **text,
+                    struct error *err)
 {
+    const struct model_source from = { o->checkpoint, o->model };
     cJSON *found = NULL;
     struct buffer b = { 0 };
-    bool ok = inspect_checkpoint(&found, checkpoint, err)
+    if (!from.path && !from.opened)
+        return error_set(err, "no checkpoint is given");
+    bool ok = model_source_check(from, err)
+           && (o->model ? inspect_opened(&found, &o->model->checkpoint, &o->model->weights, err)
+                        : inspect_checkpoint(&found, o->checkpoint, err))
            && (!text || inspect_text(&b, found, err));
     return public_give(found, &b, ok, json, text, err);
 }
 
-bool surprisal_inspect(const char *checkpoint, char **json, char **text, struct surprisal_error *err)
+bool surprisal_inspect(const struct surprisal_inspect_options *options, char **json, char **text,
+                       struct surprisal_error *err)
 {
     struct error inner = { 0 };
-    return public_tell(err, inspect(checkpoint, json, text, &inner), &inner);
+    return public_tell(err, inspect(options, json, text, &inner), &inner);
 }
 
 bool surprisal_bench(const struct surprisal_bench_options *options, char **json, char **text,
@@ -207,7 +243,10 @@ bool surprisal_bench(const struct surprisal_bench_options *options, char **json,
     struct error inner = { 0 };
     cJSON *found = NULL;
     struct buffer b = { 0 };
-    bool ok = bench_report(json ? &found : NULL, text ? &b : NULL, options, &inner);
+    const struct model_source from = { options->checkpoint, options->model };
+    bool ok = model_source_check(from, &inner)
+           && bench_report(json ? &found : NULL, text ? &b : NULL, options,
+                           options->model ? &options->model->checkpoint : NULL, &inner);
     return public_tell(err, public_give(found, &b, ok, json, text, &inner), &inner);
 }
 
@@ -224,8 +263,8 @@ bool surprisal_calibrate_check(const struct surprisal_calibrate_options *options
     return public_tell(err, calibrate_check(options, &inner), &inner);
 }
 
-bool surprisal_calibrate(const struct surprisal_calibrate_options *options, char **json, char **text,
-                         struct surprisal_error *err)
+bool surprisal_calibrate(const struct surprisal_calibrate_options *options, char **json,
+                         char **text, struct surprisal_error *err)
 {
     struct error inner = { 0 };
     cJSON *found = NULL;

@@ -9,12 +9,13 @@
 #include "base/memory.h"
 #include "base/progress.h"
 
-/* The public error is the inner one under a name of its own; gives ok, for `return`.  out may be NULL. */
+/* Copies the inner error into the public one and gives ok, for `return`. out may be NULL. */
 bool public_tell(struct surprisal_error *out, bool ok, const struct error *err);
 
 /* Gives the buffer's text, or frees it unless ok.  An empty text is given as "". */
 bool public_give_text(struct buffer *b, bool ok, char **text, size_t *n_bytes, struct error *err);
-/* Gives a result as JSON and as text, where they are wanted (not NULL); `found` is gone afterwards. */
+/* Gives a result as JSON and as text, where they are wanted (not NULL); `found` is gone
+ * afterwards. */
 bool public_give(cJSON *found, struct buffer *b, bool ok, char **json, char **text,
                  struct error *err);
 

@@ -32,7 +32,8 @@ static bool write_all(struct surprisal_verify_result *result, const struct verif
     return ok;
 }
 
-/* A page that cannot be written, or would be written over what is verified, shows before the work. */
+/* Finds out before the work whether the page can be written, and would not replace a file that is
+ * verified. */
 static bool try_page(const struct surprisal_verify_options *o, const struct progress *progress,
                      struct error *err)
 {
@@ -47,12 +48,13 @@ static bool try_page(const struct surprisal_verify_options *o, const struct prog
 bool surprisal_verify(const struct surprisal_verify_options *options,
                       struct surprisal_verify_result *result, struct surprisal_error *err)
 {
-    const struct progress progress = PROGRESS_OF(&options->progress);
+    const struct progress progress = PROGRESS_OF(&options->machine.progress);
     struct error inner = { .interrupted = false };
     struct verify_result r;
     *result = (struct surprisal_verify_result){ 0 };
     bool ok = (!options->html || try_page(options, &progress, &inner))
-           && verify(&r, options->checkpoint, options->against, options->threads, &progress, &inner);
+           && verify(&r, options->checkpoint, options->against, options->machine.threads, &progress,
+                     &inner);
     if (ok) {
         ok = write_all(result, &r, options->html, &inner);
         verify_free(&r);

@@ -4,7 +4,6 @@
 
 #include "base/format.h"
 #include "base/progress.h"
-#include "formats/checkpoint.h"
 
 #define SECONDS 0.15
 
@@ -123,32 +122,35 @@ static const char *largest_file(const struct checkpoint *ck)
 }
 
 bool bench_report(cJSON **json, struct buffer *text, const struct surprisal_bench_options *options,
-                  struct error *err)
+                  const struct checkpoint *opened, struct error *err)
 {
-    struct checkpoint ck = { 0 };
+    struct checkpoint own = { 0 };
     struct bench_result result = { 0 };
     struct bench_options o = {
-        .isa = options->isa, .n_threads = options->threads,
+        .isa = options->machine.isa, .n_threads = options->machine.threads,
         .seconds = options->seconds > 0 ? options->seconds : SECONDS,
-        .progress = PROGRESS_OF(&options->progress), .plan = options->plan,
+        .progress = PROGRESS_OF(&options->machine.progress), .plan = options->plan,
     };
-    if (options->checkpoint) {
-        if (!checkpoint_open(&ck, options->checkpoint, err))
+    if (!opened && options->checkpoint) {
+        if (!checkpoint_open(&own, options->checkpoint, err))
             return false;
-        o.config = &ck.config;
-        o.file = largest_file(&ck);
+        opened = &own;
+    }
+    const char *path = opened ? opened->path : NULL;
+    if (opened) {
+        o.config = &opened->config;
+        o.file = largest_file(opened);
     }
     bool ok = bench_run(&result, &o, err)
-           && (!text || bench_text(text, &result, options->checkpoint, err));
+           && (!text || bench_text(text, &result, path, err));
     if (ok && json) {
         *json = cJSON_CreateObject();
-        ok = add_all(*json, &result, options->checkpoint, o.seconds)
+        ok = add_all(*json, &result, path, o.seconds)
           || error_set(err, "out of memory: the result of bench");
         if (!ok)
             cJSON_Delete(*json);
     }
     bench_free(&result);
-    if (options->checkpoint)
-        checkpoint_close(&ck);
+    checkpoint_close(&own);
     return ok;
 }

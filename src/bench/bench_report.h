@@ -28,12 +28,13 @@
 
 #include "base/json.h"
 #include "bench/bench.h"
+#include "formats/checkpoint.h"
 #include "surprisal.h"
 
 /* Measures; json and text may be NULL.  Gives *json, to be freed by cJSON_Delete, and appends to
- * text. */
+ * text.  opened: the options' model; NULL: the folder that they name is opened, if they name one. */
 bool bench_report(cJSON **json, struct buffer *text, const struct surprisal_bench_options *options,
-                  struct error *err);
+                  const struct checkpoint *opened, struct error *err);
 
 /* Appends the table; checkpoint may be NULL. */
 bool bench_text(struct buffer *out, const struct bench_result *result, const char *checkpoint,

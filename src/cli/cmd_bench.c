@@ -26,7 +26,7 @@ static int run(const struct command *c, int argc, char **argv)
         return status;
     struct surprisal_error err = { 0 };
     char *json = NULL, *text = NULL;
-    s.bench.progress = progress_begin(&s.progress);
+    s.bench.machine.progress = progress_begin(&s.progress);
     bool ok = surprisal_bench(&s.bench, s.json ? &json : NULL, s.json ? NULL : &text, &err);
     progress_end(&s.progress);
     return report_either(ok, json, text, &err);
@@ -39,8 +39,8 @@ static const struct option options[] = {
       .help = "measure the shapes of this checkpoint, and the disk with its largest file\n"
               "(default: the shapes of Qwen3.5-35B-A3B, and no disk)",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(bench.checkpoint) },
-    OPTION_THREADS(FIELD(bench.threads)),
-    OPTION_ISA(FIELD(bench.isa)),
+    OPTION_THREADS(FIELD(bench.machine.threads)),
+    OPTION_ISA(FIELD(bench.machine.isa)),
     { .name = "seconds", .value = "S",
       .help = "seconds of a round (0.15); a figure is the best of three rounds",
       .parse = parse_seconds, .expected = EXPECTED_SECONDS, FIELD(bench.seconds) },

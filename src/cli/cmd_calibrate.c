@@ -25,7 +25,7 @@ static int run(const struct command *c, int argc, char **argv)
     if (!surprisal_calibrate_check(&s.calibrate, &err))
         return usage_error(c, "%s", err.message);
     char *json = NULL, *text = NULL;
-    s.calibrate.eval.progress = progress_begin(&s.base.progress);
+    s.calibrate.eval.machine.progress = progress_begin(&s.base.progress);
     s.calibrate.eval.plan = eval_show_plan;
     bool ok = surprisal_calibrate(&s.calibrate, s.json ? &json : NULL, s.json ? NULL : &text, &err);
     progress_end(&s.base.progress);
@@ -47,7 +47,8 @@ static const struct option options[] = {
 const struct command command_calibrate = {
     .name = "calibrate",
     .arguments = "CHECKPOINT (--text FILE | --ids FILE) --out FILE [options]",
-    .summary = "Measure the inputs of each linear layer, for quantizers that weigh their errors with them.",
+    .summary = "Measure the inputs of each linear layer, for quantizers that weigh their errors "
+               "with them.",
     .options = options, .n_options = sizeof options / sizeof *options,
     .more_options = eval_options, .n_more_options = EVAL_OPTIONS,
     .operand = "CHECKPOINT", .operand_field = offsetof(struct settings, base.eval.checkpoint),

@@ -20,8 +20,8 @@ static void show_plan(void *user, const struct surprisal_comparison_plan *plan)
     struct surprisal_error folder = { 0 };
     if (p->shown)
         fprintf(stderr, "%zu evaluations; their runs take %.3g GB of disk in %s (%.3g GB free)\n",
-                plan->runs, (double)plan->disk_bytes / 1e9, surprisal_printable(&folder, plan->folder),
-                (double)plan->free_bytes / 1e9);
+                plan->runs, (double)plan->disk_bytes / 1e9,
+                surprisal_printable(&folder, plan->folder), (double)plan->free_bytes / 1e9);
 }
 
 static bool is_plain(const char *word)
@@ -55,7 +55,8 @@ static char *command_line(const struct command *c, int argc, char **argv)
     return NULL;
 }
 
-/* Gates and files; what was found is printed by now, and not lost when a file cannot be written. */
+/* Gates and files.  The comparison is already printed, so that it is not lost if a file cannot be
+ * written. */
 static int report(const struct settings *s, const char *comparison_json)
 {
     struct surprisal_error err = { 0 };
@@ -76,8 +77,10 @@ static int compare(struct settings *s, const struct command *c)
     struct surprisal_error err = { 0 };
     struct surprisal_comparison result;
     struct progress_line *line = &s->base.progress;
-    const char *const inputs[] = { s->compare.a, s->compare.b, s->compare.floor_run, s->base.eval.text,
-                                   s->base.eval.ids, s->base.eval.tokenizer };
+    const char *const inputs[] = {
+        s->compare.a, s->compare.b, s->compare.floor_run, s->base.eval.text, s->base.eval.ids,
+        s->base.eval.tokenizer,
+    };
     s->report.inputs = inputs;
     s->report.n_inputs = sizeof inputs / sizeof *inputs;
     s->compare.eval = s->base.eval;
@@ -88,7 +91,7 @@ static int compare(struct settings *s, const struct command *c)
         return usage_error(c, "%s", err.message);
     if (!surprisal_report_prepare(&s->report, &err))
         return run_error("%s", err.message);
-    s->report.progress = s->compare.eval.progress = progress_begin(line);
+    s->report.progress = s->compare.eval.machine.progress = progress_begin(line);
     bool ok = surprisal_compare(&s->compare, &result, &err);
     progress_end(line);
     if (!ok)
@@ -162,7 +165,8 @@ static const struct option options[] = {
       .help = "the JSON of an earlier comparison with the same original and text: shows\n"
               "its figures beside the new ones, and gates can use them",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(report.baseline) },
-    { .name = "html", .value = "FILE", .help = "write one HTML page with plots; it loads nothing from the network",
+    { .name = "html", .value = "FILE",
+      .help = "write one HTML page with plots; it loads nothing from the network",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(report.html) },
     { .name = "markdown", .value = "FILE", .help = "write the quality section of a model card",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(report.markdown) },
@@ -192,7 +196,8 @@ static const struct option options[] = {
 
 const struct command command_compare = {
     .name = "compare",
-    .arguments = "A B [options]      A, B: run folders, folders of plans, or checkpoints with eval's options",
+    .arguments = "A B [options]      A, B: run folders, folders of plans, or checkpoints with "
+                 "eval's options",
     .summary = "Compare two checkpoints: is the difference real, and where do they differ?",
     .options = options, .n_options = sizeof options / sizeof *options,
     .more_options = eval_options, .n_more_options = EVAL_OPTIONS,

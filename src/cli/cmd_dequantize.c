@@ -19,9 +19,10 @@ static int run(const struct command *c, int argc, char **argv)
     if (!s.dequantize.out)
         return usage_error(c, "OUT is missing");
     struct surprisal_error err = { 0 };
-    s.dequantize.progress = progress_begin(&s.progress);
+    s.dequantize.machine.progress = progress_begin(&s.progress);
     char *json = NULL, *text = NULL;
-    bool ok = surprisal_dequantize(&s.dequantize, s.json ? &json : NULL, s.json ? NULL : &text, &err);
+    bool ok = surprisal_dequantize(&s.dequantize, s.json ? &json : NULL, s.json ? NULL : &text,
+                                   &err);
     progress_end(&s.progress);
     return report_either(ok, json, text, &err);
 }
@@ -34,8 +35,8 @@ static const struct option options[] = {
     { .name = "resume", .help = "continue an interrupted run from OUT.partial",
       .parse = parse_switch, FIELD(dequantize.resume) },
     OPTION_JSON(FIELD(json)),
-    OPTION_THREADS(FIELD(dequantize.threads)),
-    OPTION_ISA(FIELD(dequantize.isa)),
+    OPTION_THREADS(FIELD(dequantize.machine.threads)),
+    OPTION_ISA(FIELD(dequantize.machine.isa)),
     OPTION_QUIET(FIELD(progress.quiet)),
     OPTION_PROGRESS(FIELD(progress.wanted)),
 };

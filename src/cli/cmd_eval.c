@@ -23,7 +23,7 @@ static void print_json(const struct surprisal_result *results, size_t n, bool li
 static int evaluate(struct settings *s, struct surprisal_result *results, size_t n)
 {
     struct surprisal_error err = { 0 };
-    s->base.eval.progress = progress_begin(&s->base.progress);
+    s->base.eval.machine.progress = progress_begin(&s->base.progress);
     s->base.eval.plan = eval_show_plan;
     bool ok = surprisal_eval(&s->base.eval, results, &err);
     progress_end(&s->base.progress);
@@ -32,7 +32,8 @@ static int evaluate(struct settings *s, struct surprisal_result *results, size_t
     if (s->json)
         print_json(results, n, s->base.eval.n_plans > 0);
     else
-        ok = s->base.eval.n_plans ? report_print_plans(results, n) : report_print(results->summary_json);
+        ok = s->base.eval.n_plans ? report_print_plans(results, n)
+                                  : report_print(results->summary_json);
     for (size_t i = 0; i < n; i++)
         surprisal_result_free(&results[i]);
     return ok ? DONE : run_error("out of memory: the report");
@@ -66,8 +67,8 @@ static char *cut_at_colon(char *text)
     return colon;
 }
 
-/* PROTOCOL:CONTEXT[:STRIDE] or TASK:CONTEXT, one more plan of a struct surprisal_eval_options, which
- * owns them as long as its command runs. */
+/* PROTOCOL:CONTEXT[:STRIDE] or TASK:CONTEXT, one more plan of a struct surprisal_eval_options,
+ * which owns them as long as its command runs. */
 static bool parse_plan(void *field, const char *value, const struct option *o)
 {
     struct surprisal_eval_options *eval = field;

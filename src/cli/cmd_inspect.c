@@ -4,7 +4,7 @@
 #include "report.h"
 
 struct settings {
-    const char *checkpoint;
+    struct surprisal_inspect_options inspect;
     bool json;
 };
 
@@ -16,7 +16,7 @@ static int run(const struct command *c, int argc, char **argv)
         return status;
     struct surprisal_error err = { 0 };
     char *json = NULL, *text = NULL;
-    bool ok = surprisal_inspect(s.checkpoint, s.json ? &json : NULL, s.json ? NULL : &text, &err);
+    bool ok = surprisal_inspect(&s.inspect, s.json ? &json : NULL, s.json ? NULL : &text, &err);
     return report_either(ok, json, text, &err);
 }
 
@@ -29,6 +29,6 @@ const struct command command_inspect = {
     .arguments = "CHECKPOINT [--json]",
     .summary = "Show what a checkpoint holds, what is quantized, and what an evaluation costs.",
     .options = options, .n_options = sizeof options / sizeof *options,
-    .operand = "CHECKPOINT", .operand_field = offsetof(struct settings, checkpoint),
+    .operand = "CHECKPOINT", .operand_field = offsetof(struct settings, inspect.checkpoint),
     .operands_required = 1, .run = run,
 };

@@ -35,7 +35,7 @@ static int run(const struct command *c, int argc, char **argv)
         return usage_error(c, "OUT is missing");
     if (!surprisal_quantize_check(&s.quantize, &err))
         return usage_error(c, "%s", err.message);
-    s.quantize.progress = progress_begin(&s.progress);
+    s.quantize.machine.progress = progress_begin(&s.progress);
     char *json = NULL, *text = NULL;
     bool ok = surprisal_quantize(&s.quantize, s.json ? &json : NULL, s.json ? NULL : &text, &err);
     progress_end(&s.progress);
@@ -75,7 +75,8 @@ static const struct option options[] = {
       FIELD(quantize.scale) },
     { .name = "scale-percentile", .value = "X",
       .help = "for qstream: sets its three exponents (default 99.5; 100: the maximum)",
-      .parse = parse_percentile, .expected = EXPECTED_PERCENTILE, FIELD(quantize.scale_percentile) },
+      .parse = parse_percentile, .expected = EXPECTED_PERCENTILE,
+      FIELD(quantize.scale_percentile) },
     { .name = "gamma", .value = "FILE",
       .help = "safetensors that weigh the errors: F32 [in] by module name, squared; or\n"
               "MODULE.hessian [in / 32, 32, 32]",
@@ -90,8 +91,8 @@ static const struct option options[] = {
     { .name = "resume", .help = "continue an interrupted run from OUT.partial",
       .parse = parse_switch, FIELD(quantize.resume) },
     OPTION_JSON(FIELD(json)),
-    OPTION_THREADS(FIELD(quantize.threads)),
-    OPTION_ISA(FIELD(quantize.isa)),
+    OPTION_THREADS(FIELD(quantize.machine.threads)),
+    OPTION_ISA(FIELD(quantize.machine.isa)),
     OPTION_QUIET(FIELD(progress.quiet)),
     OPTION_PROGRESS(FIELD(progress.wanted)),
 };
@@ -99,7 +100,8 @@ static const struct option options[] = {
 const struct command command_quantize = {
     .name = "quantize",
     .arguments = "CHECKPOINT OUT [options]",
-    .summary = "Write a checkpoint with MXFP4 weights, in the format of qstream and compressed-tensors.",
+    .summary = "Write a checkpoint with MXFP4 weights, in the format of qstream and "
+               "compressed-tensors.",
     .options = options, .n_options = sizeof options / sizeof *options,
     .operand = "CHECKPOINT", .operand_field = offsetof(struct settings, quantize.checkpoint),
     .operands_required = 1,

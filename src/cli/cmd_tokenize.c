@@ -101,7 +101,8 @@ static bool tokenize_line(struct lines *l, const char *line, size_t n, struct su
     return true;
 }
 
-static bool detokenize_line(struct lines *l, const char *line, size_t n, struct surprisal_error *err)
+static bool detokenize_line(struct lines *l, const char *line, size_t n,
+                            struct surprisal_error *err)
 {
     const char *why;
     char *text;
@@ -142,7 +143,8 @@ static int each_line(struct lines *l, FILE *f,
 }
 
 static int process_lines(const struct settings *s, const struct surprisal_tokenizer *t,
-                         bool (*one)(struct lines *, const char *, size_t, struct surprisal_error *))
+                         bool (*one)(struct lines *, const char *, size_t,
+                                     struct surprisal_error *))
 {
     struct lines lines = { .settings = s, .tokenizer = t };
     bool is_stdin = strcmp(s->file, "-") == 0;
@@ -185,7 +187,8 @@ static const struct choice joins[] = {
 };
 
 #define TOKENIZER_OPTION                                                                           \
-    { .name = "tokenizer", .value = "PATH", .help = "a tokenizer.json, or a folder that holds one", \
+    { .name = "tokenizer", .value = "PATH",                                                        \
+      .help = "a tokenizer.json, or a folder that holds one",                                      \
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(tokenizer) }
 
 static const struct option tokenize_options[] = {
@@ -195,7 +198,8 @@ static const struct option tokenize_options[] = {
       .parse = parse_switch, FIELD(jsonl) },
     { .name = "count", .help = "print only the number of ids", .parse = parse_switch,
       FIELD(count) },
-    { .name = "join", .value = "raw|hf", .help = "as in eval: the file as it is, or its rows joined",
+    { .name = "join", .value = "raw|hf",
+      .help = "as in eval: the file as it is, or its rows joined",
       .parse = parse_choice, .expected = "raw or hf", .choices = joins, FIELD(join) },
 };
 

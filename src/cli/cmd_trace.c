@@ -20,7 +20,7 @@ static int run(const struct command *c, int argc, char **argv)
     if (!s.trace.out)
         return usage_error(c, "--out is missing");
     struct surprisal_error err = { 0 };
-    s.trace.progress = progress_begin(&s.progress);
+    s.trace.machine.progress = progress_begin(&s.progress);
     bool ok = surprisal_trace(&s.trace, &err);
     progress_end(&s.progress);
     return ok ? DONE : report_failure(&err);
@@ -35,8 +35,8 @@ static const struct option options[] = {
       .help = "safetensors file to write: ids [T], residual [L, T, D] after each layer,\n"
               "routing [L, T, k] (mixture of experts), logits [T, V]",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(trace.out) },
-    OPTION_THREADS(FIELD(trace.threads)),
-    OPTION_ISA(FIELD(trace.isa)),
+    OPTION_THREADS(FIELD(trace.machine.threads)),
+    OPTION_ISA(FIELD(trace.machine.isa)),
     OPTION_QUIET(FIELD(progress.quiet)),
     OPTION_PROGRESS(FIELD(progress.wanted)),
 };

@@ -19,7 +19,7 @@ static int run(const struct command *c, int argc, char **argv)
         return status;
     struct surprisal_error err = { 0 };
     struct surprisal_verify_result result;
-    s.verify.progress = progress_begin(&s.progress);
+    s.verify.machine.progress = progress_begin(&s.progress);
     bool ok = surprisal_verify(&s.verify, &result, &err);
     progress_end(&s.progress);
     if (!ok)
@@ -44,7 +44,7 @@ static const struct option options[] = {
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(verify.html) },
     OPTION_JSON(FIELD(json)),
     { .name = "threads", .value = "N", .help = "threads to check with (default: all)",
-      .parse = parse_threads, .expected = EXPECTED_THREADS, FIELD(verify.threads) },
+      .parse = parse_threads, .expected = EXPECTED_THREADS, FIELD(verify.machine.threads) },
     OPTION_QUIET(FIELD(progress.quiet)),
     OPTION_PROGRESS(FIELD(progress.wanted)),
 };

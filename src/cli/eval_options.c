@@ -12,7 +12,8 @@ void eval_show_plan(void *user, const struct surprisal_plan *plan)
         progress_time(time, plan->seconds);
     char disk[64] = "", state[64] = "";
     if (plan->disk_bytes)
-        snprintf(disk, sizeof disk, "; %.3g GB of disk for results", (double)plan->disk_bytes / 1e9);
+        snprintf(disk, sizeof disk, "; %.3g GB of disk for results",
+                 (double)plan->disk_bytes / 1e9);
     if (plan->state_bytes)
         snprintf(state, sizeof state, "; at most %.3g GB of state on disk",
                  (double)plan->state_bytes / 1e9);
@@ -45,7 +46,8 @@ const struct choice hidden_kinds[] = {
 };
 
 const struct option eval_options[EVAL_OPTIONS] = {
-    { .name = "text", .value = "FILE", .help = "UTF-8 text to score ('-': standard input; may be a pipe); or",
+    { .name = "text", .value = "FILE",
+      .help = "UTF-8 text to score ('-': standard input; may be a pipe); or",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(eval.text) },
     { .name = "ids", .value = "FILE",
       .help = "decimal token ids separated by white space; needs no tokenizer",
@@ -85,13 +87,13 @@ const struct option eval_options[EVAL_OPTIONS] = {
       .help = "f32 (default): exact to the fifth digit of an NLL\n"
               "bf16: activations rounded as transformers in bfloat16 rounds them",
       .parse = parse_choice, .expected = "f32 or bf16", .choices = computes,
-      FIELD(eval.compute) },
-    OPTION_THREADS(FIELD(eval.threads)),
+      FIELD(eval.machine.compute) },
+    OPTION_THREADS(FIELD(eval.machine.threads)),
     { .name = "memory", .value = "SIZE",
       .help = "memory to use, e.g. 8G (default: three quarters of what is free);\n"
               "with less memory, more passes over the weights give the same result",
-      .parse = parse_size, .expected = EXPECTED_SIZE, FIELD(eval.memory_bytes) },
-    OPTION_ISA(FIELD(eval.isa)),
+      .parse = parse_size, .expected = EXPECTED_SIZE, FIELD(eval.machine.memory_bytes) },
+    OPTION_ISA(FIELD(eval.machine.isa)),
     OPTION_QUIET(FIELD(progress.quiet)),
     OPTION_PROGRESS(FIELD(progress.wanted)),
 };

@@ -1,5 +1,5 @@
-/* eval_options.h - the options that say how a checkpoint is evaluated, and what eval's plan looks like:
- * shared by the commands that evaluate. */
+/* eval_options.h - the options that say how a checkpoint is evaluated, and what eval's plan looks
+ * like: shared by the commands that evaluate. */
 #ifndef SURPRISAL_CLI_EVAL_OPTIONS_H
 #define SURPRISAL_CLI_EVAL_OPTIONS_H
 

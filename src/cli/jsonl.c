@@ -47,7 +47,7 @@ static void skip_space(struct reader *r)
         r->p++;
 }
 
-/* Takes c, after white space; false without a message when something else stands there. */
+/* Takes c, after white space; false without a message if there is another character. */
 static bool take(struct reader *r, char c)
 {
     skip_space(r);
@@ -267,7 +267,7 @@ static bool read_object(struct reader *r, const struct wanted *w)
             ok = read_string(r, &key) && (take(r, ':') || fail(r, "not valid JSON"));
             bool match = ok && key.n == strlen(name) && memcmp(key.bytes, name, key.n) == 0;
             if (match && found)
-                ok = fail(r, w->text ? "\"text\" stands twice" : "\"ids\" stands twice");
+                ok = fail(r, w->text ? "\"text\" is given twice" : "\"ids\" is given twice");
             ok = ok && (match ? read_wanted(r, w) : skip_value(r, 1));
             found = found || match;
         } while (ok && take(r, ','));

@@ -34,7 +34,8 @@ static int run(int argc, char **argv)
 {
     if (argc < 2)
         return usage_error(NULL, "a command is missing");
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0)
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0
+        || strcmp(argv[1], "help") == 0)
         return help();
     if (strcmp(argv[1], "--version") == 0) {
         printf("surprisal %s\n", surprisal_version());
@@ -46,9 +47,9 @@ static int run(int argc, char **argv)
     return usage_error(NULL, "unknown command '%s'", argv[1]);
 }
 
-/* A closed standard descriptor would be taken by the first file that is opened, and then read as the
- * input or overwritten by messages.  What stands in for it cannot be read, or written, any more than
- * the closed one. */
+/* If a standard descriptor is closed, the first file that is opened would get its number, and be
+ * read as the input or overwritten by messages.  The replacement cannot be read or written, as the
+ * closed one could not. */
 static void open_standard_descriptors(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
@@ -82,8 +83,8 @@ static void name_core(void)
 #endif
 }
 
-/* Under valgrind /proc/self/exe is valgrind, and after `ld.so PROGRAM` it is the loader: to start that
- * again with our arguments is another program. */
+/* Under valgrind /proc/self/exe is valgrind, and after `ld.so PROGRAM` it is the loader: to start
+ * that again with our arguments is another program. */
 static bool is_own_program(void)
 {
     const char *started = (const char *)getauxval(AT_EXECFN);
@@ -92,10 +93,10 @@ static bool is_own_program(void)
         && this.st_dev == that.st_dev && this.st_ino == that.st_ino;
 }
 
-/* Threads that wait for others spin, by libgomp's default for a millisecond: on a machine with other
- * work that can cost most of the speed.  libgomp and OpenBLAS read their settings before main, and
- * have no calls for these, so the program starts itself once more with them.  A user's own setting
- * stands. */
+/* Threads that wait for others spin, by libgomp's default for a millisecond: on a machine with
+ * other work that can cost most of the speed. libgomp and OpenBLAS read their settings before main,
+ * and have no calls for these, so the program starts itself once more with them.  A user's own
+ * setting is kept. */
 static void set_libraries(char **argv)
 {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY"))
@@ -105,7 +106,7 @@ static void set_libraries(char **argv)
         execv("/proc/self/exe", argv);          /* where that fails, it is only slower */
 }
 
-/* Why the first write to standard output that failed did so: stdio only remembers that one did. */
+/* The reason of the first failed write to standard output: stdio only remembers that one failed. */
 static int output_errno;
 
 static ssize_t write_output(void *none, const char *bytes, size_t n)
@@ -145,6 +146,7 @@ int main(int argc, char **argv)
     watch_output();
     int status = run(argc, argv);
     if ((fflush(stdout) != 0 || ferror(stdout)) && status == DONE)
-        status = run_error("standard output: cannot write: %s", strerror(output_errno ? output_errno : errno));
+        status = run_error("standard output: cannot write: %s",
+                           strerror(output_errno ? output_errno : errno));
     return status;
 }

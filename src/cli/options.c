@@ -9,7 +9,7 @@
 
 /* ---- messages -------------------------------------------------------------- */
 
-/* Arguments and names are repeated in messages, and must not drive the terminal. */
+/* Messages repeat arguments and names, which must not control the terminal. */
 static const char *compose(struct surprisal_error *safe, const char *format, va_list args)
 {
     char *whole = NULL;
@@ -47,7 +47,8 @@ int run_error(const char *format, ...)
 static void print_option(const char *name, const char *value, bool value_optional, const char *help)
 {
     char left[64];
-    snprintf(left, sizeof left, value_optional ? "--%s [%s]" : value ? "--%s %s" : "--%s", name, value);
+    snprintf(left, sizeof left, value_optional ? "--%s [%s]" : value ? "--%s %s" : "--%s", name,
+             value);
     printf("  %-26s", left);
     for (const char *line = help; *line;) {
         size_t n = strcspn(line, "\n");
@@ -215,8 +216,8 @@ bool parse_id(void *field, const char *value, const struct option *o)
 
 /* ---- the command line ------------------------------------------------------- */
 
-static const struct option *find_in(const struct option *options, size_t n_options, const char *name,
-                                    size_t n)
+static const struct option *find_in(const struct option *options, size_t n_options,
+                                    const char *name, size_t n)
 {
     for (size_t i = 0; i < n_options; i++)
         if (strlen(options[i].name) == n && memcmp(options[i].name, name, n) == 0)

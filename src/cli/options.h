@@ -10,7 +10,7 @@
 
 enum exit_status { DONE = 0, FAILED = 1, WRONG_USAGE = 2, GATE_FAILED = 3, INTERRUPTED = 130 };
 
-struct choice {                         /* a word and the enumerator it stands for */
+struct choice {                         /* a word and its enumerator */
     const char *word;
     unsigned value;
 };
@@ -65,7 +65,7 @@ struct text_list {
 /* ---- parsers: false when the value is not what `expected` says ------------- */
 
 bool parse_text(void *field, const char *value, const struct option *o);    /* not empty */
-bool parse_list(void *field, const char *value, const struct option *o);    /* text_list, not full */
+bool parse_list(void *field, const char *value, const struct option *o);    /* text_list */
 bool parse_switch(void *field, const char *value, const struct option *o);  /* bool */
 bool parse_choice(void *field, const char *value, const struct option *o);  /* an enum */
 bool parse_count(void *field, const char *value, const struct option *o);   /* size_t, from 1 */
@@ -91,12 +91,14 @@ bool parse_id(void *field, const char *value, const struct option *o);      /* i
 /* ---- rows that several commands have; place: .field = offsetof(...) --------- */
 
 #define OPTION_JSON(place) \
-    { .name = "json", .help = "print the machine-readable result alone", .parse = parse_switch, place }
+    { .name = "json", .help = "print the machine-readable result alone", .parse = parse_switch, \
+      place }
 #define OPTION_THREADS(place) \
     { .name = "threads", .value = "N", .help = "threads to compute with (default: all)", \
       .parse = parse_threads, .expected = EXPECTED_THREADS, place }
 #define OPTION_ISA(place) \
-    { .name = "isa", .value = "NAME", .help = "kernels to use (default: the best of this machine)", \
+    { .name = "isa", .value = "NAME", \
+      .help = "kernels to use (default: the best of this machine)", \
       .parse = parse_text, .expected = EXPECTED_TEXT, place }
 #define OPTION_QUIET(place) \
     { .name = "quiet", .help = "no progress", .parse = parse_switch, place }

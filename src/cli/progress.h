@@ -14,12 +14,13 @@
 struct progress_line {
     bool quiet, wanted;                 /* the options */
     bool shown, on_terminal;
-    bool drawn;                         /* the line stands on the terminal */
+    bool drawn;                         /* the line is on the terminal */
     double started, last;               /* seconds: of this kind of work; of the last line */
     double first_done, total;           /* of this kind of work */
 };
 
-/* Installs the signal handlers and decides whether to draw.  Gives what the library calls; user is p. */
+/* Installs the signal handlers and decides whether to draw.  Gives what the library calls; user is
+ * p. */
 struct surprisal_progress progress_begin(struct progress_line *p);
 #define PROGRESS_TIME_BYTES 32
 /* "1:02:03" or "2:03". */

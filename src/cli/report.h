@@ -1,5 +1,5 @@
-/* report.h - how a command ends: its result on stdout, or why there is none.  And a run's summary for
- * people: what decides the number, then the number. */
+/* report.h - how a command ends: its result on stdout, or why there is none.  And a run's summary
+ * for people: what decides the number, then the number. */
 #ifndef SURPRISAL_CLI_REPORT_H
 #define SURPRISAL_CLI_REPORT_H
 
@@ -9,7 +9,8 @@
 
 /* One line on stderr; returns INTERRUPTED or FAILED. */
 int report_failure(const struct surprisal_error *err);
-/* Prints and frees the one of json and text that there is, unless the work failed; an exit status. */
+/* Prints and frees the one of json and text that there is, unless the work failed; an exit
+ * status. */
 int report_either(bool ok, char *json, char *text, const struct surprisal_error *err);
 
 /* Prints to stdout; false when memory is out. */

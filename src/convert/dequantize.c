@@ -134,14 +134,15 @@ static bool run(struct job *j, const struct surprisal_dequantize_options *o, cJS
     return ok;
 }
 
-bool dequantize(cJSON **result, const struct surprisal_dequantize_options *o, struct error *err)
+bool dequantize(cJSON **result, const struct surprisal_dequantize_options *o,
+                const struct opened_checkpoint *opened, struct error *err)
 {
     struct job j = { .is_open = false };
     *result = cJSON_CreateObject();
     bool ok = *result || error_set(err, "out of memory: the result");
     if (ok && (!o->checkpoint || !o->out))
         ok = error_set(err, "the checkpoint or the folder to write is missing");
-    ok = ok && job_open(&j, o->checkpoint, o->isa, o->threads, &o->progress, err)
+    ok = ok && job_open(&j, o->checkpoint, opened, &o->machine, err)
       && quantization_check(&j.ck, err) && expect_quantized(&j, err)
       && new_folder_check(o->out, &j.inputs, err) && run(&j, o, *result, err);
     job_close(&j);

@@ -4,19 +4,34 @@
 #include "base/progress.h"
 #include "base/threads.h"
 
-bool job_open(struct job *j, const char *checkpoint, const char *isa, int n_threads,
-              const struct surprisal_progress *progress, struct error *err)
+static bool open_folder(struct job *j, const char *checkpoint, struct error *err)
 {
-    j->progress = PROGRESS_OF(progress);
-    j->stream = (struct stream){ .ck = &j->ck, .layout = &j->layout, .progress = &j->progress,
-                                 .n_threads = n_threads > 0 ? n_threads : machine_processors() };
-    j->stream.kn = kernels_find(isa, err);
-    j->is_open = j->stream.kn && threads_start(j->stream.n_threads, 0, err)
-              && checkpoint_list_folder(&j->inputs, checkpoint, err)
+    j->is_open = checkpoint_list_folder(&j->inputs, checkpoint, err)
               && checkpoint_open(&j->ck, checkpoint, err);
     j->is_bound = j->is_open && checkpoint_list_weights(&j->inputs, &j->ck, err)
                && weights_bind(&j->w, &j->ck, err);
-    return j->is_bound && weight_list_of_model(&j->modules, &j->ck, &j->w, err);
+    return j->is_bound;
+}
+
+static bool borrow(struct job *j, const struct opened_checkpoint *from, struct error *err)
+{
+    j->ck = *from->ck;
+    j->w = *from->w;
+    return input_files_add_all(&j->inputs, from->inputs, err)
+        && input_files_check(&j->inputs, NULL, &j->progress, err);
+}
+
+bool job_open(struct job *j, const char *checkpoint, const struct opened_checkpoint *opened,
+              const struct surprisal_machine *machine, struct error *err)
+{
+    int n_threads = machine->threads;
+    j->progress = PROGRESS_OF(&machine->progress);
+    j->stream = (struct stream){ .ck = &j->ck, .layout = &j->layout, .progress = &j->progress,
+                                 .n_threads = n_threads > 0 ? n_threads : machine_processors() };
+    j->stream.kn = kernels_find(machine->isa, err);
+    return j->stream.kn && threads_start(j->stream.n_threads, 0, err)
+        && (opened ? borrow(j, opened, err) : open_folder(j, checkpoint, err))
+        && weight_list_of_model(&j->modules, &j->ck, &j->w, err);
 }
 
 static bool add_figures(cJSON *result, const struct job *j, double seconds, struct error *err)

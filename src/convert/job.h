@@ -5,6 +5,7 @@
 #include <surprisal.h>
 
 #include "convert/new_folder.h"
+#include "convert/quantize.h"
 #include "formats/weights.h"
 
 #define DEFAULT_SHARD_BYTES ((size_t)5000000000)
@@ -12,8 +13,8 @@
 /* Zero-initialise; job_close also after a failure. */
 struct job {
     struct input_files inputs;          /* owned */
-    struct checkpoint ck;               /* owned */
-    struct weights w;                   /* owned */
+    struct checkpoint ck; /* owned if is_open; else it holds the pointers of one that */
+    struct weights w;                   /* owned if is_bound; the caller has opened */
     struct weight_list modules;         /* owned */
     struct progress progress;
     struct layout layout;               /* owned */
@@ -22,9 +23,10 @@ struct job {
     bool is_open, is_bound;
 };
 
-/* Opens the checkpoint, binds and lists its modules, and finds the kernels. */
-bool job_open(struct job *j, const char *checkpoint, const char *isa, int n_threads,
-              const struct surprisal_progress *progress, struct error *err);
+/* Opens the checkpoint and binds its weights, unless it is open; lists its modules, and finds the
+ * kernels. */
+bool job_open(struct job *j, const char *checkpoint, const struct opened_checkpoint *opened,
+              const struct surprisal_machine *machine, struct error *err);
 /* Writes j->layout to `out` and adds what was done to result.  config: text of config.json;
  * settings: a digest of all that decides the bytes, but layout, config and checkpoint. */
 bool job_run(struct job *j, const char *out, const char *config, const struct digest *settings,

@@ -100,7 +100,7 @@ static bool show_plan(const cJSON *plan, const struct surprisal_quantize_options
     struct buffer text = { 0 };
     bool ok = !o->plan || packing_plan_text(&text, plan, err);
     if (ok && o->plan)
-        o->plan(o->progress.user, text.data);
+        o->plan(o->machine.progress.user, text.data);
     buffer_free(&text);
     return ok;
 }
@@ -143,13 +143,14 @@ static bool plan_and_run(struct job *j, const struct surprisal_quantize_options 
     return ok;
 }
 
-bool quantize(cJSON **result, const struct surprisal_quantize_options *o, struct error *err)
+bool quantize(cJSON **result, const struct surprisal_quantize_options *o,
+              const struct opened_checkpoint *opened, struct error *err)
 {
     struct job j = { .is_open = false };
     *result = cJSON_CreateObject();
     bool ok = *result || error_set(err, "out of memory: the result");
     ok = ok && quantize_check(o, err)
-      && job_open(&j, o->checkpoint, o->isa, o->threads, &o->progress, err)
+      && job_open(&j, o->checkpoint, opened, &o->machine, err)
       && plan_and_run(&j, o, *result, err);
     job_close(&j);
     if (!ok) {

@@ -9,12 +9,23 @@
 /* Options that contradict each other, or are out of range; touches no file. */
 bool quantize_check(const struct surprisal_quantize_options *o, struct error *err);
 
-/* *result: what was done, {"plan", and unless dry_run "blocks", "undecided", "bytes_read",
+/* A checkpoint that is open already; all borrowed. */
+struct opened_checkpoint {
+    const struct checkpoint *ck;
+    const struct weights *w;
+    const struct input_files *inputs;   /* what was read of it, as it was then */
+};
+
+/* opened: the options' checkpoint, by whose path they name it; NULL: it is opened here.
+ *
+ * *result: what was done, {"plan", and unless dry_run "blocks", "undecided", "bytes_read",
  * "bytes_written", "shards", "shards_kept", "seconds", "bytes_read_per_second",
  * "peak_rss_bytes"}. */
-bool quantize(cJSON **result, const struct surprisal_quantize_options *o, struct error *err);
+bool quantize(cJSON **result, const struct surprisal_quantize_options *o,
+              const struct opened_checkpoint *opened, struct error *err);
 /* The same without "plan", "blocks" and "undecided". */
-bool dequantize(cJSON **result, const struct surprisal_dequantize_options *o, struct error *err);
+bool dequantize(cJSON **result, const struct surprisal_dequantize_options *o,
+                const struct opened_checkpoint *opened, struct error *err);
 
 /* The result as text. */
 bool quantize_text(struct buffer *out, const cJSON *result, struct error *err);

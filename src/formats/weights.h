@@ -117,6 +117,9 @@ bool weights_hash_rest(struct weights_hash *h, int n_threads, const struct progr
  * WEIGHTS_KNOWN_BYTES]. May be called while another thread adds. */
 #define WEIGHTS_KNOWN_BYTES ((size_t)33)
 void weights_hash_known(struct weights_hash *h, uint8_t *out);
+/* Takes over what was known, before the first bytes: tensors that were taken then are not taken
+ * again. The caller vouches that their bytes are the same. */
+void weights_hash_assume(struct weights_hash *h, const uint8_t *known);
 /* Refuses tensors whose digest is not the one that was known, by name.  All must have been
  * taken. */
 bool weights_hash_check(const struct weights_hash *h, const uint8_t *known, struct error *err);

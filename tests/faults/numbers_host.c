@@ -86,7 +86,7 @@ static struct surprisal_eval_options eval_options(const char *checkpoint)
     o.text = text;
     o.context = CONTEXT;
     o.max_windows = WINDOWS;
-    o.threads = 2;
+    o.machine.threads = 2;
     return o;
 }
 
@@ -97,7 +97,7 @@ static void evaluate(const char *checkpoint, const char *out, enum surprisal_com
     char name[64];
     o.out = out;
     o.hidden = SURPRISAL_HIDDEN_F32;
-    o.compute = compute;
+    o.machine.compute = compute;
     expect(surprisal_eval(&o, &r, &err), "eval");
     snprintf(name, sizeof name, "%s.figures", out);
     save_figures(name, &r);
@@ -118,9 +118,9 @@ static void evaluate_interrupted(void)
     struct surprisal_eval_options o = eval_options(bf16);
     struct surprisal_result r;
     o.out = "resumed";
-    o.progress.report = stop_in_the_layers;
+    o.machine.progress.report = stop_in_the_layers;
     expect(!surprisal_eval(&o, &r, &err) && err.interrupted, "an interrupted eval");
-    o.progress.report = NULL;
+    o.machine.progress.report = NULL;
     o.resume = true;
     expect(surprisal_eval(&o, &r, &err), "eval, resumed");
     surprisal_result_free(&r);
@@ -159,7 +159,7 @@ static void compare_runs(char **json)
     o.b = "b";
     o.floor = true;
     o.floor_run = "floor";
-    o.eval.threads = 2;
+    o.eval.machine.threads = 2;
     compare(&o, "comparison", json);
 }
 
@@ -171,7 +171,7 @@ static void compare_plans(void)
     evaluate_plans(mxfp4, "plans-b");
     o.a = "plans-a";
     o.b = "plans-b";
-    o.eval.threads = 2;
+    o.eval.machine.threads = 2;
     compare(&o, "comparisons", &json);
     free(json);
 }
@@ -226,7 +226,8 @@ static void quantize(void)
 
     struct surprisal_quantize_options q = {
         .checkpoint = bf16, .include = include, .n_include = 1, .dry_run = true,
-        .scale_percentile = 97.5, .threads = 2, .plan = save_plan, .progress.user = "plan.txt",
+        .scale_percentile = 97.5, .plan = save_plan,
+        .machine = { .threads = 2, .progress.user = "plan.txt" },
     };
     expect(surprisal_quantize(&q, &json, &plain, &err), "quantize, dry run");
     save_pair("dry-run", json, plain);
@@ -239,7 +240,7 @@ static void quantize(void)
     save_refusal("percentile.txt", surprisal_quantize_check(&q, &err));
 
     struct surprisal_dequantize_options d = {
-        .checkpoint = "quantized", .out = "dequantized", .threads = 2,
+        .checkpoint = "quantized", .out = "dequantized", .machine.threads = 2,
     };
     expect(surprisal_dequantize(&d, &json, &plain, &err), "dequantize");
     save_pair("dequantize", json, plain);
@@ -248,11 +249,12 @@ static void quantize(void)
 static void look_inside(void)
 {
     struct surprisal_verify_options v = {
-        .checkpoint = "quantized", .against = bf16, .html = "verify.html", .threads = 2,
+        .checkpoint = "quantized", .against = bf16, .html = "verify.html", .machine.threads = 2,
     };
     struct surprisal_verify_result r;
     char *json, *plain;
-    expect(surprisal_inspect(mxfp4, &json, &plain, &err), "inspect");
+    const struct surprisal_inspect_options i = { .checkpoint = mxfp4 };
+    expect(surprisal_inspect(&i, &json, &plain, &err), "inspect");
     save_pair("inspect", json, plain);
     expect(surprisal_verify(&v, &r, &err), "verify");
     save_pair("verify", r.json, r.text);
@@ -264,7 +266,9 @@ static void look_inside(void)
 
 static void bench(void)
 {
-    struct surprisal_bench_options b = { .checkpoint = mxfp4, .threads = 1, .seconds = 1e-4 };
+    struct surprisal_bench_options b = {
+        .checkpoint = mxfp4, .machine.threads = 1, .seconds = 1e-4,
+    };
     char *json, *plain;
     expect(surprisal_bench(&b, &json, &plain, &err), "bench");
     save_pair("bench", json, plain);

@@ -58,6 +58,14 @@ int main(int argc, char **argv)     /* A B TEXT RUN_A RUN_B */
 """
 
 
+def session():
+    """-> the program of docs/library.md that does several things with one model"""
+    with open(os.path.join(ROOT, "docs", "library.md"), encoding="utf-8") as f:
+        text = f.read()
+    block = re.search(r"^    /\* session\.c \*/\n((?:    .*\n|\n)*?)(?=\n    cc )", text, re.M).group(1)
+    return "".join(line[4:] or "\n" for line in block.splitlines(keepends=True))
+
+
 def output(*command, **kwargs):
     p = subprocess.run(command, capture_output=True, text=True, check=False, **kwargs)
     if p.returncode:
@@ -120,6 +128,26 @@ def test_program(name, top, flags, env, shared):
     return a
 
 
+def test_session(top, flags, env):
+    """The short program of the documentation links with the shared library alone, and does what it is for."""
+    source, program = os.path.join(top, "session.c"), os.path.join(top, "session")
+    text = session()
+    check(len(text.strip().splitlines()) <= 30, "the program with one model has at most 30 lines", text)
+    with open(source, "w", encoding="ascii") as f:
+        f.write(text)
+    output(*CC, "-Wall", "-Wextra", "-Werror", source, *flags, "-o", program)
+    needed = re.findall(r"NEEDED.*\[(.*)\]", output("readelf", "--dynamic", program))
+    others = [x for x in needed if not x.startswith(("libsurprisal.so.0", "libc.so.", "ld-linux"))]
+    check("libsurprisal.so.0" in needed and not others, "the program with one model needs the library alone", needed)
+    demo = os.path.join(ROOT, "data", "demo")
+    printed = output(program, os.path.join(demo, "bf16"), os.path.join(demo, "text.txt"), env=env, cwd=top)
+    runs = re.findall(r"^run-(\w+): perplexity ([\d.]+)$", printed, re.M)
+    check([x for x, _ in runs] == ["f32", "bf16"] and runs[0][1] != runs[1][1], "the program with one model: two perplexities", runs)
+    check(re.search(r"^mean KL divergence|^KL divergence|KLD", printed, re.M), "the program with one model: a comparison with KL divergence", printed)
+    p = subprocess.run([program, os.path.join(demo, "none"), "text"], env=env, cwd=top, capture_output=True, text=True, check=False)
+    check(p.returncode == 1 and "none" in p.stderr, "the program with one model: no checkpoint", p.stderr)
+
+
 def test_installed():
     name = "programs that use the installed libraries"
     if os.path.basename(BUILD) != "build":
@@ -155,6 +183,8 @@ def test_installed():
                 flags = [x.replace("-lsurprisal", "-l:libsurprisal.a") for x in flags]
             a = test_program(name, top, flags, env, not options)
             check(a == expected, f"{name}: the NLL that the program prints", (a, expected))
+            if not options:
+                test_session(top, flags, env)
             output(*make, "uninstall", env=clean)
             check(not files_below(root), f"{name}: make uninstall leaves nothing", files_below(root))
     finally:

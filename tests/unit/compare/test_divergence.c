@@ -104,11 +104,11 @@ static void test_measure(void)
         hidden[0][i] = random_normal(&r);
         hidden[1][i] = hidden[0][i] + 0.1f * random_normal(&r);
     }
-    struct divergence_source a = { "data/demo/bf16", head, COMPUTE_F32, {
+    struct divergence_source a = { { "data/demo/bf16", NULL }, head, COMPUTE_F32, {
         { .dtype = DTYPE_F32, .data = (const uint8_t *)hidden[0], .rows = N, .cols = HIDDEN }, NULL } };
-    struct divergence_source b = { "data/demo/mxfp4", head, COMPUTE_F32, {
+    struct divergence_source b = { { "data/demo/mxfp4", NULL }, head, COMPUTE_F32, {
         { .dtype = DTYPE_F32, .data = (const uint8_t *)hidden[1], .rows = N, .cols = HIDDEN }, NULL } };
-    struct divergence_options options = { .threads = 1 };
+    struct divergence_options options = { .machine.threads = 1 };
     bool ok = divergence_measure(rows, &a, &a, &options, &err);
     check(ok && rows[7].kld == 0 && rows[7].same_top1, "a run against itself is exactly 0", "%s %g",
           err.message, rows[7].kld);
@@ -127,7 +127,7 @@ static void test_measure(void)
           && strstr(err.message, head) && strstr(err.message, tiny), "another head is refused", "%s",
           err.message);
     head[5] = tiny[5];
-    options.memory_bytes = (size_t)4 << 20;
+    options.machine.memory_bytes = (size_t)4 << 20;
     check(!divergence_measure(rows, &a, &b, &options, &err) && strstr(err.message, "too small"),
           "a budget that is too small", "%s", err.message);
 }
@@ -152,7 +152,7 @@ static bool open_run(struct run *r, const char *checkpoint, const char *folder, 
     const struct tensor *hidden = safetensors_find(&r->tokens, "hidden");
     const char *compute = json_get(r->summary, "compute")->valuestring;
     r->source = (struct divergence_source){
-        .checkpoint = checkpoint,
+        .checkpoint.path = checkpoint,
         .head_sha256 = json_get(json_get(r->summary, "checkpoint"), "head_sha256")->valuestring,
         .compute = strcmp(compute, "bf16") == 0 ? COMPUTE_BF16 : COMPUTE_F32,
         .hidden = { { hidden->dtype, hidden->data, NULL, hidden->shape[0], hidden->shape[1] },
@@ -167,7 +167,7 @@ static bool print_divergence(const struct run *a, const struct run *b, struct er
     struct divergence_row *rows = calloc(n, sizeof *rows);
     struct divergence_figures f;
     const int32_t *window = (const void *)safetensors_find(&a->tokens, "window")->data;
-    const struct divergence_options options = { .threads = 1 };
+    const struct divergence_options options = { .machine.threads = 1 };
     bool ok = divergence_measure(rows, &a->source, &b->source, &options, err)
            && divergence_figures(&f, rows, window, n, (size_t)window[n - 1] + 1, err);
     for (size_t i = 0; ok && i < n; i++)

@@ -31,8 +31,8 @@ static const cJSON *layer_of(const cJSON *document, const char *group, int layer
 /* Gives the document as its readers see it: printed and parsed. */
 static cJSON *compare(const char *a, const char *b, struct error *err)
 {
-    const struct layers_options o = { .a = a, .b = b, .ids = ids, .n_ids = window.end,
-                                      .windows = &window, .n_windows = 1, .threads = 1 };
+    const struct layers_options o = { .a.path = a, .b.path = b, .ids = ids, .n_ids = window.end,
+                                      .windows = &window, .n_windows = 1, .machine.threads = 1 };
     cJSON *document = cJSON_CreateObject(), *parsed = NULL;
     if (layers_compare(document, NULL, &o, err)) {
         char *text = cJSON_Print(document);
