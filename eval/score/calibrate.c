@@ -60,7 +60,7 @@ static bool read_text(struct job *j, struct error *err)
 {
     const struct surprisal_eval_options *o = &j->options->eval;
     if (o->text || o->tokenizer) {
-        j->tokenizer = tokenizer_open(o->tokenizer ? o->tokenizer : o->checkpoint, err);
+        j->tokenizer = job_tokenizer(o, err);
         if (!j->tokenizer)
             return false;
     }

@@ -57,7 +57,7 @@ static bool open_tokenizer(struct job *j, struct error *err)
     const struct surprisal_eval_options *o = j->options;
     if (!o->text && !o->tokenizer)
         return true;
-    j->tokenizer = tokenizer_open(o->tokenizer ? o->tokenizer : o->checkpoint, err);
+    j->tokenizer = job_tokenizer(o, err);
     return j->tokenizer != NULL;
 }
 

@@ -4,6 +4,14 @@
 #include "base/progress.h"
 #include "base/threads.h"
 
+/* What is copied as it is stored would lose what its container says of it. */
+static bool refuse_reordered(const struct checkpoint *ck, struct error *err)
+{
+    const struct tensor *t = checkpoint_find_reordered(ck);
+    return !t || error_set(err, "%s: '%s' is stored %s, which is not converted", t->file, t->name,
+                           t->one_added ? "as 1 + w" : "with its heads in another order");
+}
+
 bool job_open(struct job *j, const char *checkpoint, const char *isa, int n_threads,
               const struct surprisal_progress *progress, struct error *err)
 {
@@ -15,7 +23,7 @@ bool job_open(struct job *j, const char *checkpoint, const char *isa, int n_thre
               && checkpoint_list_folder(&j->inputs, checkpoint, err)
               && checkpoint_open(&j->ck, checkpoint, err);
     j->is_bound = j->is_open && checkpoint_list_weights(&j->inputs, &j->ck, err)
-               && weights_bind(&j->w, &j->ck, err);
+               && refuse_reordered(&j->ck, err) && weights_bind(&j->w, &j->ck, err);
     return j->is_bound && weight_list_of_model(&j->modules, &j->ck, &j->w, err);
 }
 

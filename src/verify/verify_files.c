@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/format.h"
+#include "formats/safetensors_folder.h"
 
 #define PIECE_BYTES ((size_t)1 << 20)
 

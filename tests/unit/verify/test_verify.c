@@ -79,7 +79,7 @@ static const struct {
 static bool cover(struct buffer *out, const struct fake *f, struct error *err)
 {
     struct folder folder = fake_write(f);
-    struct verify_folder opened = { .has_config = false };
+    struct verify_folder opened = { .n_lost = 0 };
     struct weight_list w = { .n = 0 };
     struct findings found = { .n = 0 };
     bool ok = verify_folder_open(&opened, folder.path, &found, err)
