@@ -80,15 +80,19 @@ static bool sort_tensors(struct checkpoint *ck, const struct checkpoint_faults *
     return ok;
 }
 
+/* Layers that are believed where nobody knows how many tensors there are. */
+#define LAYERS_BELIEVED ((size_t)10000)
+
 /* More layers than tensors are refused, so this comes after the files. */
 static bool read_config(struct checkpoint *ck, const struct checkpoint_faults *faults,
                         struct error *err)
 {
     struct error why = { 0 };
     const struct checkpoint_place at = { .file = ck->config_path };
+    size_t most = ck->is_partial ? size_max(ck->n_tensors, LAYERS_BELIEVED) : ck->n_tensors;
     if (!ck->config_json)               /* a fault has said why */
         return true;
-    ck->has_config = config_read(&ck->config, ck->config_json, ck->n_tensors, ck->config_path, &why);
+    ck->has_config = config_read(&ck->config, ck->config_json, most, ck->config_path, &why);
     return ck->has_config || checkpoint_fault_add(faults, CHECKPOINT_CONFIG, &at, &why, err);
 }
 

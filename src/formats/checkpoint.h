@@ -28,6 +28,7 @@ struct checkpoint {
     const struct tensor **tensors;      /* owned [n_tensors]; sorted by name; borrow from files */
     size_t n_tensors;
     size_t n_stale;                     /* in the files, but not of the checkpoint */
+    bool is_partial;                    /* a file cannot be read; only where faults are collected */
     void *own;                          /* of the reader, which frees it */
     /* What checkpoint_open makes of it. */
     struct config config;               /* owned */

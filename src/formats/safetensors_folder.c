@@ -209,6 +209,7 @@ static bool list_shards(struct walk *o)
 static bool lose(const struct walk *o, const struct shard *s)
 {
     bool ok = true;
+    o->ck->is_partial = true;
     for (size_t i = 0; ok && i < s->n_rows; i++)
         ok = fault(o, CHECKPOINT_LOST,
                    (struct checkpoint_place){ .file = s->name, .tensor = s->rows[i].tensor }, "lost");

@@ -6,7 +6,7 @@
 #include "formats/safetensors_folder.h"
 
 /* A config may ask for more weights than any folder holds: they are counted no further. */
-#define COUNTED_MOST ((size_t)10000000)
+#define COUNTED_MOST ((size_t)1000000)
 
 struct sink {
     struct verify_folder *f;
