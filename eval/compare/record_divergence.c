@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "eval/score/model.h"
+#include "formats/safetensors_folder.h"
 
 static const cJSON *checkpoint_of(const struct record *r)
 {

@@ -62,10 +62,13 @@ static bool open_checkpoint(struct surprisal_model *m, const char *path,
  * reason. */
 static bool open_tokenizer(struct surprisal_model *m, struct error *err)
 {
-    const char *folder = m->checkpoint.path;
-    if (!input_files_add_in(&m->tokenizer_inputs, folder, TOKENIZER_FILE, err))
+    char *path = checkpoint_tokenizer(m->checkpoint.path, err);
+    bool ok = path && input_files_add(&m->tokenizer_inputs, path, err);
+    if (ok)
+        m->tokenizer = tokenizer_open(path, &m->why);
+    free(path);
+    if (!ok)
         return false;
-    m->tokenizer = tokenizer_open(folder, &m->why);
     if (m->tokenizer || !m->why.lacking)
         return true;
     *err = m->why;
@@ -187,11 +190,14 @@ bool model_open_tokenizer(struct model *m, const struct surprisal_eval_options *
 {
     if (!o->text && !o->tokenizer)
         return true;
-    if (m->handle && !o->tokenizer)
+    if (m->handle && !o->tokenizer) {
         m->tokenizer = model_handle_tokenizer(m->handle, err);
-    else
-        m->tokenizer = m->own.tokenizer =
-            tokenizer_open(o->tokenizer ? o->tokenizer : m->checkpoint->path, err);
+        return m->tokenizer != NULL;
+    }
+    char *own = o->tokenizer ? NULL : checkpoint_tokenizer(m->checkpoint->path, err);
+    const char *path = o->tokenizer ? o->tokenizer : own;
+    m->tokenizer = m->own.tokenizer = path ? tokenizer_open(path, err) : NULL;
+    free(own);
     return m->tokenizer != NULL;
 }
 

@@ -7,6 +7,7 @@
 #include "base/output_file.h"
 #include "base/temporary.h"
 #include "convert/other_files.h"
+#include "formats/safetensors_folder.h"
 
 /* ---- where -------------------------------------------------------------------------- */
 

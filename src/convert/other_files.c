@@ -9,6 +9,7 @@
 
 #include "base/output_folder.h"
 #include "base/temporary.h"
+#include "formats/safetensors_folder.h"
 #include "formats/weight_list.h"
 
 #define PIECE_BYTES ((size_t)8 << 20)

@@ -1,10 +1,11 @@
-/* checkpoint.h - a checkpoint folder: config.json and the safetensors files beside it.
+/* checkpoint.h - a checkpoint, whatever its container: settings, and tensors under the model's
+ * names.
  *
- * Which files: those that model.safetensors.index.json names (its weight_map decides which tensor
- * is read from which file; tensors that it does not name are stale and ignored, counted in
- * n_stale); without an index model.safetensors; else every *.safetensors in the folder by their
- * headers, in which case one name in two files is refused.  Links are followed.  An index entry
- * is a plain file name: no '/' in it.  Headers are read, data only mapped. */
+ * A container is read by a checkpoint_reader.  The first one that recognises a path reads it
+ * (safetensors_folder.h is the only one so far).  A reader translates: a container that has other
+ * names gives each tensor the name that the model has for it (FORMATS), one that stores heads in
+ * another order or norms as 1 + w says so in the tensor (row_order, col_order, one_added), one that
+ * has its settings elsewhere makes a config.json of them.  Headers are read, data only mapped. */
 #ifndef SURPRISAL_FORMATS_CHECKPOINT_H
 #define SURPRISAL_FORMATS_CHECKPOINT_H
 
@@ -14,32 +15,100 @@
 #include "formats/config.h"
 #include "formats/safetensors.h"
 
-#define CHECKPOINT_INDEX "model.safetensors.index.json"
-#define CHECKPOINT_SINGLE "model.safetensors"
-#define CHECKPOINT_SUFFIX ".safetensors"
+struct checkpoint_reader;
 
 struct checkpoint {
-    char *path;                         /* owned: the folder as given */
-    struct config config;               /* owned */
-    cJSON *config_json;                 /* owned: the whole config.json */
-    struct digest config_digest;        /* SHA-256 of config.json's bytes */
-    struct safetensors_file *files;     /* owned [n_files] */
+    const struct checkpoint_reader *reader;
+    char *path;                         /* owned: as given */
+    /* What the reader fills. */
+    cJSON *config_json;                 /* owned: the whole config.json; NULL: none could be read */
+    char *config_path;                  /* owned: what messages call it */
+    struct digest config_digest;        /* SHA-256 of its bytes */
+    struct safetensors_file *files;     /* owned [n_files]: each file with all that it holds */
     size_t n_files;
     const struct tensor **tensors;      /* owned [n_tensors]; sorted by name; borrow from files */
     size_t n_tensors;
-    size_t n_stale;                     /* in the files but not named by the index */
+    size_t n_stale;                     /* in the files, but not of the checkpoint */
+    bool is_partial;                    /* a file cannot be read; only where faults are collected */
+    void *own;                          /* of the reader, which frees it */
+    /* What checkpoint_open makes of it. */
+    struct config config;               /* owned */
+    bool has_config;                    /* false only where faults are collected */
 };
 
+/* ---- opening ---------------------------------------------------------------------- */
+
+/* Refuses a checkpoint at its first fault. */
 bool checkpoint_open(struct checkpoint *ck, const char *path, struct error *err);
 void checkpoint_close(struct checkpoint *ck);
-/* Lists what checkpoint_open reads (base/input_files.h): the folder and the files in it that it reads
+/* Lists what checkpoint_open reads (base/input_files.h): the path and the files that it reads
  * whole, before it is opened; */
 bool checkpoint_list_folder(struct input_files *in, const char *path, struct error *err);
 /* and then the files of weights, as they were when they were opened. */
-bool checkpoint_list_weights(struct input_files *in, const struct checkpoint *ck, struct error *err);
+bool checkpoint_list_weights(struct input_files *in, const struct checkpoint *ck,
+                             struct error *err);
+/* Gives the path of the checkpoint's own tokenizer.json. */
+char *checkpoint_tokenizer(const char *path, struct error *err);
+
 /* The file in whose mapping data stands; NULL when it stands in none. */
 const struct mapped_file *checkpoint_file_of(const struct checkpoint *ck, const uint8_t *data);
 /* By its full name; NULL when there is none. */
 const struct tensor *checkpoint_find(const struct checkpoint *ck, const char *name);
+/* The first tensor that its container stores otherwise than safetensors do; NULL when there is
+ * none. */
+const struct tensor *checkpoint_find_reordered(const struct checkpoint *ck);
+
+/* ---- faults ----------------------------------------------------------------------- */
+
+enum checkpoint_fault {
+    CHECKPOINT_CONFIG,     /* cannot be used */
+    CHECKPOINT_INDEX_ROW,  /* nor can the index, or a row of it */
+    CHECKPOINT_NO_FILE,    /* `file` is not there; the index places n tensors in it */
+    CHECKPOINT_UNREADABLE, /* `file` */
+    CHECKPOINT_NO_TENSOR,  /* not in `file`, where it is looked for, but in `other` */
+    CHECKPOINT_TWICE,      /* in `file` and in `other` */
+    CHECKPOINT_LOST,       /* with a file that a fault has named; no tensor: any may be */
+    CHECKPOINT_TOTAL,      /* of bytes, is not what the index says; harmless */
+    CHECKPOINT_FAULTS
+};
+
+/* What a fault is about; NULL where there is no such thing. */
+struct checkpoint_place {
+    const char *file, *tensor, *other;
+    size_t n;
+};
+
+/* Where faults go.  why is what refuses the checkpoint; add() returns false to stop, having set
+ * err. */
+struct checkpoint_faults {
+    bool (*add)(void *user, enum checkpoint_fault fault, const struct checkpoint_place *at,
+                const struct error *why, struct error *err);
+    void *user;
+};
+
+/* Without faults the first one is the error.  With them all are reported, and the checkpoint is
+ * what can be read of it; more is looked at: files that nothing names, and what is wrong but
+ * harmless.  The lack of memory or descriptors is an error in any case.  reader NULL: the one that
+ * recognises the path. */
+bool checkpoint_open_with(struct checkpoint *ck, const char *path,
+                          const struct checkpoint_reader *reader,
+                          const struct checkpoint_faults *faults, struct error *err);
+
+/* ---- readers ----------------------------------------------------------------------- */
+
+struct checkpoint_reader {
+    const char *name;
+    bool (*recognises)(const char *path);       /* which exists */
+    /* Fills what struct checkpoint says; tensors in any order.  Frees nothing after a failure. */
+    bool (*open)(struct checkpoint *ck, const struct checkpoint_faults *faults, struct error *err);
+    void (*close)(struct checkpoint *ck);       /* of ck->own; NULL: there is none */
+    bool (*list)(struct input_files *in, const char *path, struct error *err);
+    char *(*tokenizer)(const char *path, struct error *err);
+};
+
+/* Reports a fault: false when it is the error, or when the sink says so. */
+bool checkpoint_fault_add(const struct checkpoint_faults *faults, enum checkpoint_fault fault,
+                          const struct checkpoint_place *at, const struct error *why,
+                          struct error *err);
 
 #endif

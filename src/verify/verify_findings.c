@@ -1,6 +1,7 @@
 #include "verify/verify_findings.h"
 
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,11 +108,22 @@ static const char *without_path(const char *message, const char *path)
     return strncmp(message, shown.message, n) == 0 && message[n] == ':' ? message + n + 2 : message;
 }
 
+/* The same with a tensor, which follows its file. */
+static const char *without_tensor(const char *text, const char *tensor)
+{
+    char quoted[ERROR_MESSAGE_BYTES];
+    struct error shown = { 0 };
+    int n = tensor ? snprintf(quoted, sizeof quoted, "'%s' ", error_clean(&shown, tensor)) : 0;
+    return n > 0 && n < (int)sizeof quoted && strncmp(text, quoted, (size_t)n) == 0 ? text + n
+                                                                                    : text;
+}
+
 bool findings_add_error(struct findings *f, enum finding_code code, const char *path,
-                        const struct error *why, struct error *err)
+                        const char *tensor, const struct error *why, struct error *err)
 {
     if (!why->lacking)
-        return findings_add(f, code, path, NULL, err, "%s", without_path(why->message, path));
+        return findings_add(f, code, path, tensor, err, "%s",
+                            without_tensor(without_path(why->message, path), tensor));
     *err = *why;
     return false;
 }

@@ -306,6 +306,41 @@ def test_o6():
           "O6: the soft limit of descriptors is raised to the hard one", (raised, plenty))
 
 
+# ---- O7 --------------------------------------------------------------------------------
+
+def cut(path):
+    os.truncate(path, os.path.getsize(path) // 2)
+
+
+def test_o7():
+    """What is missing with a file that cannot be read is one line, not one for each tensor."""
+    def lines(folder, *args):
+        status, out, err = run("verify", folder, *args, "--json")
+        return status, [(f["code"], f["text"]) for f in json.loads(out)["findings"]], err
+
+    single, shards, indexed = (fresh(name) for name in ("single", "without-index", "with-index"))
+    shutil.copytree(MINI, single, ignore=shutil.ignore_patterns("expected*"))
+    cut(os.path.join(single, "model.safetensors"))
+    for folder in (shards, indexed):
+        shutil.copytree(os.path.join(DEMO, "mxfp4"), folder)
+        cut(os.path.join(folder, "model.safetensors-00002-of-00002.safetensors"))
+    os.unlink(os.path.join(shards, "model.safetensors.index.json"))
+    tail = " weights that the config asks for are in no file that can be read"
+    for name, folder, original, n in (("the only shard", single, MINI, 50), ("one of two, without an index", shards, "bf16", 266)):
+        for args in ((), ("--against", os.path.join(DEMO, original))):
+            status, found, err = lines(folder, *args)
+            found = [f for f in found if "in the original" not in f[1]]
+            check(status == 1 and [f[0] for f in found] == ["unreadable", "missing"] and found[-1][1] == f"{n}{tail}",
+                  f"O7: {name}{' against the original' if args else ''}: one line for what is missing", (status, found[:4], err))
+    status, found, err = lines(indexed)
+    check(status == 1 and [f[0] for f in found] == ["unreadable"], "O7: with an index it is known what was in the file", (found[:4], err))
+    os.rename(os.path.join(indexed, "model.safetensors-00001-of-00002.safetensors"), os.path.join(indexed, "model.safetensors"))
+    os.unlink(os.path.join(indexed, "model.safetensors.index.json"))
+    status, found, err = lines(indexed)
+    check(("missing", f"266{tail}") not in found and len(found) > 200,
+          "O7: a file that nothing reads explains nothing", (found[:4], err))
+
+
 # ---- O8 --------------------------------------------------------------------------------
 
 # At most $LIVE_THREADS at once beside the main one.

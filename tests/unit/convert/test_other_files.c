@@ -4,6 +4,7 @@
 
 #include "base/output_folder.h"
 #include "base/temporary.h"
+#include "formats/safetensors_folder.h"
 #include "tests/check.h"
 #include "tests/unit/formats/fake.h"
 

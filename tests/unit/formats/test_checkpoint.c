@@ -205,6 +205,77 @@ static void test_contents(void)
     folder_remove(&f);
 }
 
+/* ---- faults that are collected -------------------------------------------------------- */
+
+static bool add_line(void *user, enum checkpoint_fault fault, const struct checkpoint_place *at,
+                     const struct error *why, struct error *err)
+{
+    static const char *const names[CHECKPOINT_FAULTS] = {
+        "config", "index", "no-file", "unreadable", "no-tensor", "twice", "lost", "total" };
+    const char *file = strrchr(at->file, '/'), *other = at->other ? strrchr(at->other, '/') : NULL;
+    (void)why;
+    return buffer_printf(user, err, "%s %s%s%s%s%s;", names[fault], file ? file + 1 : at->file,
+                         at->tensor ? " " : "", at->tensor ? at->tensor : "", other ? " " : "",
+                         other ? other + 1 : "");
+}
+
+static const struct {
+    const char *name, *index, *expected;        /* index NULL: there is none */
+    size_t n_tensors;
+} collected[] = {
+    { "nothing is wrong with a, b and c",
+      MAP("\"a\":\"a.safetensors\",\"b\":\"b.safetensors\",\"c\":\"b.safetensors\""), "", 3 },
+    { "rows without a file's name are left out",
+      MAP("\"x\":\"../a\",\"a\":7,\"b\":\"b.safetensors\",\"c\":\"b.safetensors\""),
+      "index model.safetensors.index.json x;index model.safetensors.index.json a;", 2 },
+    { "a file that is not there", MAP("\"a\":\"gone\",\"b\":\"gone\",\"c\":\"b.safetensors\""),
+      "no-file gone;lost gone a;lost gone b;", 1 },
+    { "a broken file", MAP("\"a\":\"broken\",\"b\":\"a.safetensors\""),
+      "unreadable broken;lost broken a;", 1 },
+    { "the wrong file, or none",
+      MAP("\"a\":\"b.safetensors\",\"b\":\"b.safetensors\",\"x\":\"b.safetensors\""),
+      "no-tensor b.safetensors a a.safetensors;no-tensor b.safetensors x;lost b.safetensors x;",
+      2 },
+    { "the sum of bytes",
+      "{\"metadata\":{\"total_size\":5},\"weight_map\":{\"a\":\"a.safetensors\","
+      "\"c\":\"b.safetensors\"}}",
+      "total model.safetensors.index.json;", 2 },
+    { "more layers than tensors", MAP("\"a\":\"a.safetensors\""), "config config.json;", 1 },
+    { "an index that cannot be used: headers decide", "{",
+      "index model.safetensors.index.json;twice b.safetensors b a.safetensors;", 3 },
+    { "no index: headers decide", NULL, "twice b.safetensors b a.safetensors;", 3 },
+};
+
+static void test_faults(void)
+{
+    struct folder f = folder_make();
+    two_files(&f);
+    folder_write_text(&f, "broken", "x");
+    for (size_t i = 0; i < sizeof collected / sizeof *collected; i++) {
+        struct buffer lines = { 0 };
+        struct error err = { 0 };
+        struct checkpoint ck;
+        const struct checkpoint_faults faults = { add_line, &lines };
+        if (collected[i].index)
+            folder_write_text(&f, INDEX, collected[i].index);
+        else
+            unlink(folder_path(&f, INDEX));
+        bool ok = checkpoint_open_with(&ck, f.path, NULL, &faults, &err)
+               && buffer_append(&lines, "", 0, &err);
+        check(ok && strcmp(lines.data, collected[i].expected) == 0
+                  && ck.n_tensors == collected[i].n_tensors
+                  && ck.has_config == !strstr(lines.data, "config.json;"),
+              collected[i].name, "%s %zu tensors, %s", ok ? lines.data : "", ok ? ck.n_tensors : 0,
+              err.message);
+        checkpoint_close(&ck);
+        buffer_free(&lines);
+    }
+    folder_write_safetensors(&f, "c.safetensors", "{\"x\":{" A4 "}}", 3);
+    folder_write_text(&f, INDEX, indices[0].index);
+    expect("a broken file that the index does not name is not opened", f.path, NULL, 3, 1);
+    folder_remove(&f);
+}
+
 int main(void)
 {
     test_index();
@@ -213,5 +284,6 @@ int main(void)
     test_config();
     test_paths();
     test_contents();
+    test_faults();
     return check_done();
 }

@@ -29,48 +29,77 @@ static const struct {
     const char *expected;               /* code and module of each finding */
 } cases[] = {
     { "nothing packed, no config", FAKE_MOE "}", { NULL }, "" },
-    { "packed without a config", FAKE_MOE "}", { ATTENTION "o_proj" },
+    { "packed without a config",
+      FAKE_MOE "}",
+      { ATTENTION "o_proj" },
       "no-config " ATTENTION "o_proj\n" },
-    { "parts by a pattern", CONFIG("[\"re:.*[.][qkv]_proj$\"]", "[]"),
-      { ATTENTION "q_proj", ATTENTION "k_proj", ATTENTION "v_proj" }, "" },
+    { "parts by a pattern",
+      CONFIG("[\"re:.*[.][qkv]_proj$\"]", "[]"),
+      { ATTENTION "q_proj", ATTENTION "k_proj", ATTENTION "v_proj" },
+      "" },
     { "parts by their names",
       CONFIG("[\"" ATTENTION "q_proj\",\"" ATTENTION "k_proj\",\"" ATTENTION "v_proj\"]", "[]"),
-      { ATTENTION "q_proj", ATTENTION "k_proj", ATTENTION "v_proj" }, "" },
-    { "a pattern must match from the start", CONFIG("[\"re:o_proj\"]", "[]"), { ATTENTION "o_proj" },
+      { ATTENTION "q_proj", ATTENTION "k_proj", ATTENTION "v_proj" },
+      "" },
+    { "a pattern must match from the start",
+      CONFIG("[\"re:o_proj\"]", "[]"),
+      { ATTENTION "o_proj" },
       "not-covered " ATTENTION "o_proj\n" },
     { "and its end is open", CONFIG("[\"re:.*o_pro\"]", "[]"), { ATTENTION "o_proj" }, "" },
-    { "a name must be the whole name", CONFIG("[\"o_proj\"]", "[]"), { ATTENTION "o_proj" },
+    { "a name must be the whole name",
+      CONFIG("[\"o_proj\"]", "[]"),
+      { ATTENTION "o_proj" },
       "not-covered " ATTENTION "o_proj\n" },
-    { "qkv_proj by its merged name", CONFIG("[\"re:.*qkv_proj$\"]", "[]"),
-      { ATTENTION "q_proj", ATTENTION "k_proj", ATTENTION "v_proj" }, "" },
-    { "gate_up_proj by its merged name", CONFIG("[\"re:.*shared_expert.gate_up_proj$\"]", "[]"),
+    { "qkv_proj by its merged name",
+      CONFIG("[\"re:.*qkv_proj$\"]", "[]"),
+      { ATTENTION "q_proj", ATTENTION "k_proj", ATTENTION "v_proj" },
+      "" },
+    { "gate_up_proj by its merged name",
+      CONFIG("[\"re:.*shared_expert.gate_up_proj$\"]", "[]"),
       { SHARED "gate_proj", SHARED "up_proj", P "layers.0.mlp.shared_expert.gate_proj",
-        P "layers.0.mlp.shared_expert.up_proj" }, "" },
-    { "in_proj_qkvz by its merged name", CONFIG("[\"" DELTA "in_proj_qkvz\"]", "[]"),
-      { DELTA "in_proj_qkv", DELTA "in_proj_z" }, "" },
-    { "a merged name does not name other modules", CONFIG("[\"re:.*qkv_proj$\"]", "[]"),
+        P "layers.0.mlp.shared_expert.up_proj" },
+      "" },
+    { "in_proj_qkvz by its merged name",
+      CONFIG("[\"" DELTA "in_proj_qkvz\"]", "[]"),
+      { DELTA "in_proj_qkv", DELTA "in_proj_z" },
+      "" },
+    { "a merged name does not name other modules",
+      CONFIG("[\"re:.*qkv_proj$\"]", "[]"),
       { ATTENTION "q_proj", ATTENTION "k_proj", ATTENTION "v_proj", ATTENTION "o_proj" },
       "not-covered " ATTENTION "o_proj\n" },
-    { "a part that is not packed", CONFIG("[\"re:.*in_proj_[ab]$\"]", "[]"), { DELTA "in_proj_a" },
+    { "a part that is not packed",
+      CONFIG("[\"re:.*in_proj_[ab]$\"]", "[]"),
+      { DELTA "in_proj_a" },
       "not-packed " DELTA "in_proj_b\nmerged " DELTA "in_proj_b\n" },
     { "a part that is not ignored",
       LINEAR_BUT(NO_SHARED NO_EXPERTS ",\"re:.*linear_attn\",\"re:.*self_attn.[kvo]_proj\""),
-      { NULL }, "not-packed " ATTENTION "q_proj\nmerged " ATTENTION "q_proj\n" },
+      { NULL },
+      "not-packed " ATTENTION "q_proj\nmerged " ATTENTION "q_proj\n" },
     { "the class, the rest ignored", LINEAR_BUT(NO_ATTENTION NO_SHARED), { ALL_EXPERTS }, "" },
     { "experts ignored by their parent's name",
-      LINEAR_BUT(NO_ATTENTION NO_SHARED ",\"" P "layers.1.mlp.experts\""), { NULL }, "" },
+      LINEAR_BUT(NO_ATTENTION NO_SHARED ",\"" P "layers.1.mlp.experts\""),
+      { NULL },
+      "" },
     { "experts packed but ignored",
-      LINEAR_BUT(NO_ATTENTION NO_SHARED ",\"re:.*experts.2.down_proj\""), { ALL_EXPERTS },
+      LINEAR_BUT(NO_ATTENTION NO_SHARED ",\"re:.*experts.2.down_proj\""),
+      { ALL_EXPERTS },
       "ignored " EXPERT(2) "down_proj\n" },
-    { "one projection of the experts packed", CONFIG("[\"" EXPERT(1) "up_proj\"]", "[]"),
-      { EXPERT(1) "up_proj" }, "merged " EXPERT(0) "down_proj.weight\n" },
+    { "one projection of the experts packed",
+      CONFIG("[\"" EXPERT(1) "up_proj\"]", "[]"),
+      { EXPERT(1) "up_proj" },
+      "merged " EXPERT(0) "down_proj.weight\n" },
     { "a pattern that vLLM does not match",
-      CONFIG("[\"re:model[.]language_model[.].*o_proj$\"]", "[]"), { ATTENTION "o_proj" },
+      CONFIG("[\"re:model[.]language_model[.].*o_proj$\"]", "[]"),
+      { ATTENTION "o_proj" },
       "pattern " ATTENTION "o_proj.weight\n" },
-    { "a name, which vLLM translates", CONFIG("[\"" ATTENTION "o_proj\"]", "[]"),
-      { ATTENTION "o_proj" }, "" },
+    { "a name, which vLLM translates",
+      CONFIG("[\"" ATTENTION "o_proj\"]", "[]"),
+      { ATTENTION "o_proj" },
+      "" },
     { "a head named but plain", CONFIG("[\"lm_head\"]", "[]"), { NULL }, "not-packed lm_head\n" },
-    { "a linear of another model is one", CONFIG("[\"re:mtp\"]", "[]"), { NULL },
+    { "a linear of another model is one",
+      CONFIG("[\"re:mtp\"]", "[]"),
+      { NULL },
       "not-packed mtp.fc\n" },
     { "a table of embeddings is none", CONFIG("[\"re:.*embed\"]", "[]"), { NULL }, "" },
 };
@@ -79,7 +108,7 @@ static const struct {
 static bool cover(struct buffer *out, const struct fake *f, struct error *err)
 {
     struct folder folder = fake_write(f);
-    struct verify_folder opened = { .has_config = false };
+    struct verify_folder opened = { .n_lost = 0 };
     struct weight_list w = { .n = 0 };
     struct findings found = { .n = 0 };
     bool ok = verify_folder_open(&opened, folder.path, &found, err)
@@ -117,7 +146,8 @@ static void test_coverage(void)
 
 #define COLS 64
 
-/* Two blocks of codes 6, 1, 0.5, 0 ... under a scale, against an original that is f times as large. */
+/* Two blocks of codes 6, 1, 0.5, 0 ... under a scale, against an original that is f times as
+ * large. */
 static struct tally tally_of(uint8_t scale, float f)
 {
     static struct tally_scratch scratch;
@@ -126,8 +156,12 @@ static struct tally tally_of(uint8_t scale, float f)
     float w[COLS] = { 6, 1, 0.5f, 0, [MXFP4_BLOCK] = 6, -1, -0.5f, 0.5f };
     for (size_t i = 0; i < COLS; i++)
         w[i] *= f;
-    const struct matrix here = { .dtype = DTYPE_MXFP4, .data = codes, .scale = scales, .rows = 1, .cols = COLS };
-    const struct matrix there = { .dtype = DTYPE_F32, .data = (const uint8_t *)w, .rows = 1, .cols = COLS };
+    const struct matrix here = {
+        .dtype = DTYPE_MXFP4, .data = codes, .scale = scales, .rows = 1, .cols = COLS
+    };
+    const struct matrix there = {
+        .dtype = DTYPE_F32, .data = (const uint8_t *)w, .rows = 1, .cols = COLS
+    };
     const struct tile tile = { .here = &here, .there = &there, .n_rows = 1, .is_float = true };
     struct error err;
     struct tally t = { .elements = 0 };
@@ -139,15 +173,17 @@ static void test_tally(void)
 {
     struct tally t = tally_of(127, 1);
     check(t.elements == COLS && t.blocks == 2 && t.largest_codes == 2 && t.small_blocks == 0
-          && t.sum_w2 == 2 * (36 + 1 + 0.25) + 0.25 && t.sum_error2 == 0 && t.off_blocks == 0
-          && isinf(tally_sqnr(&t)) && t.clipped == 0 && t.zero_blocks == 0,
-          "codes that are exact", "%zu %zu %g %g", t.blocks, t.largest_codes, t.sum_w2, t.sum_error2);
+              && t.sum_w2 == 2 * (36 + 1 + 0.25) + 0.25 && t.sum_error2 == 0 && t.off_blocks == 0
+              && isinf(tally_sqnr(&t)) && t.clipped == 0 && t.zero_blocks == 0,
+          "codes that are exact", "%zu %zu %g %g", t.blocks, t.largest_codes, t.sum_w2,
+          t.sum_error2);
     t = tally_of(126, 1);
     check(t.off_blocks == 2 && t.off_factor == 2 && t.clipped == 2
           && fabs(tally_relative_error(&t) - 0.5) < 1e-12, "a scale that is one too small",
           "%zu %g %zu", t.off_blocks, t.off_factor, t.clipped);
     t = tally_of(128, 1);
-    check(t.off_blocks == 2 && t.off_factor == 0.5 && t.clipped == 0 && fabs(tally_sqnr(&t)) < 1e-12,
+    check(t.off_blocks == 2 && t.off_factor == 0.5 && t.clipped == 0
+              && fabs(tally_sqnr(&t)) < 1e-12,
           "a scale that is one too large", "%zu %g", t.off_blocks, t.off_factor);
     t = tally_of(127, 1.3f);
     check(t.off_blocks == 0 && t.clipped == 2, "a scale that fits roughly", "%zu %zu", t.off_blocks,
