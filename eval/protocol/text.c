@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "base/json.h"
+#include "base/utf8.h"
 
 size_t text_space(const char *s, size_t n)
 {

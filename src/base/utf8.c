@@ -1,11 +1,11 @@
-#include "utf8.h"
+#include "base/utf8.h"
 
 size_t utf8_length(const char *s, size_t n)
 {
     const unsigned char *c = (const unsigned char *)s;
     if (c[0] < 0x80)
         return 1;
-    /* Second byte's range by first byte: Unicode 15, table 3-7. */
+    /* The first byte decides the range of the second one: Unicode 15, table 3-7. */
     size_t length = c[0] >= 0xC2 && c[0] <= 0xDF ? 2 : (c[0] & 0xF0) == 0xE0 ? 3
                   : c[0] >= 0xF0 && c[0] <= 0xF4 ? 4 : 0;
     if (length == 0 || length > n)
@@ -16,6 +16,19 @@ size_t utf8_length(const char *s, size_t n)
     for (size_t i = 2; ok && i < length; i++)
         ok = (c[i] & 0xC0) == 0x80;
     return ok ? length : 0;
+}
+
+bool utf8_valid(const char *text, size_t n, size_t *bad_offset)
+{
+    for (size_t i = 0, length; i < n; i += length) {
+        length = utf8_length(text + i, n - i);
+        if (length == 0) {
+            if (bad_offset)
+                *bad_offset = i;
+            return false;
+        }
+    }
+    return true;
 }
 
 bool utf8_is_control(const char *s)

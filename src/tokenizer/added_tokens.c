@@ -1,10 +1,10 @@
-#include "added_tokens.h"
+#include "tokenizer/added_tokens.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
-#include "unicode_versions.h"
+#include "tokenizer/unicode_versions.h"
 
 /* ---- loading ---------------------------------------------------------- */
 

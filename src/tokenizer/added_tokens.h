@@ -14,9 +14,9 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "normalize.h"
-#include "pattern.h"
-#include "vocabulary.h"
+#include "tokenizer/normalize.h"
+#include "tokenizer/pattern.h"
+#include "tokenizer/vocabulary.h"
 
 struct added_token {
     char *content;              /* owned; as in the file */

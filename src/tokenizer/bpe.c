@@ -1,10 +1,10 @@
-#include "bpe.h"
+#include "tokenizer/bpe.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "bpe_table.h"
-#include "byte_level.h"
+#include "tokenizer/bpe_table.h"
+#include "tokenizer/byte_level.h"
 
 #define NO_SYMBOL UINT32_MAX
 #define LONGEST_CACHED_WORD 128     /* bytes; longer words seldom come again */

@@ -13,7 +13,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "vocabulary.h"
+#include "tokenizer/vocabulary.h"
 
 struct bpe_merge {
     uint64_t pair;              /* left id << 32 | right id; BPE_NO_PAIR when free */

@@ -3,10 +3,10 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "bpe.h"
-#include "bpe_table.h"
-#include "byte_level.h"
-#include "unicode_versions.h"
+#include "tokenizer/bpe.h"
+#include "tokenizer/bpe_table.h"
+#include "tokenizer/byte_level.h"
+#include "tokenizer/unicode_versions.h"
 
 /* ---- options ---------------------------------------------------------- */
 

@@ -2,7 +2,7 @@
 #ifndef SURPRISAL_TOKENIZER_BPE_TABLE_H
 #define SURPRISAL_TOKENIZER_BPE_TABLE_H
 
-#include "bpe.h"
+#include "tokenizer/bpe.h"
 
 #define BPE_NO_PAIR UINT64_MAX      /* ids are not negative, so no pair looks like this */
 

@@ -1,7 +1,7 @@
-#include "byte_level.h"
+#include "tokenizer/byte_level.h"
 
-#include "base/json.h"
-#include "unicode_versions.h"
+#include "base/utf8.h"
+#include "tokenizer/unicode_versions.h"
 
 /* Bytes without a printable form in Latin-1: 0x00-0x20, 0x7F-0xA0, 0xAD. */
 #define N_LOW     0x21u         /* bytes 0x00..0x20 -> U+0100..U+0120 */

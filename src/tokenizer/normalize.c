@@ -1,11 +1,11 @@
-#include "normalize.h"
+#include "tokenizer/normalize.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 
 #include "base/json.h"
-#include "unicode_versions.h"
+#include "tokenizer/unicode_versions.h"
 
 static const struct {
     const char *name;

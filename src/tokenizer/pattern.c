@@ -1,12 +1,12 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
-#include "pattern.h"
+#include "tokenizer/pattern.h"
 
 #include <pcre2.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "unicode_versions.h"
+#include "tokenizer/unicode_versions.h"
 
 /* Reserved, not touched until needed.  A pattern that needs more runs without the JIT, whose
  * memory grows. */

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pattern.h"
-#include "unicode_versions.h"
+#include "tokenizer/pattern.h"
+#include "tokenizer/unicode_versions.h"
 
 struct translation {
     const char *p;              /* what is still to be read */

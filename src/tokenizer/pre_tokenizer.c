@@ -1,10 +1,10 @@
-#include "pre_tokenizer.h"
+#include "tokenizer/pre_tokenizer.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
-#include "unicode_versions.h"
+#include "tokenizer/unicode_versions.h"
 
 /* Stages call one another; a file with more is no tokenizer. */
 #define MAX_STAGES 64

@@ -12,7 +12,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "pattern.h"
+#include "tokenizer/pattern.h"
 
 /* What becomes of the matches (SplitDelimiterBehavior in `tokenizers`). */
 enum split_behavior {

@@ -1,16 +1,17 @@
-#include "tokenizer.h"
+#include "tokenizer/tokenizer.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "added_tokens.h"
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "bpe.h"
-#include "byte_level.h"
-#include "normalize.h"
-#include "pre_tokenizer.h"
+#include "base/utf8.h"
+#include "tokenizer/added_tokens.h"
+#include "tokenizer/bpe.h"
+#include "tokenizer/byte_level.h"
+#include "tokenizer/normalize.h"
+#include "tokenizer/pre_tokenizer.h"
 
 struct tokenizer {
     char *path;

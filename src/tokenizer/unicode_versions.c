@@ -1,4 +1,4 @@
-#include "unicode_versions.h"
+#include "tokenizer/unicode_versions.h"
 
 /* In order of `first`.  All but two rows were assigned in Unicode 15.0, 15.1 or 16.0; U+1171E
  * changed from Mn to Mc, and U+180E is in PCRE2's \s (as in Perl) though it lost the property

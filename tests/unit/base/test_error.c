@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/json.h"
+#include "base/utf8.h"
 #include "tests/check.h"
 
 static void test_printable(void)

@@ -151,7 +151,7 @@ static void test_changes(void)
         { "one that is read", READ, NULL, 0 },
         { "another time", TOUCHED, "(it has another time)", 0 },
         { "another size", LONGER, "(it has another size)", 0 },
-        { "another file with the same bytes", REPLACED, "(another file stands there)", 0 },
+        { "another file with the same bytes", REPLACED, "(another file has its name now)", 0 },
         { "no file", GONE, "(No such file or directory)", 0 },
         { "other rights, the same bytes", CHMOD, NULL, 1 },
         { "other bytes under the old time", OLD_TIME, "(it has other bytes under its old time)",

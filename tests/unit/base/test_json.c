@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "tests/check.h"
 
 #define TEXT(literal) literal, sizeof literal - 1
