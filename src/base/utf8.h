@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Bytes of the character at s, where n > 0 bytes are left; 0 when it is not well-formed.  In a
  * NUL-terminated string n may be 4: the NUL ends a broken character. */
@@ -15,5 +16,12 @@ bool utf8_valid(const char *text, size_t n, size_t *bad_offset);
 /* Is the character at s a control character, which could drive a terminal (U+0000 to U+001F, U+007F
  * to U+009F)? */
 bool utf8_is_control(const char *s);
+
+/* ---- of text that is well-formed ---------------------------------------- */
+
+/* The code point that starts at s, and its length in bytes. */
+uint32_t utf8_get(const char *s, size_t *length);
+/* Writes 1 to 4 bytes; returns their number. */
+size_t utf8_put(char *out, uint32_t c);
 
 #endif

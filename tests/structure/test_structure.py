@@ -1,5 +1,6 @@
-"""The tree shows the program: every include follows one of the arrows that CONTRIBUTING lists, and no circle of includes,
-no file without its header's contract, no line beyond the length of .clang-format but where it is marked."""
+"""The tree shows the program: includes and symbols follow the arrows that CONTRIBUTING lists, without a circle; a name
+tells its module; one place knows how weights are stored; lines keep to the length of .clang-format."""
+import fnmatch
 import os
 import re
 import subprocess
@@ -10,6 +11,29 @@ sys.path.insert(0, os.path.join(ROOT, "tests"))
 from check import check, done, skip
 
 BUILD = os.path.dirname(os.environ.get("SURPRISAL", os.path.join(ROOT, "build", "surprisal")))
+
+# Only these files may name the tensors and block sizes of a stored format.
+KNOWS_STORED_FORMATS = {
+    "src/formats/weight*": "the table of stored formats",
+    "src/kernels/*": "expand the values of a block",
+    "src/convert/mxfp4.*": "MXFP4 is defined here",
+}
+# These still do, until the stored weight is one thing.  The list must end empty.
+STILL_KNOW_STORED_FORMATS = """
+    src/base/matrix.h src/bench/bench_products.c src/bench/bench_rows.c src/convert/importance.c
+    src/convert/packing_plan.c src/convert/quantize.c src/convert/selection.c src/convert/stream.c
+    src/engine/parts.c src/formats/modules.c src/formats/modules.h src/formats/stored.h
+    src/verify/verify_json.c src/verify/verify_judge.c src/verify/verify_layout.c src/verify/verify_report.c
+    src/verify/verify_scan.c src/verify/verify_tally.c src/verify/verify_tally.h src/verify/verify_weights.c
+    src/verify/verify_weights.h
+""".split()
+
+# Folders whose long lines are still to be shortened.  The list must end empty.
+STILL_HAVE_LONG_LINES = """
+    include src/api src/bench src/cli src/convert src/engine src/formats src/kernels src/model src/verify
+    eval/compare eval/score tests/emulated tests/faults tests/unit/compare tests/unit/convert tests/unit/engine
+    tests/unit/formats tests/unit/kernels tests/unit/model tests/unit/verify
+""".split()
 
 
 def arrows():
@@ -28,6 +52,18 @@ def sources():
             for name in sorted(files):
                 if name.endswith((".c", ".h")):
                     yield os.path.relpath(os.path.join(at, name), ROOT)
+
+
+def test_sources():
+    for at, _, files in os.walk(os.path.join(ROOT, "tests")):
+        for name in sorted(files):
+            if name.endswith((".c", ".h")):
+                yield os.path.relpath(os.path.join(at, name), ROOT)
+
+
+def read(path):
+    with open(os.path.join(ROOT, path), encoding="utf-8") as f:
+        return f.read()
 
 
 def folder_of(path):
@@ -103,8 +139,46 @@ def test_eval_sees_no_kernel(graph):
 
 def test_intrinsics():
     wrong = [p for p in sources() if not p.startswith("src/kernels/")
-             and re.search(r"immintrin|arm_neon|cblas", open(os.path.join(ROOT, p)).read())]
-    check(not wrong, "intrinsics and BLAS stand in kernels alone", wrong)
+             and re.search(r"immintrin|arm_neon|cblas", read(p))]
+    check(not wrong, "only kernels use intrinsics and BLAS", wrong)
+
+
+def test_stored_formats():
+    """Suffixes of published quantizations (compressed-tensors, FP8, modelopt, GPTQ, AWQ, MLX) and names of block sizes."""
+    suffix = re.compile(r"""\bweight_(packed\b|scale|shape"|zero_point|global_scale|g_idx)
+                         |\b(qweight|qzeros|g_idx|input_scale|input_global_scale)\b
+                         |"\.(scales|biases|blocks)"
+                         |\b((MX|NV)?(FP|INT)\d\w*|GPTQ|AWQ|MLX|GGUF|Q\d\w*)_(BLOCK|GROUP)\w*\b""", re.X)
+    know = [p for p in sources() if suffix.search(read(p))
+            and not any(fnmatch.fnmatch(p, allowed) for allowed in KNOWS_STORED_FORMATS)]
+    wrong = [f"{p}: {suffix.search(read(p)).group()}" for p in know if p not in STILL_KNOW_STORED_FORMATS]
+    check(not wrong, "only the table of stored formats and the kernels name tensors and blocks of a format", wrong[:5])
+    mended = sorted(set(STILL_KNOW_STORED_FORMATS) - set(know))
+    check(not mended, "files that no longer name a stored format leave the list", mended)
+
+
+def long_lines(path):
+    """Numbers of the lines beyond .clang-format's limit.  What lies between `clang-format off` and `on` is laid out by hand."""
+    limit, off = int(re.search(r"ColumnLimit: (\d+)", read(".clang-format")).group(1)), False
+    for n, line in enumerate(read(path).splitlines(), 1):
+        m = re.search(r"/\* clang-format (on|off)\b", line)
+        off = m.group(1) == "off" if m else off
+        if len(line) > limit and not off:
+            yield n
+
+
+def test_line_length():
+    long = {}
+    for p in [*sources(), *test_sources()]:
+        lines = list(long_lines(p))
+        if lines:
+            long.setdefault(os.path.dirname(p), []).append(f"{p}:{lines[0]}")
+    wrong = [where for folder in sorted(long) if folder not in STILL_HAVE_LONG_LINES for where in long[folder]]
+    for line in wrong[:20]:
+        print("#", line)
+    check(not wrong, "lines keep to .clang-format's columns, or are marked", f"{len(wrong)} files do not: {wrong[:3]}")
+    mended = sorted(set(STILL_HAVE_LONG_LINES) - set(long))
+    check(not mended, "folders without long lines leave the list", mended)
 
 
 def source_of(rel):
@@ -150,5 +224,7 @@ if __name__ == "__main__":
         test_no_circle(graph)
         test_eval_sees_no_kernel(graph)
         test_intrinsics()
+        test_stored_formats()
+        test_line_length()
         test_symbols(allowed)
     done()

@@ -147,7 +147,7 @@ static void test_refusals(void)
         { "a known token with another id", "[" TOKEN(2, "a", PLAIN) "]",
           "f: added_tokens: 'a' has id 2, expected 0" },
         { "a content twice", "[" TOKEN(2, "x", PLAIN) "," TOKEN(3, "x", LEFT) "]",
-          "f: added_tokens: 'x' stands twice" },
+          "f: added_tokens: 'x' occurs twice" },
         { "two with one normal form", "[" TOKEN(2, "\xC3\xA9", NORMAL) "," TOKEN(3, "e\xCC\x81",
           NORMAL) "]",
           "are the same when normalized" },

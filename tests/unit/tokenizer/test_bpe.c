@@ -46,7 +46,7 @@ static void test_words(void)
         { "the leftmost of one rank", MODEL("", "[\"a a\"]"), "aaa", "6 0" },
         { "a merge makes another possible", MODEL("", "[\"a a\",\"aa a\"]"), "aaa", "7" },
         { "merges as pairs", MODEL("", "[[\"a\",\"b\"]]"), "ab", "3" },
-        { "a pair that stands twice has its last rank", MODEL("", "[\"a b\",\"b c\",\"a b\"]"),
+        { "a pair that occurs twice has its last rank", MODEL("", "[\"a b\",\"b c\",\"a b\"]"),
           "abc", "0 4" },
         { "no merges", MODEL("", "[]"), "abc", "0 1 2" },
         { "a space by its character", MODEL("", DEFAULT), " a", "9 0" },

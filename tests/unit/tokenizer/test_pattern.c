@@ -1,5 +1,6 @@
 /* Regular expressions: how Oniguruma's are spelt for PCRE2, what is refused, and the walk over
  * matches. */
+#include "base/utf8.h"
 #include "tokenizer/pattern.h"
 
 #include <string.h>

@@ -84,9 +84,9 @@ static void test_refusals(void)
     static const struct { const char *name, *json, *message; } refusals[] = {
         { "none", "null", "f: a pre_tokenizer without ByteLevel is not supported" },
         { "one without ByteLevel", SPLIT("Regex", "a", "Isolated", "false"), "without ByteLevel" },
-        { "something behind ByteLevel", LIST(BYTES "," SPLIT("Regex", "a", "Isolated", "false")),
-          "f: pre_tokenizer 'Split' behind ByteLevel is not supported" },
-        { "ByteLevel twice", LIST(BYTES "," BYTES), "'ByteLevel' behind ByteLevel" },
+        { "something after ByteLevel", LIST(BYTES "," SPLIT("Regex", "a", "Isolated", "false")),
+          "f: pre_tokenizer 'Split' after ByteLevel is not supported" },
+        { "ByteLevel twice", LIST(BYTES "," BYTES), "'ByteLevel' after ByteLevel" },
         { "another kind", "{\"type\":\"Whitespace\"}",
           "f: pre_tokenizer 'Whitespace' is not supported" },
         { "a sequence in a sequence", LIST(LIST(BYTES)),
