@@ -227,7 +227,8 @@ static void test_asked_once(void)
         size_t asked = 0;
         const struct input_files_again again = { counts, &asked, of_all };
         bool ok = file_map(&map, folder_path(&f, "in/a.json"), &err)
-               && input_files_add_mapped(&in, &map, &err) && input_files_add_mapped(&in, &map, &err);
+               && input_files_add_mapped(&in, &map, &err)
+               && input_files_add_mapped(&in, &map, &err);
         usleep(20000);
         change(folder_path(&f, "in/a.json"), CHMOD);
         check(ok && input_files_check(&in, &again, NULL, &err) && asked == (of_all ? 1 : 2),

@@ -58,7 +58,8 @@ static void test_cases(void)
                                    cases[i].stride, &err);
         ok = ok && w.n == cases[i].windows && windows_scored(&w) == cases[i].scored
           && same(&w.list[0], &cases[i].first) && same(&w.list[w.n - 1], &cases[i].last);
-        check(ok, cases[i].name, "%zu windows, %zu scored %s", w.n, windows_scored(&w), err.message);
+        check(ok, cases[i].name, "%zu windows, %zu scored %s", w.n, windows_scored(&w),
+              err.message);
         windows_free(&w);
     }
 }
@@ -112,11 +113,13 @@ static void test_refusals(void)
         size_t n, context, stride;
         const char *says;
     } refused[] = {
-        { "a default that was not replaced", SURPRISAL_PROTOCOL_DEFAULT, 10, 4, 4, "unknown protocol 0" },
+        { "a default that was not replaced", SURPRISAL_PROTOCOL_DEFAULT, 10, 4, 4,
+          "unknown protocol 0" },
         { "context 1", D, 10, 1, 1, "context is 1" },
         { "stride 0", S, 10, 4, 0, "stride is 0" },
         { "stride above context", S, 10, 4, 5, "stride 5 is larger than context 4" },
-        { "disjoint: text shorter than a window", D, 3, 4, 4, "3 tokens, fewer than one window of 4" },
+        { "disjoint: text shorter than a window", D, 3, 4, 4,
+          "3 tokens, fewer than one window of 4" },
         { "llama: text shorter than a window", L, 3, 4, 4, "3 tokens, fewer than one window of 4" },
         { "llama: context 2 scores nothing", L, 10, 2, 2, "second half" },
         { "strided: one token", S, 1, 4, 4, "1 token, nothing to score" },

@@ -33,7 +33,8 @@ static void test_words(void)
         size_t words = text_words(cases[i].text, strlen(cases[i].text));
         check(words == cases[i].words, cases[i].name, "%zu, expected %zu", words, cases[i].words);
     }
-    check(text_words("a\0b c", 5) == 2, "words: NUL is a character", "%zu", text_words("a\0b c", 5));
+    check(text_words("a\0b c", 5) == 2, "words: NUL is a character", "%zu",
+          text_words("a\0b c", 5));
 }
 
 static void test_join(void)

@@ -7,7 +7,8 @@
 #include "tests/check.h"
 
 #define FLAGS(word, left, right, normal) \
-    "\"single_word\":" word ",\"lstrip\":" left ",\"rstrip\":" right ",\"normalized\":" normal ",\"special\":false"
+    "\"single_word\":" word ",\"lstrip\":" left ",\"rstrip\":" right \
+    ",\"normalized\":" normal ",\"special\":false"
 #define TOKEN(id, content, flags) "{\"id\":" #id ",\"content\":\"" content "\"," flags "}"
 #define PLAIN  FLAGS("false", "false", "false", "false")
 #define WORD   FLAGS("true", "false", "false", "false")
@@ -154,7 +155,8 @@ static void test_refusals(void)
         { "no flag", "[{\"id\":2,\"content\":\"x\"}]",
           "f: added_tokens: 'single_word' of 'x' is neither true nor false" },
         { "an id that another token has",
-          "[" TOKEN(2, "b", PLAIN) "," TOKEN(3, "c", PLAIN) "," TOKEN(4, "d", PLAIN) "," TOKEN(5, "e", PLAIN) "]",
+          "[" TOKEN(2, "b", PLAIN) "," TOKEN(3, "c", PLAIN) "," TOKEN(4, "d", PLAIN) ","
+          TOKEN(5, "e", PLAIN) "]",
           "f: added_tokens: id 5 of 'e' belongs to another token" },
     };
     struct around a = make_around();

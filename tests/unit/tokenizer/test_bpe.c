@@ -8,7 +8,8 @@
 #include "tests/differ.h"
 #include "tests/random.h"
 
-#define VOCAB "\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\"ab\":3,\"bc\":4,\"abc\":5,\"aa\":6,\"aaa\":7,\"<u>\":8,\"\xC4\xA0\":9}"
+#define VOCAB "\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\"ab\":3,\"bc\":4,\"abc\":5,\"aa\":6," \
+              "\"aaa\":7,\"<u>\":8,\"\xC4\xA0\":9}"
 #define MODEL(more, merges) "{\"type\":\"BPE\"," more VOCAB ",\"merges\":" merges "}"
 #define DEFAULT "[\"b c\",\"a b\",\"a bc\"]"
 

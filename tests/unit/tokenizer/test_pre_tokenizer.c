@@ -7,7 +7,8 @@
 #include "tests/check.h"
 
 #define SPLIT(kind, pattern, behavior, invert) \
-    "{\"type\":\"Split\",\"pattern\":{\"" kind "\":\"" pattern "\"},\"behavior\":\"" behavior "\",\"invert\":" invert "}"
+    "{\"type\":\"Split\",\"pattern\":{\"" kind "\":\"" pattern "\"}," \
+    "\"behavior\":\"" behavior "\",\"invert\":" invert "}"
 #define BYTES "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}"
 #define SPACED "{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"use_regex\":false}"
 #define LIST(stages) "{\"type\":\"Sequence\",\"pretokenizers\":[" stages "]}"

@@ -215,7 +215,8 @@ static void test_long_texts(void)
         { "young code points", "\xF0\x9F\xAB\xA8", "" },
     };
     const char *qwen = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+"
-        "|\\\\p{N}| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+";
+        "|\\\\p{N}| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*"
+        "|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+";
     struct buffer split = { 0 };
     struct error err = { 0 };
     buffer_printf(&split, &err, "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\","
