@@ -57,8 +57,8 @@ bool plans_make(struct plans *p, const struct surprisal_eval_options *o, struct 
                                                  .stride = o->stride, .task = o->task };
     *p = (struct plans){ 0 };
     if (o->n_plans && (one.protocol || one.context || one.stride || one.task))
-        return error_set(err, "a plan names its protocol, context and stride, or its task: these are "
-                         "not options beside it");
+        return error_set(err, "a plan names its protocol, context and stride, or its task: these "
+                         "options cannot be given beside it");
     p->n = size_max(o->n_plans, 1);
     p->list = mem_array(p->n, sizeof *p->list, "plans", err);
     if (!p->list)

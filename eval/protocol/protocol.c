@@ -58,7 +58,7 @@ static bool append_strided(struct windows *out, size_t base, size_t n, size_t co
     return true;
 }
 
-/* Whole windows of which the first `context_only` tokens are not scored. */
+/* Whole windows; their first `context_only` tokens are not scored. */
 static bool append_whole(struct windows *out, size_t base, size_t n, size_t context,
                          size_t context_only, struct error *err)
 {
@@ -68,7 +68,7 @@ static bool append_whole(struct windows *out, size_t base, size_t n, size_t cont
     return true;
 }
 
-/* The last window is filled up with earlier tokens, so each but the first sees context + 1. */
+/* The last window starts earlier so that it is full: each but the first sees context + 1 tokens. */
 static bool append_rolling(struct windows *out, size_t base, size_t n, size_t context,
                            struct error *err)
 {
@@ -107,7 +107,7 @@ bool protocol_windows(struct windows *out, enum surprisal_protocol protocol, siz
     case SURPRISAL_ROLLING:
         return append_rolling(out, base, n, context, err);
     }
-    assert(0 && "protocol_check lets no other through");
+    assert(0 && "protocol_check refuses all others");
     return false;
 }
 
