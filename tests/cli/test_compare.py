@@ -275,7 +275,7 @@ def test_reports(base):
           "gates that are met, a baseline and three files", r)
     other = evaluate("other-baseline", "--ids", OTHER, "--context", "8")
     r = run("compare", other, other, "--baseline", baseline)
-    check(r.returncode == 1 and b"a baseline of something else: text is" in r.stderr and r.stdout,
+    check(r.returncode == 1 and b"a baseline of another comparison: text is" in r.stderr and r.stdout,
           "another text's baseline is refused, and the comparison still printed", r)
 
 

@@ -99,7 +99,7 @@ static void test_several(void)
         { .plans = plans, .n_plans = 1, .task = WIKI },
     };
     for (size_t i = 0; i < sizeof beside / sizeof *beside; i++)
-        check(!plans_make(&p, &beside[i], &err) && strstr(err.message, "not options beside it"),
+        check(!plans_make(&p, &beside[i], &err) && strstr(err.message, "cannot be given beside it"),
               "plans beside a protocol", "%zu: '%s'", i, err.message);
 }
 
