@@ -9,13 +9,30 @@
 
 #define DEFAULT_CONTEXT ((size_t)2048)
 
+static const char wikitext_name[] = "wikitext";     /* in place of its protocol's name */
+
 void plan_name(char out[PLAN_NAME_BYTES], const struct surprisal_protocol_plan *p)
 {
     bool wikitext = p->task == SURPRISAL_TASK_WIKITEXT;
     int n = snprintf(out, PLAN_NAME_BYTES, "%s-%zu",
-                     wikitext ? "wikitext" : protocol_name(p->protocol), p->context);
+                     wikitext ? wikitext_name : protocol_name(p->protocol), p->context);
     if (p->protocol == SURPRISAL_STRIDED)
         snprintf(out + n, PLAN_NAME_BYTES - (size_t)n, "-%zu", p->stride);
+}
+
+bool plan_is_name(const char *name, size_t n)
+{
+    const char *dash = memchr(name, '-', n);
+    if (!dash || dash + 1 == name + n || strspn(dash, "-0123456789") < n - (size_t)(dash - name))
+        return false;
+    size_t length = (size_t)(dash - name);
+    for (int i = SURPRISAL_PROTOCOL_DEFAULT; i <= SURPRISAL_ROLLING; i++) {
+        const char *first = i == SURPRISAL_PROTOCOL_DEFAULT ? wikitext_name
+                          : protocol_name((enum surprisal_protocol)i);
+        if (strlen(first) == length && memcmp(first, name, length) == 0)
+            return true;
+    }
+    return false;
 }
 
 static bool complete(struct surprisal_protocol_plan *p, struct error *err)

@@ -20,5 +20,7 @@ void plans_free(struct plans *p);
 /* The name of a complete plan: "strided-2048-512", "llama-512", "wikitext-2048". */
 #define PLAN_NAME_BYTES sizeof ((struct surprisal_result *)NULL)->plan
 void plan_name(char out[PLAN_NAME_BYTES], const struct surprisal_protocol_plan *plan);
+/* Is it such a name?  n characters. */
+bool plan_is_name(const char *name, size_t n);
 
 #endif

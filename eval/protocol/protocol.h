@@ -36,6 +36,19 @@ bool protocol_windows(struct windows *out, enum surprisal_protocol protocol, siz
                       size_t context, size_t stride, struct error *err);
 void windows_free(struct windows *w);
 
+/* A scored token and its window, as a record of a run has them. */
+struct protocol_row {
+    size_t position;            /* index in the ids, without prefix tokens */
+    size_t window;
+    bool starts_document;       /* rolling: the window is the first one of its document */
+    size_t scored_before, scored_from;  /* tokens of the window: before this one; from it on */
+};
+
+/* The index of the token in its window: 0 is the first token that the model sees, so a scored one
+ * has at least 1.  0 or less: the protocol has no such row. */
+int64_t protocol_index_in_window(enum surprisal_protocol protocol, size_t context, size_t stride,
+                                 const struct protocol_row *row);
+
 /* Sums over the windows: scored targets; tokens that go through the layers (the last token of a
  * window is only a target). */
 size_t windows_scored(const struct windows *w);

@@ -67,7 +67,7 @@ static void test_complete(void)
                 continue;
             }
             plan_name(name, p.list);
-            check(p.n == 1 && strcmp(name, cases[i].is) == 0
+            check(p.n == 1 && strcmp(name, cases[i].is) == 0 && plan_is_name(name, strlen(name))
                   && p.list->protocol == cases[i].protocol && p.list->stride == cases[i].stride,
                   cases[i].name, "%s, stride %zu", name, p.list->stride);
             plans_free(&p);
@@ -159,8 +159,26 @@ static void test_folders(void)
           && !plan_folders_in(in_folder("a/file")), "a folder of plans is told from others", "not");
 }
 
+static void test_names(void)
+{
+    static const struct {
+        const char *name;
+        size_t n;
+        bool is;
+    } cases[] = {
+        { "llama-512/summary.json", 9, true }, { "strided-2048-512", 16, true },
+        { "wikitext-2048", 13, true }, { "llama-", 6, false }, { "llama", 5, false },
+        { "default-512", 11, false }, { "llama-5x", 8, false }, { "lama-512", 8, false },
+        { "llamas-512", 10, false }, { "", 0, false },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check(plan_is_name(cases[i].name, cases[i].n) == cases[i].is, "the name of a plan",
+              "'%.*s'", (int)cases[i].n, cases[i].name);
+}
+
 int main(void)
 {
+    test_names();
     test_complete();
     test_several();
     if (!check(mkdtemp(folder) != NULL, "temporary folder", "cannot create"))
