@@ -5,7 +5,7 @@
 
 #include "base/json.h"
 #include "base/utf8.h"
-#include "tokenizer/unicode_versions.h"
+#include "tokenizer/unicode.h"
 
 /* ---- loading ---------------------------------------------------------- */
 

@@ -14,7 +14,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "tokenizer/normalize.h"
+#include "tokenizer/normalizer.h"
 #include "tokenizer/pattern.h"
 #include "tokenizer/vocabulary.h"
 

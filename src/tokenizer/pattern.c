@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/utf8.h"
-#include "tokenizer/unicode_versions.h"
+#include "tokenizer/unicode.h"
 
 /* Address space only, until used.  A pattern that needs more is run by the interpreter, whose
  * memory grows. */

@@ -4,7 +4,7 @@
  * to PCRE2 with UTF and Unicode properties; pattern_translate.c rewrites constructs with another
  * spelling (\w, \u, \p{Han}) and refuses by name those with another meaning (\h, \b, &&, nested
  * classes, "{2}+", ...).  Character classes are Unicode 16's: prepare the text by unicode_subject
- * (unicode_versions.h). */
+ * (unicode.h). */
 #ifndef SURPRISAL_TOKENIZER_PATTERN_H
 #define SURPRISAL_TOKENIZER_PATTERN_H
 

@@ -7,7 +7,7 @@
 
 #include "base/utf8.h"
 #include "tokenizer/pattern.h"
-#include "tokenizer/unicode_versions.h"
+#include "tokenizer/unicode.h"
 
 struct translation {
     const char *p;              /* the rest to be read */

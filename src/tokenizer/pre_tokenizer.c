@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "tokenizer/unicode_versions.h"
+#include "tokenizer/unicode.h"
 
 /* Stages call one another, so their number is limited; real tokenizers have two or three. */
 #define MAX_STAGES 64

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "tests/check.h"
-#include "tokenizer/unicode_versions.h"
+#include "tokenizer/unicode.h"
 
 static void test_translations(void)
 {

@@ -1,4 +1,4 @@
-#include "tokenizer/normalize.h"
+#include "tokenizer/normalizer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -6,7 +6,7 @@
 
 #include "base/json.h"
 #include "base/utf8.h"
-#include "tokenizer/unicode_versions.h"
+#include "tokenizer/unicode.h"
 
 static const struct {
     const char *name;

@@ -1,10 +1,10 @@
-/* normalize.h - Unicode normalization forms (UAX 15), by utf8proc.
+/* normalizer.h - Unicode normalization forms (UAX 15), by utf8proc.
  *
  * Equal to Hugging Face's, which knows Unicode 9: younger code points pass unchanged
- * (unicode_versions.h).  Linear time: utf8proc's own reordering is quadratic in the length of a run
- * of combining marks, so normalize.c reorders by counting sort. */
-#ifndef SURPRISAL_TOKENIZER_NORMALIZE_H
-#define SURPRISAL_TOKENIZER_NORMALIZE_H
+ * (unicode.h).  Linear time: utf8proc's own reordering is quadratic in the length of a run
+ * of combining marks, so normalizer.c reorders by counting sort. */
+#ifndef SURPRISAL_TOKENIZER_NORMALIZER_H
+#define SURPRISAL_TOKENIZER_NORMALIZER_H
 
 #include <cjson/cJSON.h>
 #include <stdbool.h>

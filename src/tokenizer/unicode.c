@@ -1,4 +1,4 @@
-#include "tokenizer/unicode_versions.h"
+#include "tokenizer/unicode.h"
 
 #include "base/utf8.h"
 

@@ -1,12 +1,12 @@
-/* unicode_versions.h - where the Unicode data of our libraries differ from Hugging Face's.
+/* unicode.h - where the Unicode data of our libraries differ from Hugging Face's.
  *
  * `tokenizers` 0.23 splits with Oniguruma 6.9.10 (Unicode 16) and normalizes with the crate
  * unicode-normalization-alignments 0.1.12 (Unicode 9).  Debian 12 has PCRE2 10.42 (Unicode 14) and
  * utf8proc 2.8 (Unicode 15).  Our ids must equal theirs, so two tables list the differences.  They
  * were found by comparing the class of each of the 1,112,064 code points
  * (tests/conformance/test_tokenizer.py repeats that with whole tokenizers). */
-#ifndef SURPRISAL_TOKENIZER_UNICODE_VERSIONS_H
-#define SURPRISAL_TOKENIZER_UNICODE_VERSIONS_H
+#ifndef SURPRISAL_TOKENIZER_UNICODE_H
+#define SURPRISAL_TOKENIZER_UNICODE_H
 
 #include <stdbool.h>
 #include <stddef.h>
