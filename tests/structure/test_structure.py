@@ -28,6 +28,34 @@ STILL_KNOW_STORED_FORMATS = """
     src/verify/verify_weights.h
 """.split()
 
+# A global name begins with its file's name, or that name with or without an s at its end (plans: plan_name; plan_run:
+# plan_runs_free), or, in src/verify, without the folder's name (verify_tally: tally_add).  A file without a header of its own
+# has the prefix of the header beside it (bpe_load.c: bpe_).  surprisal_ is the public API.  A global name may be its file's
+# name alone only if that is more than one word: `compare` or `trace` tells nobody where to look.
+# Other prefixes, by module (last part of the path after src/), with the reason:
+OTHER_PREFIXES = {
+    "base/memory": ("mem_ arena_ buffer_ size_", "a module of four small things, each with its word"),
+    "base/matrix": ("dtype_", "the element types of a matrix"),
+    "bench/bench_work": ("bench_", "what all parts of bench share"),
+    "cli/cmd_*": ("command_", "rows of main's table of commands"),
+    "cli/main": ("main", "C's name"),
+    "cli/options": ("parse_", "columns of the tables of options: .parse = parse_size"),
+    "engine/divergence": ("engine_divergence", "model/divergence has the plain name"),
+    "engine/pass": ("engine_", "the second half of engine.h"),
+    "eval/protocol/protocol": ("windows_", "what a protocol makes: struct windows"),
+    "formats/safetensors": ("dtype_ tensor_", "its types, which others read"),
+    "kernels/avx*": ("kernels_ gemm_tile_", "tables of an instruction set"),
+    "kernels/neon": ("kernels_", "the same"),
+    "kernels/scalar": ("kernels_", "the same"),
+    "kernels/openblas": ("kernels_", "the same"),
+    "kernels/rows_*": ("row_kernels_", "rows.c, compiled for an instruction set"),
+    "model/compute": ("tile_", "its struct tile"),
+}
+# Names that still break the rule.  The list must end empty.
+STILL_WITHOUT_PREFIX = """
+    dtype_is_weight fused_projections module_name_length name_ends_with
+""".split()
+
 # Folders, or files, whose long lines are still to be shortened.  The list must end empty.
 STILL_HAVE_LONG_LINES = """
     include src/api src/base/matrix.h src/bench src/cli src/convert src/engine src/formats src/kernels src/model
@@ -226,6 +254,39 @@ def test_symbols(allowed, owner, needs):
     test_no_circle(graph, "no circle of objects")
 
 
+def prefixes(module):
+    """Of a module as "model/moe" -> its prefixes."""
+    folder, name = os.path.split(module)
+    if not folder.startswith("eval/"):
+        folder = os.path.join("src", folder)
+    names = [name]
+    if not os.path.exists(os.path.join(ROOT, folder, name + ".h")):
+        headers = [h[:-2] for h in os.listdir(os.path.join(ROOT, folder)) if h.endswith(".h") and name.startswith(h[:-2])]
+        names += [max(headers, key=len)] if headers else []
+    if folder == "src/verify":
+        names.append(name.removeprefix("verify_"))
+    found = {n + end for n in names for end in ("_", "s_")} | {n[:-1] + "_" for n in names if n.endswith("s")}
+    for pattern, (words, _) in OTHER_PREFIXES.items():
+        if fnmatch.fnmatch(module, pattern):
+            found.update(words.split())
+    return found | {n for n in names if "_" in n}
+
+
+def test_prefixes(owner):
+    wrong, still = [], set()
+    for symbol, rel in sorted(owner.items()):
+        module = rel.removeprefix("src/").removesuffix(".o")
+        if not symbol.startswith(("surprisal_", *prefixes(module))):
+            still.add(symbol)
+            if symbol not in STILL_WITHOUT_PREFIX:
+                wrong.append(f"{module}: {symbol}")
+    for line in wrong[:40]:
+        print("#", line)
+    check(not wrong, "a global name begins with its module's prefix", f"{len(wrong)} do not: {wrong[:5]}")
+    gone = sorted(set(STILL_WITHOUT_PREFIX) - still)
+    check(not gone, "names that have a prefix now leave the list", gone)
+
+
 if __name__ == "__main__":
     allowed = arrows()
     if check(len(allowed) > 10, "CONTRIBUTING lists the arrows", allowed):
@@ -238,6 +299,7 @@ if __name__ == "__main__":
         objects = symbols()
         if objects:
             test_symbols(allowed, *objects)
+            test_prefixes(objects[0])
         else:
             skip("symbols of objects follow the arrows", "no objects that nm can read")
     done()
