@@ -25,14 +25,10 @@ bool plan_is_name(const char *name, size_t n)
     const char *dash = memchr(name, '-', n);
     if (!dash || dash + 1 == name + n || strspn(dash, "-0123456789") < n - (size_t)(dash - name))
         return false;
+    enum surprisal_protocol protocol;
     size_t length = (size_t)(dash - name);
-    for (int i = SURPRISAL_PROTOCOL_DEFAULT; i <= SURPRISAL_ROLLING; i++) {
-        const char *first = i == SURPRISAL_PROTOCOL_DEFAULT ? wikitext_name
-                          : protocol_name((enum surprisal_protocol)i);
-        if (strlen(first) == length && memcmp(first, name, length) == 0)
-            return true;
-    }
-    return false;
+    bool wikitext = length == strlen(wikitext_name) && memcmp(name, wikitext_name, length) == 0;
+    return wikitext || protocol_find(&protocol, name, length);
 }
 
 static bool complete(struct surprisal_protocol_plan *p, struct error *err)

@@ -1,25 +1,9 @@
 #include "eval/protocol/protocol.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
-
-bool protocol_check(enum surprisal_protocol protocol, size_t context, size_t stride,
-                    struct error *err)
-{
-    if (protocol == SURPRISAL_PROTOCOL_DEFAULT || (unsigned)protocol > SURPRISAL_ROLLING)
-        return error_set(err, "unknown protocol %d", (int)protocol);
-    if (context < 2)
-        return error_set(err, "context is %zu, expected at least 2", context);
-    if (protocol != SURPRISAL_STRIDED)
-        return true;
-    if (stride == 0)
-        return error_set(err, "stride is 0, expected at least 1");
-    if (stride > context)
-        return error_set(err, "stride %zu is larger than context %zu: tokens between the windows "
-                         "would not be scored", stride, context);
-    return true;
-}
 
 /* ---- windows and places of each protocol ---------------------------------------- */
 
@@ -136,10 +120,38 @@ static const struct {
     [SURPRISAL_LLAMA] = { "llama", llama_windows, whole_index },
     [SURPRISAL_ROLLING] = { "rolling", rolling_windows, rolling_index },
 };
+#define N_PROTOCOLS (sizeof protocols / sizeof *protocols)
 
 const char *protocol_name(enum surprisal_protocol protocol)
 {
     return protocols[protocol].name;
+}
+
+bool protocol_find(enum surprisal_protocol *protocol, const char *name, size_t n)
+{
+    for (size_t i = SURPRISAL_PROTOCOL_DEFAULT + 1; i < N_PROTOCOLS; i++)
+        if (strlen(protocols[i].name) == n && memcmp(protocols[i].name, name, n) == 0) {
+            *protocol = (enum surprisal_protocol)i;
+            return true;
+        }
+    return false;
+}
+
+bool protocol_check(enum surprisal_protocol protocol, size_t context, size_t stride,
+                    struct error *err)
+{
+    if (protocol == SURPRISAL_PROTOCOL_DEFAULT || (size_t)protocol >= N_PROTOCOLS)
+        return error_set(err, "unknown protocol %d", (int)protocol);
+    if (context < 2)
+        return error_set(err, "context is %zu, expected at least 2", context);
+    if (protocol != SURPRISAL_STRIDED)
+        return true;
+    if (stride == 0)
+        return error_set(err, "stride is 0, expected at least 1");
+    if (stride > context)
+        return error_set(err, "stride %zu is larger than context %zu: tokens between the windows "
+                         "would not be scored", stride, context);
+    return true;
 }
 
 bool protocol_windows(struct windows *out, enum surprisal_protocol protocol, size_t base, size_t n,

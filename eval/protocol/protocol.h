@@ -23,6 +23,9 @@ struct windows {
 };
 
 const char *protocol_name(enum surprisal_protocol protocol);
+/* Finds the protocol with this name of n characters; false when there is none (the default has
+ * none). */
+bool protocol_find(enum surprisal_protocol *protocol, const char *name, size_t n);
 
 /* Refuses a context below 2, a stride of 0 or above the context (which would skip tokens), and the
  * default (plans_make in plans.h replaces it by a protocol). */

@@ -39,12 +39,9 @@ static bool read_summary(struct record *r, const char *path, struct error *err)
 static bool read_protocol(struct record *r, const char *path, struct error *err)
 {
     const char *name = cJSON_GetStringValue(json_get(r->summary, "protocol"));
-    for (int i = 0; name && i <= SURPRISAL_ROLLING; i++)
-        if (strcmp(name, protocol_name((enum surprisal_protocol)i)) == 0) {
-            r->protocol = (enum surprisal_protocol)i;
-            return protocol_check(r->protocol, r->context, r->stride, err)
-                || error_prefix(err, "%s: ", path);
-        }
+    if (name && protocol_find(&r->protocol, name, strlen(name)))
+        return protocol_check(r->protocol, r->context, r->stride, err)
+            || error_prefix(err, "%s: ", path);
     return error_set(err, "%s: protocol is '%s', expected a known one", path, name ? name : "");
 }
 
