@@ -10,7 +10,7 @@
 
 /* ---- writing ------------------------------------------------------------------ */
 
-/* A measured number: more than four digits would be noise.  0 stands for what was not measured. */
+/* A measured number: more than four digits would be noise.  0: not measured. */
 static bool add_measured(cJSON *to, const char *key, double value)
 {
     char text[32];
