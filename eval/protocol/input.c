@@ -57,7 +57,7 @@ static bool append_document(struct input *in, const struct tokenizer *t, const c
     return ok && end_document(in, err);
 }
 
-/* Words and bytes are those of the articles as they stand in the file. */
+/* Words and bytes are counted in the articles as the file has them, before detokenization. */
 static bool append_articles(struct input *in, const struct tokenizer *t, const char *text, size_t n,
                             size_t max_documents, struct error *err)
 {

@@ -9,13 +9,26 @@
 
 #define DEFAULT_CONTEXT ((size_t)2048)
 
+static const char wikitext_name[] = "wikitext";     /* in place of its protocol's name */
+
 void plan_name(char out[PLAN_NAME_BYTES], const struct surprisal_protocol_plan *p)
 {
     bool wikitext = p->task == SURPRISAL_TASK_WIKITEXT;
     int n = snprintf(out, PLAN_NAME_BYTES, "%s-%zu",
-                     wikitext ? "wikitext" : protocol_name(p->protocol), p->context);
+                     wikitext ? wikitext_name : protocol_name(p->protocol), p->context);
     if (p->protocol == SURPRISAL_STRIDED)
         snprintf(out + n, PLAN_NAME_BYTES - (size_t)n, "-%zu", p->stride);
+}
+
+bool plan_is_name(const char *name, size_t n)
+{
+    const char *dash = memchr(name, '-', n);
+    if (!dash || dash + 1 == name + n || strspn(dash, "-0123456789") < n - (size_t)(dash - name))
+        return false;
+    enum surprisal_protocol protocol;
+    size_t length = (size_t)(dash - name);
+    bool wikitext = length == strlen(wikitext_name) && memcmp(name, wikitext_name, length) == 0;
+    return wikitext || protocol_find(&protocol, name, length);
 }
 
 static bool complete(struct surprisal_protocol_plan *p, struct error *err)
@@ -57,8 +70,8 @@ bool plans_make(struct plans *p, const struct surprisal_eval_options *o, struct 
                                                  .stride = o->stride, .task = o->task };
     *p = (struct plans){ 0 };
     if (o->n_plans && (one.protocol || one.context || one.stride || one.task))
-        return error_set(err, "a plan names its protocol, context and stride, or its task: these are "
-                         "not options beside it");
+        return error_set(err, "a plan names its protocol, context and stride, or its task: these "
+                         "options cannot be given beside it");
     p->n = size_max(o->n_plans, 1);
     p->list = mem_array(p->n, sizeof *p->list, "plans", err);
     if (!p->list)

@@ -1,24 +1,26 @@
-/* plans.h - what a run scores by: the options' protocols, completed, checked and named. */
+/* plans.h - the protocols of a run's options: defaults filled in, checked and named. */
 #ifndef SURPRISAL_EVAL_PROTOCOL_PLANS_H
 #define SURPRISAL_EVAL_PROTOCOL_PLANS_H
 
 #include "base/error.h"
 #include "surprisal.h"
 
-/* Complete: the protocol is not the default any more, context and stride are numbers (the stride of
- * a protocol other than strided is the context). */
+/* Each plan is complete: its protocol is not the default, context and stride are above 0 (the
+ * stride of a protocol other than strided equals the context). */
 struct plans {
     struct surprisal_protocol_plan *list;       /* owned [n], n >= 1 */
     size_t n;
 };
 
-/* Those of o->plans, or the one that o->protocol, context, stride and task state.  Refuses both
- * together, a plan that contradicts itself, and two that are the same. */
+/* Takes the plans of o->plans, or the one given by o->protocol, context, stride and task.  Refuses
+ * both together, a plan that contradicts itself, and a plan that is given twice. */
 bool plans_make(struct plans *p, const struct surprisal_eval_options *o, struct error *err);
 void plans_free(struct plans *p);
 
-/* Of a complete plan: "strided-2048-512", "llama-512", "wikitext-2048". */
+/* The name of a complete plan: "strided-2048-512", "llama-512", "wikitext-2048". */
 #define PLAN_NAME_BYTES sizeof ((struct surprisal_result *)NULL)->plan
 void plan_name(char out[PLAN_NAME_BYTES], const struct surprisal_protocol_plan *plan);
+/* Is it such a name?  n characters. */
+bool plan_is_name(const char *name, size_t n);
 
 #endif

@@ -1,7 +1,7 @@
-/* sequence.h - the ids that the model sees and the windows over them, from an input and a protocol.
+/* sequence.h - the ids that the model sees, and the windows over them.
  *
- * All protocols but rolling see the input's ids as they are.  Rolling puts a prefix token before
- * each document, so an index in the sequence is the index in the input's ids plus the number of
+ * All protocols but rolling use the input's ids as they are.  Rolling puts a prefix token in front
+ * of each document, so an index in the sequence is the index in the input's ids plus the number of
  * prefixes before it. */
 #ifndef SURPRISAL_EVAL_PROTOCOL_SEQUENCE_H
 #define SURPRISAL_EVAL_PROTOCOL_SEQUENCE_H
@@ -14,13 +14,14 @@ struct sequence {
     int32_t *ids;                       /* owned [n_ids] */
     size_t n_ids;
     struct windows windows;             /* owned */
-    size_t *prefixes;                   /* owned [windows.n]: prefix tokens up to a window's end */
+    size_t *prefixes;                   /* owned [windows.n]: prefix tokens before a window's end */
 };
 
-/* The document, from 0, that a window of rolling belongs to; one without tokens does not count. */
+/* The document, from 0, that a window of rolling belongs to; documents without tokens do not
+ * count. */
 size_t sequence_document(const struct sequence *s, size_t window);
 
-/* plan: complete (plans.h); prefix_id is used by rolling alone; max_windows 0: all. */
+/* plan: complete (plans.h).  Only rolling uses prefix_id.  max_windows 0: all. */
 bool sequence_make(struct sequence *s, const struct input *in,
                    const struct surprisal_protocol_plan *plan, int32_t prefix_id,
                    size_t max_windows, struct error *err);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "base/json.h"
+#include "base/utf8.h"
 
 size_t text_space(const char *s, size_t n)
 {
@@ -36,7 +36,7 @@ size_t text_words(const char *text, size_t n)
         if (space && !in_space)
             words++;
         in_space = space != 0;
-        i += space ? space : 1;         /* a continuation byte starts no white space */
+        i += space ? space : 1;         /* continuation bytes are no white space */
     }
     return words;
 }
@@ -135,12 +135,12 @@ bool ids_parse(const char *text, size_t n, const char *path, int32_t **ids, size
         if (!to_id(&id, text + begin, i - begin)) {
             const char *nul = memchr(text + begin, '\0', i - begin);
             if (nul) {
-                error_set(err, "%s: line %zu: byte %zu is NUL, expected token ids in decimal", path, line,
-                          (size_t)(nul - text));
+                error_set(err, "%s: line %zu: byte %zu is NUL, expected token ids in decimal",
+                          path, line, (size_t)(nul - text));
                 goto fail;
             }
             int shown = i - begin < 40 ? (int)(i - begin) : 40;
-            error_set(err, "%s: line %zu: '%.*s' is no token id (expected 0 to %d in decimal)",
+            error_set(err, "%s: line %zu: '%.*s' is not a token id (expected 0 to %d in decimal)",
                       path, line, shown, text + begin, INT32_MAX);
             goto fail;
         }

@@ -4,7 +4,7 @@
 
 #include "eval/protocol/text.h"
 
-/* Each takes the text over into a new one: *b is replaced. */
+/* Each rule builds a new text: replaces *b by *out, or frees *out after a failure. */
 static bool become(struct buffer *b, struct buffer *out, bool ok)
 {
     buffer_free(ok ? b : out);
@@ -27,7 +27,8 @@ static bool replace_all(struct buffer *b, const char *from, const char *to, stru
     return become(b, &out, ok && buffer_append(&out, at, (size_t)(end - at), err));
 }
 
-/* re.sub(r"OPEN\s*([^CLOSE]*?)\s*CLOSE", r"OPEN\1CLOSE"): no white space just inside the pair. */
+/* re.sub(r"OPEN\s*([^CLOSE]*?)\s*CLOSE", r"OPEN\1CLOSE"): removes white space just inside the
+ * pair. */
 static bool squeeze(struct buffer *b, char opening, char closing, struct error *err)
 {
     struct buffer out = { 0 };
@@ -48,7 +49,8 @@ static bool squeeze(struct buffer *b, char opening, char closing, struct error *
     return become(b, &out, ok && buffer_append(&out, at, (size_t)(end - at), err));
 }
 
-/* The harness's rule for "/' 3/" replaces the digit by its own pattern; so do we. */
+/* The harness's rule for "/' 3/" (by mistake) replaces the digit by the pattern's text; so do
+ * we. */
 static bool replace_slashed_digit(struct buffer *b, struct error *err)
 {
     char from[] = "/' 0/";
@@ -62,7 +64,7 @@ static bool replace_slashed_digit(struct buffer *b, struct error *err)
 
 bool wikitext_detokenize(struct buffer *out, const char *page, size_t n, struct error *err)
 {
-    /* In the harness's order; NULL, NULL: the pairs are squeezed here. */
+    /* In the order of the harness; NULL, NULL: squeeze the pairs here. */
     static const char *const rules[][2] = {
         { " @-@ ", "-" }, { " @,@ ", "," }, { " @.@ ", "." },
         { " : ", ": " }, { " ; ", "; " }, { " . ", ". " }, { " ! ", "! " }, { " ? ", "? " },
@@ -89,8 +91,8 @@ bool wikitext_detokenize(struct buffer *out, const char *page, size_t n, struct 
     return ok;
 }
 
-/* " = Title = " and not " = = Section = = ".  Sections' signs are joined first, as the data set
- * does, so that "= =" at either end is no single sign. */
+/* " = Title = ", but not " = = Section = = ".  As in the data set, the signs of sections are joined
+ * first, so that "= =" at either end does not count as a single sign. */
 static bool is_heading(const char *line, size_t n, bool *ok, struct error *err)
 {
     text_trim(&line, &n);
@@ -107,8 +109,8 @@ static bool is_heading(const char *line, size_t n, bool *ok, struct error *err)
 
 bool wikitext_next(struct wikitext_articles *a, struct buffer *page, bool *ok, struct error *err)
 {
-    /* Lines are what "\n" separates, so a text that ends in "\n" has an empty last line: at == n is
-     * still a line, at == n + 1 the end.  Blank articles are dropped. */
+    /* "\n" separates lines, so a text that ends in "\n" has an empty last line: at == n is still a
+     * line, at == n + 1 the end.  Blank articles are dropped. */
     page->size = 0;
     bool any = false;
     while (a->at <= a->n) {
@@ -124,7 +126,8 @@ bool wikitext_next(struct wikitext_articles *a, struct buffer *page, bool *ok, s
             page->size = 0;
             any = false;
         }
-        *ok = *ok && (!any || buffer_append(page, "\n", 1, err)) && buffer_append(page, line, n, err);
+        *ok = *ok && (!any || buffer_append(page, "\n", 1, err))
+           && buffer_append(page, line, n, err);
         if (!*ok)
             return false;
         any = true;

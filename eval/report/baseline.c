@@ -56,7 +56,7 @@ bool baseline_check(const cJSON *baseline, const cJSON *document, const char *pa
           && append_value(&differing, now, err);
     }
     if (ok && differing.size)
-        ok = error_set(err, "%s: a baseline of something else: %s", path, differing.data);
+        ok = error_set(err, "%s: a baseline of another comparison: %s", path, differing.data);
     buffer_free(&differing);
     return ok;
 }
@@ -64,8 +64,8 @@ bool baseline_check(const cJSON *baseline, const cJSON *document, const char *pa
 bool baseline_text(struct buffer *out, const cJSON *baseline, const cJSON *document,
                    struct error *err)
 {
-    bool ok = buffer_printf(out, err, "%-40s %18s %18s %14s\n", "beside the baseline", "now", "then",
-                            "change");
+    bool ok = buffer_printf(out, err, "%-40s %18s %18s %14s\n", "beside the baseline", "now",
+                            "then", "change");
     for (size_t i = 0; i < describe_n_key_figures; i++) {
         const struct key_figure *f = &describe_key_figures[i];
         char now[DESCRIBE_BYTES], then[DESCRIBE_BYTES], change[DESCRIBE_BYTES];

@@ -24,8 +24,9 @@ bool comparison_report_check(const struct surprisal_report_options *options, str
     if (options->junit && !options->n_gates)
         return error_set(err, "a JUnit file holds gates, and there is none");
     if (options->plans && (options->html || options->markdown || options->baseline))
-        return error_set(err, "of folders of plans there is no %s: name the run folders of one plan",
-                         options->html ? "page" : options->markdown ? "quality section" : "baseline");
+        return error_set(err, "of folders of plans there is no %s: name the run folders of one "
+                         "plan", options->html ? "page" : options->markdown ? "quality section"
+                                                                    : "baseline");
     return true;
 }
 
@@ -70,8 +71,9 @@ static bool ask_gates(struct gate_result *gates, const struct surprisal_report_o
         if (g->met)
             continue;
         result->n_failed++;
-        if (!buffer_printf(lines, err, "gate failed: %s%s%s: %s\n", plan ? error_clean(&name, plan) : "",
-                           plan ? ": " : "", error_clean(&text, g->gate.text), g->found.message))
+        if (!buffer_printf(lines, err, "gate failed: %s%s%s: %s\n",
+                           plan ? error_clean(&name, plan) : "", plan ? ": " : "",
+                           error_clean(&text, g->gate.text), g->found.message))
             return false;
     }
     return true;
@@ -95,8 +97,9 @@ static bool write_files(const struct report *r, const struct surprisal_report_op
     return true;
 }
 
-static bool report(cJSON *document, cJSON *baseline, const struct surprisal_report_options *options,
-                   struct surprisal_report *result, struct error *err)
+static bool report(cJSON *document, cJSON *baseline,
+                   const struct surprisal_report_options *options, struct surprisal_report *result,
+                   struct error *err)
 {
     struct gate_result *gates = mem_array(options->n_gates, sizeof *gates, "gates", err);
     if (!gates)

@@ -1,7 +1,8 @@
-/* comparison_report.h - what becomes of a comparison: gates, and the files that are asked for.
+/* comparison_report.h - checks the gates of a comparison, and writes the files that the options ask
+ * for.
  *
- * Works on the JSON document alone (the one that `compare --json` prints), so a stored comparison can
- * be reported without its runs. */
+ * Uses only the JSON document that `compare --json` prints, so a stored comparison can be reported
+ * without its runs. */
 #ifndef SURPRISAL_EVAL_REPORT_COMPARISON_REPORT_H
 #define SURPRISAL_EVAL_REPORT_COMPARISON_REPORT_H
 
@@ -9,20 +10,20 @@
 #include "eval/report/gate.h"
 #include "surprisal.h"
 
-/* A gate and how it went. */
+/* A gate and its result. */
 struct gate_result {
     struct gate gate;
     bool met;
     struct error found;         /* "mean_kld is 0.0213" */
 };
 
-/* What the writers of files (junit.h, markdown.h, html.h) are given; borrows everything. */
+/* Input of the writers of files (junit.h, markdown.h, html.h); borrows everything. */
 struct report {
     const cJSON *document;
     const cJSON *baseline;      /* NULL: none */
     const struct gate_result *gates;
     size_t n_gates;
-    const char *command;        /* repeats the comparison; NULL: not known */
+    const char *command;        /* repeats the comparison; NULL: unknown */
 };
 
 /* surprisal_report_check, _prepare and surprisal_report of surprisal.h. */

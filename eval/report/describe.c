@@ -19,9 +19,10 @@ const struct key_figure describe_key_figures[] = {
     { NULL, "units needed for this difference", "", "units_needed", NULL, NUMBER_COUNT },
     { "Other standard errors of the same difference", "standard error by bootstrap", "nats/token",
       "bootstrap.stderr", NULL, NUMBER_PLAIN },
-    { NULL, "standard error, tokens as if independent", "nats/token", "naive.delta_nll_stderr", NULL,
+    { NULL, "standard error, tokens as if independent", "nats/token", "naive.delta_nll_stderr",
+      NULL, NUMBER_PLAIN },
+    { NULL, "standard error, unpaired", "nats/token", "unpaired.delta_nll_stderr", NULL,
       NUMBER_PLAIN },
-    { NULL, "standard error, unpaired", "nats/token", "unpaired.delta_nll_stderr", NULL, NUMBER_PLAIN },
     { "How far apart are they?", "KL divergence, mean", "nats/token", "mean_kld", "kld_stderr",
       NUMBER_PLAIN },
     { NULL, "KL, median", "nats", "kld.median", NULL, NUMBER_PLAIN },
@@ -83,8 +84,9 @@ const size_t describe_n_settings = sizeof describe_settings / sizeof *describe_s
 static void grouped(char out[DESCRIBE_BYTES], double value)
 {
     char digits[40];
-    /* Above 2^53 the digits say nothing. */
-    size_t n = (size_t)format_text(digits, sizeof digits, fabs(value) < 9e15 ? "%.0f" : "%.3e", value);
+    /* Above 2^53 the last digits would be wrong. */
+    const char *format = fabs(value) < 9e15 ? "%.0f" : "%.3e";
+    size_t n = (size_t)format_text(digits, sizeof digits, format, value);
     size_t to = 0;
     for (size_t i = 0; i < n; i++) {
         if (i && (n - i) % 3 == 0 && digits[i - 1] != '-' && fabs(value) < 9e15)
@@ -105,7 +107,8 @@ void describe_number(char out[DESCRIBE_BYTES], enum number_kind kind, double val
     else if (kind == NUMBER_WHOLE)
         format_text(out, DESCRIBE_BYTES, "%.0f", value);
     else if (kind == NUMBER_SHARE)
-        format_text(out, DESCRIBE_BYTES, "%.*f %%", value > 0.9999 && value < 1 ? 4 : 2, 100 * value);
+        format_text(out, DESCRIBE_BYTES, "%.*f %%", value > 0.9999 && value < 1 ? 4 : 2,
+                    100 * value);
     else if (kind == NUMBER_GIGABYTES)
         format_text(out, DESCRIBE_BYTES, value < 1e9 ? "%.3g" : "%.2f", value / 1e9);
     else
@@ -138,7 +141,7 @@ static bool describe_interval(char out[DESCRIBE_BYTES], const cJSON *interval)
     double low = cJSON_GetNumberValue(cJSON_GetArrayItem(interval, 0));
     double high = cJSON_GetNumberValue(cJSON_GetArrayItem(interval, 1));
     char ends[2][DESCRIBE_BYTES];
-    /* As many digits as its width leaves. */
+    /* The width of the interval decides the digits. */
     describe_pair(ends[0], NUMBER_DIFFERENCE, low, (high - low) / 4);
     describe_pair(ends[1], NUMBER_DIFFERENCE, high, (high - low) / 4);
     for (size_t i = 0; i < 2; i++)
@@ -171,7 +174,8 @@ bool describe_change(char out[DESCRIBE_BYTES], const struct key_figure *f, const
     if (change == 0)
         format_text(out, DESCRIBE_BYTES, "0");
     else
-        format_text(out, DESCRIBE_BYTES, share ? "%+.3g points" : "%+.3g", share ? 100 * change : change);
+        format_text(out, DESCRIBE_BYTES, share ? "%+.3g points" : "%+.3g",
+                    share ? 100 * change : change);
     return true;
 }
 

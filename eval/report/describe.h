@@ -1,8 +1,8 @@
-/* describe.h - which figures and settings of a comparison people are shown, under which names, and
- * how their numbers are written: one list for text, Markdown and HTML.
+/* describe.h - the figures and settings of a comparison that reports show, their labels, and the
+ * format of their numbers: one list for text, Markdown and HTML.
  *
- * Numbers are plain ASCII but for the sign ±.  A figure with a standard error has the digits that the
- * error leaves it, two of them uncertain. */
+ * Numbers are ASCII except for the sign ±.  The standard error of a figure decides its digits: the
+ * last two are uncertain. */
 #ifndef SURPRISAL_EVAL_REPORT_DESCRIBE_H
 #define SURPRISAL_EVAL_REPORT_DESCRIBE_H
 
@@ -10,7 +10,7 @@
 
 #define DESCRIBE_BYTES 96
 #define DESCRIBE_NAME_BYTES 256         /* a file name has at most 255 */
-#define DESCRIBE_NONE  "n/a"            /* of what is null or absent */
+#define DESCRIBE_NONE  "n/a"            /* null or absent */
 
 enum number_kind {
     NUMBER_PLAIN,               /* four digits */
@@ -18,14 +18,14 @@ enum number_kind {
     NUMBER_DIFFERENCE,          /* with its sign */
     NUMBER_SHARE,               /* in percent */
     NUMBER_COUNT,               /* whole, in groups of three digits */
-    NUMBER_WHOLE,               /* digits alone */
+    NUMBER_WHOLE,               /* digits only */
     NUMBER_GIGABYTES,
     NUMBER_INTERVAL,            /* [low, high] */
     NUMBER_WORD,                /* a string */
 };
 
 struct key_figure {
-    const char *group;          /* heading above this figure and those that follow; NULL: as before */
+    const char *group;          /* heading above this figure; NULL: same as before */
     const char *label, *unit;
     const char *path, *error;   /* as in figure.h; error: its standard error, or NULL */
     enum number_kind kind;
@@ -36,7 +36,7 @@ extern const size_t describe_n_key_figures;
 extern const struct key_figure describe_run_figures[];      /* of each run's summary */
 extern const size_t describe_n_run_figures;
 
-/* What decides the numbers of a run: paths into its summary. */
+/* Settings that decide the numbers of a run: paths into its summary. */
 struct setting {
     const char *label, *path;
     enum number_kind kind;
@@ -45,21 +45,22 @@ struct setting {
 extern const struct setting describe_settings[];
 extern const size_t describe_n_settings;
 
-/* A number by itself; NaN is DESCRIBE_NONE. */
+/* Writes a number; NaN as DESCRIBE_NONE. */
 void describe_number(char out[DESCRIBE_BYTES], enum number_kind kind, double value);
-/* "value ± error", rounded to the error; without one where that is NaN. */
+/* Writes "value ± error", rounded according to the error; only the value if the error is NaN. */
 void describe_pair(char out[DESCRIBE_BYTES], enum number_kind kind, double value, double error);
-/* The figure as it stands in a document (with_error: and its error); false when it is not there. */
+/* Writes a figure of a document, and with_error its error; false when the document lacks it. */
 bool describe_figure(char out[DESCRIBE_BYTES], const struct key_figure *f, const cJSON *document,
                      bool with_error);
-/* Its change since the baseline; false when one of the two lacks it, or it cannot be subtracted. */
+/* Writes its change since the baseline; false when one of the two lacks it, or it is not a
+ * number. */
 bool describe_change(char out[DESCRIBE_BYTES], const struct key_figure *f, const cJSON *document,
                      const cJSON *baseline);
-/* The setting in a summary; strings are borrowed from it, numbers stand in `number`. */
+/* The setting in a summary: a string borrowed from it, or a number written to `number`. */
 const char *describe_setting(char number[DESCRIBE_BYTES], const struct setting *s,
                              const cJSON *summary);
 
-/* The last part of a checkpoint's path, by which it is called.  run: "a" or "b". */
+/* The name of a checkpoint: the last part of its path.  run: "a" or "b". */
 void describe_name(char out[DESCRIBE_NAME_BYTES], const cJSON *document, const char *run);
 
 #endif

@@ -15,7 +15,7 @@
 #define NAME_BYTES 64
 #define NEAR_MAX 5
 
-/* Every figure is a prefix and one of the words behind it; '#' is the number of an element. */
+/* The name of a figure is a prefix and one of its words; '#' is the index of an element. */
 static const struct {
     const char *prefix, *words;
 } figures[] = {
@@ -56,7 +56,7 @@ static const struct {
 
 static const char *const scopes[] = { FIGURE_BASELINE, "floor." };      /* in this order */
 
-/* Characters of the scopes that the name begins with. */
+/* The number of characters of the scopes at the start of the name. */
 static size_t scope_length(const char *name, size_t n)
 {
     size_t length = 0;
@@ -68,7 +68,7 @@ static size_t scope_length(const char *name, size_t n)
     return length;
 }
 
-/* Characters of the name that match the prefix; SIZE_MAX when it begins otherwise. */
+/* The number of characters of the name that match the prefix; SIZE_MAX if it does not. */
 static size_t match_prefix(const char *prefix, const char *name, size_t n)
 {
     size_t at = 0;
@@ -112,9 +112,9 @@ bool figure_known(const char *name, size_t n)
     return false;
 }
 
-/* ---- names that look alike ------------------------------------------------- */
+/* ---- similar names --------------------------------------------------------- */
 
-/* Edit distance (Levenshtein), by the usual row of the table; both are shorter than NAME_BYTES. */
+/* Edit distance (Levenshtein), one row of the table at a time; both are shorter than NAME_BYTES. */
 static size_t distance(const char *a, const char *b, size_t b_length)
 {
     size_t row[NAME_BYTES];

@@ -185,7 +185,8 @@ static bool value_of(double *out, const struct gate_value *v, const struct docum
     *out = v->operator == '*' ? x * y : v->operator == '/' ? x / y
          : v->operator == '+' ? x + y : v->operator == '-' ? x - y : x;
     return isfinite(*out)
-        || error_set(found, "%.*s is %s", (int)v->length, v->text, isnan(*out) ? "0/0" : "infinite");
+        || error_set(found, "%.*s is %s", (int)v->length, v->text,
+                     isnan(*out) ? "0/0" : "infinite");
 }
 
 static bool holds(double x, const char *comparison, double y)
@@ -204,8 +205,8 @@ static bool names_figure(const struct gate_value *v)
     return v->first.figure || v->second.figure;
 }
 
-/* "LEFT is x, RIGHT is y", without the side that is a plain number, with enough digits that the printed
- * numbers compare the same way. */
+/* "LEFT is x, RIGHT is y", without a side that is a plain number.  Prints enough digits that the
+ * printed numbers compare the same way. */
 static void describe(const struct gate *g, double x, double y, bool met, struct error *found)
 {
     char left[32], right[32];

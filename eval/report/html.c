@@ -132,7 +132,8 @@ static void add_key_cell(struct markup *m, const struct key_figure *f, const cJS
 
 static void add_runs(struct markup *m, const cJSON *document)
 {
-    markup_raw(m, "<section>\n<h2>The two checkpoints</h2>\n<div class=\"scroll whole\" tabindex=\"0\">\n"
+    markup_raw(m, "<section>\n<h2>The two checkpoints</h2>\n"
+               "<div class=\"scroll whole\" tabindex=\"0\">\n"
                "<table class=\"key\"><thead><tr><th scope=\"col\">"
                "<span class=\"unseen\">figure</span></th><th scope=\"col\">A: ");
     add_name(m, document, "a");
@@ -169,11 +170,13 @@ static void add_key_row(struct markup *m, const struct report *r, const struct k
 static void add_key_figures(struct markup *m, const struct report *r)
 {
     const cJSON *floor = json_get_value(r->document, "floor");
-    markup_printf(m, "<section>\n<h2>The difference</h2>\n<div class=\"scroll whole\" tabindex=\"0\">\n"
+    markup_printf(m, "<section>\n<h2>The difference</h2>\n"
+                  "<div class=\"scroll whole\" tabindex=\"0\">\n"
                   "<table class=\"key\"><thead><tr><th scope=\"col\">"
                   "<span class=\"unseen\">figure</span></th><th scope=\"col\">B against A</th>%s%s"
                   "</tr></thead>\n", floor ? "<th scope=\"col\">noise floor</th>" : "",
-                  r->baseline ? "<th scope=\"col\">baseline</th><th scope=\"col\">change</th>" : "");
+                  r->baseline ? "<th scope=\"col\">baseline</th><th scope=\"col\">change</th>"
+                              : "");
     const char *group = NULL;
     markup_raw(m, "<tbody>\n");
     for (size_t i = 0; i < describe_n_key_figures; i++) {
@@ -183,16 +186,17 @@ static void add_key_figures(struct markup *m, const struct report *r)
         if (!describe_figure(text, f, r->document, false))
             continue;
         if (group)
-            markup_printf(m, "<tr class=\"group\"><th scope=\"rowgroup\" colspan=\"%d\">%s</th></tr>\n",
-                          2 + (floor != NULL) + 2 * (r->baseline != NULL), group);
+            markup_printf(m, "<tr class=\"group\"><th scope=\"rowgroup\" colspan=\"%d\">%s</th>"
+                          "</tr>\n", 2 + (floor != NULL) + 2 * (r->baseline != NULL), group);
         group = NULL;
         add_key_row(m, r, f, floor);
     }
-    markup_raw(m, "</tbody></table></div>\n<p class=\"note\">\u00b1 is one standard error, with the ");
+    markup_raw(m, "</tbody></table></div>\n"
+               "<p class=\"note\">\u00b1 is one standard error, with the ");
     markup_text(m, cJSON_GetStringValue(json_get(r->document, "unit")));
     markup_raw(m, " as the independent unit.");
     if (floor) {
-        markup_raw(m, " Noise floor, what no difference looks like: ");
+        markup_raw(m, " Noise floor (figures without a real difference): ");
         markup_text(m, cJSON_GetStringValue(json_get(floor, "label")));
         markup_raw(m, ".");
     }
@@ -218,7 +222,7 @@ static void add_setting(struct markup *m, const struct setting *s, const cJSON *
     markup_raw(m, "</td></tr>\n");
 }
 
-/* The figures by layer may rest on part of the text. */
+/* The figures by layer may be of a part of the text. */
 static void add_layers_note(struct markup *m, const cJSON *document)
 {
     const cJSON *cost = json_get_value(document, "layers_cost");
@@ -227,8 +231,8 @@ static void add_layers_note(struct markup *m, const cJSON *document)
     char windows[DESCRIBE_BYTES], tokens[DESCRIBE_BYTES];
     describe_number(windows, NUMBER_COUNT, cJSON_GetNumberValue(json_get(cost, "windows")));
     describe_number(tokens, NUMBER_COUNT, cJSON_GetNumberValue(json_get(cost, "tokens")));
-    markup_printf(m, "<p class=\"note\">Figures by layer are of %s windows, %s tokens.</p>\n", windows,
-                  tokens);
+    markup_printf(m, "<p class=\"note\">Figures by layer are of %s windows, %s tokens.</p>\n",
+                  windows, tokens);
 }
 
 static void add_differences(struct markup *m, const cJSON *document, struct error *missing)
@@ -253,7 +257,8 @@ static void add_repeat(struct markup *m, const struct report *r)
         markup_text(m, r->command);
         markup_raw(m, "</code></pre>\n");
     }
-    markup_raw(m, "<div class=\"scroll whole\" tabindex=\"0\">\n<table class=\"settings\"><thead><tr><th scope=\"col\">"
+    markup_raw(m, "<div class=\"scroll whole\" tabindex=\"0\">\n"
+               "<table class=\"settings\"><thead><tr><th scope=\"col\">"
                "<span class=\"unseen\">setting</span></th><th scope=\"col\">A</th>"
                "<th scope=\"col\">B</th></tr></thead>\n<tbody>\n");
     for (size_t i = 0; i < describe_n_settings; i++)

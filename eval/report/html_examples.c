@@ -18,7 +18,7 @@ static void add_number(struct markup *m, const cJSON *row, const char *key, enum
 
 /* ---- tokens ------------------------------------------------------------------------ */
 
-/* The token in its sentence; its id where there is no text. */
+/* The token with the text around it; its id where there is no text. */
 static void add_context(struct markup *m, const cJSON *row)
 {
     markup_raw(m, "<p class=\"context\"><bdi>");
@@ -60,8 +60,9 @@ static void add_token(struct markup *m, const cJSON *row)
 
 static void add_tokens(struct markup *m, const cJSON *rows)
 {
-    markup_raw(m, "<section>\n<h2>Tokens that changed most</h2>\n<p class=\"note\">Largest change of "
-               "NLL in either direction. Control characters are shown as their pictures.</p>\n"
+    markup_raw(m, "<section>\n<h2>Tokens that changed most</h2>\n"
+               "<p class=\"note\">Largest change of NLL in either direction. Control characters "
+               "are shown as their pictures.</p>\n"
                "<ol class=\"examples\">\n");
     const cJSON *row;
     cJSON_ArrayForEach(row, rows)
@@ -141,13 +142,17 @@ static void add_experts(struct markup *m, const cJSON *rows)
 {
     static const struct column columns[] = {
         { "layer", "layer", COLUMN_COUNT },
-        { "unused_a", "never used, A", COLUMN_COUNT },  { "unused_b", "never used, B", COLUMN_COUNT },
-        { "least_a", "least tokens, A", COLUMN_COUNT }, { "least_b", "least tokens, B", COLUMN_COUNT },
-        { "most_a", "most tokens, A", COLUMN_COUNT },   { "most_b", "most tokens, B", COLUMN_COUNT },
+        { "unused_a", "never used, A", COLUMN_COUNT },
+        { "unused_b", "never used, B", COLUMN_COUNT },
+        { "least_a", "least tokens, A", COLUMN_COUNT },
+        { "least_b", "least tokens, B", COLUMN_COUNT },
+        { "most_a", "most tokens, A", COLUMN_COUNT },
+        { "most_b", "most tokens, B", COLUMN_COUNT },
     };
-    markup_raw(m, "<section>\n<h2>Use of the experts</h2>\n<p class=\"note\">Tokens that the least and "
-               "the most used expert of a layer was given, and experts that the text never reached: "
-               "nothing is known about those.</p>\n");
+    markup_raw(m, "<section>\n<h2>Use of the experts</h2>\n"
+               "<p class=\"note\">Tokens of the least and of the most used expert of each layer, "
+               "and the number of experts that the text never reached: nothing is known about "
+               "those.</p>\n");
     html_table(m, rows, columns, sizeof columns / sizeof *columns, "Use of the experts by layer");
     add_never_used(m, rows);
     markup_raw(m, "</section>\n");

@@ -8,7 +8,7 @@
 #include "eval/report/html_table.h"
 #include "eval/report/plot.h"
 
-/* Some five marks: on a narrow screen gnuplot's own choice has no room for its numbers. */
+/* About five marks: the numbers of gnuplot's own choice do not fit on a narrow screen. */
 #define POSITION_AXIS \
     "stats $data using 2 nooutput\n" \
     "step = 10**floor(log10(STATS_max))\n" \
@@ -20,8 +20,8 @@
 struct figure {
     const char *id, *title;
     const char *array;          /* of the document: the rows of $data */
-    const char *needed;         /* member of a row without which there is nothing to show */
-    struct column columns[HTML_COLUMNS_MAX];     /* of the table, and in this order of $data */
+    const char *needed;         /* member of a row: rows without it are not shown */
+    struct column columns[HTML_COLUMNS_MAX];     /* of the table and of $data */
     const char *description;
     const char *script;         /* gnuplot; colours as in plot.h, constants as in append_data */
     bool full_width;
@@ -31,16 +31,17 @@ static const struct figure figures[] = {
     { "windows", "Difference by window", "windows", "delta_nll",
       { { "window", "window", COLUMN_COUNT }, { "scored", "scored", COLUMN_COUNT },
         { "nll_a", "NLL A", COLUMN_NUMBER }, { "nll_b", "NLL B", COLUMN_NUMBER },
-        { "delta_nll", "B \u2212 A", COLUMN_DIFFERENCE }, { "mean_kld", "mean KL", COLUMN_NUMBER } },
-      "Mean NLL of B less that of A, a dot for each window, in nats a token. Above zero A predicts the "
-      "window better. The band is the 95 % interval of the mean.",
+        { "delta_nll", "B \u2212 A", COLUMN_DIFFERENCE },
+        { "mean_kld", "mean KL", COLUMN_NUMBER } },
+      "Mean NLL of B less that of A, a dot for each window, in nats a token. Above zero A predicts "
+      "the window better. The band is the 95 % interval of the mean.",
       "stats $data using 1 nooutput\n"
       "step = STATS_max > 1 ? 10**floor(log10(STATS_max)) : 1\n"
       "set xtics step > 1 && STATS_max < 3 * step ? step / 2 : step\n"
       "set xlabel 'window'\n"
       "set ylabel 'B − A (nats/token)'\n"
       "set autoscale xfix\n"
-      "set yrange [*<0:0<*]\n"          /* zero is the question */
+      "set yrange [*<0:0<*]\n"          /* show zero: is B different at all? */
       "set offsets 0.5, 0.5, 0, 0\n"
       "dot = |$data| < 100 ? 0.55 : 0.32\n"
       "set xzeroaxis linetype 1 linecolor rgb muted\n"
@@ -66,12 +67,13 @@ static const struct figure figures[] = {
       "if (floor_kld > 0) { set arrow 2 from floor_kld, graph 0 to floor_kld, graph 1 nohead front "
       "linewidth 2 dashtype 2 linecolor rgb ink }\n"
       "share(n) = 100.0 * n / scored\n"
-      /* The first bin begins at 0 and the last has no end: they get the width of the others. */
+      /* The first bin begins at 0 and the last one has no end: draw them as wide as the others. */
       "plot $data using ($3 > 0 ? ($1 > 0 ? $1 : $2) : NaN):(share($3)):"
       "($3 == 0 ? NaN : $1 > 0 ? $1 : $2 / 10**0.25):"
       "($3 == 0 ? NaN : valid(2) ? $2 : $1 * 10**0.25):(0):(share($3)) "
       "with boxxyerror linecolor rgb first title 'tokens', \\\n"
-      "     keyentry with lines linewidth 2 linecolor rgb second title (kld > 0 ? 'mean' : ''), \\\n"
+      "     keyentry with lines linewidth 2 linecolor rgb second "
+      "title (kld > 0 ? 'mean' : ''), \\\n"
       "     keyentry with lines linewidth 2 dashtype 2 linecolor rgb ink "
       "title (floor_kld > 0 ? 'noise floor' : '')\n",
       false },
@@ -144,10 +146,10 @@ static const struct figure figures[] = {
       POSITION_AXIS
       "set ylabel 'B − A (nats/token)'\n"
       "set xzeroaxis linetype 1 linecolor rgb muted\n"
-      "plot $data using (($1 + $2) / 2):($4 - 2 * $5):(0):(4 * $5) with vectors nohead linewidth 1.5 "
-      "linecolor rgb first notitle, \\\n"
-      "     $data using (($1 + $2) / 2):4 with points pointtype 7 pointsize 0.4 linecolor rgb first "
-      "title 'B − A, ± 2 standard errors'\n",
+      "plot $data using (($1 + $2) / 2):($4 - 2 * $5):(0):(4 * $5) with vectors nohead "
+      "linewidth 1.5 linecolor rgb first notitle, \\\n"
+      "     $data using (($1 + $2) / 2):4 with points pointtype 7 pointsize 0.4 "
+      "linecolor rgb first title 'B − A, ± 2 standard errors'\n",
       false },
 };
 
@@ -172,7 +174,8 @@ static void append_constant(struct markup *m, const char *name, const cJSON *doc
         markup_raw(m, "NaN\n");
 }
 
-/* $data and the constants.  Numbers only: no text of a checkpoint or of a data set gets to gnuplot. */
+/* Writes $data and the constants.  Numbers only: gnuplot sees no text of a checkpoint or data
+ * set. */
 static void append_data(struct markup *m, const struct figure *f, const cJSON *document)
 {
     append_constant(m, "scored", document, "scored");
@@ -193,7 +196,7 @@ static void append_data(struct markup *m, const struct figure *f, const cJSON *d
     markup_raw(m, "END\n");
 }
 
-/* Rows that there is something to show of. */
+/* The number of rows that can be shown. */
 static size_t rows_with_data(const struct figure *f, const cJSON *document)
 {
     const cJSON *row;
@@ -245,7 +248,7 @@ static void append_figure(struct markup *m, const struct figure *f, const cJSON 
         n_columns++;
     markup_printf(m, "<figure id=\"%s\"%s>\n<h3>%s</h3>\n", f->id,
                   f->full_width ? " class=\"full\"" : "", f->title);
-    /* One row is no plot. */
+    /* One row does not make a plot. */
     bool drawn = n_rows > 1 && !missing->message[0] && append_plots(m, f, document, missing);
     markup_printf(m, "<figcaption>%s</figcaption>\n<details%s><summary>Numbers</summary>\n",
                   f->description, drawn ? "" : " open");

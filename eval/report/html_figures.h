@@ -1,15 +1,15 @@
-/* html_figures.h - the plots of the page, each with what it shows in words and its numbers in a table.
+/* html_figures.h - the plots of the page, each with a description and a table of its numbers.
  *
- * A plot is drawn twice, for wide and for narrow screens; CSS shows one.  Where gnuplot is absent or
- * fails, the tables take the plots' place. */
+ * A plot is drawn twice, for wide and for narrow screens; CSS shows one of them.  If gnuplot is
+ * absent or fails, the tables replace the plots. */
 #ifndef SURPRISAL_EVAL_REPORT_HTML_FIGURES_H
 #define SURPRISAL_EVAL_REPORT_HTML_FIGURES_H
 
 #include "base/json.h"
 #include "eval/report/markup.h"
 
-/* Appends the figures that the document has data for.  *missing: empty, or why the plots are not
- * there. */
+/* Appends the figures for which the document has data.  *missing: empty, or why there are no
+ * plots. */
 void html_figures(struct markup *m, const cJSON *document, struct error *missing);
 
 #endif

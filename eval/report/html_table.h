@@ -1,5 +1,5 @@
-/* html_table.h - tables of the page: rows of a JSON array by columns, and numbers as people write
- * them (a minus sign, powers of ten). */
+/* html_table.h - tables of the page: columns of the rows of a JSON array, and numbers in print (a
+ * minus sign, powers of ten). */
 #ifndef SURPRISAL_EVAL_REPORT_HTML_TABLE_H
 #define SURPRISAL_EVAL_REPORT_HTML_TABLE_H
 
@@ -7,7 +7,8 @@
 #include "eval/report/describe.h"
 #include "eval/report/markup.h"
 
-/* Text of describe.h with the minus and exponents of print: "-1e-05" as −1 x 10^−5. */
+/* Writes a text of describe.h with the minus sign and exponents of print: "-1e-05" as −1 x
+ * 10^−5. */
 void html_number(struct markup *m, const char *text);
 
 enum column_kind { COLUMN_NUMBER, COLUMN_DIFFERENCE, COLUMN_SHARE, COLUMN_COUNT, COLUMN_TEXT };
@@ -20,9 +21,9 @@ struct column {
 
 #define HTML_COLUMNS_MAX 8
 
-/* A table of all rows, in a box of its own that scrolls when it is large.  A number that is null is a
- * dash; columns in which every row is null are left out.  n_columns: at most
- * HTML_COLUMNS_MAX.  caption: for those who cannot see. */
+/* Writes a table of all rows, in a box that scrolls if the table is large.  A null number is shown
+ * as a dash; columns that are null in every row are left out.  n_columns: at most HTML_COLUMNS_MAX.
+ * caption: for screen readers. */
 void html_table(struct markup *m, const cJSON *rows, const struct column *columns, size_t n_columns,
                 const char *caption);
 

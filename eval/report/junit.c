@@ -3,7 +3,7 @@
 #include "eval/report/describe.h"
 #include "eval/report/markup.h"
 
-/* Of a comparison among several: its plan, after `before`. */
+/* For one of several comparisons: writes `before` and the name of its plan. */
 static void put_plan(struct markup *m, const char *before, const struct report *r)
 {
     const char *plan = cJSON_GetStringValue(json_get(r->document, "plan"));

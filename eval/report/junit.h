@@ -1,5 +1,5 @@
-/* junit.h - the gates as JUnit XML, which CI systems show: a test suite a comparison, a test case a
- * gate. */
+/* junit.h - the gates as JUnit XML for CI systems: one test suite for each comparison, one test
+ * case for each gate. */
 #ifndef SURPRISAL_EVAL_REPORT_JUNIT_H
 #define SURPRISAL_EVAL_REPORT_JUNIT_H
 

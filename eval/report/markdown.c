@@ -7,8 +7,8 @@
 #include "eval/report/figure.h"
 #include "eval/report/markup.h"
 
-/* Anybody's text in a paragraph or a table: what Markdown or HTML gives a meaning to is escaped by a
- * backslash, control characters (line ends among them) become spaces. */
+/* Writes text from outside into a paragraph or a table: characters with a meaning in Markdown or
+ * HTML are escaped; control characters, newlines included, become spaces. */
 static void add_text(struct markup *m, const char *text)
 {
     for (const char *s = text ? text : ""; *s; s++) {
@@ -22,8 +22,8 @@ static void add_text(struct markup *m, const char *text)
     }
 }
 
-/* A code block: its fence is longer than any run of the same character inside.  A control character
- * other than a line's end would drive the terminal of who reads the file: '?'. */
+/* Writes a code block, whose fence is longer than any run of backticks inside.  Control characters
+ * other than newline become '?': they could drive the terminal of a reader. */
 static void add_code(struct markup *m, const char *text)
 {
     size_t longest = 2, run = 0;

@@ -1,5 +1,5 @@
-/* markdown.h - the quality section of a model card: both checkpoints, the difference, the distance
- * beside its noise floor, the protocol in full, and the command that repeats it. */
+/* markdown.h - the quality section of a model card: both checkpoints, the difference, the KL
+ * divergence with its noise floor, the whole protocol, and the command that repeats it. */
 #ifndef SURPRISAL_EVAL_REPORT_MARKDOWN_H
 #define SURPRISAL_EVAL_REPORT_MARKDOWN_H
 

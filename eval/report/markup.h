@@ -1,7 +1,7 @@
 /* markup.h - writes text, HTML and XML into a buffer.
  *
- * The first failure (memory) is kept and makes all later calls do nothing, so that a page is written
- * as a list of statements and asked once, by markup_save. */
+ * After the first failure (memory) all later calls do nothing.  So a page is a plain list of
+ * statements, and only markup_save reports the failure. */
 #ifndef SURPRISAL_EVAL_REPORT_MARKUP_H
 #define SURPRISAL_EVAL_REPORT_MARKUP_H
 
@@ -13,13 +13,13 @@ struct markup {
     bool failed;
 };
 
-/* As it is: for our own text. */
+/* Writes text as it is: for our own text. */
 void markup_raw(struct markup *m, const char *text);
 /* printf, for our own text and numbers. */
 __attribute__((format(printf, 2, 3)))
 void markup_printf(struct markup *m, const char *format, ...);
-/* Anybody's text, for HTML or XML, between tags or in a quoted attribute (base/escape.h).  NULL writes
- * nothing. */
+/* Writes text from outside for HTML or XML, between tags or in a quoted attribute (base/escape.h).
+ * NULL writes nothing. */
 void markup_text(struct markup *m, const char *text);
 
 /* Writes the file (complete or not at all) and frees the buffer. */

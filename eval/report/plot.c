@@ -46,8 +46,8 @@ static bool streams_open(struct streams *s, const struct buffer *script, struct 
                            error_reason(errno));
 }
 
-/* This program's environment with the C locale, whatever it says itself: a report looks the same.
- * Gives an array of borrowed strings. */
+/* This program's environment, but with the C locale, so that a report always looks the same.  Gives
+ * an array of borrowed strings. */
 static char **make_environment(char *locale, struct error *err)
 {
     size_t n = 0, to = 0;
@@ -65,7 +65,7 @@ static char **make_environment(char *locale, struct error *err)
 
 static bool start(pid_t *child, const struct streams *s, struct error *err)
 {
-    /* -d: whatever a user's own settings say, a report looks the same. */
+    /* -d ignores the user's settings of gnuplot, so that a report always looks the same. */
     char *argv[] = { "gnuplot", "-d", "-", NULL }, locale[] = "LC_ALL=C";
     posix_spawn_file_actions_t actions;
     char **environment = make_environment(locale, err);
@@ -79,8 +79,7 @@ static bool start(pid_t *child, const struct streams *s, struct error *err)
     failed = posix_spawn_file_actions_adddup2(&actions, s->in, STDIN_FILENO);
     failed = failed ? failed : posix_spawn_file_actions_adddup2(&actions, s->out, STDOUT_FILENO);
     failed = failed ? failed : posix_spawn_file_actions_adddup2(&actions, s->error, STDERR_FILENO);
-    failed = failed ? failed : posix_spawnp(child, argv[0], &actions, NULL, argv,
-                                           environment);
+    failed = failed ? failed : posix_spawnp(child, argv[0], &actions, NULL, argv, environment);
     posix_spawn_file_actions_destroy(&actions);
     free(environment);
     if (failed == ENOENT)
@@ -88,7 +87,7 @@ static bool start(pid_t *child, const struct streams *s, struct error *err)
     return !failed || error_set(err, "gnuplot: cannot be started: %s", error_reason(failed));
 }
 
-/* The last line of what it said: before it stand the command and a mark under its place. */
+/* The last line of gnuplot's message; the lines before repeat the command and mark the place. */
 static void read_message(char line[200], int fd)
 {
     char text[4096], *end;
@@ -101,7 +100,7 @@ static void read_message(char line[200], int fd)
     snprintf(line, 200, "%s", last + strspn(last, " "));
 }
 
-/* A wait with a limit: asked for again and again, since waitpid has none. */
+/* Waits for the child, with a time limit: polls, since waitpid has no limit. */
 static bool finish(pid_t child, const struct streams *s, struct error *err)
 {
     const struct timespec pause = { .tv_nsec = 1000000 };
@@ -117,7 +116,8 @@ static bool finish(pid_t child, const struct streams *s, struct error *err)
         }
         nanosleep(&pause, NULL);
     }
-    /* Where the parent ignores SIGCHLD there is no status: the output shows how it went. */
+    /* If this process ignores SIGCHLD there is no status; then the output shows whether it
+     * worked. */
     if (done < 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 0))
         return true;
     char line[200];
@@ -158,8 +158,8 @@ static bool run_gnuplot(struct buffer *svg, const struct buffer *script, struct 
 
 /* ---- from gnuplot's colours to the page's ---------------------------------------- */
 
-/* gnuplot's SVG has its colours as "rgb( 16,   0,   1)", spaces by place, or as "#100001".  These are
- * marks, not colours: red 16, green 0, and a blue that counts. */
+/* gnuplot's SVG writes colours as "rgb( 16,   0,   1)", with varying spaces, or as "#100001".  Ours
+ * are marks, not colours: red 16, green 0, and blue is the number of the role. */
 static const char *const roles[] = { "paper", "ink", "muted", "rule", "first", "second" };
 #define N_ROLES (sizeof roles / sizeof *roles)
 
@@ -181,7 +181,7 @@ static void append_settings(struct markup *m, const struct plot *p)
         "set datafile missing '?'\n");
 }
 
-/* The role whose colour stands at s, and the bytes that it takes. */
+/* The role of the colour at s, and its length in bytes; NULL: no colour of ours. */
 static const char *match_colour(const char *s, size_t *length)
 {
     int used = 0;
@@ -194,11 +194,11 @@ static const char *match_colour(const char *s, size_t *length)
     return NULL;
 }
 
-/* What stands in the page for a piece of gnuplot's text. */
+/* Replacements in gnuplot's SVG: `from` becomes `before`, the plot's id if `id`, and `after`. */
 struct rewritten {
     const char *from;
-    const char *before, *after; /* and between them ... */
-    bool id;                    /* ... the plot's id */
+    const char *before, *after;
+    bool id;
 };
 
 static const struct rewritten rewritten[] = {
@@ -212,7 +212,8 @@ static const struct rewritten rewritten[] = {
     { "font-family=\"sans-serif\"", "", "", false },
 };
 
-/* Bytes at s that the page has otherwise, 0: none; before, middle and after take their place. */
+/* The number of bytes at s to replace, 0: none; `instead` gets the three parts of the
+ * replacement. */
 static size_t rewrite(const char *s, const char *id, const char *instead[3])
 {
     size_t length = 0;
@@ -221,7 +222,7 @@ static size_t rewrite(const char *s, const char *id, const char *instead[3])
         instead[0] = "var(--", instead[1] = role, instead[2] = ")";
         return length;
     }
-    if (strncmp(s, "<title>", 7) == 0) {        /* a tip "x_plot_3" at each curve */
+    if (strncmp(s, "<title>", 7) == 0) {        /* a tooltip "x_plot_3" on each curve */
         const char *end = strstr(s, "</title>");
         instead[0] = instead[1] = instead[2] = "";
         return end ? (size_t)(end - s) + strlen("</title>") : 0;
@@ -239,7 +240,7 @@ static size_t rewrite(const char *s, const char *id, const char *instead[3])
 static bool append_svg(struct markup *page, const struct plot *p, const char *svg,
                        struct error *err)
 {
-    /* Its own head ends with <desc>; ours takes its place. */
+    /* Its head ends with <desc>; we write our own. */
     const char *body = strstr(svg, "</desc>");
     if (!body || !strstr(body, "</svg>"))
         return error_set(err, "gnuplot: printed something else than a plot");

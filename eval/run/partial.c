@@ -3,28 +3,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "eval/protocol/plans.h"
 #include "eval/run/plan_folders.h"
 #include "eval/run/run_folder.h"
 
 static const char state_name[] = "state.safetensors";
 
-/* ---- what belongs to it ---------------------------------------------------------- */
+/* ---- what is in it --------------------------------------------------------------- */
 
 static bool is_file_of_run(const char *name)
 {
     return strcmp(name, RUN_TOKENS) == 0 || strcmp(name, RUN_SUMMARY) == 0;
-}
-
-/* As plan_name (plans.h) makes it. */
-static bool is_plan(const char *name, size_t n)
-{
-    static const char *const first[] = { "strided-", "disjoint-", "llama-", "rolling-", "wikitext-" };
-    for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
-        size_t k = strlen(first[i]);
-        if (n > k && strncmp(name, first[i], k) == 0)
-            return strspn(name + k, "0123456789-") == n - k;
-    }
-    return false;
 }
 
 bool partial_is_ours(void *unused, const char *name)
@@ -33,10 +22,10 @@ bool partial_is_ours(void *unused, const char *name)
     const char *slash = strchr(name, '/');
     if (!slash)
         return is_file_of_run(name) || strcmp(name, state_name) == 0;
-    return is_plan(name, (size_t)(slash - name)) && (!slash[1] || is_file_of_run(slash + 1));
+    return plan_is_name(name, (size_t)(slash - name)) && (!slash[1] || is_file_of_run(slash + 1));
 }
 
-/* Folders stay with what is in them. */
+/* Keeps every file and folder of a run. */
 static bool is_kept(void *unused, const char *name)
 {
     return partial_is_ours(unused, name);
@@ -79,7 +68,7 @@ bool partial_begin(struct partial *p, const struct output_request *request, stru
         return false;
     p->folder = p->building.building;
     p->state = file_join(p->folder, state_name, err);
-    p->keep = true;                     /* until it is known whose it is */
+    p->keep = true;                     /* until its owner is known */
     if (p->state && (!p->building.taken_over || take_over(p, request->resume, err))) {
         p->keep = false;
         return true;
@@ -97,8 +86,8 @@ bool settings_differ(const char *path, const char *now, const char *then, size_t
         while (then + b < end && then[b] != '\n')
             b++;
         if (a != b || memcmp(now, then, a) != 0)
-            return error_set(err, "%s: the interrupted run had '%.*s', this one has '%.*s'; expected "
-                             "the same", path, (int)b, then, (int)a, now);
+            return error_set(err, "%s: the interrupted run had '%.*s', this one has '%.*s'; "
+                             "expected the same", path, (int)b, then, (int)a, now);
         if (!now[a] || then + b >= end)
             return error_set(err, "%s: belongs to a run with other settings", path);
         now += a + 1;
@@ -113,7 +102,8 @@ bool partial_settle(struct partial *p, const char *settings, struct error *err)
         if (then && strcmp(then, settings) == 0)
             return true;
         p->keep = true;
-        return settings_differ(p->folder, settings, then ? then : "", then ? strlen(then) : 0, err);
+        return settings_differ(p->folder, settings, then ? then : "", then ? strlen(then) : 0,
+                               err);
     }
     cJSON *content = cJSON_CreateObject();
     if (content && !cJSON_AddStringToObject(content, "settings", settings)) {
@@ -130,7 +120,7 @@ bool partial_clear(struct partial *p, struct error *err)
 
 bool partial_commit(struct partial *p, struct error *err)
 {
-    p->keep = true;                     /* whatever comes, the results stay */
+    p->keep = true;                     /* results stay even if the rename fails */
     bool ok = output_folder_commit(&p->building, p->state, err);
     partial_abandon(p);
     return ok;

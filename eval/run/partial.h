@@ -1,44 +1,44 @@
-/* partial.h - the folder that a run writes, under construction (base/output_folder.h).
+/* partial.h - the folder of an unfinished run, OUT.partial (base/output_folder.h).
  *
- * It holds one run folder (run_folder.h), or one a plan as its subfolders, and for --resume a state
- * (run_state.h).  Its mark holds the settings of the run, so that what an interrupted one left is told
- * from what another one did.  What is worth going on with: a state, or the summary of a run, which is
- * written last. */
+ * It holds one run folder (run_folder.h has a picture) or a subfolder for each plan, and for
+ * --resume a state (run_state.h).  Its mark holds the settings of the run, so that --resume
+ * recognizes a folder of another run.  A folder with a state, or with a summary (which is written
+ * last), is worth resuming. */
 #ifndef SURPRISAL_EVAL_RUN_PARTIAL_H
 #define SURPRISAL_EVAL_RUN_PARTIAL_H
 
 #include "base/output_folder.h"
 
-/* Zero-initialise, so that abandoning one that was never begun is fine. */
+/* Zero-initialise: then abandon is fine before begin, too. */
 struct partial {
     struct output_folder building;
-    const char *folder;                 /* PATH.partial, of building */
-    char *state;                        /* owned: path of the state in it, there or not */
-    bool keep;                          /* abandoning leaves everything */
+    const char *folder;                 /* OUT.partial; borrows from building */
+    char *state;                        /* owned: path of the state, which may not exist */
+    bool keep;                          /* abandon removes nothing */
 };
 
-/* As output_folder_begin.  What an interrupted run left is taken up with `resume`, and refused without
- * when it is worth going on with; else it is begun anew.  One of commit and abandon must be called. */
+/* As output_folder_begin.  If an interrupted run left a folder that is worth resuming, takes it
+ * over with `resume`, and refuses it without; any other leftover is cleared.  One of commit and
+ * abandon must be called. */
 bool partial_begin(struct partial *p, const struct output_request *request, struct error *err);
-/* A state stands in the folder. */
+/* Does the folder hold a state? */
 bool partial_has_state(const struct partial *p);
-/* Refuses what was taken over when it is of a run with other settings, naming the first line that
- * differs; else notes them. */
+/* Refuses a folder taken over from a run with other settings (the error names the first line that
+ * differs); in a new folder, writes the settings into the mark. */
 bool partial_settle(struct partial *p, const char *settings, struct error *err);
-/* Removes all that an earlier process left. */
+/* Removes everything that an earlier process left. */
 bool partial_clear(struct partial *p, struct error *err);
 /* Removes the state and gives the folder its name. */
 bool partial_commit(struct partial *p, struct error *err);
-/* Removes the folder and the runs in it, unless something in it is worth going on with, or it is to be
- * kept. */
+/* Removes the folder and the runs in it, unless it is worth resuming or `keep` is set. */
 void partial_abandon(struct partial *p);
 
-/* Is a name in a folder of run folders one that a run writes: "tokens.safetensors", "strided-2048-512/",
+/* Does a run write files of this name: "tokens.safetensors", "strided-2048-512/",
  * "llama-512/summary.json"? */
 bool partial_is_ours(void *unused, const char *name);
 
-/* Names the first line in which two settings ("key: value" lines) differ; always false.  path: where
- * `then` was found. */
+/* Sets an error that names the first line in which two settings ("key: value" lines) differ; always
+ * false.  path: the file that holds `then`. */
 bool settings_differ(const char *path, const char *now, const char *then, size_t n_then,
                      struct error *err);
 

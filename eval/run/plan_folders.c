@@ -9,7 +9,7 @@
 #include "base/memory.h"
 #include "eval/run/run_folder.h"
 
-/* folder/name/summary.json stands there. */
+/* Does folder/name/summary.json exist? */
 static bool holds_run(const char *folder, const char *name)
 {
     char *run = file_join(folder, name, NULL);

@@ -1,4 +1,5 @@
-/* plan_folders.h - the run folders that `eval --plan` wrote into one folder, and those of two. */
+/* plan_folders.h - finds the finished run folders that `eval --plan` wrote into one folder, and
+ * pairs those of two. */
 #ifndef SURPRISAL_EVAL_RUN_PLAN_FOLDERS_H
 #define SURPRISAL_EVAL_RUN_PLAN_FOLDERS_H
 
@@ -14,16 +15,15 @@ struct plan_pair {
 
 /* Zero-initialise; release with plan_pairs_free. */
 struct plan_pairs {
-    struct plan_pair *list;             /* owned [n]; by name, numbers in it by value */
+    struct plan_pair *list;             /* owned [n]; sorted by name, numbers by value */
     size_t n, capacity;
 };
 
-/* A folder is one of plans when it is no run folder itself and holds at least one. */
+/* Is it a folder of plans: not a run folder itself, but with at least one in it? */
 bool plan_folders_in(const char *folder);
 
-/* The subfolders of a and b that hold a run folder's summary.json, paired by name.  b may be NULL:
- * then only a's.  Refuses a folder that cannot be read or holds none.  The folders' content is not
- * looked at. */
+/* Pairs the subfolders of a and b that hold a summary.json by their names; b NULL: lists those of
+ * a.  Refuses a folder that cannot be read or holds none.  Does not look into the run folders. */
 bool plan_pairs_find(struct plan_pairs *p, const char *a, const char *b, struct error *err);
 void plan_pairs_free(struct plan_pairs *p);
 

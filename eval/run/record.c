@@ -9,7 +9,6 @@
 #include "eval/run/run_folder.h"
 #include "eval/run/summary.h"
 
-
 static bool folder_has(const char *folder, const char *name)
 {
     char *path = file_join(folder, name, NULL);
@@ -40,13 +39,10 @@ static bool read_summary(struct record *r, const char *path, struct error *err)
 static bool read_protocol(struct record *r, const char *path, struct error *err)
 {
     const char *name = cJSON_GetStringValue(json_get(r->summary, "protocol"));
-    for (int i = 0; name && i <= SURPRISAL_ROLLING; i++)
-        if (strcmp(name, protocol_name((enum surprisal_protocol)i)) == 0) {
-            r->protocol = (enum surprisal_protocol)i;
-            return protocol_check(r->protocol, r->context, r->stride, err)
-                || error_prefix(err, "%s: ", path);
-        }
-    return error_set(err, "%s: protocol is '%s', expected one that is known", path, name ? name : "");
+    if (name && protocol_find(&r->protocol, name, strlen(name)))
+        return protocol_check(r->protocol, r->context, r->stride, err)
+            || error_prefix(err, "%s: ", path);
+    return error_set(err, "%s: protocol is '%s', expected a known one", path, name ? name : "");
 }
 
 static bool read_sizes(struct record *r, const char *path, struct error *err)
@@ -61,14 +57,14 @@ static bool read_sizes(struct record *r, const char *path, struct error *err)
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (!json_to_size(json_get(r->summary, sizes[i].key), sizes[i].to) || *sizes[i].to == 0
             || *sizes[i].to > INT32_MAX)
-            return error_set(err, "%s: '%s' is no whole number from 1 to %d", path, sizes[i].key,
-                             INT32_MAX);
+            return error_set(err, "%s: '%s' is not a whole number from 1 to %d", path,
+                             sizes[i].key, INT32_MAX);
     /* Only the last window of strided may score nothing. */
     return r->windows <= r->scored + 1
         || error_set(err, "%s: %zu windows for %zu scored tokens", path, r->windows, r->scored);
 }
 
-/* documents.windows says how many windows each document has. */
+/* documents.windows is the number of windows of each document. */
 static bool read_documents(struct record *r, const char *path, struct error *err)
 {
     const cJSON *counts = json_get_value(json_get_value(r->summary, "documents"), "windows"), *item;
@@ -86,12 +82,13 @@ static bool read_documents(struct record *r, const char *path, struct error *err
         r->n_documents++;
     }
     return (!item && window == r->windows)
-        || error_set(err, "%s: the windows of the documents do not add up to %zu", path, r->windows);
+        || error_set(err, "%s: the windows of the documents do not add up to %zu", path,
+                     r->windows);
 }
 
 /* ---- the columns -------------------------------------------------------------- */
 
-/* Ends the stream; with ok, what it hashed must have the digest that the summary states. */
+/* Ends the stream; if ok, its digest must be the one in the summary. */
 static bool check_digest(const struct record *r, const char *key, struct digest_stream *s,
                          bool ok, struct error *err)
 {
@@ -115,8 +112,8 @@ static const struct tensor *find_column(const struct record *r, const char *name
         error_set(err, "%s: has no column '%s'", r->file.map.path, name);
     else if (t->dtype != dtype || t->ndim != ndim || t->shape[0] != r->scored)
         error_set(err, "%s: '%s' is %s %s, expected %s [%zu%s]", t->file, name,
-                  dtype_name(t->dtype), tensor_shape_text(t, shape, sizeof shape), dtype_name(dtype),
-                  r->scored, ndim == 1 ? "" : ", hidden size");
+                  dtype_name(t->dtype), tensor_shape_text(t, shape, sizeof shape),
+                  dtype_name(dtype), r->scored, ndim == 1 ? "" : ", hidden size");
     else
         return t;
     return NULL;
@@ -149,17 +146,17 @@ static bool copy_columns(struct record *r, struct error *err)
 
 /* ---- rows ---------------------------------------------------------------------- */
 
-/* Of a row in its window, whose rows are [begin, end); 0 or less when no window has it there
- * (protocol.h). */
+/* The rows of the same window are [begin, end). */
 static int64_t index_in_window(const struct record *r, size_t row, size_t begin, size_t end)
 {
-    int64_t window = r->window[row], C = (int64_t)r->context;
-    if (r->protocol == SURPRISAL_ROLLING) {
-        bool first = window == 0 || (r->document && r->document[window] != r->document[window - 1]);
-        return first ? (int64_t)(row - begin) + 1 : C + 1 - (int64_t)(end - row);
-    }
-    int64_t step = (int64_t)(r->protocol == SURPRISAL_STRIDED ? r->stride : r->context);
-    return r->position[row] - window * step;
+    size_t window = (size_t)r->window[row];
+    const struct protocol_row place = {
+        .position = (size_t)r->position[row], .window = window,
+        .starts_document = window == 0
+                        || (r->document && r->document[window] != r->document[window - 1]),
+        .scored_before = row - begin, .scored_from = end - row,
+    };
+    return protocol_index_in_window(r->protocol, r->context, r->stride, &place);
 }
 
 static bool check_row(const struct record *r, size_t i, struct error *err)
@@ -204,8 +201,8 @@ static bool equal_figure(const struct record *r, const char *key, double found, 
     const cJSON *item = json_get(r->summary, key);
     if (!cJSON_IsNumber(item))
         return !isfinite(found)
-            || error_set(err, "%s: %s is %.17g by the rows, but the summary has none", r->folder, key,
-                         found);
+            || error_set(err, "%s: %s is %.17g by the rows, but the summary has none", r->folder,
+                         key, found);
     return fabs(found - item->valuedouble) <= RECORD_TOLERANCE * fabs(found)
         || error_set(err, "%s: %s is %.17g by the rows, but %.17g by the summary", r->folder, key,
                      found, item->valuedouble);
@@ -231,7 +228,7 @@ static bool check_figures(struct record *r, struct error *err)
 
 #define HASH_PIECE ((size_t)8 << 20)
 
-/* Hashed in pieces whose pages are let go again: they may be larger than the memory. */
+/* Hashes in pieces and releases their pages: hidden states may be larger than the memory. */
 bool record_view_hidden(struct record *r, struct error *err)
 {
     const char *kept = cJSON_GetStringValue(json_get(r->summary, "hidden"));
@@ -240,7 +237,8 @@ bool record_view_hidden(struct record *r, struct error *err)
                          r->folder);
     bool bf16 = strcmp(kept, "bf16") == 0;
     if (!bf16 && strcmp(kept, "f32") != 0)
-        return error_set(err, "%s: its hidden states are '%s', expected f32 or bf16", r->folder, kept);
+        return error_set(err, "%s: its hidden states are '%s', expected f32 or bf16", r->folder,
+                         kept);
     enum dtype dtype = bf16 ? DTYPE_BF16 : DTYPE_F32;
     const struct tensor *t = find_column(r, "hidden", dtype, 2, err);
     if (!t)
@@ -250,7 +248,8 @@ bool record_view_hidden(struct record *r, struct error *err)
     size_t begin = (size_t)(t->data - r->file.map.data);
     for (size_t at = 0, n; ok && at < t->n_bytes; at += n) {
         n = size_min(HASH_PIECE, t->n_bytes - at);
-        ok = file_populate(&r->file.map, begin + at, n, err) && digest_update(s, t->data + at, n, err);
+        ok = file_populate(&r->file.map, begin + at, n, err)
+          && digest_update(s, t->data + at, n, err);
         file_release(&r->file.map, begin + at, n, false);
     }
     r->hidden = (struct matrix){ .dtype = dtype, .data = t->data, .rows = t->shape[0],
@@ -260,7 +259,7 @@ bool record_view_hidden(struct record *r, struct error *err)
 
 size_t record_bytes(size_t scored, size_t windows)
 {
-    size_t row = sizeof(int32_t);               /* index; then the columns */
+    size_t row = sizeof(int32_t);               /* index_in_window */
     for (size_t i = 0; i < RUN_FOLDER_COLUMNS; i++)
         row += dtype_bytes(run_folder_columns[i].dtype);
     return scored * row + windows * (sizeof(int32_t) + sizeof(struct window_score));
@@ -271,7 +270,8 @@ size_t record_bytes(size_t scored, size_t windows)
 bool record_open(struct record *r, const char *folder, struct error *err)
 {
     *r = (struct record){ 0 };
-    char *summary = file_join(folder, RUN_SUMMARY, err), *tokens = file_join(folder, RUN_TOKENS, err);
+    char *summary = file_join(folder, RUN_SUMMARY, err);
+    char *tokens = file_join(folder, RUN_TOKENS, err);
     r->folder = mem_string(folder, err);
     bool ok = r->folder && summary && tokens && read_summary(r, summary, err)
            && read_sizes(r, summary, err) && read_protocol(r, summary, err)

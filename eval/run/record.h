@@ -1,12 +1,14 @@
-/* record.h - the folder of a finished run, read again: nothing in it is trusted that was not checked.
+/* record.h - reads the folder of a finished run, and trusts nothing in it without a check.
  *
- * What is checked: the summary's own digest, the digests of the columns (run_folder.h), their types
- * and shapes, that the rows are those of the protocol's windows in order, and that mean NLL and its
- * standard error, computed again from the columns, are the summary's (RECORD_TOLERANCE, as another
- * machine may have another exp).  So a folder that was cut short, edited, or put together from two
- * runs is refused, with file, found and expected.  One that an older version wrote has no digests and is refused for that.
+ * The checks: the summary's own digest; the digests of the columns (run_folder.h), their types and
+ * shapes; the rows must be those of the protocol's windows, in order; mean NLL and its standard
+ * error, computed again from the columns, must equal those of the summary (within RECORD_TOLERANCE,
+ * since exp differs between machines).  So a folder that was cut short, edited, or put together
+ * from two runs is refused, with file, found and expected.  A folder of an older version is refused
+ * because it has no digests.
  *
- * The columns are copies, so that what was checked is what is used; hidden states are a view. */
+ * The columns are copied, so that later changes of the file do not matter; hidden states are a
+ * view. */
 #ifndef SURPRISAL_EVAL_RUN_RECORD_H
 #define SURPRISAL_EVAL_RUN_RECORD_H
 
@@ -26,27 +28,27 @@ struct record {
     struct figures figures;             /* computed from the columns */
     /* Owned, [scored]; rows by ascending position. */
     int32_t *position, *window, *id, *top1;
-    int32_t *index_in_window;           /* of the token in its window: 1 follows the first one seen */
+    int32_t *index_in_window;           /* of the token in its window: 0 is the first one seen */
     double *nll;                        /* nats; finite, not negative */
     float *logsumexp;
-    /* Owned, [windows]: the document that a window belongs to; NULL when the text is one. */
+    /* Owned, [windows]: the document of each window; NULL when the text was not split. */
     int32_t *document;
     size_t n_documents;                 /* that have windows */
-    bool keeps_hidden;                  /* says the summary */
+    bool keeps_hidden;                  /* according to the summary */
     struct matrix hidden;               /* final hidden states [scored, hidden_size], F32 or BF16;
                                            data NULL until record_view_hidden, borrows from file */
     struct safetensors_file file;       /* owned */
 };
 
-/* Summary and tokens stand in the folder. */
+/* Does the folder hold summary.json and tokens.safetensors? */
 bool record_is_folder(const char *folder);
 
-/* Bytes that an open record of so many rows takes. */
+/* Memory of an open record with this many rows. */
 size_t record_bytes(size_t scored, size_t windows);
 
-/* Hidden states, which may be many, are neither checked nor hashed. */
+/* Does not check or hash hidden states, which may be large. */
 bool record_open(struct record *r, const char *folder, struct error *err);
-/* Checks the hidden states and fills in the view; a record that keeps none is refused. */
+/* Checks the hidden states and fills in the view; refuses a record without them. */
 bool record_view_hidden(struct record *r, struct error *err);
 void record_close(struct record *r);
 

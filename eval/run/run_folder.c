@@ -8,7 +8,7 @@
 #include "base/output_folder.h"
 
 enum column { POSITION, WINDOW, ID, NLL, TOP1, LOGSUMEXP, HIDDEN, N_COLUMNS };
-_Static_assert(HIDDEN == RUN_FOLDER_COLUMNS, "hidden comes after the columns that are always there");
+_Static_assert(HIDDEN == RUN_FOLDER_COLUMNS, "hidden, which is optional, comes last");
 
 const struct run_folder_column run_folder_columns[RUN_FOLDER_COLUMNS] = {
     [POSITION] = { "position", DTYPE_I32 },
@@ -26,7 +26,8 @@ static enum dtype hidden_dtype(enum surprisal_hidden hidden)
 
 size_t run_folder_bytes(size_t scored, enum surprisal_hidden hidden, size_t hidden_size)
 {
-    size_t row = hidden == SURPRISAL_HIDDEN_NONE ? 0 : hidden_size * dtype_bytes(hidden_dtype(hidden));
+    bool keeps = hidden != SURPRISAL_HIDDEN_NONE;
+    size_t row = keeps ? hidden_size * dtype_bytes(hidden_dtype(hidden)) : 0;
     for (int i = 0; i < HIDDEN; i++)
         row += dtype_bytes(run_folder_columns[i].dtype);
     return scored * row;
@@ -53,11 +54,12 @@ bool run_folder_begin(struct run_folder *r, const char *path, size_t scored,
     if (!r->path || (!resume && !output_folder_make(path, err)))
         return false;
     char *tokens = file_join(path, RUN_TOKENS, err);
+    size_t n = n_columns(r);
     r->writing = tokens
-              && (resume ? safetensors_reopen(&r->tokens, tokens, entries, n_columns(r), err)
-                         : safetensors_create_in_place(&r->tokens, tokens, entries, n_columns(r), err));
+              && (resume ? safetensors_reopen(&r->tokens, tokens, entries, n, err)
+                         : safetensors_create_in_place(&r->tokens, tokens, entries, n, err));
     free(tokens);
-    for (size_t i = 0; r->writing && i < n_columns(r); i++)
+    for (size_t i = 0; r->writing && i < n; i++)
         if (!(r->rows[i] = digest_begin(err)))
             return false;
     return r->writing;
@@ -74,9 +76,9 @@ bool run_folder_sync(struct run_folder *r, struct error *err)
     return output_file_sync(&r->tokens.out, err);
 }
 
-/* The next bytes of a column. */
-static bool append(struct run_folder *r, enum column column, size_t offset, const void *bytes, size_t n,
-                   struct error *err)
+/* Appends bytes to a column. */
+static bool append(struct run_folder *r, enum column column, size_t offset, const void *bytes,
+                   size_t n, struct error *err)
 {
     return safetensors_write(&r->tokens, column, offset, bytes, n, err)
         && digest_update(r->rows[column], bytes, n, err);
@@ -100,7 +102,8 @@ static bool write_hidden(struct run_folder *r, size_t row, size_t n, const float
     return true;
 }
 
-/* Writes a column of elements of `size` bytes that lie `stride` bytes apart, the first at `from`. */
+/* Writes elements of `size` bytes to a column; they lie `stride` bytes apart, the first at
+ * `from`. */
 static bool write_column(struct run_folder *r, enum column column, size_t row, size_t n,
                          const void *from, size_t stride, size_t size, struct error *err)
 {
@@ -137,7 +140,7 @@ bool run_folder_add(struct run_folder *r, size_t row, size_t n, const struct tok
 
 #define DIGEST_PIECE ((size_t)1 << 20)
 
-/* The first n_bytes of a column. */
+/* Hashes the first n_bytes of a column. */
 static bool digest_column(const struct run_folder *r, size_t column, size_t n_bytes,
                           struct digest_stream *s, void *piece, struct error *err)
 {
@@ -151,8 +154,8 @@ static bool digest_column(const struct run_folder *r, size_t column, size_t n_by
 }
 
 /* The digest of the columns [first, last). */
-static bool digest_columns(const struct run_folder *r, size_t first, size_t last, struct digest *out,
-                           struct error *err)
+static bool digest_columns(const struct run_folder *r, size_t first, size_t last,
+                           struct digest *out, struct error *err)
 {
     struct digest_stream *s = digest_begin(err);
     void *piece = s ? mem_array(DIGEST_PIECE, 1, "a column", err) : NULL;

@@ -1,15 +1,40 @@
-/* run_folder.h - what a run leaves in a folder: summary.json and tokens.safetensors.
+/* run_folder.h - the folder of a run: summary.json and tokens.safetensors.
  *
- * The folder is under construction (partial.h) until all is complete: the files are written in place.
- * One of commit and abandon must be called.
+ * The life of a run, from a text to its folder (evaluate.c makes these steps):
  *
- * tokens.safetensors, one row a scored token in text order: position I32 (index in the ids, without
- * prefix tokens), window I32, id I32, nll F64 (nats), top1 I32, logsumexp F32, and hidden
- * [scored, hidden_size] F32 or BF16 (rounded to nearest, ties to even) when it is asked for.
+ *     text --> ids --> windows                         input.h, sequence.h, protocol.h
+ *                         |
+ *      .------------------'
+ *      |   pass 1 of n: as many windows as the memory budget allows
+ *      |       layer 0 .. last: x += layer(x)          engine.h; from time to time the residual
+ *      |       head: scores of the windows' targets    stream x is saved in a state (run_state.h)
+ *      |   pass 2 ...
+ *      v
+ *     OUT.partial/                      under construction: partial.h
+ *         surprisal-state.json          the mark: the settings of the run
+ *         state.safetensors             where to resume: run_state.h
+ *         tokens.safetensors            scores, written in place after each pass
+ *         summary.json                  figures and digests, written last
+ *      |
+ *      |   state removed, folder renamed: output_folder.h
+ *      v
+ *     OUT/                              finished; never written again
+ *         tokens.safetensors
+ *         summary.json ------------->   record.h reads it again and checks every digest
  *
- * Digests (SHA-256), which the summary states and record.h checks: of the bytes of all columns but
- * hidden, one after another in the order above, so that equal scores give equal digests with hidden
- * states or without; and of the bytes of hidden. */
+ * A run of several plans has one such folder for each plan in OUT.partial, and later in OUT
+ * ("OUT/llama-512/"), but one mark and one state.  When the process dies, OUT.partial stays:
+ * --resume continues from the state, or, if summary.json is there, only renames the folder.
+ *
+ * This module writes one run folder inside OUT.partial.  One of commit and abandon must be called.
+ *
+ * tokens.safetensors has one row for each scored token, in text order: position I32 (index in the
+ * ids, without prefix tokens), window I32, id I32, nll F64 (nats), top1 I32, logsumexp F32, and on
+ * request hidden [scored, hidden_size] F32 or BF16 (rounded to nearest, ties to even).
+ *
+ * The summary states two digests (SHA-256), and record.h checks them: one of the bytes of all
+ * columns but hidden, one after another in the order above, so that equal scores give equal digests
+ * with and without hidden states; one of the bytes of hidden. */
 #ifndef SURPRISAL_EVAL_RUN_RUN_FOLDER_H
 #define SURPRISAL_EVAL_RUN_RUN_FOLDER_H
 
@@ -29,13 +54,13 @@ struct run_folder {
     bool writing;
     enum surprisal_hidden hidden;
     size_t hidden_size;
-    void *staging;                      /* owned; a piece of one column */
+    void *staging;                      /* owned; a part of one column */
     size_t staging_bytes;
-    struct digest_stream *rows[RUN_FOLDER_COLUMNS + 1];     /* owned; of each column, as it grows */
+    struct digest_stream *rows[RUN_FOLDER_COLUMNS + 1];     /* owned; a digest of each column */
 };
 
 struct run_digests {
-    bool has_tokens, has_hidden;        /* false: not kept */
+    bool has_tokens, has_hidden;        /* false: no such column */
     struct digest tokens, hidden;
 };
 
@@ -45,39 +70,39 @@ extern const struct run_folder_column {
     enum dtype dtype;
 } run_folder_columns[RUN_FOLDER_COLUMNS];
 
-/* Where a scored token stands. */
+/* The place of a scored token. */
 struct token_place {
     int32_t position, window, id;
 };
 
-/* Of tokens.safetensors, but for its header. */
+/* The size of tokens.safetensors without its header. */
 size_t run_folder_bytes(size_t scored, enum surprisal_hidden hidden, size_t hidden_size);
 
-/* Creates the folder where it is not there yet and tokens.safetensors in it, with its space, so that a
- * disk too small shows before the work.  resume: opens the tokens.safetensors that an earlier process left, or
- * refuses one that is missing or has another size or header. */
+/* Creates the folder if needed, and tokens.safetensors in it with its whole space, so that a full
+ * disk shows before the work.  resume: opens the tokens.safetensors of an earlier process instead;
+ * refused if it is missing or has another size or header. */
 bool run_folder_begin(struct run_folder *r, const char *path, size_t scored,
                       enum surprisal_hidden hidden, size_t hidden_size, bool resume,
                       struct error *err);
-/* Reads the first rows back, which an earlier process added; they are refused when run_folder_rows said
- * another digest of them.  Before anything is added. */
+/* Reads back the first rows, which an earlier process added; refused unless run_folder_rows gives
+ * the expected digest.  Call it before adding anything. */
 bool run_folder_take_rows(struct run_folder *r, size_t rows, const struct digest *expected,
                           struct error *err);
-/* A digest of all rows that were added so far, in order from the first. */
+/* A digest of all rows added so far. */
 bool run_folder_rows(const struct run_folder *r, struct digest *out, struct error *err);
-/* The NLL of rows [row, row + n) that an earlier process added. */
+/* Reads the NLL of rows [row, row + n), which an earlier process may have added. */
 bool run_folder_read_nll(const struct run_folder *r, size_t row, size_t n, double *nll,
                          struct error *err);
-/* Makes durable what was added, before a state says so. */
+/* Makes all added rows durable: call it before saving a state that counts them. */
 bool run_folder_sync(struct run_folder *r, struct error *err);
-/* Rows [row, row + n), the next ones; hidden [n, hidden_size] may be NULL when it is not kept. */
+/* Adds the next rows, [row, row + n); hidden [n, hidden_size] may be NULL when it is not kept. */
 bool run_folder_add(struct run_folder *r, size_t row, size_t n, const struct token_place *places,
                     const struct engine_score *scores, const float *hidden, struct error *err);
-/* Reads back all that was added, also by an earlier process. */
+/* Computes the digests, reading back all rows, also those of an earlier process. */
 bool run_folder_digests(const struct run_folder *r, struct run_digests *out, struct error *err);
-/* summary: the text of summary.json. */
+/* Writes summary.json with this text. */
 bool run_folder_commit(struct run_folder *r, const char *summary, struct error *err);
-/* What was written stays; the folder around it decides. */
+/* The files stay: partial.h decides whether to remove them. */
 void run_folder_abandon(struct run_folder *r);
 
 #endif

@@ -5,7 +5,7 @@
 #include "base/file_digest.h"
 #include "eval/run/partial.h"
 
-/* x comes first: there it is aligned. */
+/* x comes first, so that it is aligned. */
 enum { X, NUMBERS, SECONDS, TENSORS, ROWS, SETTINGS, SHA256, N_PARTS };
 static const struct { const char *name; enum dtype dtype; } parts[N_PARTS] = {
     [X] = { "x", DTYPE_F32 }, [NUMBERS] = { "numbers", DTYPE_I64 },
@@ -17,22 +17,23 @@ static const struct { const char *name; enum dtype dtype; } parts[N_PARTS] = {
 enum { FIRST_WINDOW, N_WINDOWS, ROW, LAYER, MIXER_DONE, ROWS_DONE, PASSES, BYTES_READ, MODEL_TOKENS,
        N_NUMBERS };
 
-/* Of all parts but the digest itself.  x_file, file: in which x and the others stand; NULL: in memory. */
+/* The digest of all parts but itself.  x_file, file: the files that hold x and the others; NULL: in
+ * memory. */
 static bool digest_parts(struct digest *out, const void *const bytes[], const size_t n_bytes[],
                          const struct mapped_file *x_file, const struct mapped_file *file,
                          int n_threads, struct error *err)
 {
     struct digest of_part[SHA256];
     for (size_t i = 0; i < SHA256; i++)
-        if (!file_digest_pieces(&of_part[i], bytes[i], n_bytes[i], i == X ? x_file : file, n_threads,
-                                err))
+        if (!file_digest_pieces(&of_part[i], bytes[i], n_bytes[i], i == X ? x_file : file,
+                                n_threads, err))
             return false;
     return digest_of(out, of_part, sizeof of_part, err);
 }
 
 #define PIECE_BYTES ((size_t)1 << 20)
 
-/* A stream that stands in a file is read a piece at a time: it may be larger than the memory. */
+/* A stream in a file is read a piece at a time: it may be larger than the memory. */
 static bool write_x(struct safetensors_writer *w, const struct engine_state *s, struct error *err)
 {
     const uint8_t *x = (const uint8_t *)s->x;
@@ -60,15 +61,16 @@ bool run_state_save(const char *path, const struct run_state_of *of, const struc
     };
     struct safetensors_entry entries[N_PARTS] = {
         [X] = { .ndim = 2, .shape = { e->n_rows, of->hidden_size } },
-        [NUMBERS] = { .ndim = 1, .shape = { N_NUMBERS } }, [SECONDS] = { .ndim = 1, .shape = { 1 } },
+        [NUMBERS] = { .ndim = 1, .shape = { N_NUMBERS } },
+        [SECONDS] = { .ndim = 1, .shape = { 1 } },
         [TENSORS] = { .ndim = 2, .shape = { of->n_tensors, WEIGHTS_KNOWN_BYTES } },
         [ROWS] = { .ndim = 2, .shape = { of->n_runs, DIGEST_BYTES } },
         [SETTINGS] = { .ndim = 1, .shape = { strlen(of->settings) } },
         [SHA256] = { .ndim = 1, .shape = { DIGEST_BYTES } },
     };
     struct digest digest;
-    const void *const bytes[N_PARTS] = { e->x, numbers, &s->seconds, s->known, s->rows, of->settings,
-                                         &digest };
+    const void *const bytes[N_PARTS] = { e->x, numbers, &s->seconds, s->known, s->rows,
+                                         of->settings, &digest };
     for (size_t i = 0; i < N_PARTS; i++) {
         entries[i].name = parts[i].name;
         entries[i].dtype = parts[i].dtype;
@@ -78,7 +80,8 @@ bool run_state_save(const char *path, const struct run_state_of *of, const struc
         return false;
     bool ok = digest_parts(&digest, bytes, w.n_bytes, e->file, NULL, of->n_threads, err);
     for (size_t i = 0; ok && i < N_PARTS; i++)
-        ok = i == X ? write_x(&w, e, err) : safetensors_write(&w, i, 0, bytes[i], w.n_bytes[i], err);
+        ok = i == X ? write_x(&w, e, err)
+                    : safetensors_write(&w, i, 0, bytes[i], w.n_bytes[i], err);
     if (ok)
         return safetensors_commit(&w, err);
     safetensors_abandon(&w);
@@ -91,7 +94,7 @@ void run_state_close(struct run_state *s)
     *s = (struct run_state){ 0 };
 }
 
-static bool take_numbers(struct run_state *s, const struct tensor *t, const char *path,
+static bool read_numbers(struct run_state *s, const struct tensor *t, const char *path,
                          struct error *err)
 {
     int64_t n[N_NUMBERS];
@@ -119,8 +122,8 @@ static bool find_parts(const struct tensor *t[N_PARTS], const struct run_state *
     for (size_t i = 0; i < N_PARTS; i++) {
         t[i] = safetensors_find(&s->file, parts[i].name);
         if (!t[i] || t[i]->dtype != parts[i].dtype)
-            return error_set(err, "%s: '%s' is missing or has another type: not a state of this version",
-                             path, parts[i].name);
+            return error_set(err, "%s: '%s' is missing or has another type: not a state of this "
+                             "version", path, parts[i].name);
     }
     return true;
 }
@@ -133,7 +136,9 @@ static bool check_shapes(const struct tensor *const t[N_PARTS], const struct run
            && t[TENSORS]->n_bytes == of->n_tensors * WEIGHTS_KNOWN_BYTES
            && t[ROWS]->n_bytes == of->n_runs * DIGEST_BYTES && t[X]->ndim == 2
            && t[X]->shape[1] == of->hidden_size;
-    return ok || error_set(err, "%s: its tensors have not the shapes of this checkpoint's state", path);
+    return ok
+        || error_set(err, "%s: its tensors do not have the shapes of this checkpoint's state",
+                     path);
 }
 
 static bool check_digest(const struct tensor *const t[N_PARTS], const struct run_state *s,
@@ -148,11 +153,12 @@ static bool check_digest(const struct tensor *const t[N_PARTS], const struct run
     }
     return digest_parts(&found, bytes, n_bytes, &s->file.map, &s->file.map, of->n_threads, err)
         && (memcmp(&found, t[SHA256]->data, DIGEST_BYTES) == 0
-            || error_set(err, "%s: was damaged or edited: its sha256 is not that of its content", path));
+            || error_set(err, "%s: was damaged or edited: its sha256 is not that of its content",
+                         path));
 }
 
-static bool take(struct run_state *s, const char *path, const struct run_state_of *of,
-                 struct error *err)
+static bool read_parts(struct run_state *s, const char *path, const struct run_state_of *of,
+                       struct error *err)
 {
     const struct tensor *t[N_PARTS];
     if (!find_parts(t, s, path, err))
@@ -161,7 +167,7 @@ static bool take(struct run_state *s, const char *path, const struct run_state_o
     if (n != strlen(of->settings) || memcmp(t[SETTINGS]->data, of->settings, n) != 0)
         return settings_differ(path, of->settings, (const char *)t[SETTINGS]->data, n, err);
     if (!check_shapes(t, of, path, err) || !check_digest(t, s, of, path, err)
-        || !take_numbers(s, t[NUMBERS], path, err))
+        || !read_numbers(s, t[NUMBERS], path, err))
         return false;
     memcpy(&s->seconds, t[SECONDS]->data, sizeof s->seconds);
     s->known = t[TENSORS]->data;
@@ -177,7 +183,7 @@ bool run_state_load(struct run_state *s, const char *path, const struct run_stat
                     struct error *err)
 {
     *s = (struct run_state){ 0 };
-    if (safetensors_open(&s->file, path, err) && take(s, path, of, err))
+    if (safetensors_open(&s->file, path, err) && read_parts(s, path, of, err))
         return true;
     run_state_close(s);
     return false;

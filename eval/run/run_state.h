@@ -1,10 +1,11 @@
-/* run_state.h - what an interrupted run leaves, so that --resume goes on from there.
+/* run_state.h - the state of an interrupted run, from which --resume continues.
  *
- * One safetensors file in the folder under construction (run_folder.h), replaced as a whole by each
- * save: `settings` U8 (lines "key: value" of all that decides the result, compared line by line),
- * `numbers` I64 (where the run stands), `seconds` F64, `tensors` U8 [n, 33] (weights_hash_known), `rows` U8
- * [runs, 32] (run_folder_rows of each run folder), `x` F32 [rows, hidden_size] (the residual stream), and
- * `sha256` U8 [32] of all these.  The scores of earlier passes are in tokens.safetensors beside it. */
+ * A safetensors file in the folder under construction (run_folder.h has a picture); each save
+ * replaces the whole file: `settings` U8 (lines "key: value" of everything that decides the result,
+ * compared line by line), `numbers` I64 (pass, layer and row that the run has reached), `seconds`
+ * F64, `tensors` U8 [n, 33] (weights_hash_known), `rows` U8 [runs, 32] (run_folder_rows of each run
+ * folder), `x` F32 [rows, hidden_size] (the residual stream), and `sha256` U8 [32] of all these.
+ * The scores of earlier passes are in tokens.safetensors in the same folder. */
 #ifndef SURPRISAL_EVAL_RUN_RUN_STATE_H
 #define SURPRISAL_EVAL_RUN_RUN_STATE_H
 
@@ -13,26 +14,26 @@
 #include "formats/safetensors.h"
 #include "formats/weights.h"
 
-/* What a state is of: the same for the process that saves and the one that loads. */
+/* The run that a state belongs to: the same for the process that saves and the one that loads. */
 struct run_state_of {
     const char *settings;
     size_t n_tensors, n_runs, hidden_size;
-    int n_threads;                      /* that hash x */
+    int n_threads;                      /* for the hash of x */
 };
 
 struct run_state {
     struct engine_state engine;         /* x borrows from file */
-    double seconds;                     /* that the run has taken */
+    double seconds;                     /* run time until now */
     const uint8_t *known;               /* [n_tensors * WEIGHTS_KNOWN_BYTES]; borrows from file */
     const uint8_t *rows;                /* [n_runs * DIGEST_BYTES]; borrows from file */
     struct safetensors_file file;       /* owned */
 };
 
-/* Of s the file is not used. */
+/* s->file is not used. */
 bool run_state_save(const char *path, const struct run_state_of *of, const struct run_state *s,
                     struct error *err);
-/* Refuses a state of other settings (naming the first that differs), of another checkpoint's shape,
- * or one that is not, byte for byte, what was saved. */
+/* Refuses a state with other settings (the error names the first that differs), with the shape of
+ * another checkpoint, or with any byte changed since it was saved. */
 bool run_state_load(struct run_state *s, const char *path, const struct run_state_of *of,
                     struct error *err);
 void run_state_close(struct run_state *s);

@@ -13,7 +13,7 @@ double summary_tokens_per_second(const struct summary *s)
     return s->seconds > 0 ? (double)s->work.model_tokens / s->seconds : (double)NAN;
 }
 
-/* Size 0 stands for "does not apply". */
+/* Adds null for 0, which means "does not apply". */
 static void add_size_or_null(cJSON *object, const char *key, size_t value)
 {
     if (value)
@@ -167,9 +167,10 @@ bool summary_plan_settings(const struct summary *s, struct buffer *out, struct e
 
 /* ---- the summary's own digest ------------------------------------------------- */
 
-static const char own_digest[] = ",\n\t\"sha256\":\t\"", after_digest[] = "\"\n}", closing[] = "\n}";
+static const char own_digest[] = ",\n\t\"sha256\":\t\"", after_digest[] = "\"\n}";
+static const char closing[] = "\n}";
 
-/* text: as json_print gave it.  Gives it with the digest as its last member. */
+/* text: from json_print.  Gives it with the digest as its last member. */
 static char *with_own_digest(const char *text, struct error *err)
 {
     struct digest d;
@@ -188,13 +189,14 @@ static char *with_own_digest(const char *text, struct error *err)
 
 bool summary_check_digest(const char *text, size_t n, const char *path, struct error *err)
 {
-    const size_t before = strlen(own_digest), hex_bytes = 2 * DIGEST_BYTES, after = strlen(after_digest);
+    const size_t before = strlen(own_digest), after = strlen(after_digest);
+    const size_t hex_bytes = 2 * DIGEST_BYTES;
     const size_t tail = before + hex_bytes + after;
     const char *own = text + n - size_min(n, tail), *stated = own + size_min(n, before);
     if (n < tail || memcmp(own, own_digest, before) != 0
         || memcmp(stated + hex_bytes, after_digest, after) != 0)
-        return error_set(err, "%s: does not end with its own sha256: it was cut short or edited, or "
-                         "written by a version that kept no digests (evaluate again)", path);
+        return error_set(err, "%s: does not end with its own sha256: it was cut short or edited, "
+                         "or written by a version that kept no digests (evaluate again)", path);
     struct buffer rest = { 0 };
     struct digest d;
     char hex[2 * DIGEST_BYTES + 1];
@@ -206,7 +208,8 @@ bool summary_check_digest(const char *text, size_t n, const char *path, struct e
         return false;
     digest_hex(hex, &d);
     return memcmp(hex, stated, hex_bytes) == 0
-        || error_set(err, "%s: was edited: its text has sha256 %s, expected %.64s", path, hex, stated);
+        || error_set(err, "%s: was edited: its text has sha256 %s, expected %.64s", path, hex,
+                     stated);
 }
 
 char *summary_json(const struct summary *s, struct error *err)

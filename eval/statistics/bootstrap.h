@@ -1,12 +1,12 @@
-/* bootstrap.h - how much a mean over units would scatter, by drawing units again.
+/* bootstrap.h - the scatter of a mean over units, estimated by drawing the units again.
  *
- * Each sample draws as many units as there are, with replacement, and takes the ratio of the drawn
- * sums, sum of values / sum of weights: the mean over tokens when a unit's weight is its tokens.
- * (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, 6.2 and 13.3.)
+ * Each sample draws as many units as there are, with replacement, and computes sum of values / sum
+ * of weights of the drawn units: the mean over tokens if the weight of a unit is its number of
+ * tokens.  (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, 6.2 and 13.3.)
  *
- * Draws are by xoshiro256** (Blackman and Vigna, prng.di.unimi.it), its state filled by splitmix64
- * from the seed; unit = high 64 bits of draw * n, whose bias is below n / 2^64.  So a seed gives the
- * same figures on every machine. */
+ * Random numbers are from xoshiro256** (Blackman and Vigna, prng.di.unimi.it), with its state
+ * filled from the seed by splitmix64; unit = high 64 bits of number * n, with a bias below n /
+ * 2^64.  So a seed gives the same figures on every machine. */
 #ifndef SURPRISAL_EVAL_STATISTICS_BOOTSTRAP_H
 #define SURPRISAL_EVAL_STATISTICS_BOOTSTRAP_H
 
@@ -22,8 +22,8 @@ struct bootstrap {
     double ci95[2];             /* their 2.5 and 97.5 percentiles */
 };
 
-/* b->samples (at least 2) and b->seed are set; fills in the rest.  values, weights: [n], n > 0, no
- * weight 0. */
+/* The caller sets b->samples (at least 2) and b->seed; this fills in the rest.  values, weights:
+ * [n], n > 0, no weight is 0. */
 bool bootstrap_ratio(struct bootstrap *b, const double *values, const double *weights, size_t n,
                      struct error *err);
 

@@ -31,7 +31,7 @@ static double correlation(const double *a, const double *b, size_t n)
         compensated_add(&ab, x * y);
     }
     double both = sqrt(compensated_value(&aa)) * sqrt(compensated_value(&bb));
-    /* Rounding may take equal columns an ulp above 1. */
+    /* By rounding, equal columns may give an ulp more than 1. */
     return both > 0 ? fmax(-1, fmin(1, compensated_value(&ab) / both)) : (double)NAN;
 }
 

@@ -1,6 +1,6 @@
-/* delta_p.h - change of the right token's probability, p_B - p_A with p = exp(-NLL).
+/* delta_p.h - the change of the right token's probability, p_B - p_A with p = exp(-NLL).
  *
- * As llama.cpp's perplexity tool reports it beside KL divergence (tools/perplexity, "Δp"). */
+ * llama.cpp's perplexity tool reports it together with KL divergence (tools/perplexity, "Δp"). */
 #ifndef SURPRISAL_EVAL_STATISTICS_DELTA_P_H
 #define SURPRISAL_EVAL_STATISTICS_DELTA_P_H
 

@@ -24,7 +24,7 @@ struct work {
     const struct divergence_row *rows;
     const int32_t *unit;
     size_t n, n_units;
-    struct window_score *sums;          /* owned [n_units]: KL in place of NLL */
+    struct window_score *sums;          /* owned [n_units]: sums of KL instead of NLL */
     double *values;                     /* owned [n] */
 };
 

@@ -1,7 +1,7 @@
-/* divergence_figures.h - from KL divergence by token to what a comparison shows of it.
+/* divergence_figures.h - the figures of a comparison, from the KL divergence of each token.
  *
- * Means are over scored tokens, their standard errors by unit (window or document) as statistics.h
- * has it; percentiles are linear between the two nearest values, numpy's default. */
+ * Means are over scored tokens; their standard errors are by unit (window or document), as in
+ * statistics.h.  Percentiles are linear between the two nearest values, numpy's default. */
 #ifndef SURPRISAL_EVAL_STATISTICS_DIVERGENCE_FIGURES_H
 #define SURPRISAL_EVAL_STATISTICS_DIVERGENCE_FIGURES_H
 
@@ -18,7 +18,7 @@ struct divergence_quantile {
 extern const struct divergence_quantile divergence_quantiles[DIVERGENCE_QUANTILES];
 
 struct divergence_direction {
-    double mean, se;                    /* nats; se: standard error, NaN for one unit */
+    double mean, se;                    /* nats; se: standard error; NaN for one unit */
     double quantiles[DIVERGENCE_QUANTILES];
 };
 
@@ -26,12 +26,12 @@ struct divergence_direction {
 struct divergence_bin {
     double from, to;
     size_t scored;
-    double mean, se, same_top1;         /* NaN for no token; se for one unit */
+    double mean, se, same_top1;         /* NaN without tokens; se also for one unit */
 };
 
 struct divergence_figures {
     struct divergence_direction forward, reverse;   /* B from A, A from B */
-    double top5_overlap;                /* mean share of the five first choices */
+    double top5_overlap;                /* mean share of equal choices among the first five */
     struct divergence_bin bins[DIVERGENCE_BINS];
     /* Tokens with KL in [0, edge 0), [edge 0, edge 1), .. [last edge, infinity): edge i is
      * 10^(-10 + i / 4). */
@@ -42,8 +42,8 @@ struct divergence_figures {
 bool divergence_figures(struct divergence_figures *f, const struct divergence_row *rows,
                         const int32_t *unit, size_t n, size_t n_units, struct error *err);
 
-/* Adds mean_kld, kld_stderr, kld {median .. max}, mean_kld_reverse, kld_reverse_stderr, kld_reverse,
- * top5_overlap. */
+/* Adds mean_kld, kld_stderr, kld {median .. max}, mean_kld_reverse, kld_reverse_stderr,
+ * kld_reverse, top5_overlap. */
 void divergence_add_figures(cJSON *to, const struct divergence_figures *f);
 /* Adds kld_by_confidence [{from, to, scored, mean_kld, kld_stderr, same_top1}] and kld_histogram
  * [{from, to, scored}], whose last `to` is null. */

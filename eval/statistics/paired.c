@@ -9,8 +9,8 @@
 #define Z_975 1.9599639845400545        /* normal quantiles */
 #define Z_80  0.8416212335729143
 
-/* Rounding of sums.  Units that differ by the same amount to the last digit repeat one text: they are
- * no independent samples, and say no more than one of them. */
+/* Relative rounding error of sums.  Units whose differences are equal to the last digit repeat one
+ * text: they are not independent samples, and say no more than one of them. */
 #define NO_SPREAD 1e-12
 
 static bool has_spread(double value, double se)
@@ -35,7 +35,7 @@ struct estimate paired_estimate(double value, double se, double df)
     };
 }
 
-/* Sums by unit as statistics.h takes them. */
+/* The figures of one member of all units (its offset in struct paired_unit). */
 static struct figures figures_of(struct window_score *scratch, const struct paired_unit *units,
                                  size_t n, size_t member)
 {
@@ -77,7 +77,7 @@ static double units_needed(const struct estimate *delta, size_t units)
 {
     double root = (Z_975 + Z_80) * delta->se * sqrt((double)units) / delta->value;
     double needed = has_spread(delta->value, delta->se) ? ceil(root * root) : (double)NAN;
-    return delta->value == 0 ? 0 : needed < 2 ? 2 : needed;     /* NaN stays one */
+    return delta->value == 0 ? 0 : needed < 2 ? 2 : needed;     /* NaN stays NaN */
 }
 
 static bool resample(struct paired *p, const struct paired_unit *units, struct error *err)

@@ -8,8 +8,8 @@
 /* log(gamma(a + 1/2) / gamma(a)), a >= 1/2. */
 static double log_gamma_ratio(double a)
 {
-    /* gamma(a + 1/2) / gamma(a) is a / (a + 1/2) times the same at a + 1; from 20 the series below is
-     * exact to the last digit. */
+    /* gamma(a + 1/2) / gamma(a) is a / (a + 1/2) times its value at a + 1.  From a = 20 the series
+     * is exact to the last digit. */
     double shift = 0;
     for (; a < 20; a++)
         shift += log(a / (a + 0.5));

@@ -2,9 +2,9 @@
  *
  * p = I_x(df / 2, 1 / 2) with x = df / (df + t^2), the regularized incomplete beta function (DLMF
  * 8.17) by its continued fraction (DLMF 8.17.22, evaluated by Lentz's method).  For small t the
- * fraction is taken of the complement, 1 - I_{1-x}(1/2, df/2) (8.17.4).  The gamma functions occur
- * only as gamma(a + 1/2) / gamma(a), by the asymptotic series of its logarithm (DLMF 5.11.13), since
- * differences of large lgamma lose digits.
+ * fraction gives the complement, 1 - I_{1-x}(1/2, df/2) (8.17.4).  Only gamma(a + 1/2) / gamma(a)
+ * is needed, by the asymptotic series of its logarithm (DLMF 5.11.13), since the difference of two
+ * large lgamma values loses digits.
  *
  * Accuracy, relative: 1e-12 for df up to 10,000, 1e-10 up to a million, p down to 1e-290 (the tests
  * compare with scipy.stats). */

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* To nearest, ties to even; infinity beyond the largest; a NaN stays one. */
+/* Rounds to nearest, ties to even.  Values beyond the largest become infinity; NaN stays NaN. */
 static inline uint16_t bf16_of(float x)
 {
     uint32_t bits;

@@ -1,16 +1,16 @@
-#include "budget.h"
+#include "base/budget.h"
 
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 
-#include "format.h"
-#include "machine.h"
-#include "memory.h"
+#include "base/format.h"
+#include "base/machine.h"
+#include "base/memory.h"
 
 #define MEGABYTE ((size_t)1 << 20)
 #define RESERVE_BYTES (8 * MEGABYTE)
-#define MARGIN_BYTES  (2 * MEGABYTE)    /* more than two runs differ by, rounded up to megabytes */
+#define MARGIN_BYTES  (2 * MEGABYTE)    /* runs differ by less */
 
 size_t budget_left(const struct budget *b)
 {
@@ -31,11 +31,12 @@ size_t budget_held_now(void)
 
 enum { SIZE_TEXT = 24 };
 
-/* As options take it. */
+/* In the form that options accept. */
 static const char *size_text(char out[SIZE_TEXT], size_t bytes)
 {
     size_t unit = bytes % MEGABYTE == 0 ? MEGABYTE : bytes % 1024 == 0 ? 1024 : 1;
-    snprintf(out, SIZE_TEXT, "%zu%s", bytes / unit, unit == MEGABYTE ? "M" : unit == 1024 ? "K" : "");
+    const char *letter = unit == MEGABYTE ? "M" : unit == 1024 ? "K" : "";
+    snprintf(out, SIZE_TEXT, "%zu%s", bytes / unit, letter);
     return out;
 }
 

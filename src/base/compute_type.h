@@ -1,11 +1,12 @@
-/* compute_type.h - what products are computed in: the caller's choice, known from the API to the kernels. */
+/* compute_type.h - the type that matrix products are computed in: chosen by the caller, passed down
+ * to the kernels. */
 #ifndef SURPRISAL_BASE_COMPUTE_TYPE_H
 #define SURPRISAL_BASE_COMPUTE_TYPE_H
 
-/* What the values of a product are; sums are f32 either way. */
+/* Type of the factors of a product; sums are f32 in both cases. */
 enum compute_type {
     COMPUTE_F32,
-    COMPUTE_BF16                    /* both sides BF16 (held as f32); weights are rounded to it */
+    COMPUTE_BF16                    /* both factors are rounded to BF16 (held as f32) */
 };
 #define COMPUTE_TYPES 2
 

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "error.h"
+#include "base/error.h"
 
 #define DIGEST_BYTES 32
 
@@ -21,7 +21,7 @@ bool digest_update(struct digest_stream *s, const void *bytes, size_t n, struct 
 /* Writes the digest and frees the stream; with out NULL only frees it.  NULL is fine. */
 bool digest_end(struct digest_stream *s, struct digest *out, struct error *err);
 
-/* The digest of what has been taken so far; the stream goes on. */
+/* The digest of the bytes so far; the stream stays open. */
 bool digest_so_far(const struct digest_stream *s, struct digest *out, struct error *err);
 
 /* begin, update, end. */

@@ -1,16 +1,16 @@
-#include "error.h"
+#include "base/error.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "format.h"
-#include "utf8.h"
+#include "base/format.h"
+#include "base/utf8.h"
 
 #define CUT "\xE2\x80\xA6"              /* U+2026: three dots */
 #define CUT_BYTES (sizeof CUT - 1)
-#define LONG_WORD 160                   /* bytes: words that are longer are cut first, */
+#define LONG_WORD 160                   /* bytes; longer words are cut first, */
 #define KEPT_WORD 96                    /* down to this */
 
 void error_printable(char *text)
@@ -41,7 +41,7 @@ static bool is_inside(char c)           /* a character of UTF-8 */
     return ((unsigned char)c & 0xC0) == 0x80;
 }
 
-/* Takes at least n bytes out of the middle of text[begin, end), and puts three dots there. */
+/* Replaces at least n bytes in the middle of text[begin, end) by three dots. */
 static void cut_middle(char *text, size_t begin, size_t end, size_t n)
 {
     size_t from = begin + (end - begin - n) / 2, to = from + n;
@@ -53,7 +53,7 @@ static void cut_middle(char *text, size_t begin, size_t end, size_t n)
     memcpy(text + from, CUT, CUT_BYTES);
 }
 
-/* Cuts the longest word, which is most likely a path; false when there is no long one. */
+/* Cuts the longest word, most likely a path; false when no word is long. */
 static bool cut_word(char *text, size_t excess)
 {
     size_t longest = 0, begin = 0;
@@ -71,7 +71,7 @@ static bool cut_word(char *text, size_t excess)
     return true;
 }
 
-/* What a message is about stands at its begin and the reason at its end: both stay. */
+/* A message begins with its object and ends with its reason: keep both. */
 static void shorten(char *text, size_t most)
 {
     size_t n;
@@ -84,10 +84,12 @@ static void shorten(char *text, size_t most)
 
 void error_vset(struct error *err, const char *format, va_list args)
 {
+    if (!err)
+        return;
     va_list again;
     va_copy(again, args);
     int n = format_text_v(err->message, sizeof err->message, format, args);
-    /* Too long; without memory for the whole its begin has to do. */
+    /* Too long.  Without memory for the whole text, keep its begin. */
     char *whole = n >= (int)sizeof err->message ? malloc((size_t)n + 1) : NULL;
     if (whole) {
         format_text_v(whole, (size_t)n + 1, format, again);
@@ -109,8 +111,6 @@ const char *error_clean(struct error *safe, const char *text)
 
 bool error_set(struct error *err, const char *format, ...)
 {
-    if (!err)
-        return false;
     va_list args;
     va_start(args, format);
     error_vset(err, format, args);
@@ -120,13 +120,12 @@ bool error_set(struct error *err, const char *format, ...)
 
 bool error_lack(struct error *err, const char *format, ...)
 {
-    if (!err)
-        return false;
     va_list args;
     va_start(args, format);
     error_vset(err, format, args);
     va_end(args);
-    err->lacking = true;
+    if (err)
+        err->lacking = true;
     return false;
 }
 

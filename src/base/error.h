@@ -1,17 +1,15 @@
 /* error.h - the one error type.
  *
- * Whatever can fail because of the outside world (files, memory, arguments)
- * returns bool or NULL and fills a struct error.  error_set always returns
- * false, so failing is one statement:
+ * A function that can fail because of the outside world (files, memory, arguments) returns bool or
+ * NULL and fills a struct error.  error_set always returns false, so failing is one statement:
  *
  *     return error_set(err, "%s: '%s' has dtype %s, expected %s", ...);
  *
- * A message is one line: the object first ("path: "), then what was found and
- * what was expected.  Bytes from files are untrusted: control characters and
- * broken UTF-8 are replaced by '?', so a message cannot drive a terminal.  One
- * that is too long loses the middle of its longest word, so that a long path
- * hides neither what it is about nor the reason.
- * err may be NULL where the caller does not care why. */
+ * A message is one line: the object first ("path: "), then what was found and what was expected.
+ * Bytes from files are untrusted: control characters and broken UTF-8 are replaced by '?', so a
+ * message cannot drive a terminal.  A message that is too long loses the middle of its longest
+ * word, so that a long path hides neither the object nor the reason.  err may be NULL where the
+ * caller does not need the reason. */
 #ifndef SURPRISAL_BASE_ERROR_H
 #define SURPRISAL_BASE_ERROR_H
 
@@ -30,25 +28,28 @@ struct error {
 bool error_set(struct error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* err may be NULL, as everywhere. */
 void error_vset(struct error *err, const char *format, va_list args);
 
-/* The same when the process has no more memory or descriptors: then the message says nothing of the
- * object that it names, and must not be taken for a fault of it. */
+/* The same, when the process has run out of memory or descriptors: the fault is not in the object
+ * that the message names. */
 bool error_lack(struct error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* strerror in English whatever the program's locale: as the messages are, and not in another
- * character set.  Some messages are part of JSON, which must not depend on the locale. */
+/* strerror in English and ASCII, whatever the program's locale is.  All messages are English, and
+ * some become part of JSON, which must not depend on the locale. */
 const char *error_reason(int number);
 
-/* What every message goes through: replaces control characters and broken UTF-8, in place. */
+/* Replaces control characters and broken UTF-8 by '?', in place.  Every message goes through
+ * this. */
 void error_printable(char *text);
 
-/* Gives a copy, in safe->message, of text from outside that reports can show: printable, on one line,
- * not too long.  error_clean(&(struct error){ 0 }, path) is an argument of a printf. */
+/* Copies text from outside to safe->message in a form that reports can show: printable, on one
+ * line, not too long.  Returns safe->message:  error_clean(&(struct error){ 0 }, path) can be an
+ * argument of printf. */
 const char *error_clean(struct error *safe, const char *text);
 
-/* Puts text in front of the message that is there ("layer 3: " ...); always false. */
+/* Puts text in front of the message that err holds ("layer 3: " ...); always false. */
 bool error_prefix(struct error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -1,14 +1,14 @@
-#include "escape.h"
+#include "base/escape.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "json.h"
+#include "base/utf8.h"
 
 #define REPLACEMENT "\xEF\xBF\xBD"      /* U+FFFD */
 
-/* What stands for the character at s (of well-formed text), NULL when it stands for itself;
- * *length: its bytes. */
+/* The replacement of the character at s (of well-formed text), NULL when it needs none; *length:
+ * the bytes of the character. */
 static const char *escape(char picture[4], const unsigned char *s, size_t *length)
 {
     *length = 1;
@@ -37,7 +37,7 @@ static const char *escape(char picture[4], const unsigned char *s, size_t *lengt
 bool escape_text(struct buffer *out, const char *text, struct error *err)
 {
     bool valid = utf8_valid(text, strlen(text), NULL), ok = true;
-    const char *plain = text, *s = text;        /* plain: start of what stands for itself */
+    const char *plain = text, *s = text;        /* plain: start of a run without escapes */
     while (ok && *s) {
         char picture[4];
         size_t length = 1;

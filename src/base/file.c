@@ -1,4 +1,4 @@
-#include "file.h"
+#include "base/file.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -51,8 +51,8 @@ bool file_map(struct mapped_file *f, const char *path, struct error *err)
     if (f->size)
         data = mmap(NULL, f->size, PROT_READ, MAP_SHARED, f->fd, 0);
     if (data == MAP_FAILED)
-        (errno == ENOMEM ? error_lack : error_set)(err, "%s: cannot map %zu bytes: %s", path, f->size,
-                                                   error_reason(errno));
+        (errno == ENOMEM ? error_lack : error_set)(err, "%s: cannot map %zu bytes: %s", path,
+                                                   f->size, error_reason(errno));
     else {
         f->data = data;
         f->path = mem_string(path, err);
@@ -91,7 +91,7 @@ bool file_populate(const struct mapped_file *f, size_t offset, size_t n, struct 
         if (errno != EINVAL && errno != ENOSYS)         /* EFAULT: past the end, or a read failed */
             return error_set(err, "%s: cannot read bytes %zu to %zu: the file was cut short, or %s",
                              f->path, offset, offset + n, error_reason(errno));
-        /* Linux before 5.14: touch each page, when the file still has it. */
+        /* Linux before 5.14: touch each page, if the file still has all of them. */
         struct stat st;
         if (fstat(f->fd, &st) != 0 || (size_t)st.st_size < offset + n)
             return error_set(err, "%s: was cut short", f->path);
@@ -111,7 +111,7 @@ void file_release(const struct mapped_file *f, size_t offset, size_t n, bool evi
 {
     size_t page = page_bytes(), first = offset / page * page;
     size_t end = (offset + n) / page * page;
-    if (offset + n == f->size)                          /* the last page is nobody else's */
+    if (offset + n == f->size)                          /* nobody else uses the last page */
         end = f->size;
     if (first >= end)
         return;
@@ -130,7 +130,7 @@ static bool read_all(struct buffer *b, int fd, const char *path, struct error *e
         ssize_t n = read(fd, b->data + b->size, b->capacity - b->size - 1);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0 && errno == EBADF)            /* as the program opens a closed one, too */
+        if (n < 0 && errno == EBADF)            /* also from main.c's stand-in for a closed one */
             return error_set(err, "%s: standard input is closed", path);
         if (n < 0)
             return error_set(err, "%s: %s", path, error_reason(errno));
@@ -150,7 +150,7 @@ bool file_read(struct buffer *b, const char *path, struct error *err)
     if (fd < 0)
         return false;
     size_t size = (size_t)stamp.size;
-    /* Room for the whole file at once; read_all copes when it grows meanwhile. */
+    /* Room for the whole file at once; read_all copes if the file grows while it is read. */
     bool ok = size > SIZE_MAX / 4
             ? error_set(err, "%s: %zu bytes do not fit into memory", path, size)
             : mem_grow(&b->data, &b->capacity, size + ((size_t)1 << 16) + 1, 1, path, err)
@@ -162,7 +162,7 @@ bool file_read(struct buffer *b, const char *path, struct error *err)
     return ok;
 }
 
-/* What is read once and has no size: a pipe, a terminal. */
+/* A pipe or a terminal: read once, without a size. */
 static bool is_stream(const char *path)
 {
     struct stat st;
@@ -258,7 +258,7 @@ struct walk {
 
 static bool walk(struct walk *w, const char *folder);
 
-static bool take(struct walk *w, const char *path, bool hidden)
+static bool visit(struct walk *w, const char *path, bool hidden)
 {
     struct stat st;
     if (lstat(path, &st) != 0)
@@ -280,7 +280,7 @@ static bool walk(struct walk *w, const char *folder)
         if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
             continue;
         char *path = file_join(folder, name, w->err);
-        ok = path && take(w, path, name[0] == '.');
+        ok = path && visit(w, path, name[0] == '.');
         free(path);
     }
     closedir(dir);

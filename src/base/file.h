@@ -8,10 +8,10 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "error.h"
-#include "memory.h"
+#include "base/error.h"
+#include "base/memory.h"
 
-/* What tells a file from another one, and from itself before it was changed. */
+/* Identifies a file, and tells whether it has changed. */
 struct file_stamp {
     dev_t device;
     ino_t inode;
@@ -34,24 +34,25 @@ struct mapped_file {
 /* Refuses what is not a regular file (links are followed). */
 bool file_map(struct mapped_file *f, const char *path, struct error *err);
 void file_unmap(struct mapped_file *f);
-/* Brings bytes [offset, offset + n) into memory, from disk if need be, and waits for them.  An
- * error when the file has become shorter, or cannot be read: touching it would kill the process. */
+/* Brings bytes [offset, offset + n) into memory, from disk if needed, and waits for them.  An error
+ * if the file has become shorter or cannot be read: touching such a page would kill the process. */
 bool file_populate(const struct mapped_file *f, size_t offset, size_t n, struct error *err);
 /* Starts reading them, without waiting. */
 void file_read_ahead(const struct mapped_file *f, size_t offset, size_t n);
-/* Gives their pages back, the first even when it holds other bytes, the last only when it does not:
- * so neighbours that are released in ascending order leave nothing behind.  The pages no longer
- * count as this process's memory; with `evict` the system need not keep them either.  The data stays
- * valid: touching it reads again. */
+/* Releases the pages of these bytes: the first page even if it also holds bytes before them, the
+ * last one only if it holds none after them.  So releasing neighbours in ascending order releases
+ * every page.  The pages no longer count as memory of this process; with `evict` the system may
+ * drop them too.  The data stays valid: touching it reads it again. */
 void file_release(const struct mapped_file *f, size_t offset, size_t n, bool evict);
 
 /* Reads a regular file (or, for path "-", standard input) whole into b. */
 bool file_read(struct buffer *b, const char *path, struct error *err);
 
-/* The same of what a user named to be read once: a pipe, FIFO or character device will do as well
- * (process substitution, /dev/stdin).  Files of a folder are never read so: a FIFO would hang. */
+/* The same for a path that the user named and that is read once: a pipe, FIFO or character device
+ * will do (process substitution, /dev/stdin).  Never use it for the files of a folder: a FIFO there
+ * would hang the program. */
 bool file_read_input(struct buffer *b, const char *path, struct error *err);
-/* Is it one of these, or standard input? */
+/* Is the path one of these, or standard input? */
 bool file_is_read_once(const char *path);
 
 bool file_exists(const char *path);
@@ -59,13 +60,13 @@ bool file_is_directory(const char *path);
 /* Gives "folder/name". */
 char *file_join(const char *folder, const char *name, struct error *err);
 
-/* Gives the names of a folder's entries that end in suffix ("" for all) and do not begin with a dot,
- * sorted by byte; file_list_free also after a failure. */
+/* Gives the names of a folder's entries that end in suffix ("" for all) and do not begin with a
+ * dot, sorted by byte; file_list_free also after a failure. */
 bool file_list(char ***names, size_t *n_names, const char *folder, const char *suffix,
                struct error *err);
-/* The same of everything but folders in a folder and those below it, as "folder/name"; hidden files
- * too, but no hidden folder.  Links to folders, and folders that may not be read, are listed and not
- * gone into. */
+/* The same for all files in a folder and in the folders below it, as "folder/name"; hidden files
+ * are included, hidden folders are not.  Links to folders, and folders that may not be read, are
+ * listed but not entered. */
 bool file_list_below(char ***names, size_t *n_names, const char *folder, struct error *err);
 void file_list_free(char **names, size_t n_names);
 

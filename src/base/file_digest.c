@@ -5,9 +5,9 @@
 #define PIECE_BYTES ((size_t)16 << 20)
 #define READ_BYTES  ((size_t)256 << 10)      /* in memory at once, of each thread */
 
-/* map: in which the bytes stand; its pages are given back as they are read.  NULL: they are in memory. */
-static bool hash_bytes(struct digest *out, const uint8_t *data, size_t n, const struct mapped_file *map,
-                       struct error *err)
+/* map: holds the bytes; its pages are released once read.  NULL: the bytes are in memory. */
+static bool hash_bytes(struct digest *out, const uint8_t *data, size_t n,
+                       const struct mapped_file *map, struct error *err)
 {
     if (!map)
         return digest_of(out, data, n, err);
@@ -39,7 +39,8 @@ bool file_digest_pieces(struct digest *out, const uint8_t *data, size_t n,
     if (!pieces)
         return false;
     bool ok = true;
-    #pragma omp parallel for schedule(dynamic) num_threads(n_threads > 0 ? n_threads : 1) reduction(&& : ok)
+    const int threads = n_threads > 0 ? n_threads : 1;
+    #pragma omp parallel for schedule(dynamic) num_threads(threads) reduction(&& : ok)
     for (size_t i = 0; i < n_pieces; i++) {
         size_t at = i * PIECE_BYTES;
         ok = ok && hash_bytes(&pieces[i], data + at, size_min(PIECE_BYTES, n - at), map, NULL);

@@ -1,4 +1,4 @@
-#include "format.h"
+#include "base/format.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@ void format_locale_enter(struct format_locale *l)
 
 void format_locale_leave(struct format_locale *l)
 {
-    l->error = errno;           /* of the work between the two: it may be the caller's business */
+    l->error = errno;           /* set between enter and leave: the caller may need it */
     uselocale(l->before);
     if (l->c)
         freelocale(l->c);

@@ -31,7 +31,7 @@ static bool append(struct input_files *in, const char *path, const struct input_
     return in->list[in->n].path && ++in->n;
 }
 
-/* Fills in what stands at path; false: nothing that could be an input. */
+/* Looks up the file or folder at path; false: nothing there can be an input. */
 static bool look(struct input_file *file, const char *path)
 {
     struct stat st;
@@ -45,7 +45,7 @@ static bool look(struct input_file *file, const char *path)
 bool input_files_add(struct input_files *in, const char *path, struct error *err)
 {
     struct input_file file;
-    /* Of a file that cannot be read its reader says why. */
+    /* If the file cannot be read, its reader says why. */
     if (!look(&file, path) || (!file.is_folder && !file_digest(&file.digest, path, NULL)))
         return true;
     return append(in, path, &file, err);
@@ -53,7 +53,8 @@ bool input_files_add(struct input_files *in, const char *path, struct error *err
 
 static bool is_data(const char *name)
 {
-    static const char *const ends[] = { ".json", ".safetensors", ".jinja", ".txt", ".model", ".gguf" };
+    static const char *const ends[] = { ".json", ".safetensors", ".jinja", ".txt", ".model",
+                                        ".gguf" };
     size_t n = strlen(name);
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
         if (n > strlen(ends[i]) && strcmp(name + n - strlen(ends[i]), ends[i]) == 0)
@@ -128,7 +129,8 @@ bool input_files_refuse(const struct input_files *in, const char *real, const ch
     return true;
 }
 
-/* Gives the folder that holds `path`: real, so that each step up is a step up. */
+/* Gives the folder that holds `path`, with links resolved: cutting off its last name then goes one
+ * folder up. */
 static char *real_parent(const char *path, struct error *err)
 {
     char *copy = mem_string(path, err);
@@ -199,11 +201,11 @@ static bool same_time(struct timespec a, struct timespec b)
 
 static bool changed(const struct input_file *f, const char *what, struct error *err)
 {
-    return error_set(err, "%s: was changed while it was in use (%s); what was computed is of no one file",
-                     f->path, what);
+    return error_set(err, "%s: was changed while it was in use (%s); the results mix two "
+                     "versions of it", f->path, what);
 }
 
-/* One look at all files, and what it has been told of mapped ones. */
+/* One check of all files, and the answer for mapped ones. */
 struct check {
     const struct input_files_again *again;
     const struct progress *progress;
@@ -239,7 +241,7 @@ static bool check_file(struct input_file *f, struct check *c, struct error *err)
     if (stat(f->path, &st) != 0)
         return changed(f, error_reason(errno), err);
     if (!is_inode(f, &st))
-        return changed(f, "another file stands there", err);
+        return changed(f, "another file has its name now", err);
     if (st.st_size != f->stamp.size)
         return changed(f, "it has another size", err);
     if (!same_time(st.st_mtim, f->stamp.mtime))
@@ -252,8 +254,8 @@ static bool check_file(struct input_file *f, struct check *c, struct error *err)
     if (!same)
         return changed(f, "it has other bytes under its old time", err);
     struct error line = { 0 };
-    error_set(&line, "%s: its inode was changed while it was in use (rights, name or time); its bytes were "
-              "hashed again and are the same", f->path);
+    error_set(&line, "%s: its inode was changed while it was in use (rights, name or time); its "
+              "bytes were hashed again and are the same", f->path);
     if (c->progress && c->progress->warn)
         c->progress->warn(c->progress->user, line.message);
     f->stamp = file_stamp_of(&st);

@@ -1,30 +1,17 @@
-#include "json.h"
+#include "base/json.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "file.h"
-#include "format.h"
-#include "utf8.h"
+#include "base/file.h"
+#include "base/format.h"
+#include "base/utf8.h"
 
 #define LARGEST_EXACT_INTEGER 9007199254740992.0    /* 2^53 */
 
-bool utf8_valid(const char *text, size_t n, size_t *bad_offset)
-{
-    for (size_t i = 0, length; i < n; i += length) {
-        length = utf8_length(text + i, n - i);
-        if (length == 0) {
-            if (bad_offset)
-                *bad_offset = i;
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Offset of an escaped NUL, n when there is none.  "\\u0000" (an escaped backslash) is none. */
+/* Offset of an escaped NUL, n when there is none.  "\\u0000" (an escaped backslash) is not one. */
 static size_t find_escaped_nul(const char *text, size_t n)
 {
     for (const char *p = text; (p = memchr(p, '\\', n - (size_t)(p - text))); p += 2) {
@@ -69,22 +56,23 @@ cJSON *json_parse(const char *text, size_t n, const char *path, struct error *er
     return root;
 }
 
-char *json_print(const cJSON *item)
+static char *print(char *cjson_print(const cJSON *), const cJSON *item)
 {
     struct format_locale locale;
     format_locale_enter(&locale);
-    char *text = cJSON_Print(item);
+    char *text = cjson_print(item);
     format_locale_leave(&locale);
     return text;
 }
 
+char *json_print(const cJSON *item)
+{
+    return print(cJSON_Print, item);
+}
+
 char *json_print_line(const cJSON *item)
 {
-    struct format_locale locale;
-    format_locale_enter(&locale);
-    char *text = cJSON_PrintUnformatted(item);
-    format_locale_leave(&locale);
-    return text;
+    return print(cJSON_PrintUnformatted, item);
 }
 
 cJSON *json_read(const char *path, struct error *err)

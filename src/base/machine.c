@@ -18,7 +18,7 @@ int machine_processors(void)
     return n > 0 ? (int)n : 1;
 }
 
-/* The number after "NAME:" in a file of such lines with KiB, in bytes; 0 when there is none. */
+/* Bytes from the line "NAME: 123 kB" of a file; 0 when there is no such line. */
 static size_t kib_of(const char *path, const char *name)
 {
     FILE *f = fopen(path, "r");
@@ -44,8 +44,8 @@ static size_t read_limit(const char *path)
     return limit;
 }
 
-/* What one cgroup folder leaves: its limit less its use.  Page cache counts as use there but can
- * be reclaimed, so this is on the safe side. */
+/* What one cgroup folder leaves: limit minus use.  The use includes page cache, which could be
+ * reclaimed, so this errs on the safe side. */
 static size_t cgroup_left(const char *folder, const char *limit_name, const char *use_name)
 {
     char path[4200];
@@ -75,7 +75,8 @@ static size_t cgroup_memory(void)
             char folder[4160];
             snprintf(folder, sizeof folder, "/sys/fs/cgroup%s%s", v2 ? "" : "/memory", path);
             size_t here = v2 ? cgroup_left(folder, "memory.max", "memory.current")
-                             : cgroup_left(folder, "memory.limit_in_bytes", "memory.usage_in_bytes");
+                             : cgroup_left(folder, "memory.limit_in_bytes",
+                                           "memory.usage_in_bytes");
             left = here < left ? here : left;
             char *slash = strrchr(path, '/');
             if (!slash || !*path)

@@ -10,17 +10,17 @@ int machine_processors(void);
 /* Seconds of a clock that only goes forward. */
 double machine_seconds(void);
 
-/* Bytes of memory that can be taken without pushing others out: MemAvailable of /proc/meminfo,
- * less what a cgroup (v1 or v2) leaves.  0 when nothing is known. */
+/* Bytes of memory that can be taken without pushing others out: MemAvailable of /proc/meminfo, or
+ * what the cgroup (v1 or v2) leaves if that is less.  0 when unknown. */
 size_t machine_free_memory(void);
 
-/* Bytes of memory that this process holds now, and the most that it has held; 0 when it cannot be
- * known.  (getrusage would begin with what the parent held before the exec.) */
+/* Bytes of memory that this process holds now, and the most that it has held; 0 when unknown.
+ * (getrusage would count what the parent held before the exec.) */
 size_t machine_resident_memory(void);
 size_t machine_peak_memory(void);
 
-/* Seconds that the threads of this process were ready to run while others had the processors; 0 when
- * it cannot be known. */
+/* Seconds that threads of this process waited for a processor that other processes used; 0 when
+ * unknown. */
 double machine_waited_seconds(void);
 
 #endif

@@ -1,4 +1,4 @@
-#include "memory.h"
+#include "base/memory.h"
 
 #include <stdarg.h>
 #include <stdint.h>
@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "format.h"
+#include "base/format.h"
 
 bool size_product(size_t *out, size_t a, size_t b)
 {
@@ -110,12 +110,12 @@ void buffer_free(struct buffer *b)
 
 #define ARENA_ALIGN ((size_t)64)
 
-/* Somebody takes what he has not measured.  In every build: to go on would write where others' data
- * stands. */
+/* The caller takes more than it measured.  Aborts in every build: going on would overwrite other
+ * data. */
 static _Noreturn void overrun(size_t end, size_t size)
 {
-    fprintf(stderr, "surprisal: %zu bytes of scratch space are used, but %zu were measured: a mistake in "
-            "the program\n", end, size);
+    fprintf(stderr, "surprisal: %zu bytes of scratch space are used, but %zu were measured: a "
+            "mistake in the program\n", end, size);
     abort();
 }
 
@@ -154,8 +154,8 @@ static bool map_block(struct arena *a, size_t size)
         return false;
     mprotect(mapping + rounded, page, PROT_NONE);
     size_t capacity = (size + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
-    *a = (struct arena){ .block = mapping + rounded - capacity, .capacity = capacity, .peak = a->peak,
-                         .mapping = mapping, .mapping_bytes = bytes };
+    *a = (struct arena){ .block = mapping + rounded - capacity, .capacity = capacity,
+                         .peak = a->peak, .mapping = mapping, .mapping_bytes = bytes };
     return true;
 }
 

@@ -1,7 +1,7 @@
 /* memory.h - checked allocation, a growing byte buffer, and the scratch arena.
  *
- * Sizes from files are multiplied here and nowhere else: size_product refuses
- * to overflow, and mem_array fails with a message instead of a short block. */
+ * Only these functions multiply sizes from files: size_product refuses to overflow, and mem_array
+ * fails with a message instead of giving a block that is too small. */
 #ifndef SURPRISAL_BASE_MEMORY_H
 #define SURPRISAL_BASE_MEMORY_H
 
@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "error.h"
+#include "base/error.h"
 
 /* *out = a * b; false (and *out untouched) on overflow. */
 bool size_product(size_t *out, size_t a, size_t b);
@@ -55,28 +55,29 @@ void buffer_free(struct buffer *b);
 /* ---- scratch arena ---------------------------------------------------- */
 
 /* One block, handed out in 64-byte aligned pieces and reset as a whole, so that nothing is
- * allocated inside a layer.  An arena without a block only measures: arena_take gives NULL and
- * `peak` says how large the block must be.  So the code that takes the buffers is also the code
- * that states their size.
+ * allocated inside a layer.  An arena without a block only measures: arena_take returns NULL, and
+ * `peak` is the size that the block must have.  So one piece of code both takes the buffers and
+ * states their size.
  *
- * The block is a mapping of its own: the memory of the process falls by all of it when it is freed,
- * where the heap would keep what is below the largest block that was ever freed (mallopt(3),
- * M_MMAP_THRESHOLD).  An unreadable page follows it. */
+ * The block is a mapping of its own, so that freeing it returns all of it to the system; the heap
+ * would keep blocks smaller than the largest one freed so far (mallopt(3), M_MMAP_THRESHOLD).  An
+ * unreadable page follows it. */
 struct arena {
     char *block;        /* owned; NULL while measuring */
     size_t size;        /* bytes of it that were measured */
     size_t used, peak;
-    char *mapping;      /* owned: block, and what stands around it */
+    char *mapping;      /* owned: the block, padding, the page after it */
     size_t mapping_bytes, capacity;     /* of block */
 };
 
-/* 64-byte aligned n * size bytes, not zeroed; NULL while measuring.  Asking for more than
- * was measured is our own mistake, and ends the process with a message (abort, with NDEBUG too). */
+/* 64-byte aligned n * size bytes, not zeroed; NULL while measuring.  Asking for more than was
+ * measured is a mistake in the program, and ends the process with a message (abort, with NDEBUG
+ * too). */
 void *arena_take(struct arena *a, size_t n, size_t size);
 /* Allocates a block of the measured peak. */
 bool arena_allocate(struct arena *a, struct error *err);
-/* The same with a size that another arena has measured; a block that is large enough is kept, and all
- * that was taken from it is given back. */
+/* The same, with a size that another arena has measured.  A block that is large enough is kept;
+ * everything taken from it is returned. */
 bool arena_reserve(struct arena *a, size_t size, struct error *err);
 void arena_free(struct arena *a);
 

@@ -14,7 +14,7 @@
 #include "base/memory.h"
 #include "base/temporary.h"
 
-#define MOST_LINKS 40                   /* one after another, as the system allows */
+#define MOST_LINKS 40                   /* in a chain: the limit of Linux */
 
 /* ---- where a path leads ------------------------------------------------------------ */
 
@@ -30,7 +30,7 @@ static char *folder_of(const char *path, struct error *err)
     return folder;
 }
 
-/* Gives the path with its folder resolved, which must exist; the last name may be anything or nothing. */
+/* Gives the path with its folder resolved.  The folder must exist; the file need not. */
 static char *with_real_folder(const char *path, struct error *err)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
@@ -44,7 +44,7 @@ static char *with_real_folder(const char *path, struct error *err)
     return whole;
 }
 
-/* Gives what a link names, seen from the link's own folder. */
+/* Gives the target of a link; a relative one starts from the link's folder. */
 static char *read_link(const char *link, struct error *err)
 {
     char name[PATH_MAX];
@@ -67,7 +67,7 @@ static bool is_link(const char *path)
     return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
 }
 
-/* The number of this process's descriptor that a path below /proc names; -1: none. */
+/* The descriptor of this process that a path below /proc names; -1: none. */
 static int own_descriptor(const char *path)
 {
     long process;
@@ -76,8 +76,8 @@ static int own_descriptor(const char *path)
     return named && process == (long)getpid() ? number : -1;
 }
 
-/* Gives the path of the file itself, links followed, there or not.  A link to a descriptor of this
- * process ends the way: it stands for what is open, not for a name. */
+/* Gives the path of the file itself, which need not exist: links are followed.  A link to a
+ * descriptor of this process is not: it means the open file, not a name. */
 static char *resolve(const char *path, struct error *err)
 {
     char *at = with_real_folder(path, err);
@@ -94,7 +94,7 @@ static char *resolve(const char *path, struct error *err)
 
 /* ---- opening ------------------------------------------------------------------------- */
 
-/* What is no regular file gets its bytes at the end, in order, from memory. */
+/* For anything but a regular file: bytes are collected in memory and poured out at the commit. */
 static bool open_stream(struct output_file *f, const char *real, struct error *err)
 {
     int own = own_descriptor(real);
@@ -103,7 +103,8 @@ static bool open_stream(struct output_file *f, const char *real, struct error *e
     if (f->stream < 0)
         return error_set(err, "%s: cannot be written: %s", f->path, error_reason(errno));
     f->fd = memfd_create("surprisal", MFD_CLOEXEC);
-    return f->fd >= 0 || error_set(err, "%s: no memory for its bytes: %s", f->path, error_reason(errno));
+    return f->fd >= 0
+        || error_set(err, "%s: no memory for its bytes: %s", f->path, error_reason(errno));
 }
 
 static bool open_temporary(struct output_file *f, mode_t mode, struct error *err)
@@ -116,7 +117,7 @@ static bool open_temporary(struct output_file *f, mode_t mode, struct error *err
     free(folder);
     if (f->fd < 0)
         return error_set(err, "%s: cannot be written: %s", f->path, why.message);
-    if (mode)                           /* of the file that will be replaced */
+    if (mode)                           /* keep that of the replaced file */
         fchmod(f->fd, mode);
     return true;
 }
@@ -144,7 +145,7 @@ bool output_file_create(struct output_file *f, const char *path, struct error *e
     return ok;
 }
 
-/* Creates it with its space, and abandons it. */
+/* Creates the file with its space, and abandons it. */
 static bool try_to_create(const char *path, size_t bytes, struct error *err)
 {
     struct output_file f;
@@ -165,7 +166,8 @@ bool output_file_try(const char *path, size_t bytes, const struct input_files *i
     if (ok)
         temporary_sweep(folder, progress);
     struct stat st;
-    if (ok && stat(real, &st) == 0 && S_ISFIFO(st.st_mode))     /* its reader must not see an end yet */
+    /* Do not open a FIFO here: closing it would show its reader an end. */
+    if (ok && stat(real, &st) == 0 && S_ISFIFO(st.st_mode))
         ok = access(real, W_OK) == 0
           || error_set(err, "%s: cannot be written: %s", path, error_reason(errno));
     else
@@ -175,7 +177,7 @@ bool output_file_try(const char *path, size_t bytes, const struct input_files *i
     return ok;
 }
 
-/* O_NOFOLLOW: the folder is ours, and holds no links of ours. */
+/* O_NOFOLLOW: the folder is ours, and we create no links in it. */
 static bool open_in_place(struct output_file *f, const char *path, int flags, struct error *err)
 {
     *f = (struct output_file){ .fd = -1, .stream = -1, .path = mem_string(path, err) };
@@ -184,7 +186,8 @@ static bool open_in_place(struct output_file *f, const char *path, int flags, st
     f->fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | flags, 0666);
     if (f->fd >= 0)
         return true;
-    error_set(err, "%s: cannot %s: %s", path, flags & O_CREAT ? "create" : "open", error_reason(errno));
+    error_set(err, "%s: cannot %s: %s", path, flags & O_CREAT ? "create" : "open",
+              error_reason(errno));
     output_file_abandon(f);
     return false;
 }
@@ -212,7 +215,7 @@ bool output_file_reopen(struct output_file *f, const char *path, size_t size, st
 bool output_file_reserve(struct output_file *f, size_t size, struct error *err)
 {
     int failed = fallocate(f->fd, 0, 0, (off_t)size);
-    if (failed && (errno == EOPNOTSUPP || errno == ENOSYS))     /* a full disk shows while writing */
+    if (failed && (errno == EOPNOTSUPP || errno == ENOSYS))     /* writing will find a full disk */
         failed = ftruncate(f->fd, (off_t)size);
     return !failed
         || error_set(err, "%s: cannot reserve %zu bytes: %s", f->path, size, error_reason(errno));
@@ -238,7 +241,8 @@ bool output_file_read_at(const struct output_file *f, size_t offset, void *bytes
 
 bool output_file_sync(struct output_file *f, struct error *err)
 {
-    return fsync(f->fd) == 0 || error_set(err, "%s: cannot write: %s", f->path, error_reason(errno));
+    return fsync(f->fd) == 0
+        || error_set(err, "%s: cannot write: %s", f->path, error_reason(errno));
 }
 
 #define MANY_BYTES ((size_t)1 << 18)
@@ -259,14 +263,14 @@ bool output_file_write_at(struct output_file *f, size_t offset, const void *byte
         offset += (size_t)done;
         n -= (size_t)done;
     }
-    if (many)                                   /* a file system that cannot begin now does not */
+    if (many)                                   /* only a hint: failure is harmless */
         sync_file_range(f->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
     return true;
 }
 
 /* ---- the end --------------------------------------------------------------------------- */
 
-/* All bytes to the device, in order. */
+/* Writes all bytes to the device, in order. */
 static bool pour(const struct output_file *f, struct error *err)
 {
     char piece[1 << 16];
@@ -311,7 +315,7 @@ bool output_file_commit(struct output_file *f, struct error *err)
 void output_file_abandon(struct output_file *f)
 {
     if (f->temporary)
-        unlink(f->temporary);           /* while it is locked */
+        unlink(f->temporary);           /* while we still hold the lock */
     if (f->fd >= 0)
         close(f->fd);
     if (f->stream >= 0)

@@ -15,7 +15,7 @@
 #include "base/output_file.h"
 #include "base/temporary.h"
 
-#define MOST_RACES 1000                 /* with other processes, before something else must be wrong */
+#define MOST_RACES 1000                 /* lost to other processes before giving up */
 
 /* ---- the mark -------------------------------------------------------------------------- */
 
@@ -24,7 +24,8 @@ static char *mark_path(const struct output_folder *f, struct error *err)
     return file_join(f->building, OUTPUT_MARK, err);
 }
 
-/* Gives the mark's text: the folder's inode first (temporary.c reads it there), the kind, the content. */
+/* Gives the text of the mark: the folder's inode first (temporary.c looks for it there), then kind
+ * and content. */
 static char *mark_text(const struct output_folder *f, const cJSON *content, struct error *err)
 {
     struct stat st;
@@ -34,8 +35,9 @@ static char *mark_text(const struct output_folder *f, const cJSON *content, stru
         return NULL;
     }
     rest = json_print_line(content);
+    const char *comma = rest && strcmp(rest, "{}") == 0 ? "" : ",";
     if (!rest || asprintf(&text, "{\"folder\":\"%llu\",\"unfinished\":\"%s\"%s%s\n",
-                          (unsigned long long)st.st_ino, f->kind, strcmp(rest, "{}") == 0 ? "" : ",", rest + 1) < 0) {
+                          (unsigned long long)st.st_ino, f->kind, comma, rest + 1) < 0) {
         text = NULL;
         error_set(err, "out of memory: the mark of %s", f->building);
     }
@@ -43,9 +45,10 @@ static char *mark_text(const struct output_folder *f, const cJSON *content, stru
     return text;
 }
 
-/* Replaces the mark; the first one, in a folder that has no name yet, is written where it stands: then no
- * folder without a mark holds anything. */
-static bool write_mark(const struct output_folder *f, const char *text, bool first, struct error *err)
+/* Replaces the mark.  The first one is written in place, in a folder that has no name yet, so that
+ * a folder without a mark is always empty. */
+static bool write_mark(const struct output_folder *f, const char *text, bool first,
+                       struct error *err)
 {
     char *path = mark_path(f, err);
     struct output_file file;
@@ -81,7 +84,7 @@ const char *output_folder_marked(const struct output_folder *f, const char *key)
     return cJSON_GetStringValue(json_get(f->mark, key));
 }
 
-/* Takes what the mark says.  A link in its place is none. */
+/* Reads the mark.  A link in its place does not count. */
 static bool read_mark(struct output_folder *f, struct error *err)
 {
     struct stat st;
@@ -90,14 +93,15 @@ static bool read_mark(struct output_folder *f, struct error *err)
     f->mark = there ? json_read(path, err) : NULL;
     free(path);
     if (path && !there)
-        error_set(err, "%s: is no unfinished work of surprisal's (it has no %s), so nothing in it is touched; "
+        error_set(err, "%s: was not left by surprisal (it has no %s), so nothing in it is touched; "
                   "remove it, or write elsewhere", f->building, OUTPUT_MARK);
     if (!f->mark)
         return false;
     const char *kind = output_folder_marked(f, "unfinished");
     if (!kind || strcmp(kind, f->kind) != 0)
-        return error_set(err, "%s: holds an unfinished %s, expected an unfinished %s; remove it, or write "
-                         "elsewhere", f->building, kind ? kind : "work of another version", f->kind);
+        return error_set(err, "%s: holds an unfinished %s, expected an unfinished %s; remove it, "
+                         "or write elsewhere", f->building, kind ? kind : "work of another version",
+                         f->kind);
     cJSON_DeleteItemFromObjectCaseSensitive(f->mark, "folder");
     cJSON_DeleteItemFromObjectCaseSensitive(f->mark, "unfinished");
     return true;
@@ -112,8 +116,8 @@ static char *parent_of(const char *path, struct error *err)
     return parent;
 }
 
-/* rename would replace an empty folder that came into being meanwhile; where the file system
- * cannot promise not to, look first. */
+/* A plain rename would replace an empty folder that another process has just created.  If the file
+ * system cannot rule that out, look first. */
 static int rename_to_new(const char *from, const char *to)
 {
     int failed = renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
@@ -124,7 +128,7 @@ static int rename_to_new(const char *from, const char *to)
     return failed;
 }
 
-/* The mark of a folder that was killed in its commit waits beside it: moves it back. */
+/* If a process was killed in its commit, the mark lies beside the folder: moves it back. */
 static void move_mark_back(const struct output_folder *f, const char *parent)
 {
     struct stat st;
@@ -150,8 +154,8 @@ static void move_mark_back(const struct output_folder *f, const char *parent)
         closedir(d);
 }
 
-/* Removes the folder with all that is in it.  Under a temporary name first: a process killed while it
- * removes leaves no OUT.partial without its mark. */
+/* Removes the folder and everything in it.  Renames it to a temporary name first, so that a process
+ * killed here leaves no OUT.partial without its mark. */
 static void remove_all(struct output_folder *f)
 {
     char *parent = parent_of(f->building, NULL);
@@ -168,7 +172,7 @@ static void remove_all(struct output_folder *f)
 
 enum attempt { FAILED, DONE, RACED };
 
-/* A folder with its mark, under a temporary name. */
+/* Creates a folder with its mark under a temporary name, then renames it to f->building. */
 static bool create_marked(struct output_folder *f, const char *parent, struct error *err)
 {
     struct error why = { 0 };
@@ -177,8 +181,8 @@ static bool create_marked(struct output_folder *f, const char *parent, struct er
     f->lock = temporary_create(&f->building, parent, true, &why);
     if (f->lock < 0) {
         f->building = named;
-        return error_set(err, named ? "%s: cannot create: %s" : "%s: cannot create a temporary folder: %s",
-                         named ? named : parent, why.message);
+        return error_set(err, "%s: cannot create%s: %s", named ? named : parent,
+                         named ? "" : " a temporary folder", why.message);
     }
     bool ok = output_folder_mark(f, cJSON_CreateObject(), err);
     if (ok && !named)
@@ -205,7 +209,7 @@ static enum attempt create(struct output_folder *f, const char *parent, struct e
     return errno == EEXIST || errno == ENOTEMPTY ? RACED : FAILED;
 }
 
-/* Locks the folder that stands there; RACED: it is not there any more. */
+/* Locks an existing OUT.partial; RACED: it is gone. */
 static enum attempt lock_existing(struct output_folder *f, bool resume, struct error *err)
 {
     f->lock = open(f->building, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -220,8 +224,8 @@ static enum attempt lock_existing(struct output_folder *f, bool resume, struct e
     if (lock == LOCK_HELD)
         error_set(err, "%s: another run is writing it", f->building);
     else if (there && lock == LOCK_IMPOSSIBLE && !resume)
-        error_set(err, "%s: is left from another run, or one is writing it; this file system has no locks to "
-                  "tell: --resume goes on with it, or remove it", f->building);
+        error_set(err, "%s: another run left it or is writing it, and this file system has no "
+                  "locks to tell; --resume goes on with it, or remove it", f->building);
     else if (there)
         return DONE;
     close(f->lock);
@@ -258,8 +262,8 @@ static enum attempt begin_once(struct output_folder *f, const char *parent, bool
         return FAILED;
     enum attempt attempt = lstat(f->building, &st) == 0 ? take_over(f, parent, resume, err)
                                                         : create(f, parent, err);
-    /* Another run may have given its folder the name between the two looks.  From here on OUT.partial is
-     * ours, so none can. */
+    /* Another run may have committed OUT between the two looks.  Now OUT.partial is ours, so no
+     * other run can. */
     if (attempt != DONE || is_new(f->path, err))
         return attempt;
     if (!f->taken_over)
@@ -286,8 +290,8 @@ bool output_folder_begin(struct output_folder *f, const struct output_request *r
                          struct error *err)
 {
     *f = (struct output_folder){ .kind = request->kind, .lock = -1 };
-    char *parent = set_paths(f, request->path, err) && is_new(f->path, err) ? parent_of(f->path, err)
-                                                                            : NULL;
+    bool ok = set_paths(f, request->path, err) && is_new(f->path, err);
+    char *parent = ok ? parent_of(f->path, err) : NULL;
     enum attempt attempt = FAILED;
     if (parent && input_files_refuse_folder(request->inputs, f->path, err)
         && input_files_refuse_folder(request->inputs, f->building, err)) {
@@ -295,8 +299,8 @@ bool output_folder_begin(struct output_folder *f, const struct output_request *r
         for (int i = 0; attempt == RACED && i < MOST_RACES; i++)
             attempt = begin_once(f, parent, request->resume, err);
         if (attempt == RACED)
-            error_set(err, "%s: comes and goes; other runs write it", f->building);
-        /* After the mark of an unfinished commit was found, or its folder turns out to be gone. */
+            error_set(err, "%s: other runs keep creating and removing it", f->building);
+        /* Only now: begin_once may have needed a mark that lay there under a temporary name. */
         temporary_sweep(parent, request->progress);
     }
     free(parent);
@@ -317,9 +321,9 @@ bool output_folder_scratch(struct output_folder *f, const char *parent, const ch
     return false;
 }
 
-/* ---- what is in it ----------------------------------------------------------------------------- */
+/* ---- what is in it ------------------------------------------------------------------------- */
 
-/* One look at all names: do they belong; then one that removes. */
+/* One walk checks that all names are ours; a second one removes. */
 struct walk {
     const struct output_names *names;
     size_t n_folder;            /* bytes of each path that are not part of the name */
@@ -329,7 +333,7 @@ struct walk {
 
 static bool walk(const struct walk *w, const char *folder);
 
-/* Ours by its name alone: the mark, a temporary, and what is in one. */
+/* Ours by name alone: the mark, a temporary, and anything inside a temporary. */
 static bool is_known(const char *name)
 {
     if (strcmp(name, OUTPUT_MARK) == 0)
@@ -357,7 +361,7 @@ static bool visit(const struct walk *w, const char *path, bool is_folder)
              || (!known && names->is_kept && names->is_kept(names->user, spelled));
     free(spelled);
     if (!ours)
-        return w->remove || error_set(w->err, "%s: is nothing that surprisal left there; remove it", path);
+        return w->remove || error_set(w->err, "%s: was not left by surprisal; remove it", path);
     if (is_folder && !walk(w, path))
         return false;
     if (!w->remove || kept)
@@ -378,7 +382,8 @@ static bool walk(const struct walk *w, const char *folder)
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
             continue;
         char *path = file_join(folder, e->d_name, w->err);
-        ok = path && (lstat(path, &st) == 0 ? visit(w, path, S_ISDIR(st.st_mode)) : errno == ENOENT);
+        ok = path
+          && (lstat(path, &st) == 0 ? visit(w, path, S_ISDIR(st.st_mode)) : errno == ENOENT);
         free(path);
     }
     closedir(d);
@@ -424,9 +429,9 @@ bool output_folder_space(size_t *bytes, const char *folder, struct error *err)
     return true;
 }
 
-/* ---- the end ------------------------------------------------------------------------------------- */
+/* ---- the end ------------------------------------------------------------------------------- */
 
-/* The mark under a temporary name beside the folder, locked, so that no sweep takes it. */
+/* The mark, moved beside the folder under a temporary name, and locked against sweeps. */
 struct moved_mark {
     char *from, *to;            /* owned */
     int fd;
@@ -453,14 +458,15 @@ static bool move_mark(struct moved_mark *m, const struct output_folder *f, const
         || error_set(err, "%s: cannot rename: %s", m->from, error_reason(errno));
 }
 
-/* Leaves the folder under its name, or as it was with its mark in it. */
+/* Gives the folder its name; if that fails, puts the mark back. */
 static bool leave(const struct output_folder *f, const char *parent, struct error *err)
 {
     struct moved_mark m;
     bool ok = move_mark(&m, f, parent, err);
     if (ok && rename_to_new(f->building, f->path) != 0) {
-        ok = error_set(err, "%s: cannot rename to it: %s; all of it is complete in %s, and the same "
-                       "command with --resume gives it its name", f->path, error_reason(errno), f->building);
+        ok = error_set(err, "%s: cannot rename to it: %s; everything is complete in %s, and the "
+                       "same command with --resume gives it its name", f->path, error_reason(errno),
+                       f->building);
         rename_to_new(m.to, m.from);
     } else if (ok) {
         temporary_sync(parent);

@@ -1,16 +1,18 @@
-/* output_folder.h - a folder that appears under its name when it is complete.
+/* output_folder.h - a folder that appears under its name only when it is complete.
  *
  *     OUT.partial/            under construction; locked (flock) by the process that builds it
- *         surprisal-state.json    the mark: says that the folder is ours, and what is being built
- *         ...                     what the caller writes
+ *         surprisal-state.json    the mark: the folder is ours, and this is being built
+ *         ...                     files of the caller
  *     OUT                     the same folder, renamed, without the mark
  *
- * OUT.partial appears with its mark in it, in one step: a folder without one is somebody else's, and
- * nothing in it is touched.  What an interrupted process left is taken over, and is the caller's to judge.
+ * OUT.partial appears with its mark in it, in one step: a folder without a mark is somebody else's,
+ * and nothing in it is touched.  A folder that an interrupted process left is taken over; the
+ * caller decides what to keep.
  *
- * The commit: names durable, the caller's state removed, the mark moved beside the folder, the folder
- * renamed, its parent durable, the mark removed.  A process killed in between leaves the mark beside the
- * complete folder, and the next one that takes the folder over moves it back. */
+ * The commit makes the names in the folder durable, removes the caller's state, moves the mark out
+ * of the folder, renames the folder, makes that durable, and removes the mark.  A process killed in
+ * between leaves the mark beside the complete folder; the next process that takes the folder over
+ * moves it back. */
 #ifndef SURPRISAL_BASE_OUTPUT_FOLDER_H
 #define SURPRISAL_BASE_OUTPUT_FOLDER_H
 
@@ -22,61 +24,62 @@
 #include "base/input_files.h"
 #include "base/progress.h"
 
-/* Zero-initialise; output_folder_end is due after a successful begin, also after a commit that failed. */
+/* Zero-initialise.  After a successful begin call output_folder_end, also after a failed commit. */
 struct output_folder {
     char *path;                 /* owned: OUT */
     char *building;             /* owned: OUT.partial; NULL: not begun, or ended */
     const char *kind;           /* what is built: "run", "checkpoint", "comparison" */
-    cJSON *mark;                /* owned: what the mark says */
+    cJSON *mark;                /* owned: content of the mark */
     bool taken_over;            /* from an interrupted process */
     int lock;                   /* descriptor of the folder; -1: none */
 };
 
-/* What a caller builds. */
+/* What to build. */
 struct output_request {
     const char *path, *kind;
     const struct input_files *inputs;   /* NULL: none */
-    const struct progress *progress;    /* of warnings; may be NULL */
-    bool resume;                        /* go on with an interrupted one */
+    const struct progress *progress;    /* for warnings; may be NULL */
+    bool resume;                        /* continue an interrupted one */
 };
 
-/* Refuses a path at which something stands; one that is, holds or lies in an input (so does
- * OUT.partial); an OUT.partial without our mark, of another kind, or at work.  Creates OUT.partial or
- * takes over the one that is there.  On a file system without locks one is taken over for `resume` only,
- * as nobody can tell whether its owner is dead. */
+/* Creates OUT.partial, or takes over an existing one.  Refuses OUT if it exists; OUT or OUT.partial
+ * if it is an input, holds one or lies in one; and an OUT.partial without our mark, of another
+ * kind, or in use by another process.  A file system without locks cannot tell whether that process
+ * is dead: then the folder is taken over for `resume` only. */
 bool output_folder_begin(struct output_folder *f, const struct output_request *request,
                          struct error *err);
-/* A folder for the time of a job, without a name: in `parent`, never taken over, removed when dead. */
+/* Creates a nameless folder in `parent` for the duration of a job: it is never taken over, and a
+ * sweep removes it if this process dies. */
 bool output_folder_scratch(struct output_folder *f, const char *parent, const char *kind,
                            const struct progress *progress, struct error *err);
 
-/* Replaces what the mark says: `content`, an object that this takes (also after a failure) and f owns. */
+/* Replaces the content of the mark.  f takes ownership of `content`, an object, also on failure. */
 bool output_folder_mark(struct output_folder *f, cJSON *content, struct error *err);
-/* Its member; NULL when there is none. */
+/* A member of the mark; NULL when there is none. */
 const char *output_folder_marked(const struct output_folder *f, const char *key);
 
-/* Does a name in the folder, "a/b", or of a folder in it "a/", come from what is built? */
+/* Which names in the folder ("a/b"; of a folder "a/") belong to the thing being built? */
 struct output_names {
     bool (*is_ours)(void *user, const char *name);
-    bool (*is_kept)(void *user, const char *name);      /* of ours; NULL: nothing is */
+    bool (*is_kept)(void *user, const char *name);      /* asked of ours; NULL: none */
     void *user;
 };
 
-/* Removes what is ours and not kept.  What is not ours is refused by name before anything is touched.
- * Mark and temporaries are known here. */
+/* Removes what is ours and not kept.  If anything is not ours, removes nothing and names it in the
+ * error.  The mark and temporaries are ours without asking. */
 bool output_folder_clear(const struct output_folder *f, const struct output_names *names,
                          struct error *err);
-/* Creates a folder below, and those above it, where they are not there. */
+/* Creates a folder and its missing parents. */
 bool output_folder_make(const char *path, struct error *err);
-/* Bytes that can still be written where `folder` is. */
+/* The free space of the file system that holds `folder`. */
 bool output_folder_space(size_t *bytes, const char *folder, struct error *err);
 
-/* Gives the folder its name.  state: path of a file that goes first, NULL: none.  When it cannot be
- * renamed, all that was built stays, and the error says where. */
+/* Gives the folder its name.  state: a file to remove before, NULL: none.  If the rename fails, all
+ * files stay, and the error says where. */
 bool output_folder_commit(struct output_folder *f, const char *state, struct error *err);
-/* Removes the folder.  When something in it is not ours only what is ours goes. */
+/* Removes the folder; if something in it is not ours, removes only what is ours. */
 void output_folder_discard(struct output_folder *f, const struct output_names *names);
-/* Lets go of it; what was built stays. */
+/* Releases the folder; its files stay. */
 void output_folder_end(struct output_folder *f);
 
 #endif

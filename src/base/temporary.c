@@ -14,7 +14,7 @@
 #include "base/file.h"
 
 #define RANDOM_BYTES 16
-#define MARK_BYTES_READ 64              /* of a file that may be a mark; marks begin with their folder */
+#define MARK_BYTES_READ 64              /* enough: marks begin with their folder */
 
 static const char prefix[] = ".surprisal-", suffix[] = ".tmp";
 
@@ -61,7 +61,7 @@ char *temporary_path(const char *folder, struct error *err)
     return file_join(folder, name, err);
 }
 
-/* Opens what it made; *made: something stands at path that is ours. */
+/* Creates and opens it; *made: path now exists and is ours. */
 static int make(const char *path, bool folder, bool *made)
 {
     if (!folder) {
@@ -81,7 +81,7 @@ int temporary_create(char **path, const char *in, bool folder, struct error *err
             return -1;
         int fd = make(*path, folder, &made);
         int why = errno;
-        /* Before it was locked a sweep may have taken it for a dead owner's: then once more. */
+        /* A sweep may have removed it before it was locked: then try again. */
         bool ours = fd >= 0 && temporary_lock(fd) != LOCK_HELD && temporary_is_at(fd, *path);
         if (ours)
             return fd;
@@ -102,7 +102,7 @@ int temporary_create(char **path, const char *in, bool folder, struct error *err
 
 /* ---- removing ------------------------------------------------------------------- */
 
-/* Removes everything in a folder and below, but what is called `keep` in itself. */
+/* Removes everything in a folder and below, except its own entry `keep`. */
 static bool empty(int folder, const char *keep)
 {
     int again = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -147,7 +147,7 @@ void temporary_sync(const char *folder)
 
 /* ---- sweeping --------------------------------------------------------------------- */
 
-/* Is a folder under construction in `folder` that has this inode? */
+/* Does `folder` hold a folder under construction with this inode? */
 static bool holds_unfinished(const char *folder, ino_t inode)
 {
     static const char end[] = ".partial";
@@ -162,7 +162,8 @@ static bool holds_unfinished(const char *folder, ino_t inode)
     return holds;
 }
 
-/* The mark of a folder that waits beside it to be resumed (output_folder.c, leave). */
+/* Is fd the mark of an unfinished folder in `in`, moved beside it by a commit that was killed
+ * (output_folder.c, leave)? */
 static bool is_mark_of_folder_in(int fd, const char *in)
 {
     char text[MARK_BYTES_READ + 1];
@@ -172,7 +173,7 @@ static bool is_mark_of_folder_in(int fd, const char *in)
     return sscanf(text, "{\"folder\":\"%llu\"", &inode) == 1 && holds_unfinished(in, (ino_t)inode);
 }
 
-/* An empty one was killed before it got its mark. */
+/* An empty folder: its process was killed before it wrote the mark. */
 static void remove_folder(int fd, const char *path)
 {
     if (rmdir(path) != 0 && faccessat(fd, OUTPUT_MARK, F_OK, AT_SYMLINK_NOFOLLOW) == 0
@@ -191,8 +192,8 @@ static void sweep_one(const char *in, const char *path, const struct progress *p
     enum temporary_lock lock = ours ? temporary_lock(fd) : LOCK_HELD;
     if (lock == LOCK_IMPOSSIBLE) {
         struct error line = { 0 };
-        error_set(&line, "%s: a temporary, perhaps of a killed run; this file system has no locks to "
-                  "tell: remove it when no run is at work", path);
+        error_set(&line, "%s: a temporary, perhaps of a killed run; this file system has no locks "
+                  "to tell: remove it when no run is at work", path);
         if (progress && progress->warn)
             progress->warn(progress->user, line.message);
     } else if (lock == LOCK_TAKEN && temporary_is_at(fd, path)) {

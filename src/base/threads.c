@@ -1,4 +1,4 @@
-#include "threads.h"
+#include "base/threads.h"
 
 #include <omp.h>
 #include <pthread.h>
@@ -6,10 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "memory.h"
+#include "base/memory.h"
 
-/* What OpenMP holds for the calling thread, which it has no call to ask for: the threads of its last
- * parallel region stay for the next one.  It is only to not count them twice. */
+/* The threads that OpenMP keeps for the calling thread: those of its last parallel region stay for
+ * the next one, and OpenMP has no call that tells their number.  Only needed to not count them
+ * twice. */
 static _Thread_local int running = 1;
 
 struct gate {
@@ -36,13 +37,13 @@ static void open_gate(struct gate *g)
     pthread_mutex_unlock(&g->lock);
 }
 
-/* How many of n threads can be there at once; *why: the error of the first that cannot. */
+/* How many of n threads can exist at once; *why: the error of the first one that cannot start. */
 static int try(pthread_t *threads, int n, int *why)
 {
     struct gate gate = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false };
     sigset_t all, before;
     int started = 0;
-    sigfillset(&all);                   /* signals are for the others */
+    sigfillset(&all);                   /* other threads handle signals */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     *why = 0;
     while (started < n
@@ -55,7 +56,7 @@ static int try(pthread_t *threads, int n, int *why)
     return started;
 }
 
-/* A region that does next to nothing; its threads stay. */
+/* Runs a region that does next to nothing; its threads stay. */
 static void start(int n)
 {
     int seen = 0;
@@ -80,6 +81,6 @@ bool threads_start(int n, int more, struct error *err)
     int possible = running + started - more;
     if (possible < 1)
         return error_lack(err, "cannot start a thread beside the main one: %s", error_reason(why));
-    return error_lack(err, "cannot start %d threads: %s; --threads %d can be had", n, error_reason(why),
-                      possible);
+    return error_lack(err, "cannot start %d threads: %s; --threads %d would work", n,
+                      error_reason(why), possible);
 }

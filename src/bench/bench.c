@@ -1,7 +1,6 @@
 #include "bench/bench.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/format.h"
@@ -28,52 +27,6 @@ static struct config published_config(enum layer_type types[40])
         .num_experts = 256, .num_experts_per_tok = 8, .moe_intermediate_size = 512,
         .shared_expert_intermediate_size = 512,
     };
-}
-
-bool bench_next(struct bench *b, const char *name, struct error *err)
-{
-    const struct progress *p = &b->options->progress;
-    if (p->report && !p->report(p->user, name, (double)b->done, (double)b->planned, "figures")) {
-        if (err)
-            err->interrupted = true;
-        return error_set(err, "interrupted");
-    }
-    b->done++;
-    return true;
-}
-
-bool bench_add(struct bench *b, const struct bench_figure *figure, void (*work)(void *user),
-               void *user, struct error *err)
-{
-    struct bench_result *r = b->result;
-    if (!bench_next(b, figure->name, err)
-        || !mem_grow(&r->figures, &r->capacity, r->n_figures + 1, sizeof *r->figures, "figures",
-                     err))
-        return false;
-    work(user);                     /* touches memory, wakes threads */
-    struct bench_figure *f = &r->figures[r->n_figures++];
-    *f = *figure;
-    f->seconds = INFINITY;
-    for (int round = 0; round < STOPWATCH_ROUNDS; round++) {
-        if (f->flop > 0)
-            f->limit = fmax(f->limit, limits_peak_round(&b->peaks[f->type], b->options->seconds));
-        f->seconds = fmin(f->seconds, stopwatch_round(work, user, b->options->seconds));
-    }
-    return true;
-}
-
-void bench_fill(float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        x[i] = (float)((int)(i * 37 % 255) - 127) * 0x1p-7f;
-}
-
-bool bench_has(const struct config *c, enum layer_type type)
-{
-    for (size_t i = 0; i < c->num_hidden_layers; i++)
-        if (c->layer_types[i] == type)
-            return true;
-    return false;
 }
 
 /* ---- limits --------------------------------------------------------------------- */

@@ -9,7 +9,7 @@
 
 /* ---- writing ------------------------------------------------------------------ */
 
-/* A measured number: more than four digits would be noise.  0 means not measured. */
+/* A measured number: more than four digits would be noise.  0: not measured. */
 static bool add_measured(cJSON *to, const char *key, double value)
 {
     char text[32];

@@ -1,4 +1,4 @@
-/* bench_work.h - what the parts of bench share: the list of figures that they add to. */
+/* bench_work.h - what the parts of bench share: the list of figures, and how one is measured. */
 #ifndef SURPRISAL_BENCH_BENCH_WORK_H
 #define SURPRISAL_BENCH_BENCH_WORK_H
 
@@ -17,17 +17,17 @@ struct bench {
     size_t planned, done;           /* figures */
 };
 
-/* Tells progress what comes next; false with err->interrupted when it shall not. */
+/* Reports the next figure; false with err->interrupted when the caller asked to stop. */
 bool bench_next(struct bench *b, const char *name, struct error *err);
-/* Times work(user), whose figure lacks nothing but seconds and limit, and adds it to the result.
- * Rounds of work take turns with rounds of the arithmetic alone: a processor's clock changes with
- * its load, its heat and its neighbours, and a share must be of one moment. */
+/* Times work(user) and adds its figure to the result; seconds and limit are filled in here.
+ * Rounds of work alternate with rounds of the arithmetic alone: a processor's clock changes with
+ * its load, its heat and its neighbours, so both must be measured at the same moment. */
 bool bench_add(struct bench *b, const struct bench_figure *figure, void (*work)(void *user),
                void *user, struct error *err);
 /* Fills x with values of size one that are exact in BF16. */
 void bench_fill(float *x, size_t n);
 
-/* Some layer is of this type. */
+/* Does any layer have this type? */
 bool bench_has(const struct config *c, enum layer_type type);
 
 /* ---- the parts ---------------------------------------------------------- */

@@ -1,10 +1,11 @@
-#include "added_tokens.h"
+#include "tokenizer/added_tokens.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
-#include "unicode_versions.h"
+#include "base/utf8.h"
+#include "tokenizer/unicode.h"
 
 /* ---- loading ---------------------------------------------------------- */
 
@@ -71,8 +72,8 @@ static int compare_ids(const void *a, const void *b)
     return (x->id > y->id) - (x->id < y->id);
 }
 
-/* Each token, in the order of the file, has the id of its content in the vocabulary, or the next
- * number after as many ids as the vocabulary has tokens. */
+/* Each token must have the id that the vocabulary gives its content.  The others are numbered in
+ * the order of the file, from the number of tokens in the vocabulary. */
 static bool check_ids(const struct added_tokens *a, const struct vocabulary *v, const char *path,
                       struct error *err)
 {
@@ -91,7 +92,7 @@ static bool check_ids(const struct added_tokens *a, const struct vocabulary *v, 
     return true;
 }
 
-/* Refuses a content that stands twice: it could ask for two treatments. */
+/* Refuses a content that occurs twice: the two could ask for different treatments. */
 static bool check_contents(const struct added_tokens *a, const char *path, struct error *err)
 {
     const struct added_token **order = mem_array(a->n, sizeof *order, "added tokens", err);
@@ -103,7 +104,7 @@ static bool check_contents(const struct added_tokens *a, const char *path, struc
     bool ok = true;
     for (size_t i = 1; ok && i < a->n; i++)
         if (strcmp(order[i - 1]->content, order[i]->content) == 0)
-            ok = error_set(err, "%s: added_tokens: '%s' stands twice", path, order[i]->content);
+            ok = error_set(err, "%s: added_tokens: '%s' occurs twice", path, order[i]->content);
     free(order);
     return ok;
 }
@@ -187,8 +188,8 @@ const struct added_token *added_tokens_by_content(const struct added_tokens *a,
 
 /* ---- searching --------------------------------------------------------- */
 
-/* The longest token that the text starts with, NULL if none.  The tokens that agree with the
- * first k bytes are neighbours in `set`; each byte narrows their range. */
+/* The longest token that the text starts with, NULL if none.  The tokens that agree with the first
+ * k bytes are neighbours in `set`; each further byte narrows this range. */
 static const struct added_token *longest_at(const struct added_token_set *set, const char *text,
                                             size_t n)
 {
@@ -216,7 +217,7 @@ static const struct added_token *longest_at(const struct added_token_set *set, c
     return longest;
 }
 
-/* The next token in text[from, n), at *start; NULL when there is no more. */
+/* The next token in text[from, n), at *start; NULL when there is none. */
 static const struct added_token *find_next(const struct added_token_set *set, const char *text,
                                            size_t n, size_t from, size_t *start)
 {
@@ -251,7 +252,7 @@ static bool is_space(const char *s, size_t *length)
         || c == 0x205F || c == 0x3000;
 }
 
-/* Whether a word character starts at s: *result; false on an error. */
+/* *result: does a word character start at s?  False on an error. */
 static bool is_word(bool *result, const struct added_tokens *a, const char *s,
                     struct pattern_scratch *matching, struct error *err)
 {
@@ -263,18 +264,18 @@ static bool is_word(bool *result, const struct added_tokens *a, const char *s,
     return *result || walk.finished;
 }
 
-/* Whether text[start, end) stands between what are no word characters: *alone. */
-static bool stands_alone(bool *alone, const struct added_tokens *a, const char *text, size_t n,
-                         size_t start, size_t end, struct pattern_scratch *matching,
-                         struct error *err)
+/* *alone: are the characters around text[start, end) no word characters?  False on an error. */
+static bool is_alone(bool *alone, const struct added_tokens *a, const char *text, size_t n,
+                     size_t start, size_t end, struct pattern_scratch *matching,
+                     struct error *err)
 {
-    bool before = false, behind = false;
+    bool before = false, after = false;
     if (start > 0
         && !is_word(&before, a, text + character_before(text, start), matching, err))
         return false;
-    if (end < n && !is_word(&behind, a, text + end, matching, err))
+    if (end < n && !is_word(&after, a, text + end, matching, err))
         return false;
-    *alone = !before && !behind;
+    *alone = !before && !after;
     return true;
 }
 
@@ -283,14 +284,14 @@ bool added_tokens_split(const struct added_tokens *a, const struct added_token_s
                         struct error *err)
 {
     const struct added_token *t;
-    size_t done = 0;            /* everything before belongs to a piece */
+    size_t done = 0;            /* everything before has been handed to the sink */
     size_t from = 0, start, length;
     while ((t = find_next(set, text, n, from, &start))) {
         size_t end = start + t->length;
         from = end;             /* stripping does not move the search (as in `tokenizers`) */
         bool alone = true;
         if (t->single_word
-            && !stands_alone(&alone, a, text, n, start, end, sink->matching, err))
+            && !is_alone(&alone, a, text, n, start, end, sink->matching, err))
             return false;
         if (!alone)
             continue;

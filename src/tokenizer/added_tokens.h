@@ -1,9 +1,9 @@
-/* added_tokens.h - the "added_tokens" of a tokenizer.json: contents that are found in the text
- * before everything else and become one id each.
+/* added_tokens.h - the "added_tokens" of a tokenizer.json: strings that are searched in the text
+ * before anything else, and that become one id each.
  *
- * Tokens with normalized = false are searched in the raw text; what lies between is normalized,
- * and searched for the others, whose contents are normalized too.  Of the tokens that start at
- * the leftmost place the longest counts (AddedVocabulary in `tokenizers`). */
+ * Tokens with normalized = false are searched in the raw text.  The text between them is normalized
+ * and searched for the other tokens, whose contents are normalized too.  The leftmost match wins,
+ * and of those the longest (AddedVocabulary in `tokenizers`). */
 #ifndef SURPRISAL_TOKENIZER_ADDED_TOKENS_H
 #define SURPRISAL_TOKENIZER_ADDED_TOKENS_H
 
@@ -14,17 +14,17 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "normalize.h"
-#include "pattern.h"
-#include "vocabulary.h"
+#include "tokenizer/normalizer.h"
+#include "tokenizer/pattern.h"
+#include "tokenizer/vocabulary.h"
 
 struct added_token {
     char *content;              /* owned; as in the file */
-    char *searched;             /* owned; what is looked for, and what decoding shows */
+    char *searched;             /* owned; the string to search, and decoded text */
     size_t length;              /* of searched, in bytes */
     int32_t id;
     bool single_word;           /* not next to a word character     */
-    bool lstrip, rstrip;        /* swallows the white space beside it */
+    bool lstrip, rstrip;        /* includes the white space on that side */
     bool normalized;
 };
 
@@ -32,19 +32,19 @@ struct added_token {
 struct added_token_set {
     const struct added_token **tokens;  /* [n], by `searched` in byte order */
     size_t n;
-    bool starts[256];                   /* the first bytes that occur */
+    bool starts[256];                   /* bytes with which a token starts */
 };
 
 struct added_tokens {
     struct added_token *tokens;         /* [n], in order of id */
     size_t n;
     struct added_token_set raw, normalized;
-    struct pattern *word;               /* one word character; NULL when no token asks */
+    struct pattern *word;               /* matches a word character; NULL: not needed */
 };
 
-/* json: the array, or NULL.  Refuses ids that contradict the vocabulary or are not those that
- * `tokenizers` would give (the next free ones in the order of the file).  On failure too it is
- * to be freed. */
+/* json: the array, or NULL.  Refuses ids that contradict the vocabulary, or that `tokenizers` would
+ * not give (it gives the next free ones, in the order of the file).  Free it after a failure,
+ * too. */
 bool added_tokens_load(struct added_tokens *a, const cJSON *json, const struct vocabulary *v,
                        const struct normalizer *z, const char *path, struct error *err);
 void added_tokens_free(struct added_tokens *a);
@@ -54,7 +54,7 @@ const struct added_token *added_tokens_by_id(const struct added_tokens *a, int32
 const struct added_token *added_tokens_by_content(const struct added_tokens *a,
                                                   const char *content);
 
-/* Where the pieces of a text go, in order. */
+/* Receives the pieces of a text, in order. */
 struct added_tokens_sink {
     bool (*text)(void *user, const char *text, size_t n, struct error *err);
     bool (*token)(void *user, int32_t id, struct error *err);

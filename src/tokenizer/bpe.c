@@ -1,13 +1,13 @@
-#include "bpe.h"
+#include "tokenizer/bpe.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "bpe_table.h"
-#include "byte_level.h"
+#include "tokenizer/bpe_table.h"
+#include "tokenizer/byte_level.h"
 
 #define NO_SYMBOL UINT32_MAX
-#define LONGEST_CACHED_WORD 128     /* bytes; longer words seldom come again */
+#define LONGEST_CACHED_WORD 128     /* bytes; longer words are seldom repeated */
 #define CACHE_PROBES 4
 
 /* A part of the word: symbols form a doubly linked list in text order. */
@@ -95,7 +95,7 @@ static void merge_all(const struct bpe *b, struct bpe_scratch *s, uint32_t n)
         if (left->merged_away || left->next == NO_SYMBOL)
             continue;
         struct bpe_symbol *right = &s->symbols[left->next];
-        /* Either side may have grown since; then the pair is another one. */
+        /* Either side may have been merged since; then this is another pair. */
         const struct bpe_merge *m = bpe_merge_slot(b, bpe_pair(left->id, right->id));
         if (m->pair == BPE_NO_PAIR || m->id != c.id)
             continue;
@@ -109,7 +109,7 @@ static void merge_all(const struct bpe *b, struct bpe_scratch *s, uint32_t n)
     }
 }
 
-/* The bytes of the word as symbols; *n of them. */
+/* Makes the bytes of the word symbols; *n: their number. */
 static bool first_symbols(const struct bpe *b, struct bpe_scratch *s, const char *word,
                           size_t n_bytes, uint32_t *n, struct error *err)
 {
@@ -153,8 +153,8 @@ static bool encode(const struct bpe *b, struct bpe_scratch *s, const char *word,
     }
     if (n_bytes >= NO_SYMBOL)
         return error_set(err, "a word of %zu bytes is too long", n_bytes);
-    /* At most n - 1 pairs wait at first, and a merge, of which there are at most n - 1, takes
-     * one off and puts two on. */
+    /* At first the heap holds at most n - 1 pairs.  There are at most n - 1 merges; each removes
+     * one pair and adds at most two. */
     uint32_t n;
     if (!mem_grow(&s->symbols, &s->symbols_capacity, n_bytes, sizeof *s->symbols, "a word", err)
         || !mem_grow(&s->heap, &s->heap_capacity, 2 * n_bytes, sizeof *s->heap, "a word", err)
@@ -167,7 +167,7 @@ static bool encode(const struct bpe *b, struct bpe_scratch *s, const char *word,
     return true;
 }
 
-/* ---- words that come again --------------------------------------------- */
+/* ---- repeated words ---------------------------------------------------- */
 
 bool bpe_scratch_init(struct bpe_scratch *s, size_t text_bytes, struct error *err)
 {
@@ -211,7 +211,7 @@ bool bpe_encode_word(const struct bpe *b, struct bpe_scratch *s, const char *wor
     size_t first = out->n, bytes = s->cached_bytes.size, ids = s->cached_ids.n;
     if (!encode(b, s, word, n, out, err))
         return false;
-    if (!entry)                         /* the neighbourhood is full: words that came first stay */
+    if (!entry)                         /* all slots are taken: earlier words stay */
         return true;
     if (!buffer_append(&s->cached_bytes, word, n, err)
         || !id_list_append(&s->cached_ids, out->ids + first, out->n - first, err))

@@ -3,10 +3,10 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "bpe.h"
-#include "bpe_table.h"
-#include "byte_level.h"
-#include "unicode_versions.h"
+#include "base/utf8.h"
+#include "tokenizer/bpe.h"
+#include "tokenizer/bpe_table.h"
+#include "tokenizer/byte_level.h"
 
 /* ---- options ---------------------------------------------------------- */
 
@@ -84,7 +84,7 @@ static bool read_pair(struct pair *p, const cJSON *item)
     return true;
 }
 
-/* The id of one part of merge `rank`; refuses what is no token. */
+/* The id of one part of merge `rank`; an error if it is not a token. */
 static bool find_part(int32_t *id, const struct bpe *b, const char *content, size_t n,
                       uint32_t rank, const char *path, struct error *err)
 {
@@ -93,7 +93,7 @@ static bool find_part(int32_t *id, const struct bpe *b, const char *content, siz
                                  rank, (int)(n < 200 ? n : 200), content);
 }
 
-/* *id: that of the joined token of the merge before; becomes that of this one. */
+/* *id: in: joined token of the previous merge; out: of this one. */
 static bool add_merge(struct bpe *b, const struct pair *p, uint32_t rank, int32_t *id,
                       struct buffer *joined, const char *path, struct error *err)
 {
@@ -112,7 +112,7 @@ static bool add_merge(struct bpe *b, const struct pair *p, uint32_t rank, int32_
     else if (!find_part(id, b, joined->data, joined->size, rank, path, err))
         return false;
     uint64_t pair = bpe_pair(left, right);
-    /* A pair that stands twice has the rank of its last line, as in `tokenizers`. */
+    /* A pair that occurs twice gets the rank of its last line, as in `tokenizers`. */
     *bpe_merge_slot(b, pair) = (struct bpe_merge){ pair, rank, *id };
     return true;
 }
@@ -141,7 +141,7 @@ static bool read_merges(struct bpe *b, const cJSON *json, const char *path, stru
     bool ok = true, strings = json->child && cJSON_IsString(json->child);
     cJSON_ArrayForEach(item, json) {
         struct pair p;
-        /* The first line of a merges.txt, carried over by old converters. */
+        /* The first line of a merges.txt, which old converters copied. */
         bool version = strings && cJSON_IsString(item)
                     && strncmp(item->valuestring, "#version", 8) == 0;
         if (cJSON_IsString(item) != strings || (!version && !read_pair(&p, item)))
@@ -156,7 +156,7 @@ static bool read_merges(struct bpe *b, const cJSON *json, const char *path, stru
     return ok;
 }
 
-/* ---- front ------------------------------------------------------------ */
+/* ---- the whole -------------------------------------------------------- */
 
 bool bpe_load(struct bpe *b, const cJSON *json, const char *path, struct error *err)
 {

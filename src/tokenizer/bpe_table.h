@@ -1,10 +1,10 @@
-/* bpe_table.h - the table of merges, for bpe.c and bpe_load.c alone. */
+/* bpe_table.h - the table of merges, for bpe.c and bpe_load.c only. */
 #ifndef SURPRISAL_TOKENIZER_BPE_TABLE_H
 #define SURPRISAL_TOKENIZER_BPE_TABLE_H
 
-#include "bpe.h"
+#include "tokenizer/bpe.h"
 
-#define BPE_NO_PAIR UINT64_MAX      /* ids are not negative, so no pair looks like this */
+#define BPE_NO_PAIR UINT64_MAX      /* not a pair: ids are not negative */
 
 static inline uint64_t bpe_pair(int32_t left, int32_t right)
 {

@@ -1,7 +1,6 @@
-#include "byte_level.h"
+#include "tokenizer/byte_level.h"
 
-#include "base/json.h"
-#include "unicode_versions.h"
+#include "base/utf8.h"
 
 /* Bytes without a printable form in Latin-1: 0x00-0x20, 0x7F-0xA0, 0xAD. */
 #define N_LOW     0x21u         /* bytes 0x00..0x20 -> U+0100..U+0120 */
@@ -17,7 +16,7 @@ uint32_t byte_level_character(unsigned char byte)
     return byte == SOFT_HYPHEN ? 0x100u + N_LOW + N_MIDDLE : byte;
 }
 
-/* The byte of a character, -1 when it is not of the alphabet. */
+/* The byte of a character, -1 when it is not in the alphabet. */
 static int byte_of(uint32_t c)
 {
     if (c >= 0x100 && c < 0x100 + N_LOW)
@@ -56,8 +55,8 @@ bool byte_level_decode(struct buffer *out, const char *token, size_t n, struct e
     return true;
 }
 
-/* Length of the ill-formed part at s, where no valid sequence starts: the longest prefix of one,
- * at least one byte. */
+/* Length of the ill-formed part at s, where no valid sequence starts: the longest prefix of a valid
+ * one, at least one byte. */
 static size_t ill_formed_length(const unsigned char *s, size_t n)
 {
     unsigned char low = s[0] == 0xE0 ? 0xA0 : s[0] == 0xF0 ? 0x90 : 0x80;

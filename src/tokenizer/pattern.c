@@ -1,20 +1,21 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
-#include "pattern.h"
+#include "tokenizer/pattern.h"
 
 #include <pcre2.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "unicode_versions.h"
+#include "base/utf8.h"
+#include "tokenizer/unicode.h"
 
-/* Reserved, not touched until needed.  A pattern that needs more runs without the JIT, whose
+/* Address space only, until used.  A pattern that needs more is run by the interpreter, whose
  * memory grows. */
 #define JIT_STACK_START ((size_t)32 << 10)
 #define JIT_STACK_MAX   ((size_t)64 << 20)
 
-/* A search may take this many steps, and this many more for each byte of text: generous for
- * linear patterns, and an end to those that explode. */
+/* The most steps of a search, plus some for each byte of text: plenty for linear patterns, and a
+ * limit for those that explode. */
 #define STEPS          10000000u
 #define STEPS_PER_BYTE 64u
 
@@ -52,7 +53,7 @@ static struct pattern *compile(const char *regex, size_t n, uint32_t options, co
         pcre2_set_newline(context, PCRE2_NEWLINE_LF);
         p->code = pcre2_compile((PCRE2_SPTR)regex, n, options | PCRE2_UTF, &code,
                                 &offset, context);
-        if (p->code)        /* no JIT on this machine: the interpreter does the same */
+        if (p->code)        /* without a JIT the interpreter gives the same result */
             p->jit = pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE) == 0;
     }
     pcre2_compile_context_free(context);
@@ -79,10 +80,10 @@ struct pattern *pattern_compile_literal(const char *text, const char *what, stru
 {
     for (size_t i = 0, length; text[i]; i += length) {
         uint32_t c = utf8_get(text + i, &length);
-        bool stands_in = unicode_stand_in(c) != c;
+        bool affected = unicode_stand_in(c) != c;
         for (size_t k = 0; k < unicode_n_stand_ins; k++)
-            stands_in = stands_in || unicode_stand_ins[k].stand_in == c;
-        if (stands_in) {
+            affected = affected || unicode_stand_ins[k].stand_in == c;
+        if (affected) {
             error_set(err, "%s: pattern with U+%04X is not supported", what, (unsigned)c);
             return NULL;
         }
@@ -109,7 +110,7 @@ struct pattern_scratch *pattern_scratch_new(struct error *err)
     struct pattern_scratch *s = mem_array(1, sizeof *s, "matching", err);
     if (!s)
         return NULL;
-    s->match = pcre2_match_data_create(1, NULL);        /* only the whole match is asked for */
+    s->match = pcre2_match_data_create(1, NULL);        /* room for the whole match only */
     s->context = pcre2_match_context_create(NULL);
     s->stack = pcre2_jit_stack_create(JIT_STACK_START, JIT_STACK_MAX, NULL);
     if (s->match && s->context) {

@@ -1,22 +1,23 @@
-/* pattern_translate.c - Oniguruma's Ruby syntax to PCRE2's, for the part of both that means the
- * same; the rest is refused by name.  (Oniguruma's doc/RE; pcre2pattern(3).) */
+/* pattern_translate.c - translates Oniguruma's Ruby syntax to PCRE2's, as far as both can say the
+ * same; anything else is refused by name.  (Oniguruma's doc/RE; pcre2pattern(3).) */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "pattern.h"
-#include "unicode_versions.h"
+#include "base/utf8.h"
+#include "tokenizer/pattern.h"
+#include "tokenizer/unicode.h"
 
 struct translation {
-    const char *p;              /* what is still to be read */
+    const char *p;              /* the rest to be read */
     const char *regex;          /* the whole pattern */
     const char *what;
     struct buffer *out;
     struct error *err;
     size_t depth;               /* open groups */
-    size_t caseless_depth;      /* that of the outermost (?i: that is open, 0 for none */
-    uint32_t before;            /* the character just passed outside of classes, 0 for none */
+    size_t caseless_depth;      /* depth of the outermost open (?i:, 0 for none */
+    uint32_t before;            /* the last character outside of classes, 0 for none */
 };
 
 static bool refuse(struct translation *t, const char *construct, size_t n)
@@ -25,14 +26,14 @@ static bool refuse(struct translation *t, const char *construct, size_t n)
                      t->what, (int)n, construct, (size_t)(construct - t->regex));
 }
 
-/* Copies n bytes and passes over them. */
+/* Copies n bytes. */
 static bool copy(struct translation *t, size_t n)
 {
     t->p += n;
     return buffer_append(t->out, t->p - n, n, t->err);
 }
 
-/* Passes over n bytes and puts other text in their place. */
+/* Replaces n bytes by other text. */
 static bool replace(struct translation *t, size_t n, const char *text)
 {
     t->p += n;
@@ -53,7 +54,7 @@ static bool translate_property(struct translation *t)
         "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "S", "Sm", "Sc", "Sk", "So", "Z", "Zs", "Zl",
         "Zp", "C", "Cc", "Cf", "Co", "Cn"
     };
-    /* Those whose stand-ins are of the same script. */
+    /* Scripts whose stand-ins have the same script. */
     static const char *const scripts[] = { "Han", "Hiragana", "Katakana", "Hangul" };
     const char *close = t->p[2] == '{' ? strchr(t->p, '}') : NULL;
     if (!close)
@@ -75,8 +76,8 @@ static bool translate_property(struct translation *t)
     return buffer_printf(t->out, t->err, "\\%c{%s%.*s}", letter, prefix, (int)n, name);
 }
 
-/* \x{H..}, \xHH (below 80, above it is a raw byte to Oniguruma) and \uHHHH as a code point;
- * its length, 0 for anything else. */
+/* Reads \x{H..}, \xHH (below 80; Oniguruma takes higher ones as raw bytes) and \uHHHH as a code
+ * point; returns its length, 0 for anything else. */
 static size_t read_number(const char *p, uint32_t *c)
 {
     bool braced = p[1] == 'x' && p[2] == '{';
@@ -96,7 +97,7 @@ static size_t read_number(const char *p, uint32_t *c)
     return (size_t)(digits - p) + n + braced;
 }
 
-/* A literal character, escaped or not, at p; its length, 0 for anything else. */
+/* Reads a literal character, escaped or not, at p; returns its length, 0 for anything else. */
 static size_t read_character(const char *p, uint32_t *c)
 {
     size_t length;
@@ -116,7 +117,7 @@ static size_t read_character(const char *p, uint32_t *c)
     return p[1] && strchr(" !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", p[1]) ? 2 : 0;
 }
 
-/* An escape that is no single character. */
+/* An escape that is not a single character. */
 static bool translate_escape(struct translation *t, bool in_class)
 {
     switch (t->p[1]) {
@@ -133,8 +134,8 @@ static bool translate_escape(struct translation *t, bool in_class)
     return refuse(t, t->p, t->p[1] ? 2 : 1);
 }
 
-/* Characters first..last as PCRE2 writes them.  A range must not separate a code point from its
- * stand-in: the subject shows the one for the other. */
+/* Characters first..last as PCRE2 writes them.  A range must hold both a code point and its
+ * stand-in, or neither: the subject has the latter in place of the former. */
 static bool emit_range(struct translation *t, const char *source, size_t n, uint32_t first,
                        uint32_t last)
 {
@@ -154,8 +155,8 @@ static bool emit_range(struct translation *t, const char *source, size_t n, uint
                                          (unsigned)last);
 }
 
-/* A character outside of classes.  In (?i:...) Oniguruma also finds ligatures and the like for
- * two or three letters (U+FB01 for "fi", U+00DF for "ss"), PCRE2 does not. */
+/* A character outside of classes.  In (?i:...) Oniguruma also matches ligatures and the like
+ * against two or three letters (U+FB01 for "fi", U+00DF for "ss"); PCRE2 does not. */
 static bool emit_character(struct translation *t, size_t n, uint32_t c)
 {
     static const char pairs[][3] = { "ss", "st", "ff", "fi", "fl" };
@@ -206,7 +207,7 @@ static bool translate_group(struct translation *t)
     return copy(t, 1);
 }
 
-/* {n}, {n,}, {n,m}; a brace that opens no interval is a character. */
+/* {n}, {n,}, {n,m}; a brace that does not open an interval is a character. */
 static bool translate_brace(struct translation *t)
 {
     size_t n = 1 + strspn(t->p + 1, "0123456789"), digits = n - 1;
@@ -216,7 +217,7 @@ static bool translate_brace(struct translation *t)
     if (t->p[n] != '}' || n == 1 + (size_t)comma)
         return replace(t, 1, "\\{");
     n++;
-    /* To Oniguruma {,n} starts at none, {n}+ is a repeated repeat, {n}? an optional one. */
+    /* To Oniguruma {,n} means {0,n}, {n}+ repeats the repetition, {n}? makes it optional. */
     if (digits == 0 || t->p[n] == '+' || (t->p[n] == '?' && !comma))
         return refuse(t, t->p, t->p[n] == '+' || t->p[n] == '?' ? n + 1 : n);
     return copy(t, n);
@@ -236,7 +237,7 @@ static bool translate_element(struct translation *t)
     if (*t->p == ')') {
         if (t->caseless_depth == t->depth)
             t->caseless_depth = 0;
-        t->depth -= t->depth > 0;       /* PCRE2 complains of one too many */
+        t->depth -= t->depth > 0;       /* PCRE2 refuses one too many */
     }
     if (strchr(".^$|)*+?", *t->p))
         return copy(t, 1);

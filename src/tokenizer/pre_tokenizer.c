@@ -1,12 +1,12 @@
-#include "pre_tokenizer.h"
+#include "tokenizer/pre_tokenizer.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
-#include "unicode_versions.h"
+#include "tokenizer/unicode.h"
 
-/* Stages call one another; a file with more is no tokenizer. */
+/* Stages call one another, so their number is limited; real tokenizers have two or three. */
 #define MAX_STAGES 64
 
 /* ---- loading ---------------------------------------------------------- */
@@ -68,7 +68,7 @@ static bool load_split(struct pre_tokenizer_stage *stage, const cJSON *json, con
     return stage->pattern != NULL;
 }
 
-/* One that is no Sequence.  *byte_level: whether ByteLevel has been met. */
+/* Loads one that is not a Sequence.  *byte_level: has ByteLevel been seen? */
 static bool load_stage(struct pre_tokenizer *z, bool *byte_level, const cJSON *json,
                        const char *path, struct error *err)
 {
@@ -76,7 +76,7 @@ static bool load_stage(struct pre_tokenizer *z, bool *byte_level, const cJSON *j
     if (!cJSON_IsString(type))
         return error_set(err, "%s: pre_tokenizer has no type", path);
     if (*byte_level)
-        return error_set(err, "%s: pre_tokenizer '%s' behind ByteLevel is not supported", path,
+        return error_set(err, "%s: pre_tokenizer '%s' after ByteLevel is not supported", path,
                          type->valuestring);
     if (z->n == MAX_STAGES)
         return error_set(err, "%s: more than %d pre_tokenizers are not supported", path,
@@ -138,7 +138,7 @@ void pre_tokenizer_run_free(struct pre_tokenizer_run *r)
     *r = (struct pre_tokenizer_run){ 0 };
 }
 
-/* A stretch of text, and what PCRE2 is shown in its place. */
+/* A stretch of text, and the text that PCRE2 matches instead (unicode_subject). */
 struct span {
     const char *text, *subject;
     size_t n;
@@ -147,29 +147,29 @@ struct span {
 static bool run_stage(struct pre_tokenizer_run *r, size_t k, struct span span,
                       struct error *err);
 
-/* Pieces on their way from one stage to the next; the last one waits, for it may grow. */
+/* Passes pieces from one stage to the next; keeps the last one back, since it may still grow. */
 struct splitter {
     struct pre_tokenizer_run *run;
     size_t next_stage;
     struct span span;
     enum split_behavior behavior;
-    bool waiting, last_was_match;
-    size_t start, end;              /* of the piece that waits */
+    bool kept, last_was_match;
+    size_t start, end;              /* of the piece kept back */
 };
 
-static bool hand_on(struct splitter *s, struct error *err)
+static bool pass_on(struct splitter *s, struct error *err)
 {
-    if (!s->waiting || s->start == s->end)
+    if (!s->kept || s->start == s->end)
         return true;
     return run_stage(s->run, s->next_stage,
                      (struct span){ s->span.text + s->start, s->span.subject + s->start,
                                     s->end - s->start }, err);
 }
 
-/* Takes the next stretch, a match or what lies between two. */
-static bool take(struct splitter *s, size_t start, size_t end, bool is_match, struct error *err)
+/* Adds the next stretch: a match, or the text between two. */
+static bool add(struct splitter *s, size_t start, size_t end, bool is_match, struct error *err)
 {
-    bool joins = false;             /* belongs to the piece that waits */
+    bool joins = false;             /* extends the piece kept back */
     switch (s->behavior) {
     case SPLIT_ISOLATED:
         break;
@@ -188,13 +188,13 @@ static bool take(struct splitter *s, size_t start, size_t end, bool is_match, st
         break;
     }
     s->last_was_match = is_match;
-    if (joins && s->waiting) {
+    if (joins && s->kept) {
         s->end = end;
         return true;
     }
-    if (!hand_on(s, err))
+    if (!pass_on(s, err))
         return false;
-    s->waiting = true;
+    s->kept = true;
     s->start = start;
     s->end = end;
     return true;
@@ -208,14 +208,14 @@ static bool split(struct pre_tokenizer_run *r, size_t k, struct span span, struc
     struct pattern_walk walk = { 0 };
     size_t done = 0;
     while (pattern_next(stage->pattern, r->matching, span.subject, span.n, &walk, err)) {
-        if (done != walk.start && !take(&s, done, walk.start, stage->invert, err))
+        if (done != walk.start && !add(&s, done, walk.start, stage->invert, err))
             return false;
-        if (!take(&s, walk.start, walk.end, !stage->invert, err))
+        if (!add(&s, walk.start, walk.end, !stage->invert, err))
             return false;
         done = walk.end;
     }
-    return walk.finished && (done == span.n || take(&s, done, span.n, stage->invert, err))
-        && hand_on(&s, err);
+    return walk.finished && (done == span.n || add(&s, done, span.n, stage->invert, err))
+        && pass_on(&s, err);
 }
 
 static bool run_stage(struct pre_tokenizer_run *r, size_t k, struct span span, struct error *err)
@@ -224,7 +224,7 @@ static bool run_stage(struct pre_tokenizer_run *r, size_t k, struct span span, s
         return r->word(r->user, span.text, span.n, err);
     const struct pre_tokenizer_stage *stage = &r->pre_tokenizer->stages[k];
     if (stage->prefix_space && span.text[0] != ' ') {
-        /* Only the last stage does this, so the buffers have one user at a time. */
+        /* Only the last stage adds a space, so nobody else uses these buffers. */
         r->prefixed_text.size = r->prefixed_subject.size = 0;
         if (!buffer_append(&r->prefixed_text, " ", 1, err)
             || !buffer_append(&r->prefixed_text, span.text, span.n, err)

@@ -1,16 +1,17 @@
-#include "tokenizer.h"
+#include "tokenizer/tokenizer.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "added_tokens.h"
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "bpe.h"
-#include "byte_level.h"
-#include "normalize.h"
-#include "pre_tokenizer.h"
+#include "base/utf8.h"
+#include "tokenizer/added_tokens.h"
+#include "tokenizer/bpe.h"
+#include "tokenizer/byte_level.h"
+#include "tokenizer/normalizer.h"
+#include "tokenizer/pre_tokenizer.h"
 
 struct tokenizer {
     char *path;
@@ -19,12 +20,12 @@ struct tokenizer {
     struct normalizer normalizer;
     struct pre_tokenizer pre_tokenizer;
     struct added_tokens added;
-    bool byte_level_decoder;        /* else tokens are joined by spaces */
+    bool byte_level_decoder;        /* false: tokens are joined by spaces */
 };
 
 /* ---- opening ----------------------------------------------------------- */
 
-/* What changes the ids that `tokenizers` gives, or is of an unknown version. */
+/* Refuses unknown versions, and settings that change the ids. */
 static bool refuse_unsupported(const cJSON *root, const char *path, struct error *err)
 {
     const cJSON *version = json_get(root, "version");
@@ -37,8 +38,8 @@ static bool refuse_unsupported(const cJSON *root, const char *path, struct error
     return true;
 }
 
-/* Post-processors add special tokens only when asked to, which is never the case here, and
- * adjust offsets, which are not given out: only the name is checked. */
+/* Post-processors add special tokens, but only on request, and adjust offsets; we do neither, so
+ * only the name is checked. */
 static bool check_post_processor(const cJSON *json, const char *path, struct error *err)
 {
     static const char *const known[] = { "ByteLevel", "TemplateProcessing", "BertProcessing",
@@ -155,29 +156,29 @@ struct encoding {
     struct id_list ids;
 };
 
-static bool take_word(void *user, const char *word, size_t n, struct error *err)
+static bool consume_word(void *user, const char *word, size_t n, struct error *err)
 {
     struct encoding *e = user;
     return bpe_encode_word(&e->tokenizer->bpe, &e->merging, word, n, &e->ids, err);
 }
 
-static bool take_token(void *user, int32_t id, struct error *err)
+static bool consume_token(void *user, int32_t id, struct error *err)
 {
     struct encoding *e = user;
     return id_list_append(&e->ids, &id, 1, err);
 }
 
-static bool take_normalized_text(void *user, const char *text, size_t n, struct error *err)
+static bool consume_normalized_text(void *user, const char *text, size_t n, struct error *err)
 {
     struct encoding *e = user;
     return pre_tokenizer_split(&e->splitting, text, n, err);
 }
 
-static bool take_raw_text(void *user, const char *text, size_t n, struct error *err)
+static bool consume_raw_text(void *user, const char *text, size_t n, struct error *err)
 {
     struct encoding *e = user;
     const struct tokenizer *t = e->tokenizer;
-    const struct added_tokens_sink sink = { take_normalized_text, take_token, e,
+    const struct added_tokens_sink sink = { consume_normalized_text, consume_token, e,
                                             e->splitting.matching };
     return normalizer_run(&t->normalizer, &e->normalizing, &text, &n, err)
         && added_tokens_split(&t->added, &t->added.normalized, text, n, &sink, err);
@@ -192,9 +193,10 @@ bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, int
     struct encoding e = { .tokenizer = t };
     bool ok = pre_tokenizer_run_init(&e.splitting, &t->pre_tokenizer, err)
            && bpe_scratch_init(&e.merging, n, err);
-    e.splitting.word = take_word;
+    e.splitting.word = consume_word;
     e.splitting.user = &e;
-    const struct added_tokens_sink sink = { take_raw_text, take_token, &e, e.splitting.matching };
+    const struct added_tokens_sink sink = { consume_raw_text, consume_token, &e,
+                                            e.splitting.matching };
     ok = ok && added_tokens_split(&t->added, &t->added.raw, text, n, &sink, err);
     normalizer_scratch_free(&e.normalizing);
     pre_tokenizer_run_free(&e.splitting);

@@ -13,8 +13,8 @@
 
 struct tokenizer;
 
-/* path: a tokenizer.json, or a folder that holds one.  Parts of the file that are not supported
- * are refused by name. */
+/* path: a tokenizer.json, or a folder that holds one.  Unsupported parts of the file are refused by
+ * name. */
 struct tokenizer *tokenizer_open(const char *path, struct error *err);
 void tokenizer_close(struct tokenizer *t);
 
@@ -24,7 +24,7 @@ const char *tokenizer_sha256(const struct tokenizer *t);
 
 /* Number of ids: the largest id + 1. */
 size_t tokenizer_vocab_size(const struct tokenizer *t);
-/* The id of a token by its content as in the file (for special tokens their text), -1 if none. */
+/* The id of a token by its content as in the file (the text of a special token), -1 if none. */
 int32_t tokenizer_token_id(const struct tokenizer *t, const char *content);
 
 /* text: n bytes of UTF-8 (may hold NUL).  *ids: [*n_ids], given (free).  No special tokens are

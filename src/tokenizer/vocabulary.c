@@ -1,4 +1,4 @@
-#include "vocabulary.h"
+#include "tokenizer/vocabulary.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -105,7 +105,7 @@ bool vocabulary_load(struct vocabulary *v, const cJSON *json, const char *path,
         uint64_t hash = hash_bytes(content, t->length);
         struct vocabulary_slot *slot = find_slot(v, content, t->length, hash);
         if (slot->token)
-            return error_set(err, "%s: vocab: '%.*s' stands twice", path, (int)t->length,
+            return error_set(err, "%s: vocab: '%.*s' occurs twice", path, (int)t->length,
                              content);
         *slot = (struct vocabulary_slot){ (uint32_t)(hash >> 32), (uint32_t)i + 1 };
     }

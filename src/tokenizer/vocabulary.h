@@ -1,6 +1,6 @@
 /* vocabulary.h - the tokens of a BPE model: content as in the file <-> id.
  *
- * Contents lie behind one another in one block; an open-addressing table finds them. */
+ * All contents lie in one block, one after another; an open-addressing table finds them. */
 #ifndef SURPRISAL_TOKENIZER_VOCABULARY_H
 #define SURPRISAL_TOKENIZER_VOCABULARY_H
 
@@ -19,7 +19,7 @@ struct vocabulary_token {
 };
 
 struct vocabulary_slot {
-    uint32_t tag;               /* other bits of the hash, to spare most comparisons */
+    uint32_t tag;               /* other bits of the hash, which avoid most comparisons */
     uint32_t token;             /* index + 1; 0 when free */
 };
 
@@ -31,18 +31,18 @@ struct vocabulary {
     size_t mask;
 };
 
-/* json: the object "model.vocab".  Refuses ids that are not whole numbers of 31 bits, and an id
- * or a content that stands twice.  On failure too the vocabulary is to be freed. */
+/* json: the object "model.vocab".  Refuses ids that are not whole numbers of 31 bits, and an id or
+ * a content that occurs twice.  Free the vocabulary after a failure, too. */
 bool vocabulary_load(struct vocabulary *v, const cJSON *json, const char *path,
                      struct error *err);
 void vocabulary_free(struct vocabulary *v);
 
 /* The id of a content of n bytes, -1 if none. */
 int32_t vocabulary_find(const struct vocabulary *v, const char *content, size_t n);
-/* The content of an id (*n bytes, no NUL behind), NULL if none. */
+/* The content of an id (*n bytes, not NUL-terminated), NULL if none. */
 const char *vocabulary_content(const struct vocabulary *v, int32_t id, size_t *n);
 
-/* A hash of n bytes, for tables that are sized by a power of two. */
+/* Hashes of n bytes and of a number, for tables whose size is a power of two. */
 uint64_t hash_bytes(const char *bytes, size_t n);
 uint64_t hash_mix(uint64_t x);
 

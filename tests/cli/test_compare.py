@@ -218,7 +218,7 @@ def test_damage(base):
             lambda f: edit(f, "summary.json", b'"mean_nll":\t', b'"mean_nll":\t1', sign=True))
     damaged("unknown protocol", ["protocol is 'tilted'"],
             lambda f: edit(f, "summary.json", b'"protocol":\t"disjoint"', b'"protocol":\t"tilted"', sign=True))
-    damaged("context 0", ["'context' is no whole number"], lambda f: edit(f, "summary.json", b'"context":\t8', b'"context":\t0', sign=True))
+    damaged("context 0", ["'context' is not a whole number"], lambda f: edit(f, "summary.json", b'"context":\t8', b'"context":\t0', sign=True))
     damaged("another context", ["is not in window"], lambda f: edit(f, "summary.json", b'"context":\t8', b'"context":\t9', sign=True))
     damaged("a name twice", ["duplicate name"], lambda f: edit(f, "summary.json", b'"windows":', b'"context":', sign=True))
     damaged("rows cut", ["tokens.safetensors"], cut("tokens.safetensors", 4))
@@ -275,7 +275,7 @@ def test_reports(base):
           "gates that are met, a baseline and three files", r)
     other = evaluate("other-baseline", "--ids", OTHER, "--context", "8")
     r = run("compare", other, other, "--baseline", baseline)
-    check(r.returncode == 1 and b"a baseline of something else: text is" in r.stderr and r.stdout,
+    check(r.returncode == 1 and b"a baseline of another comparison: text is" in r.stderr and r.stdout,
           "another text's baseline is refused, and the comparison still printed", r)
 
 

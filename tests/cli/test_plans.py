@@ -135,10 +135,10 @@ def test_printed():
 
 
 USAGE = [                                   # name, what the line says, arguments
-    ("a plan beside a protocol", "not options beside it", ["--plan", "llama:64", "--protocol", "llama"]),
-    ("a plan beside a context", "not options beside it", ["--plan", "llama:64", "--context", "64"]),
-    ("a plan beside a stride", "not options beside it", ["--plan", "llama:64", "--stride", "64"]),
-    ("a plan beside a task", "not options beside it", ["--plan", "llama:64", "--task", "wikitext"]),
+    ("a plan beside a protocol", "cannot be given beside it", ["--plan", "llama:64", "--protocol", "llama"]),
+    ("a plan beside a context", "cannot be given beside it", ["--plan", "llama:64", "--context", "64"]),
+    ("a plan beside a stride", "cannot be given beside it", ["--plan", "llama:64", "--stride", "64"]),
+    ("a plan beside a task", "cannot be given beside it", ["--plan", "llama:64", "--task", "wikitext"]),
     ("a plan given twice", "strided-64-64 is given twice", ["--plan", "strided:64", "--plan", "llama:64", "--plan", "strided:64:64"]),
     ("a stride of another protocol", "a stride belongs to", ["--plan", "llama:64:32"]),
     ("a stride above the context", "larger than context 8", ["--plan", "strided:8:9"]),

@@ -123,7 +123,7 @@ for what, path, value in (("original checkpoint", "a.checkpoint.digest", "77"), 
     target[key] = value
     page = fresh() + ".html"
     status, _, err = report(now, "baseline=" + store(other), f"html={page}")
-    check(status == 1 and f"a baseline of something else: {what} is {value}, today " in err
+    check(status == 1 and f"a baseline of another comparison: {what} is {value}, today " in err
           and not os.path.exists(page), f"a baseline with another {what} is refused", f"{status} {err}")
 for name, value in (("a number", 3), ("a summary", now["a"]), ("nothing", {})):
     status, _, err = report(now, "baseline=" + store(value))

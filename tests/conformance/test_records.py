@@ -121,7 +121,7 @@ def test_refused():
              ("a protocol with other windows", "is not in window", dict(summary=dict(protocol="strided", stride=5))),
              ("documents that do not add up", "do not add up", dict(summary=dict(documents=dict(windows=[2, 3]))))]
     cases += [(f"no {c}", f"has no column '{c}'", dict(columns={c: None})) for c in records.COLUMNS]
-    cases += [(f"{k} is {v!r}", f"'{k}' is no whole number", dict(summary={k: v})) for k in ("scored", "windows", "tokens", "context", "stride")
+    cases += [(f"{k} is {v!r}", f"'{k}' is not a whole number", dict(summary={k: v})) for k in ("scored", "windows", "tokens", "context", "stride")
               for v in (0, -1, 1.5, 2**31, 2**64, 1e300, "5", None, ...)]
     for name, says, change in cases:
         b = records.write(Y, 4, **change)

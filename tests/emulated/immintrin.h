@@ -57,7 +57,8 @@ static inline __m512 emulated_dpbf16(__m512 sum, __m512bh a, __m512bh b)
     memcpy(y, &b, sizeof y);
     for (int i = 0; i < 16; i++) {
         float s = emulated_flush(sum[i]);
-        s = emulated_flush(fmaf(emulated_half(x[i] & 0xFFFF0000), emulated_half(y[i] & 0xFFFF0000), s));
+        s = emulated_flush(fmaf(emulated_half(x[i] & 0xFFFF0000), emulated_half(y[i] & 0xFFFF0000),
+                                s));
         s = emulated_flush(fmaf(emulated_half(x[i] << 16), emulated_half(y[i] << 16), s));
         sum[i] = s;
     }

@@ -1,11 +1,10 @@
-/* numbers_host MODE LOCALE DEMO [bench] - a program that has a locale of its own and uses the library: all
- * of the public API that formats or parses numbers, on the demo checkpoints in the folder DEMO.
+/* numbers_host MODE LOCALE DEMO [bench] - a program with a locale of its own that uses the library:
+ * all of the public API that formats or parses numbers, on the demo checkpoints in the folder DEMO.
  * Writes its results into the working folder, where test_numbers.py compares them with those of
- * another locale.  MODE: "program" sets the locale by setlocale, "thread" for its thread alone by
- * uselocale.
- * With "bench" it measures the machine and nothing else.
+ * another locale.  MODE: "program" sets the locale by setlocale, "thread" only for its thread by
+ * uselocale.  With "bench" it only measures the machine.
  *
- * Exit status 0: all of it worked, and the locale is what it was. */
+ * Exit status 0: everything worked, and the locale is unchanged. */
 #include <locale.h>
 #include <stdarg.h>
 #include <stdint.h>

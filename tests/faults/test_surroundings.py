@@ -434,9 +434,9 @@ def limited(name, reason):
     args = ["eval", folder + "/demo/bf16", "--text", folder + "/demo/text.txt", "--context", "64", "--max-windows", "1", "--json"]
     env = dict(os.environ, OPENBLAS_NUM_THREADS="1")
     status, text, err = run(*args, "--threads", "8", under=under, env=env)
-    check(status == 1 and not text and one_line(err, reason + "3 can be had"), name, (status, err))
+    check(status == 1 and not text and one_line(err, reason + "3 would work"), name, (status, err))
     status, text, err = run(*args, "--threads", "3", under=under, env=env)
-    check(status == 0, f"{name}: what it offers can be had", (status, text, err))
+    check(status == 0, f"{name}: what it offers works", (status, text, err))
 
 
 # ---- O9 --------------------------------------------------------------------------------

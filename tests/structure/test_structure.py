@@ -1,5 +1,6 @@
-"""The tree shows the program: every include follows one of the arrows that CONTRIBUTING lists, and no circle of includes,
-no file without its header's contract, no line beyond the length of .clang-format but where it is marked."""
+"""The tree shows the program: includes and symbols follow the arrows that CONTRIBUTING lists, without a circle; a name
+tells its module; one place knows how weights are stored; lines keep to the length of .clang-format."""
+import fnmatch
 import os
 import re
 import subprocess
@@ -10,6 +11,57 @@ sys.path.insert(0, os.path.join(ROOT, "tests"))
 from check import check, done, skip
 
 BUILD = os.path.dirname(os.environ.get("SURPRISAL", os.path.join(ROOT, "build", "surprisal")))
+
+# Only these files may name the tensors and block sizes of a stored format.
+KNOWS_STORED_FORMATS = {
+    "src/formats/weight*": "the table of stored formats",
+    "src/kernels/*": "expand the values of a block",
+    "src/convert/mxfp4.*": "MXFP4 is defined here",
+}
+# These still do, until the stored weight is one thing.  The list must end empty.
+STILL_KNOW_STORED_FORMATS = """
+    src/base/matrix.h src/bench/bench_products.c src/bench/bench_rows.c src/convert/importance.c
+    src/convert/packing_plan.c src/convert/quantize.c src/convert/selection.c src/convert/stream.c
+    src/engine/parts.c src/formats/modules.c src/formats/modules.h src/formats/stored.h
+    src/verify/verify_json.c src/verify/verify_judge.c src/verify/verify_layout.c src/verify/verify_report.c
+    src/verify/verify_scan.c src/verify/verify_tally.c src/verify/verify_tally.h src/verify/verify_weights.c
+    src/verify/verify_weights.h
+""".split()
+
+# A global name begins with its file's name, or that name with or without an s at its end (plans: plan_name; plan_run:
+# plan_runs_free), or, in src/verify, without the folder's name (verify_tally: tally_add).  A file without a header of its own
+# has the prefix of the header beside it (bpe_load.c: bpe_).  surprisal_ is the public API.  A global name may be its file's
+# name alone only if that is more than one word: `compare` or `trace` tells nobody where to look.
+# Other prefixes, by module (last part of the path after src/), with the reason:
+OTHER_PREFIXES = {
+    "base/memory": ("mem_ arena_ buffer_ size_", "a module of four small things, each with its word"),
+    "base/matrix": ("dtype_", "the element types of a matrix"),
+    "bench/bench_work": ("bench_", "what all parts of bench share"),
+    "cli/cmd_*": ("command_", "rows of main's table of commands"),
+    "cli/main": ("main", "C's name"),
+    "cli/options": ("parse_", "columns of the tables of options: .parse = parse_size"),
+    "engine/divergence": ("engine_divergence", "model/divergence has the plain name"),
+    "engine/pass": ("engine_", "the second half of engine.h"),
+    "eval/protocol/protocol": ("windows_", "what a protocol makes: struct windows"),
+    "formats/safetensors": ("dtype_ tensor_", "its types, which others read"),
+    "kernels/avx*": ("kernels_ gemm_tile_", "tables of an instruction set"),
+    "kernels/neon": ("kernels_", "the same"),
+    "kernels/scalar": ("kernels_", "the same"),
+    "kernels/openblas": ("kernels_", "the same"),
+    "kernels/rows_*": ("row_kernels_", "rows.c, compiled for an instruction set"),
+    "model/compute": ("tile_", "its struct tile"),
+}
+# Names that still break the rule.  The list must end empty.
+STILL_WITHOUT_PREFIX = """
+    dtype_is_weight fused_projections module_name_length name_ends_with
+""".split()
+
+# Folders, or files, whose long lines are still to be shortened.  The list must end empty.
+STILL_HAVE_LONG_LINES = """
+    include src/api src/base/matrix.h src/bench src/cli src/convert src/engine src/formats src/kernels src/model
+    src/verify eval/compare eval/score tests/unit/compare tests/unit/convert tests/unit/engine tests/unit/formats
+    tests/unit/kernels tests/unit/model tests/unit/verify
+""".split()
 
 
 def arrows():
@@ -28,6 +80,18 @@ def sources():
             for name in sorted(files):
                 if name.endswith((".c", ".h")):
                     yield os.path.relpath(os.path.join(at, name), ROOT)
+
+
+def test_sources():
+    for at, _, files in os.walk(os.path.join(ROOT, "tests")):
+        for name in sorted(files):
+            if name.endswith((".c", ".h")):
+                yield os.path.relpath(os.path.join(at, name), ROOT)
+
+
+def read(path):
+    with open(os.path.join(ROOT, path), encoding="utf-8") as f:
+        return f.read()
 
 
 def folder_of(path):
@@ -69,7 +133,7 @@ def test_arrows(allowed):
     return graph
 
 
-def test_no_circle(graph):
+def test_no_circle(graph, name="no circle of includes"):
     state, circle = {}, []
 
     def visit(path, way):
@@ -84,7 +148,7 @@ def test_no_circle(graph):
     for path in list(graph):
         if path not in state:
             visit(path, [])
-    check(not circle, "no circle of includes", circle[:2])
+    check(not circle, name, circle[:2])
 
 
 def test_eval_sees_no_kernel(graph):
@@ -103,8 +167,47 @@ def test_eval_sees_no_kernel(graph):
 
 def test_intrinsics():
     wrong = [p for p in sources() if not p.startswith("src/kernels/")
-             and re.search(r"immintrin|arm_neon|cblas", open(os.path.join(ROOT, p)).read())]
-    check(not wrong, "intrinsics and BLAS stand in kernels alone", wrong)
+             and re.search(r"immintrin|arm_neon|cblas", read(p))]
+    check(not wrong, "only kernels use intrinsics and BLAS", wrong)
+
+
+def test_stored_formats():
+    """Suffixes of published quantizations (compressed-tensors, FP8, modelopt, GPTQ, AWQ, MLX) and names of block sizes."""
+    suffix = re.compile(r"""\bweight_(packed\b|scale|shape"|zero_point|global_scale|g_idx)
+                         |\b(qweight|qzeros|g_idx|input_scale|input_global_scale)\b
+                         |"\.(scales|biases|blocks)"
+                         |\b((MX|NV)?(FP|INT)\d\w*|GPTQ|AWQ|MLX|GGUF|Q\d\w*)_(BLOCK|GROUP)\w*\b""", re.X)
+    know = [p for p in sources() if suffix.search(read(p))
+            and not any(fnmatch.fnmatch(p, allowed) for allowed in KNOWS_STORED_FORMATS)]
+    wrong = [f"{p}: {suffix.search(read(p)).group()}" for p in know if p not in STILL_KNOW_STORED_FORMATS]
+    check(not wrong, "only the table of stored formats and the kernels name tensors and blocks of a format", wrong[:5])
+    mended = sorted(set(STILL_KNOW_STORED_FORMATS) - set(know))
+    check(not mended, "files that no longer name a stored format leave the list", mended)
+
+
+def long_lines(path):
+    """Numbers of the lines beyond .clang-format's limit.  What lies between `clang-format off` and `on` is laid out by hand."""
+    limit, off = int(re.search(r"ColumnLimit: (\d+)", read(".clang-format")).group(1)), False
+    for n, line in enumerate(read(path).splitlines(), 1):
+        m = re.search(r"/\* clang-format (on|off)\b", line)
+        off = m.group(1) == "off" if m else off
+        if len(line) > limit and not off:
+            yield n
+
+
+def test_line_length():
+    long = {}
+    for p in [*sources(), *test_sources()]:
+        lines = list(long_lines(p))
+        if lines:
+            place = p if p in STILL_HAVE_LONG_LINES else os.path.dirname(p)
+            long.setdefault(place, []).append(f"{p}:{lines[0]}")
+    wrong = [where for place in sorted(long) if place not in STILL_HAVE_LONG_LINES for where in long[place]]
+    for line in wrong[:20]:
+        print("#", line)
+    check(not wrong, "lines keep to .clang-format's columns, or are marked", f"{len(wrong)} files do not: {wrong[:3]}")
+    mended = sorted(set(STILL_HAVE_LONG_LINES) - set(long))
+    check(not mended, "places without long lines leave the list", mended)
 
 
 def source_of(rel):
@@ -115,10 +218,8 @@ def source_of(rel):
     return os.path.join(folder, name + ".c")
 
 
-def test_symbols(allowed):
-    """References between objects follow the arrows too."""
-    if not os.path.isdir(os.path.join(BUILD, "src")):
-        return skip("symbols of objects follow the arrows", "no objects")
+def symbols():
+    """Of the objects of the build -> ({global symbol: object}, [(object, symbol that it needs)]); None: they cannot be read."""
     owner, needs = {}, []
     for at, _, files in os.walk(BUILD):
         for name in files:
@@ -127,13 +228,18 @@ def test_symbols(allowed):
                 continue
             p = subprocess.run(["nm", os.path.join(at, name)], capture_output=True, text=True)
             if p.returncode:
-                return skip("symbols of objects follow the arrows", "nm cannot read the objects")
+                return None
             for line in p.stdout.splitlines():
                 kind, symbol = line[17:18], line[19:]
                 if kind in "TDRBV":
                     owner[symbol] = rel
                 elif kind == "U":
                     needs.append((rel, symbol))
+    return (owner, needs) if owner else None
+
+
+def test_symbols(allowed, owner, needs):
+    """References between objects follow the arrows too, and go in no circle."""
     # the program's commands know the library by its public header
     needs = [(a, s) for a, s in needs if not (folder_of(a) == "cli" and s.startswith("surprisal_"))]
     wrong = sorted({(folder_of(a), folder_of(owner[s]), f"{a} needs {s} of {owner[s]}") for a, s in needs if s in owner
@@ -141,6 +247,44 @@ def test_symbols(allowed):
     for line in wrong[:20]:
         print("#", line[2])
     check(not wrong, "symbols of objects follow the arrows", f"{len(wrong)} do not: {[w[2] for w in wrong[:3]]}")
+    graph = {}
+    for a, symbol in needs:
+        if owner.get(symbol, a) != a:
+            graph.setdefault(a, set()).add(owner[symbol])
+    test_no_circle(graph, "no circle of objects")
+
+
+def prefixes(module):
+    """Of a module as "model/moe" -> its prefixes."""
+    folder, name = os.path.split(module)
+    if not folder.startswith("eval/"):
+        folder = os.path.join("src", folder)
+    names = [name]
+    if not os.path.exists(os.path.join(ROOT, folder, name + ".h")):
+        headers = [h[:-2] for h in os.listdir(os.path.join(ROOT, folder)) if h.endswith(".h") and name.startswith(h[:-2])]
+        names += [max(headers, key=len)] if headers else []
+    if folder == "src/verify":
+        names.append(name.removeprefix("verify_"))
+    found = {n + end for n in names for end in ("_", "s_")} | {n[:-1] + "_" for n in names if n.endswith("s")}
+    for pattern, (words, _) in OTHER_PREFIXES.items():
+        if fnmatch.fnmatch(module, pattern):
+            found.update(words.split())
+    return found | {n for n in names if "_" in n}
+
+
+def test_prefixes(owner):
+    wrong, still = [], set()
+    for symbol, rel in sorted(owner.items()):
+        module = rel.removeprefix("src/").removesuffix(".o")
+        if not symbol.startswith(("surprisal_", *prefixes(module))):
+            still.add(symbol)
+            if symbol not in STILL_WITHOUT_PREFIX:
+                wrong.append(f"{module}: {symbol}")
+    for line in wrong[:40]:
+        print("#", line)
+    check(not wrong, "a global name begins with its module's prefix", f"{len(wrong)} do not: {wrong[:5]}")
+    gone = sorted(set(STILL_WITHOUT_PREFIX) - still)
+    check(not gone, "names that have a prefix now leave the list", gone)
 
 
 if __name__ == "__main__":
@@ -150,5 +294,12 @@ if __name__ == "__main__":
         test_no_circle(graph)
         test_eval_sees_no_kernel(graph)
         test_intrinsics()
-        test_symbols(allowed)
+        test_stored_formats()
+        test_line_length()
+        objects = symbols()
+        if objects:
+            test_symbols(allowed, *objects)
+            test_prefixes(objects[0])
+        else:
+            skip("symbols of objects follow the arrows", "no objects that nm can read")
     done()

@@ -1,9 +1,9 @@
-/* Messages are printable, and keep what they are about and the reason however long a name in them is. */
+/* Messages are printable, and keep their object and reason however long a name in them is. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
-#include "base/json.h"
+#include "base/utf8.h"
 #include "tests/check.h"
 
 static void test_printable(void)
@@ -12,7 +12,8 @@ static void test_printable(void)
         const char *name, *text, *expected;
     } cases[] = {
         { "O4: printable: plain", "a b", "a b" },
-        { "O4: printable: UTF-8 stays", "\xC3\xA9 \xE2\x82\xAC \xF0\x9F\x98\x80", "\xC3\xA9 \xE2\x82\xAC \xF0\x9F\x98\x80" },
+        { "O4: printable: UTF-8 stays", "\xC3\xA9 \xE2\x82\xAC \xF0\x9F\x98\x80",
+          "\xC3\xA9 \xE2\x82\xAC \xF0\x9F\x98\x80" },
         { "O4: printable: controls", "a\x1B[2J\n\t\x7F", "a?[2J???" },
         { "O4: printable: C1 controls", "a\xC2\x9B" "2J\xC2\x85", "a??2J??" },
         { "O4: printable: no-break space is no control", "\xC2\xA0", "\xC2\xA0" },
@@ -65,11 +66,12 @@ static void test_long(void)
         const char *m = err.message;
         size_t n = strlen(m);
         name(text, cases[i].name, "begin, dots and reason stay");
-        check(strncmp(m, "/begin", 6) == 0 && n > 900 && strcmp(m + n - 18, "/end: No such file") == 0
+        check(strncmp(m, "/begin", 6) == 0 && n > 900
+              && strcmp(m + n - 18, "/end: No such file") == 0
               && strstr(m, "\xE2\x80\xA6") && utf8_valid(m, n, NULL),
               text, "%zu: '%s'", n, m);
         error_set(&err, "A/%s: cannot rename to B/%s: the reason", path, path);
-        name(text, cases[i].name, "two of them, and what stands between");
+        name(text, cases[i].name, "two of them, and the text between");
         check(strchr(cases[i].word, ' ') || strstr(m, ": cannot rename to B/"),
               text, "'%s'", m);
         error_set(&err, "the reason");

@@ -151,7 +151,7 @@ static void test_changes(void)
         { "one that is read", READ, NULL, 0 },
         { "another time", TOUCHED, "(it has another time)", 0 },
         { "another size", LONGER, "(it has another size)", 0 },
-        { "another file with the same bytes", REPLACED, "(another file stands there)", 0 },
+        { "another file with the same bytes", REPLACED, "(another file has its name now)", 0 },
         { "no file", GONE, "(No such file or directory)", 0 },
         { "other rights, the same bytes", CHMOD, NULL, 1 },
         { "other bytes under the old time", OLD_TIME, "(it has other bytes under its old time)",
@@ -227,7 +227,8 @@ static void test_asked_once(void)
         size_t asked = 0;
         const struct input_files_again again = { counts, &asked, of_all };
         bool ok = file_map(&map, folder_path(&f, "in/a.json"), &err)
-               && input_files_add_mapped(&in, &map, &err) && input_files_add_mapped(&in, &map, &err);
+               && input_files_add_mapped(&in, &map, &err)
+               && input_files_add_mapped(&in, &map, &err);
         usleep(20000);
         change(folder_path(&f, "in/a.json"), CHMOD);
         check(ok && input_files_check(&in, &again, NULL, &err) && asked == (of_all ? 1 : 2),

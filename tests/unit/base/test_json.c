@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "tests/check.h"
 
 #define TEXT(literal) literal, sizeof literal - 1
@@ -91,7 +92,7 @@ static void test_keys(void)
         { "keys that differ in case are two", "{\"a\":1,\"A\":2}", NULL },
         { "a key in an object inside is another", "{\"a\":{\"a\":1},\"b\":{\"a\":1}}", NULL },
         { "an empty object", "{}", NULL },
-        { "a key that stands twice", "{\"b\":1,\"a\":2,\"b\":3}", "f: duplicate name 'b'" },
+        { "a key that occurs twice", "{\"b\":1,\"a\":2,\"b\":3}", "f: duplicate name 'b'" },
         { "written in another way", "{\"b\":1,\"\\u0062\":3}", "f: duplicate name 'b'" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

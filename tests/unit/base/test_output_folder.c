@@ -107,7 +107,7 @@ static const struct {
     { "no name", "", NULL, "the name of the folder to write is empty" },
     { "no parent", "gone/out", NULL, "gone/out.partial: cannot create: No such file or directory" },
     { "a folder without a mark is somebody's", "out", "",
-      "out.partial: is no unfinished work of surprisal's" },
+      "out.partial: was not left by surprisal" },
     { "a mark of another kind", "out", "{\"unfinished\":\"checkpoint\"}",
       "out.partial: holds an unfinished checkpoint, expected an unfinished run" },
     { "a mark that says nothing", "out", "{}", "holds an unfinished work of another version" },
@@ -204,7 +204,7 @@ static void test_clear(void)
         bool refused = cases[i].also && strstr(cases[i].also, "theirs");
         bool ok = output_folder_clear(&o, cases[i].names, &err);
         check(begun && ok == !refused && strcmp(names_in(&f), cases[i].left) == 0
-              && (!refused || strstr(err.message, "theirs: is nothing that surprisal left there")),
+              && (!refused || strstr(err.message, "theirs: was not left by surprisal; remove it")),
               cases[i].name, "%s, '%s'", names_in(&f), err.message);
         output_folder_end(&o);
         free(sub);
@@ -223,7 +223,7 @@ static void test_commit_fails(void)
     mkdir(folder_path(&f, "out"), 0777);            /* meanwhile, by somebody else */
     check(ok && !output_folder_commit(&o, NULL, &err)
               && strstr(err.message,
-                        "out: cannot rename to it: File exists; all of it is complete in "),
+                        "out: cannot rename to it: File exists; everything is complete in "),
           "a name that was taken meanwhile is not taken from its owner", "'%s'", err.message);
     output_folder_end(&o);
     check(strcmp(names_in(&f), "out.partial/" OUTPUT_MARK) == 0, "and the folder is as it was",

@@ -38,10 +38,13 @@ static void test_complete(void)
           SURPRISAL_ROLLING, 2048 },
         { "the longest name fits", { SURPRISAL_STRIDED, SIZE_MAX, SIZE_MAX, NONE },
           "strided-18446744073709551615-18446744073709551615", SURPRISAL_STRIDED, SIZE_MAX },
-        { "a task with another protocol", { SURPRISAL_LLAMA, 0, 0, WIKI }, "rolling, not llama", 0, 0 },
-        { "a stride of another protocol", { SURPRISAL_LLAMA, 512, 5, NONE }, "a stride belongs", 0, 0 },
+        { "a task with another protocol", { SURPRISAL_LLAMA, 0, 0, WIKI },
+          "rolling, not llama", 0, 0 },
+        { "a stride of another protocol", { SURPRISAL_LLAMA, 512, 5, NONE }, "a stride belongs",
+          0, 0 },
         { "a stride of a task", { DEFAULT, 512, 5, WIKI }, "a stride belongs", 0, 0 },
-        { "a stride above the context", { SURPRISAL_STRIDED, 8, 9, NONE }, "larger than context", 0, 0 },
+        { "a stride above the context", { SURPRISAL_STRIDED, 8, 9, NONE }, "larger than context",
+          0, 0 },
         { "a context of 1", { SURPRISAL_LLAMA, 1, 0, NONE }, "at least 2", 0, 0 },
         { "an unknown protocol", { 9, 8, 0, NONE }, "unknown protocol 9", 0, 0 },
         { "an unknown task", { DEFAULT, 8, 0, 7 }, "unknown task 7", 0, 0 },
@@ -64,7 +67,7 @@ static void test_complete(void)
                 continue;
             }
             plan_name(name, p.list);
-            check(p.n == 1 && strcmp(name, cases[i].is) == 0
+            check(p.n == 1 && strcmp(name, cases[i].is) == 0 && plan_is_name(name, strlen(name))
                   && p.list->protocol == cases[i].protocol && p.list->stride == cases[i].stride,
                   cases[i].name, "%s, stride %zu", name, p.list->stride);
             plans_free(&p);
@@ -83,8 +86,8 @@ static void test_several(void)
     struct error err = { 0 };
     struct plans p;
     bool ok = plans_make(&p, &o, &err);
-    check(ok && p.n == 4 && p.list[3].protocol == SURPRISAL_ROLLING, "four plans in their order", "%s",
-          err.message);
+    check(ok && p.n == 4 && p.list[3].protocol == SURPRISAL_ROLLING, "four plans in their order",
+          "%s", err.message);
     plans_free(&p);
     o.n_plans = 5;
     check(!plans_make(&p, &o, &err) && strstr(err.message, "strided-512-512 is given twice"),
@@ -96,7 +99,7 @@ static void test_several(void)
         { .plans = plans, .n_plans = 1, .task = WIKI },
     };
     for (size_t i = 0; i < sizeof beside / sizeof *beside; i++)
-        check(!plans_make(&p, &beside[i], &err) && strstr(err.message, "not options beside it"),
+        check(!plans_make(&p, &beside[i], &err) && strstr(err.message, "cannot be given beside it"),
               "plans beside a protocol", "%zu: '%s'", i, err.message);
 }
 
@@ -131,8 +134,10 @@ static void test_folders(void)
     snprintf(run, sizeof run, "%s", in_folder("a/llama-512"));
     bool made = mkdir(a, 0777) == 0 && mkdir(b, 0777) == 0
              && make_run("a/llama-512") && make_run("a/disjoint-2048") && make_run("a/disjoint-512")
-             && mkdir(in_folder("a/notes"), 0777) == 0 && output_file_write(in_folder("a/file"), "x", 1, NULL);
-    check(made && !plan_pairs_find(&p, a, b, &err) && strstr(err.message, "b: holds no run folders"),
+             && mkdir(in_folder("a/notes"), 0777) == 0
+             && output_file_write(in_folder("a/file"), "x", 1, NULL);
+    check(made && !plan_pairs_find(&p, a, b, &err)
+          && strstr(err.message, "b: holds no run folders"),
           "a folder without runs", "'%s'", err.message);
     check(!plan_pairs_find(&p, in_folder("none"), b, &err) && strstr(err.message, "No such file"),
           "no folder", "'%s'", err.message);
@@ -147,15 +152,33 @@ static void test_folders(void)
             && p.list[i].in_b == expected[i].in_b;
     check(same, "paired by name, numbers by value", "%zu '%s'", p.n, err.message);
     plan_pairs_free(&p);
-    check(plan_pairs_find(&p, a, NULL, &err) && p.n == 3 && !p.list[0].in_b, "one folder alone", "'%s'",
-          err.message);
+    check(plan_pairs_find(&p, a, NULL, &err) && p.n == 3 && !p.list[0].in_b, "one folder alone",
+          "'%s'", err.message);
     plan_pairs_free(&p);
     check(plan_folders_in(a) && !plan_folders_in(run) && !plan_folders_in(in_folder("a/notes"))
           && !plan_folders_in(in_folder("a/file")), "a folder of plans is told from others", "not");
 }
 
+static void test_names(void)
+{
+    static const struct {
+        const char *name;
+        size_t n;
+        bool is;
+    } cases[] = {
+        { "llama-512/summary.json", 9, true }, { "strided-2048-512", 16, true },
+        { "wikitext-2048", 13, true }, { "llama-", 6, false }, { "llama", 5, false },
+        { "default-512", 11, false }, { "llama-5x", 8, false }, { "lama-512", 8, false },
+        { "llamas-512", 10, false }, { "", 0, false },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check(plan_is_name(cases[i].name, cases[i].n) == cases[i].is, "the name of a plan",
+              "'%.*s'", (int)cases[i].n, cases[i].name);
+}
+
 int main(void)
 {
+    test_names();
     test_complete();
     test_several();
     if (!check(mkdtemp(folder) != NULL, "temporary folder", "cannot create"))

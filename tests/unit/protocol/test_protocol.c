@@ -49,6 +49,27 @@ static bool same(const struct engine_window *a, const struct engine_window *b)
     return a->begin == b->begin && a->end == b->end && a->first == b->first;
 }
 
+/* Index of each scored token, from what a record has of it; rolling's position leaves out the
+ * prefix. */
+static bool same_indices(const struct windows *w, enum surprisal_protocol protocol, size_t context,
+                         size_t stride)
+{
+    size_t prefix = protocol == SURPRISAL_ROLLING;
+    for (size_t i = 0; i < w->n; i++) {
+        const struct engine_window *x = &w->list[i];
+        for (size_t t = x->first; t < x->end; t++) {
+            const struct protocol_row row = { .position = t - prefix, .window = i,
+                                              .starts_document = i == 0,
+                                              .scored_before = t - x->first,
+                                              .scored_from = x->end - t };
+            if (protocol_index_in_window(protocol, context, stride, &row)
+                != (int64_t)(t - x->begin))
+                return false;
+        }
+    }
+    return true;
+}
+
 static void test_cases(void)
 {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -57,8 +78,10 @@ static void test_cases(void)
         bool ok = protocol_windows(&w, cases[i].protocol, 0, cases[i].n, cases[i].context,
                                    cases[i].stride, &err);
         ok = ok && w.n == cases[i].windows && windows_scored(&w) == cases[i].scored
-          && same(&w.list[0], &cases[i].first) && same(&w.list[w.n - 1], &cases[i].last);
-        check(ok, cases[i].name, "%zu windows, %zu scored %s", w.n, windows_scored(&w), err.message);
+          && same(&w.list[0], &cases[i].first) && same(&w.list[w.n - 1], &cases[i].last)
+          && same_indices(&w, cases[i].protocol, cases[i].context, cases[i].stride);
+        check(ok, cases[i].name, "%zu windows, %zu scored %s", w.n, windows_scored(&w),
+              err.message);
         windows_free(&w);
     }
 }
@@ -112,11 +135,13 @@ static void test_refusals(void)
         size_t n, context, stride;
         const char *says;
     } refused[] = {
-        { "a default that was not replaced", SURPRISAL_PROTOCOL_DEFAULT, 10, 4, 4, "unknown protocol 0" },
+        { "a default that was not replaced", SURPRISAL_PROTOCOL_DEFAULT, 10, 4, 4,
+          "unknown protocol 0" },
         { "context 1", D, 10, 1, 1, "context is 1" },
         { "stride 0", S, 10, 4, 0, "stride is 0" },
         { "stride above context", S, 10, 4, 5, "stride 5 is larger than context 4" },
-        { "disjoint: text shorter than a window", D, 3, 4, 4, "3 tokens, fewer than one window of 4" },
+        { "disjoint: text shorter than a window", D, 3, 4, 4,
+          "3 tokens, fewer than one window of 4" },
         { "llama: text shorter than a window", L, 3, 4, 4, "3 tokens, fewer than one window of 4" },
         { "llama: context 2 scores nothing", L, 10, 2, 2, "second half" },
         { "strided: one token", S, 1, 4, 4, "1 token, nothing to score" },

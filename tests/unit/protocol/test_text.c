@@ -33,7 +33,8 @@ static void test_words(void)
         size_t words = text_words(cases[i].text, strlen(cases[i].text));
         check(words == cases[i].words, cases[i].name, "%zu, expected %zu", words, cases[i].words);
     }
-    check(text_words("a\0b c", 5) == 2, "words: NUL is a character", "%zu", text_words("a\0b c", 5));
+    check(text_words("a\0b c", 5) == 2, "words: NUL is a character", "%zu",
+          text_words("a\0b c", 5));
 }
 
 static void test_join(void)
@@ -99,7 +100,7 @@ static void test_ids(void)
         { "ids: none", " \n", 0, 0, NULL },
         { "ids: leading zeros", "007", 1, 7, NULL },
         { "ids: the largest", "2147483647\n", 1, INT32_MAX, NULL },
-        { "ids: too large", "1\n2147483648", 0, 0, "f: line 2: '2147483648' is no token id" },
+        { "ids: too large", "1\n2147483648", 0, 0, "f: line 2: '2147483648' is not a token id" },
         { "ids: far too large", "99999999999999999999999999", 0, 0, "line 1: '9999" },
         { "ids: negative", "1 -5", 0, 0, "line 1: '-5'" },
         { "ids: plus sign", "+5", 0, 0, "'+5'" },

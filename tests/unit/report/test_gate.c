@@ -7,7 +7,8 @@
 
 static const char document_text[] =
     "{\"mean_kld\": 0.02130001, \"delta_nll\": -0.25, \"delta_nll_ci95\": [-0.5, 0.125],"
-    " \"kld\": {\"p99\": 4, \"max\": null}, \"floor\": {\"mean_kld\": 0.001, \"kld\": {\"p99\": 0}},"
+    " \"kld\": {\"p99\": 4, \"max\": null},"
+    " \"floor\": {\"mean_kld\": 0.001, \"kld\": {\"p99\": 0}},"
     " \"a\": {\"perplexity\": 6.5, \"checkpoint\": {\"bytes\": 72000000000}},"
     " \"layers\": [{\"residual_error\": 0.5}, {\"residual_error\": 0.75}], \"units_needed\": null}";
 static const char baseline_text[] = "{\"mean_kld\": 0.02, \"kld\": {\"p99\": null}}";
@@ -30,7 +31,8 @@ static void test_values(void)
         { "absolute", "abs(delta_nll)<=0.25", true, "abs(delta_nll) is 0.25" },
         { "spaces", "  abs ( delta_nll )  <=  0.2  ", false, "abs ( delta_nll ) is 0.25" },
         { "element of an array", "delta_nll_ci95.1<=0.1", false, "delta_nll_ci95.1 is 0.125" },
-        { "member of an element", "layers.1.residual_error<0.7", false, "layers.1.residual_error is 0.75" },
+        { "member of an element", "layers.1.residual_error<0.7", false,
+          "layers.1.residual_error is 0.75" },
         { "no such element", "layers.2.residual_error<1", false,
           "layers.2.residual_error is null: this comparison does not have it" },
         { "an index beyond int", "layers.99999999999.residual_error<1", false,
@@ -38,7 +40,8 @@ static void test_values(void)
         { "of a run", "a.perplexity<6", false, "a.perplexity is 6.5" },
         { "of a checkpoint", "a.checkpoint.bytes<8e10", true, "a.checkpoint.bytes is 7.2e+10" },
         { "a ratio", "mean_kld/floor.mean_kld<=20", false, "mean_kld/floor.mean_kld is 21.3" },
-        { "a quotient by 0", "mean_kld/floor.kld.p99<=20", false, "mean_kld/floor.kld.p99 is infinite" },
+        { "a quotient by 0", "mean_kld/floor.kld.p99<=20", false,
+          "mean_kld/floor.kld.p99 is infinite" },
         { "0 by 0", "floor.kld.p99/floor.kld.p99>=0", false, "floor.kld.p99/floor.kld.p99 is 0/0" },
         { "a sum", "delta_nll+1>0.8", false, "delta_nll+1 is 0.75" },
         { "a difference", "delta_nll - -1 > 0.7", true, "delta_nll - -1 is 0.75" },
@@ -83,7 +86,8 @@ static void test_refusals(void)
         { "mean_kld<=1 2", "character 13: found '2', expected the end" },
         { "mean_kld<=1*2*3", "character 14: found '*3', expected the end" },
         { "mean_kld<=1e", "character 11: found '1e', expected a number" },
-        { "mean_kld<=1e999", "character 11: found '1e999', expected a number that a double can hold" },
+        { "mean_kld<=1e999",
+          "character 11: found '1e999', expected a number that a double can hold" },
         { "mean_kld<=--1", "character 11: found '--1', expected a figure or a number" },
         { "mean_kld<=.", "character 11: found '.', expected a figure or a number" },
         { "mean_kld<=0x10", "character 12: found 'x10', expected the end" },
@@ -125,7 +129,8 @@ static void test_baseline_needed(void)
         const char *gate;
         bool needed;
     } cases[] = {
-        { "mean_kld<=1", false }, { "baseline.mean_kld<=1", true }, { "1>=2*baseline.mean_kld", true },
+        { "mean_kld<=1", false }, { "baseline.mean_kld<=1", true },
+        { "1>=2*baseline.mean_kld", true },
         { "mean_kld<=floor.mean_kld", false },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

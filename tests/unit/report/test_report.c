@@ -59,7 +59,8 @@ static int run(int argc, char **argv)
 
 static void test_refusals(void)
 {
-    static const char *const good[] = { "mean_kld<=0.1" }, *const then[] = { "mean_kld<baseline.mean_kld" };
+    static const char *const good[] = { "mean_kld<=0.1" };
+    static const char *const then[] = { "mean_kld<baseline.mean_kld" };
     static const struct {
         const char *name, *message;     /* message NULL: it is fine */
         struct surprisal_report_options options;
@@ -67,10 +68,13 @@ static void test_refusals(void)
     } cases[] = {
         { "nothing asked for is fine", NULL, { 0 }, false },
         { "a gate is fine", NULL, { .gates = good, .n_gates = 1 }, false },
-        { "a baseline's figure needs a baseline", "gate 'mean_kld<baseline.mean_kld': there is no baseline",
+        { "a baseline's figure needs a baseline",
+          "gate 'mean_kld<baseline.mean_kld': there is no baseline",
           { .gates = then, .n_gates = 1 }, false },
-        { "JUnit without gates", "a JUnit file holds gates, and there is none", { .junit = "x.xml" }, false },
-        { "a folder that is not there", "/nowhere/x.html: cannot be written: No such file or directory",
+        { "JUnit without gates", "a JUnit file holds gates, and there is none",
+          { .junit = "x.xml" }, false },
+        { "a folder that is not there",
+          "/nowhere/x.html: cannot be written: No such file or directory",
           { .html = "/nowhere/x.html" }, true },
         { "a folder in the place of a file", "/tmp: is a directory, expected a file to write",
           { .markdown = "/tmp" }, true },
@@ -95,7 +99,8 @@ static void test_documents(void)
         struct surprisal_error err = { 0 };
         struct surprisal_report report;
         struct surprisal_report_options o = { 0 };
-        check(!surprisal_report(documents[i], &o, &report, &err) && strstr(err.message, "the comparison: "),
+        check(!surprisal_report(documents[i], &o, &report, &err)
+              && strstr(err.message, "the comparison: "),
               "broken documents are refused", "%zu: '%s'", i, err.message);
     }
 }

@@ -49,7 +49,8 @@ static struct figures figures_of(const struct made_up *m)
     return f;
 }
 
-static char *summary_text(const struct made_up *m, const struct run_digests *digests, struct error *err)
+static char *summary_text(const struct made_up *m, const struct run_digests *digests,
+                          struct error *err)
 {
     char path[] = "checkpoint";
     const struct checkpoint ck = { .path = path, .config.model_type = "qwen3_5" };
@@ -58,14 +59,16 @@ static char *summary_text(const struct made_up *m, const struct run_digests *dig
     struct engine_window list[WINDOWS];
     size_t prefixes[WINDOWS];
     memcpy(prefixes, m->prefixes, sizeof prefixes);
-    const struct sequence sequence = { .windows = { .list = list, .n = WINDOWS }, .prefixes = prefixes };
+    const struct sequence sequence = { .windows = { .list = list, .n = WINDOWS },
+                                       .prefixes = prefixes };
     const struct surprisal_eval_options options = { .hidden = m->keep };
     const struct surprisal_protocol_plan plan = {
         .protocol = m->protocol, .context = CONTEXT, .stride = CONTEXT,
         .task = m->documents ? SURPRISAL_TASK_WIKITEXT : SURPRISAL_TASK_NONE,
     };
     const struct summary s = {
-        .options = &options, .plan = &plan, .checkpoint = &ck, .weights = &weights, .input = &in, .prefix_id = -1,
+        .options = &options, .plan = &plan, .checkpoint = &ck, .weights = &weights, .input = &in,
+        .prefix_id = -1,
         .isa = "scalar", .threads = 1, .windows = WINDOWS, .scored = ROWS, .sequence = &sequence,
         .digests = *digests, .figures = figures_of(m),
     };
@@ -134,7 +137,8 @@ static void test_content(const struct folder *f)
           && record_open(&r, folder_path(f, "documents"), &err) && r.n_documents == 2
           && r.document[0] == 0 && r.document[1] == 0 && r.document[2] == 1
           && same_i32(where, r.index_in_window, index, ROWS),
-          "windows know their documents; a last window is filled up from the left", "%s %s", err.message, where);
+          "windows know their documents; a last window is filled up from the left", "%s %s",
+          err.message, where);
     record_close(&r);
 }
 
@@ -166,8 +170,8 @@ static void test_wrong(const struct folder *f)
         { "windows out of order", "row 4 has window 0, out of order", jump },
         { "a window that is none", "row 8 has window 3", far_window },
         { "a position beyond the text", "row 8 has position 12", far_position },
-        { "a row in a window that does not reach it", "row 3 has position 5, which is not in window 0",
-          other_window },
+        { "a row in a window that does not reach it",
+          "row 3 has position 5, which is not in window 0", other_window },
         { "a negative id", "row 2 has a negative token id", negative_id },
         { "a negative NLL", "row 2 has NLL -0.25", negative_nll },
         { "an NLL that is no number", "row 2 has NLL nan", no_nll },
@@ -183,8 +187,8 @@ static void test_wrong(const struct folder *f)
         snprintf(name, sizeof name, "wrong-%zu", i);
         bool ok = write_run(folder_path(f, name), &m, &err);
         check(ok && !open_whole(&r, folder_path(f, name), &err)
-              && strstr(err.message, cases[i].says) && strstr(err.message, name), cases[i].name, "'%s'",
-              err.message);
+              && strstr(err.message, cases[i].says) && strstr(err.message, name), cases[i].name,
+              "'%s'", err.message);
     }
 }
 
@@ -204,19 +208,26 @@ static void test_damage(const struct folder *f)
     static const struct {
         const char *name, *file, *mark;
         size_t after;
-        const char *to;                 /* NULL: the file is cut `after` bytes before its end; without
-                                           a mark a bit so far before it is flipped */
+        const char *to;                 /* NULL: the file is cut `after` bytes before its end;
+                                           without a mark a bit there is flipped */
         const char *says;
     } cases[] = {
-        { "an edited figure", "summary.json", "mean_nll\":\t0.", 12, "8", "summary.json: was edited" },
-        { "an edited digest", "summary.json", "\t\"sha256\":\t\"", 11, "xx", "summary.json: was edited" },
-        { "a summary that was cut short", "summary.json", NULL, 1, NULL, "does not end with its own sha256" },
-        { "a summary of a version without digests", "summary.json", NULL, 80, NULL, "evaluate again" },
+        { "an edited figure", "summary.json", "mean_nll\":\t0.", 12, "8",
+          "summary.json: was edited" },
+        { "an edited digest", "summary.json", "\t\"sha256\":\t\"", 11, "xx",
+          "summary.json: was edited" },
+        { "a summary that was cut short", "summary.json", NULL, 1, NULL,
+          "does not end with its own sha256" },
+        { "a summary of a version without digests", "summary.json", NULL, 80, NULL,
+          "evaluate again" },
         { "rows that were cut short", "tokens.safetensors", NULL, 1, NULL, "tokens.safetensors" },
-        { "an edited row", "tokens.safetensors", NULL, sizeof(float[ROWS * WIDTH]) + 1, "flip", "tokens_sha256" },
+        { "an edited row", "tokens.safetensors", NULL, sizeof(float[ROWS * WIDTH]) + 1, "flip",
+          "tokens_sha256" },
         { "an edited hidden state", "tokens.safetensors", NULL, 1, "flip", "hidden_sha256" },
-        { "a column of another type", "tokens.safetensors", "\"top1\":{\"dtype\":\"", 17, "F32", "'top1' is F32 [9]" },
-        { "a column by another name", "tokens.safetensors", "\"top1\"", 1, "top2", "has no column 'top1'" },
+        { "a column of another type", "tokens.safetensors", "\"top1\":{\"dtype\":\"", 17, "F32",
+          "'top1' is F32 [9]" },
+        { "a column by another name", "tokens.safetensors", "\"top1\"", 1, "top2",
+          "has no column 'top1'" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct error err = { 0 };
@@ -226,7 +237,8 @@ static void test_damage(const struct folder *f)
         struct made_up m = sound();
         snprintf(name, sizeof name, "damaged-%zu", i);
         snprintf(file, sizeof file, "%s/%s", name, cases[i].file);
-        bool ok = write_run(folder_path(f, name), &m, &err) && file_read(&b, folder_path(f, file), &err);
+        bool ok = write_run(folder_path(f, name), &m, &err)
+               && file_read(&b, folder_path(f, file), &err);
         if (ok && !cases[i].to)
             b.size -= cases[i].after;
         else if (ok && cases[i].mark)
@@ -236,8 +248,8 @@ static void test_damage(const struct folder *f)
         folder_write(f, file, b.data, b.size);
         buffer_free(&b);
         check(ok && !open_whole(&r, folder_path(f, name), &err)
-              && strstr(err.message, cases[i].says) && strstr(err.message, name), cases[i].name, "%d '%s'",
-              ok, err.message);
+              && strstr(err.message, cases[i].says) && strstr(err.message, name), cases[i].name,
+              "%d '%s'", ok, err.message);
     }
 }
 
@@ -253,9 +265,11 @@ static void test_swapped(const struct folder *f)
     folder_write(f, "sound/tokens.safetensors", b.data, b.size);
     buffer_free(&b);
     check(ok && !record_open(&r, folder_path(f, "sound"), &err)
-          && strstr(err.message, "belongs to another summary"), "rows of another run", "'%s'", err.message);
+          && strstr(err.message, "belongs to another summary"), "rows of another run", "'%s'",
+          err.message);
     check(record_is_folder(folder_path(f, "other")) && !record_is_folder(f->path)
-          && !record_is_folder(folder_path(f, "none")), "a run folder is told from others", "it is not");
+          && !record_is_folder(folder_path(f, "none")), "a run folder is told from others",
+          "it is not");
 }
 
 int main(void)

@@ -97,7 +97,8 @@ static void test_content(void)
     bool same = true;
     for (size_t i = 0; i < ROWS; i++) {
         const size_t at = 4 * i;
-        same = same && memcmp(safetensors_find(&f, "position")->data + at, &places[i].position, 4) == 0
+        same = same
+            && memcmp(safetensors_find(&f, "position")->data + at, &places[i].position, 4) == 0
             && memcmp(safetensors_find(&f, "window")->data + at, &places[i].window, 4) == 0
             && memcmp(safetensors_find(&f, "id")->data + at, &places[i].id, 4) == 0
             && memcmp(safetensors_find(&f, "nll")->data + 2 * at, &scores[i].nll, 8) == 0
@@ -110,8 +111,8 @@ static void test_content(void)
     safetensors_close(&f);
 
     struct buffer summary = { 0 };
-    check(file_read(&summary, in_folder("run/summary.json"), NULL) && strcmp(summary.data, "{}") == 0,
-          "summary.json holds the text given", "it does not");
+    check(file_read(&summary, in_folder("run/summary.json"), NULL)
+          && strcmp(summary.data, "{}") == 0, "summary.json holds the text given", "it does not");
     buffer_free(&summary);
     char where[DIFFER_TEXT] = "";
     check(write_run(in_folder("run-f32/"), SURPRISAL_HIDDEN_F32, &err)
@@ -154,7 +155,8 @@ static void test_abandon(void)
     size_t during = entries(folder);
     run_folder_abandon(&r);
     partial_abandon(&p);
-    check(ok && during == before + 1 && entries(folder) == before, "what is abandoned leaves nothing",
+    check(ok && during == before + 1 && entries(folder) == before,
+          "what is abandoned leaves nothing",
           "%s", err.message);
 
     ok = begin(&p, in_folder("raced"), false, &err)
@@ -200,7 +202,8 @@ static void test_leftovers(void)
     check(ok && entries(in_folder("old.partial")) == 1,
           "runs without a state are begun anew", "%s, %zu entries", err.message,
           entries(in_folder("old.partial")));
-    ok = ok && make_file("old.partial/state.safetensors") && make_file("old.partial/tokens.safetensors");
+    ok = ok && make_file("old.partial/state.safetensors")
+      && make_file("old.partial/tokens.safetensors");
     partial_abandon(&p);
     check(ok && entries(in_folder("old.partial")) == 3, "a state keeps what stands with it",
           "%zu entries", entries(in_folder("old.partial")));
@@ -225,7 +228,8 @@ static void test_foreign(void)
           && file_exists(in_folder("mine.partial/llama-8/tokens.safetensors")),
           "L4: a folder without our mark is refused", "'%s'", err.message);
     check(make_mark("mine.partial/surprisal-state.json", "checkpoint")
-          && !begin(&p, in_folder("mine"), true, &err) && strstr(err.message, "unfinished checkpoint")
+          && !begin(&p, in_folder("mine"), true, &err)
+          && strstr(err.message, "unfinished checkpoint")
           && entries(in_folder("mine.partial")) == 2,
           "L4: one of another kind, too", "'%s'", err.message);
     check(make_mark("mine.partial/surprisal-state.json", "run") && make_file("mine.partial/notes")

@@ -34,7 +34,8 @@ static void test_p_values(void)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         double p = student_p(cases[i].t, cases[i].df);
         char name[64];
-        snprintf(name, sizeof name, "p of t = %g with %g degrees of freedom", cases[i].t, cases[i].df);
+        snprintf(name, sizeof name, "p of t = %g with %g degrees of freedom", cases[i].t,
+                 cases[i].df);
         check(near(p, cases[i].p, 1e-10), name, "%.17g, expected %.17g", p, cases[i].p);
     }
 }
@@ -138,9 +139,10 @@ static void test_delta_method(void)
     const struct made_up repeated = { 6, { 1, 2, 1, 2, 1, 2 }, { 1.1, 2.3, 1.1, 2.3, 1.1, 2.3 },
                                       { 0, 0, 1, 1, 2, 2 } };
     p = compute(&repeated);
-    check(isnan(p.delta.p) && isnan(p.delta.ci95[0]) && isnan(p.ratio.ci95[1]) && isnan(p.units_needed),
-          "O12: nor have they where sums are rounded: no interval, no windows needed", "p %g, error %g",
-          p.delta.p, p.delta.se);
+    check(isnan(p.delta.p) && isnan(p.delta.ci95[0]) && isnan(p.ratio.ci95[1])
+          && isnan(p.units_needed),
+          "O12: nor have they where sums are rounded: no interval, no windows needed",
+          "p %g, error %g", p.delta.p, p.delta.se);
     const struct made_up alone = { 2, { 1, 2 }, { 2, 3 }, { 0, 0 } };
     check(isnan(compute(&alone).units_needed), "from one window it cannot be said", "it is");
     const struct made_up huge = { 2, { 800, 900 }, { 801, 903 }, { 0, 1 } };
@@ -166,11 +168,12 @@ static void test_bootstrap(void)
     bool ok = bootstrap_ratio(&a, values, weights, N, &err)
            && bootstrap_ratio(&b, values, weights, N, &err)
            && bootstrap_ratio(&c, values, weights, N, &err);
-    check(ok && a.se == b.se && a.ci95[0] == b.ci95[0], "a seed gives the same figures", "%.17g %.17g",
-          a.se, b.se);
+    check(ok && a.se == b.se && a.ci95[0] == b.ci95[0], "a seed gives the same figures",
+          "%.17g %.17g", a.se, b.se);
     check(a.se != c.se && fabs(a.se / c.se - 1) < 0.1, "another seed gives like ones", "%g %g",
           a.se, c.se);
-    check(near(a.se, 0.26441659693428493, 1e-12), "the generator is xoshiro256** by splitmix64", "%.17g", a.se);
+    check(near(a.se, 0.26441659693428493, 1e-12), "the generator is xoshiro256** by splitmix64",
+          "%.17g", a.se);
     double flat[2] = { 3, 6 }, two[2] = { 1, 2 };
     struct bootstrap d = { .samples = 100, .seed = 1 };
     check(bootstrap_ratio(&d, flat, two, 2, &err) && d.se == 0 && d.ci95[0] == 3 && d.ci95[1] == 3,

@@ -7,7 +7,8 @@
 #include "tests/check.h"
 
 #define FLAGS(word, left, right, normal) \
-    "\"single_word\":" word ",\"lstrip\":" left ",\"rstrip\":" right ",\"normalized\":" normal ",\"special\":false"
+    "\"single_word\":" word ",\"lstrip\":" left ",\"rstrip\":" right \
+    ",\"normalized\":" normal ",\"special\":false"
 #define TOKEN(id, content, flags) "{\"id\":" #id ",\"content\":\"" content "\"," flags "}"
 #define PLAIN  FLAGS("false", "false", "false", "false")
 #define WORD   FLAGS("true", "false", "false", "false")
@@ -147,14 +148,15 @@ static void test_refusals(void)
         { "a known token with another id", "[" TOKEN(2, "a", PLAIN) "]",
           "f: added_tokens: 'a' has id 2, expected 0" },
         { "a content twice", "[" TOKEN(2, "x", PLAIN) "," TOKEN(3, "x", LEFT) "]",
-          "f: added_tokens: 'x' stands twice" },
+          "f: added_tokens: 'x' occurs twice" },
         { "two with one normal form", "[" TOKEN(2, "\xC3\xA9", NORMAL) "," TOKEN(3, "e\xCC\x81",
           NORMAL) "]",
           "are the same when normalized" },
         { "no flag", "[{\"id\":2,\"content\":\"x\"}]",
           "f: added_tokens: 'single_word' of 'x' is neither true nor false" },
         { "an id that another token has",
-          "[" TOKEN(2, "b", PLAIN) "," TOKEN(3, "c", PLAIN) "," TOKEN(4, "d", PLAIN) "," TOKEN(5, "e", PLAIN) "]",
+          "[" TOKEN(2, "b", PLAIN) "," TOKEN(3, "c", PLAIN) "," TOKEN(4, "d", PLAIN) ","
+          TOKEN(5, "e", PLAIN) "]",
           "f: added_tokens: id 5 of 'e' belongs to another token" },
     };
     struct around a = make_around();

@@ -8,7 +8,8 @@
 #include "tests/differ.h"
 #include "tests/random.h"
 
-#define VOCAB "\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\"ab\":3,\"bc\":4,\"abc\":5,\"aa\":6,\"aaa\":7,\"<u>\":8,\"\xC4\xA0\":9}"
+#define VOCAB "\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\"ab\":3,\"bc\":4,\"abc\":5,\"aa\":6," \
+              "\"aaa\":7,\"<u>\":8,\"\xC4\xA0\":9}"
 #define MODEL(more, merges) "{\"type\":\"BPE\"," more VOCAB ",\"merges\":" merges "}"
 #define DEFAULT "[\"b c\",\"a b\",\"a bc\"]"
 
@@ -46,7 +47,7 @@ static void test_words(void)
         { "the leftmost of one rank", MODEL("", "[\"a a\"]"), "aaa", "6 0" },
         { "a merge makes another possible", MODEL("", "[\"a a\",\"aa a\"]"), "aaa", "7" },
         { "merges as pairs", MODEL("", "[[\"a\",\"b\"]]"), "ab", "3" },
-        { "a pair that stands twice has its last rank", MODEL("", "[\"a b\",\"b c\",\"a b\"]"),
+        { "a pair that occurs twice has its last rank", MODEL("", "[\"a b\",\"b c\",\"a b\"]"),
           "abc", "0 4" },
         { "no merges", MODEL("", "[]"), "abc", "0 1 2" },
         { "a space by its character", MODEL("", DEFAULT), " a", "9 0" },

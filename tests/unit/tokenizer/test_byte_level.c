@@ -2,7 +2,7 @@
 #include "tokenizer/byte_level.h"
 
 #include "tests/differ.h"
-#include "tokenizer/unicode_versions.h"
+#include "tokenizer/unicode.h"
 
 #define TEXT(literal) literal, sizeof literal - 1
 

@@ -1,11 +1,12 @@
 /* Regular expressions: how Oniguruma's are spelt for PCRE2, what is refused, and the walk over
  * matches. */
+#include "base/utf8.h"
 #include "tokenizer/pattern.h"
 
 #include <string.h>
 
 #include "tests/check.h"
-#include "tokenizer/unicode_versions.h"
+#include "tokenizer/unicode.h"
 
 static void test_translations(void)
 {

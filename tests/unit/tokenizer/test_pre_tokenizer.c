@@ -7,7 +7,8 @@
 #include "tests/check.h"
 
 #define SPLIT(kind, pattern, behavior, invert) \
-    "{\"type\":\"Split\",\"pattern\":{\"" kind "\":\"" pattern "\"},\"behavior\":\"" behavior "\",\"invert\":" invert "}"
+    "{\"type\":\"Split\",\"pattern\":{\"" kind "\":\"" pattern "\"}," \
+    "\"behavior\":\"" behavior "\",\"invert\":" invert "}"
 #define BYTES "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}"
 #define SPACED "{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"use_regex\":false}"
 #define LIST(stages) "{\"type\":\"Sequence\",\"pretokenizers\":[" stages "]}"
@@ -84,9 +85,9 @@ static void test_refusals(void)
     static const struct { const char *name, *json, *message; } refusals[] = {
         { "none", "null", "f: a pre_tokenizer without ByteLevel is not supported" },
         { "one without ByteLevel", SPLIT("Regex", "a", "Isolated", "false"), "without ByteLevel" },
-        { "something behind ByteLevel", LIST(BYTES "," SPLIT("Regex", "a", "Isolated", "false")),
-          "f: pre_tokenizer 'Split' behind ByteLevel is not supported" },
-        { "ByteLevel twice", LIST(BYTES "," BYTES), "'ByteLevel' behind ByteLevel" },
+        { "something after ByteLevel", LIST(BYTES "," SPLIT("Regex", "a", "Isolated", "false")),
+          "f: pre_tokenizer 'Split' after ByteLevel is not supported" },
+        { "ByteLevel twice", LIST(BYTES "," BYTES), "'ByteLevel' after ByteLevel" },
         { "another kind", "{\"type\":\"Whitespace\"}",
           "f: pre_tokenizer 'Whitespace' is not supported" },
         { "a sequence in a sequence", LIST(LIST(BYTES)),

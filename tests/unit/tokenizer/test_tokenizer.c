@@ -91,7 +91,7 @@ static const struct {
     { "normalizer.normalizers is not an array", { .normalizer = "{\"type\":\"Sequence\"}" } },
     { "pre_tokenizer 'Digits' is not supported", { .pre_tokenizer = "{\"type\":\"Digits\"}" } },
     { "without ByteLevel", { .pre_tokenizer = "null" } },
-    { "'Split' behind ByteLevel", { .pre_tokenizer = "{\"type\":\"Sequence\",\"pretokenizers\":["
+    { "'Split' after ByteLevel", { .pre_tokenizer = "{\"type\":\"Sequence\",\"pretokenizers\":["
       "{\"type\":\"ByteLevel\",\"add_prefix_space\":true},{\"type\":\"Split\"}]}" } },
     { "behavior 'Odd'", { .pre_tokenizer = SPLIT("\"Regex\":\"b\"", "Odd", "false") } },
     { "'invert' is neither", { .pre_tokenizer = SPLIT("\"Regex\":\"b\"", "Isolated", "1") } },
@@ -107,7 +107,7 @@ static const struct {
     { "model.vocab is not an object", { .vocab = "[]" } },
     { "model.vocab has 0 tokens", { .vocab = "{}" } },
     { "id 1 belongs to 'b' and 'x'", { .vocab = "{\"b\":1,\"x\":1}" } },
-    { "'a' stands twice", { .vocab = "{\"a\":1,\"a\":2}" } },
+    { "'a' occurs twice", { .vocab = "{\"a\":1,\"a\":2}" } },
     { "'a' has no id from 0", { .vocab = "{\"a\":-1}" } },
     { "'a' has no id from 0", { .vocab = "{\"a\":2147483648}" } },
     { "'a' has no id from 0", { .vocab = "{\"a\":\"1\"}" } },
@@ -121,7 +121,7 @@ static const struct {
     { "a token without content", { .added_tokens = "[" TOKEN(11, "", PLAIN) "]" } },
     { "'x' has id 12, expected 11", { .added_tokens = "[" TOKEN(12, "x", PLAIN) "]" } },
     { "'a' has id 11, expected 0", { .added_tokens = "[" TOKEN(11, "a", PLAIN) "]" } },
-    { "'x' stands twice", { .added_tokens =
+    { "'x' occurs twice", { .added_tokens =
       "[" TOKEN(11, "x", PLAIN) "," TOKEN(12, "x", LSTRIP) "]" } },
     { "are the same when normalized", { .added_tokens =
       "[" TOKEN(11, "e\xCC\x81", NORMAL) "," TOKEN(12, "\xC3\xA9", NORMAL) "]" } },
@@ -215,7 +215,8 @@ static void test_long_texts(void)
         { "young code points", "\xF0\x9F\xAB\xA8", "" },
     };
     const char *qwen = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+"
-        "|\\\\p{N}| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+";
+        "|\\\\p{N}| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*"
+        "|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+";
     struct buffer split = { 0 };
     struct error err = { 0 };
     buffer_printf(&split, &err, "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\","

@@ -73,7 +73,7 @@ static void test_refusals(void)
         { "no object", "[]", "f: model.vocab is not an object" },
         { "no tokens", "{}", "f: model.vocab has 0 tokens" },
         { "an id twice", "{\"a\":1,\"c\":0,\"b\":1}", "f: vocab: id 1 belongs to '" },
-        { "a token twice", "{\"a\":1,\"a\":2}", "f: vocab: 'a' stands twice" },
+        { "a token twice", "{\"a\":1,\"a\":2}", "f: vocab: 'a' occurs twice" },
         { "a negative id", "{\"a\":-1}", "f: vocab: 'a' has no id from 0 to 2147483647" },
         { "an id above 31 bits", "{\"a\":2147483648}",
           "f: vocab: 'a' has no id from 0 to 2147483647" },

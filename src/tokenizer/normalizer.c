@@ -1,16 +1,17 @@
-#include "normalize.h"
+#include "tokenizer/normalizer.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 
 #include "base/json.h"
-#include "unicode_versions.h"
+#include "base/utf8.h"
+#include "tokenizer/unicode.h"
 
 static const struct {
     const char *name;
     utf8proc_option_t options;
-    /* A character whose first UTF-8 byte is below this stays as it is and meets no character
+    /* A character whose first UTF-8 byte is below this neither changes nor combines with the one
      * before it: below U+0300 for NFC, U+00C0 for NFD, U+0080 for the compatibility forms. */
     unsigned char first_active_byte;
 } form_table[] = {
@@ -154,8 +155,8 @@ static size_t find_active(const char *text, size_t i, size_t n, unsigned char fi
     return i;
 }
 
-/* Copies plain stretches and hands the runs in between, each with the plain character before
- * it (to which a mark may be joined), to utf8proc. */
+/* Copies stretches that cannot change.  utf8proc normalizes the runs between them, each together
+ * with the character before it, which may combine with a mark. */
 static bool normalize(struct normalizer_scratch *s, enum normal_form form, const char *text,
                       size_t n, struct buffer *out, struct error *err)
 {

@@ -1,10 +1,10 @@
-/* normalize.h - Unicode normalization forms (UAX 15), by utf8proc.
+/* normalizer.h - Unicode normalization forms (UAX 15), by utf8proc.
  *
- * Equal to Hugging Face's: code points younger than its Unicode 9 pass unchanged
- * (unicode_versions.h).  Linear: utf8proc's own reordering is quadratic in the length of a run of
- * combining marks, so the reordering is done here, by counting. */
-#ifndef SURPRISAL_TOKENIZER_NORMALIZE_H
-#define SURPRISAL_TOKENIZER_NORMALIZE_H
+ * Equal to Hugging Face's, which knows Unicode 9: younger code points pass unchanged
+ * (unicode.h).  Linear time: utf8proc's own reordering is quadratic in the length of a run
+ * of combining marks, so normalizer.c reorders by counting sort. */
+#ifndef SURPRISAL_TOKENIZER_NORMALIZER_H
+#define SURPRISAL_TOKENIZER_NORMALIZER_H
 
 #include <cjson/cJSON.h>
 #include <stdbool.h>
@@ -16,14 +16,14 @@
 
 enum normal_form { NORMAL_FORM_NFC, NORMAL_FORM_NFD, NORMAL_FORM_NFKC, NORMAL_FORM_NFKD };
 
-/* Applied one after the other.  Owns forms; zero-initialised it changes nothing. */
+/* Applies its forms one after the other.  Owns forms; zero-initialised it changes nothing. */
 struct normalizer {
     enum normal_form *forms;
     size_t n, capacity;
 };
 
-/* Reads the "normalizer" of a tokenizer.json: null, one of the forms, or a Sequence of those.
- * On failure too the normalizer is to be freed. */
+/* Reads the "normalizer" of a tokenizer.json: null, one of the forms, or a Sequence of those.  Free
+ * the normalizer after a failure, too. */
 bool normalizer_load(struct normalizer *z, const cJSON *json, const char *path,
                      struct error *err);
 void normalizer_free(struct normalizer *z);
@@ -36,8 +36,8 @@ struct normalizer_scratch {
 };
 void normalizer_scratch_free(struct normalizer_scratch *s);
 
-/* Replaces *text (*n bytes of valid UTF-8) by its normal form, which lives in the scratch until
- * the next call; text that is already plain stays where it is. */
+/* Replaces *text (*n bytes of valid UTF-8) by its normal form, which lies in the scratch until the
+ * next call; text without anything to normalize stays where it is. */
 bool normalizer_run(const struct normalizer *z, struct normalizer_scratch *s, const char **text,
                     size_t *n, struct error *err);
 

@@ -1,5 +1,5 @@
 /* Normal forms: UAX 15's own examples, marks out of order, and code points that must pass. */
-#include "tokenizer/normalize.h"
+#include "tokenizer/normalizer.h"
 
 #include "base/json.h"
 #include "tests/differ.h"

@@ -1,9 +1,11 @@
-#include "unicode_versions.h"
+#include "tokenizer/unicode.h"
+
+#include "base/utf8.h"
 
 /* In order of `first`.  All but two rows were assigned in Unicode 15.0, 15.1 or 16.0; U+1171E
  * changed from Mn to Mc, and U+180E is in PCRE2's \s (as in Perl) though it lost the property
- * White_Space in Unicode 6.3.  The stand-in is the nearest code point that fits, so that ranges
- * in a pattern seldom separate the two (pattern.c refuses those that do). */
+ * White_Space in Unicode 6.3.  The stand-in is the nearest code point that fits, so that ranges in
+ * a pattern seldom hold only one of the two (pattern_translate.c refuses those that do). */
 const struct unicode_stand_in unicode_stand_ins[] = {
     { 0x897, 0x897, 0x898 }, { 0xCF3, 0xCF3, 0xD02 }, { 0xECE, 0xECE, 0xECD },
     { 0x180E, 0x180E, 0xFFF9 }, { 0x1B4E, 0x1B4F, 0x1B5A }, { 0x1B7F, 0x1B7F, 0x1B7E },
@@ -51,9 +53,9 @@ const struct unicode_stand_in unicode_stand_ins[] = {
 };
 const size_t unicode_n_stand_ins = sizeof unicode_stand_ins / sizeof unicode_stand_ins[0];
 
-/* Assigned after Unicode 9 with a combining class, a decomposition or a composition.  A range
- * may run over code points that normalization does not touch anyway.  U+11A7 is here because it
- * is no final consonant, only the number before the first, and utf8proc 2.8 composes it away. */
+/* Assigned after Unicode 9 with a combining class, a decomposition or a composition.  A range may
+ * include code points that normalization does not touch anyway.  U+11A7 is listed because utf8proc
+ * 2.8 composes it away, though it is not a final consonant but the number before the first. */
 static const struct {
     uint32_t first, last;
 } inert[] = {
@@ -97,7 +99,7 @@ bool unicode_subject(const char **subject, const char *text, size_t n, struct bu
     copy->size = 0;
     for (size_t i = 0; i < n; ) {
         unsigned char lead = (unsigned char)text[i];
-        /* Of two-byte forms and of E4..E9 (most CJK ideographs) no row is made. */
+        /* No row has two-byte forms, or lead bytes E4..E9 (most CJK ideographs). */
         if (lead < 0xE0 || (lead >= 0xE4 && lead <= 0xE9)) {
             i++;
             continue;
@@ -129,35 +131,7 @@ bool unicode_inert(uint32_t c)
         else
             high = middle;
     }
-    /* The stand-ins are younger than Unicode 9 too; a utf8proc newer than 2.8 knows them. */
+    /* Code points with a stand-in are younger than Unicode 9, too; a utf8proc newer than 2.8 knows
+     * them. */
     return (low && c <= inert[low - 1].last) || unicode_stand_in(c) != c;
-}
-
-uint32_t utf8_get(const char *s, size_t *length)
-{
-    const unsigned char *b = (const unsigned char *)s;
-    if (b[0] < 0x80) {
-        *length = 1;
-        return b[0];
-    }
-    if (b[0] < 0xE0) {
-        *length = 2;
-        return (b[0] & 0x1Fu) << 6 | (b[1] & 0x3Fu);
-    }
-    if (b[0] < 0xF0) {
-        *length = 3;
-        return (b[0] & 0x0Fu) << 12 | (b[1] & 0x3Fu) << 6 | (b[2] & 0x3Fu);
-    }
-    *length = 4;
-    return (b[0] & 0x07u) << 18 | (b[1] & 0x3Fu) << 12 | (b[2] & 0x3Fu) << 6 | (b[3] & 0x3Fu);
-}
-
-size_t utf8_put(char *out, uint32_t c)
-{
-    size_t length = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-    static const unsigned char lead[] = { 0, 0, 0xC0, 0xE0, 0xF0 };
-    for (size_t i = length - 1; i > 0; i--, c >>= 6)
-        out[i] = (char)(0x80 | (c & 0x3F));
-    out[0] = (char)(lead[length] | c);
-    return length;
 }
