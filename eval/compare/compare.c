@@ -13,12 +13,12 @@
 #include "eval/compare/comparison_json.h"
 #include "eval/compare/excerpt.h"
 #include "eval/compare/layers.h"
+#include "eval/compare/record_divergence.h"
+#include "eval/run/plan_folders.h"
+#include "eval/run/run_folder.h"
+#include "eval/run/unfinished_run.h"
 #include "eval/score/evaluate.h"
 #include "eval/score/model.h"
-#include "eval/run/partial.h"
-#include "eval/run/plan_folders.h"
-#include "eval/compare/record_divergence.h"
-#include "eval/run/run_folder.h"
 
 enum side { A, B, FLOOR, N_SIDES };
 static const char *const side_names[N_SIDES] = { "a", "b", "floor" };
@@ -265,7 +265,7 @@ static bool is_ours(void *unused, const char *name)
         size_t own = strlen(side_names[side]);
         if (strncmp(name, side_names[side], own) == 0
             && (n == own || strncmp(name + own, ".partial/", n - own + 1) == 0))
-            return !*last || strcmp(last, OUTPUT_MARK) == 0 || partial_is_ours(unused, last);
+            return !*last || strcmp(last, OUTPUT_MARK) == 0 || unfinished_run_is_ours(unused, last);
     }
     return false;
 }
@@ -394,7 +394,7 @@ static bool check_layers(struct job *j, struct error *err)
         *err = why;
         return false;
     }
-    progress_warn(&o->eval.machine.progress, "no figures by layer: %s", why.message);
+    model_warn(&o->eval.machine.progress, "no figures by layer: %s", why.message);
     return true;
 }
 
@@ -429,7 +429,7 @@ static bool evaluate_side(struct job *j, enum side side, struct error *err)
         return false;
     e.out = j->paths[side];
     e.hidden = kept_hidden(j->options);
-    bool ok = evaluate(&e, &result, err);
+    bool ok = evaluate_run(&e, &result, err);
     evaluate_result_free(&result);
     return ok;
 }
@@ -514,7 +514,7 @@ static bool add_layers(cJSON *document, struct buffer *text, const struct job *j
         *err = why;
         return false;
     }
-    progress_warn(&o->eval.machine.progress, "no figures by layer: %s", why.message);
+    model_warn(&o->eval.machine.progress, "no figures by layer: %s", why.message);
     return true;
 }
 
@@ -557,8 +557,8 @@ static void close_folder(struct job *j)
     if (!j->folder.building)
         return;
     if (stays) {
-        progress_warn(&j->options->eval.machine.progress,
-                      "the evaluations that are complete stay in %s", j->folder.building);
+        model_warn(&j->options->eval.machine.progress,
+                   "the evaluations that are complete stay in %s", j->folder.building);
         output_folder_end(&j->folder);
     } else
         output_folder_discard(&j->folder, &names_of_runs);
@@ -639,8 +639,8 @@ static bool inputs_hold(struct job *j, bool made, struct error *err)
 
 /* ---- the job --------------------------------------------------------------------------- */
 
-cJSON *compare(const struct surprisal_compare_options *o, const char *plan, struct buffer *text,
-               struct error *err)
+cJSON *compare_runs(const struct surprisal_compare_options *o, const char *plan, struct buffer *text,
+                    struct error *err)
 {
     struct job j = { .options = o };
     cJSON *document = NULL;

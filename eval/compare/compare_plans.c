@@ -24,8 +24,8 @@ static size_t warn_single(const struct plan_pairs *pairs, const struct surprisal
     for (const struct plan_pair *p = pairs->list; p < pairs->list + pairs->n; p++) {
         common += p->in_a && p->in_b;
         if (p->in_a != p->in_b)
-            progress_warn(&o->eval.machine.progress, "%s: is in %s alone, left out", p->name,
-                          p->in_a ? o->a : o->b);
+            model_warn(&o->eval.machine.progress, "%s: is in %s alone, left out", p->name,
+                       p->in_a ? o->a : o->b);
     }
     return common;
 }
@@ -62,7 +62,7 @@ static bool add_pair(cJSON *list, const char *name, const struct surprisal_compa
     pair.b = b;
     pair.floor_run = floor_run;
     bool ok = b && (floor_run || !o->floor_run) && (list || compare_check_memory(&pair, err));
-    cJSON *document = ok && list ? compare(&pair, name, NULL, err) : NULL;
+    cJSON *document = ok && list ? compare_runs(&pair, name, NULL, err) : NULL;
     free(a);
     free(b);
     free(floor_run);
@@ -155,7 +155,7 @@ cJSON *compare_plans(const struct surprisal_compare_options *o, struct buffer *t
                      struct error *err)
 {
     struct plan_pairs pairs;
-    if (!compare_check(o, err) || !plan_pairs_find(&pairs, o->a, o->b, err))
+    if (!compare_check(o, err) || !plan_folders_pair(&pairs, o->a, o->b, err))
         return NULL;
     cJSON *root = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(root, "comparisons");
     bool ok = list || error_set(err, "out of memory: comparisons");
@@ -166,7 +166,7 @@ cJSON *compare_plans(const struct surprisal_compare_options *o, struct buffer *t
         for (size_t i = 0; ok && i < pairs.n; i++)
             if (pairs.list[i].in_a && pairs.list[i].in_b)
                 ok = add_pair(pass ? list : NULL, pairs.list[i].name, o, err);
-    plan_pairs_free(&pairs);
+    plan_folders_free(&pairs);
     if (ok && tell(text, root, err))
         return root;
     cJSON_Delete(root);

@@ -91,7 +91,7 @@ static void add_floor(cJSON *root, const struct comparison *floor)
     json_add_double(o, "delta_nll_stderr", floor->paired.delta.se);
     json_add_double(o, "p_value", floor->paired.delta.p);
     if (floor->divergence)
-        divergence_add_figures(o, &floor->kl);
+        divergence_figures_add(o, &floor->kl);
     json_add_double(o, "same_top1", floor->same_top1);
     json_add_double(o, "rms_delta_p", floor->delta_p.rms);
 }
@@ -229,8 +229,8 @@ cJSON *comparison_json(const struct comparison_view *v, struct error *err)
         return NULL;
     }
     if (c->divergence) {
-        divergence_add_figures(root, &c->kl);
-        divergence_add_distribution(root, &c->kl);
+        divergence_figures_add(root, &c->kl);
+        divergence_figures_add_distribution(root, &c->kl);
     }
     add_agreement(root, c);
     if (v->floor)

@@ -30,7 +30,7 @@ struct tokenizer *excerpt_tokenizer(const struct record *r, const char *path,
     if (t)
         error_set(&why, "%s: is not the tokenizer of %s: its sha256 is %.12s, expected %.12s",
                   tokenizer_path(t), r->folder, tokenizer_sha256(t), sha256);
-    progress_warn(progress, "tokens are shown without their text: %s", why.message);
+    model_warn(progress, "tokens are shown without their text: %s", why.message);
     if (t)
         tokenizer_close(t);
     return NULL;

@@ -36,8 +36,8 @@ static bool is_measurable(const struct divergence_run *run,
         return false;
     if (run->opened || (path && !is_absent(path)))
         return true;
-    progress_warn(progress, "no KL divergence: the checkpoint of %s is not at %s",
-                  run->record->folder, path ? path : "any path");
+    model_warn(progress, "no KL divergence: the checkpoint of %s is not at %s",
+               run->record->folder, path ? path : "any path");
     return false;
 }
 
@@ -82,7 +82,7 @@ bool record_divergence(struct divergence_row **rows, struct divergence_run a,
     /* There is another checkpoint at the path now.  The records can still be compared without
      * it. */
     if (other_head)
-        progress_warn(progress, "no KL divergence: %s", err->message);
+        model_warn(progress, "no KL divergence: %s", err->message);
     return other_head;
 }
 

@@ -13,7 +13,7 @@ bool input_read_ids(const char *path, int32_t **ids, size_t *n_ids, struct buffe
     struct buffer text;
     if (!file_read_input(&text, path, err))
         return false;
-    bool ok = ids_parse(text.data, text.size, path, ids, n_ids, err);
+    bool ok = text_parse_ids(text.data, text.size, path, ids, n_ids, err);
     if (ok && bytes)
         *bytes = text;
     else

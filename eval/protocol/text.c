@@ -118,8 +118,8 @@ static bool to_id(int32_t *id, const char *s, size_t n)
     return n > 0;
 }
 
-bool ids_parse(const char *text, size_t n, const char *path, int32_t **ids, size_t *n_ids,
-               struct error *err)
+bool text_parse_ids(const char *text, size_t n, const char *path, int32_t **ids, size_t *n_ids,
+                    struct error *err)
 {
     int32_t *list = NULL;
     size_t count = 0, capacity = 0, line = 1;

@@ -28,7 +28,7 @@ void text_trim(const char **s, size_t *n);
 
 /* Decimal ids separated by ASCII white space; anything else is refused with its line.  path names
  * the source in errors.  *ids: [*n_ids], given (free). */
-bool ids_parse(const char *text, size_t n, const char *path, int32_t **ids, size_t *n_ids,
-               struct error *err);
+bool text_parse_ids(const char *text, size_t n, const char *path, int32_t **ids, size_t *n_ids,
+                    struct error *err);
 
 #endif

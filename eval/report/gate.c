@@ -43,7 +43,7 @@ static bool parse_number(struct gate_term *t, struct cursor *c, struct error *er
             return refuse(c, "a number", err);
         p = digits + n;
     }
-    t->number = number_parse(c->at, NULL);
+    t->number = format_parse(c->at, NULL);
     if (!isfinite(t->number))
         return refuse(c, "a number that a double can hold", err);
     c->at = p;
@@ -213,7 +213,7 @@ static void describe(const struct gate *g, double x, double y, bool met, struct 
     for (int digits = 6; digits <= 17; digits++) {
         format_text(left, sizeof left, "%.*g", digits, x);
         format_text(right, sizeof right, "%.*g", digits, y);
-        if (holds(number_parse(left, NULL), g->comparison, number_parse(right, NULL)) == met)
+        if (holds(format_parse(left, NULL), g->comparison, format_parse(right, NULL)) == met)
             break;
     }
     const struct gate_value *l = &g->left, *r = &g->right;

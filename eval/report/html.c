@@ -84,13 +84,13 @@ static void add_tiles(struct markup *m, const cJSON *document)
         char error[DESCRIBE_BYTES];
         strcpy(error, text + value);
         text[value] = '\0';
-        html_number(m, text);
+        html_table_number(m, text);
         markup_raw(m, "<small>");
-        html_number(m, error);
+        html_table_number(m, error);
         markup_raw(m, "</small></dd>");
         if (describe_figure(text, &t->note, document, false)) {
             markup_printf(m, "<dd class=\"note\">%s ", t->note_label);
-            html_number(m, text);
+            html_table_number(m, text);
             markup_raw(m, "</dd>");
         }
         markup_raw(m, "</div>\n");
@@ -126,7 +126,7 @@ static void add_key_cell(struct markup *m, const struct key_figure *f, const cJS
 {
     char text[DESCRIBE_BYTES];
     markup_raw(m, "<td>");
-    html_number(m, describe_figure(text, f, document, true) ? text : "\u2013");
+    html_table_number(m, describe_figure(text, f, document, true) ? text : "\u2013");
     markup_raw(m, "</td>");
 }
 
@@ -161,7 +161,8 @@ static void add_key_row(struct markup *m, const struct report *r, const struct k
         char change[DESCRIBE_BYTES];
         add_key_cell(m, f, r->baseline);
         markup_raw(m, "<td>");
-        html_number(m, describe_change(change, f, r->document, r->baseline) ? change : "\u2013");
+        html_table_number(m,
+                          describe_change(change, f, r->document, r->baseline) ? change : "\u2013");
         markup_raw(m, "</td>");
     }
     markup_raw(m, "</tr>\n");

@@ -13,7 +13,7 @@ static void add_number(struct markup *m, const cJSON *row, const char *key, enum
 {
     char text[DESCRIBE_BYTES];
     describe_number(text, kind, cJSON_GetNumberValue(json_get(row, key)));
-    html_number(m, text);
+    html_table_number(m, text);
 }
 
 /* ---- tokens ------------------------------------------------------------------------ */

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-void html_number(struct markup *m, const char *text)
+void html_table_number(struct markup *m, const char *text)
 {
     for (const char *s = text; *s; s++) {
         bool exponent = *s == 'e' && s > text && strchr("0123456789", s[-1]) && s[1]
@@ -39,7 +39,7 @@ static void add_cell(struct markup *m, const cJSON *row, const struct column *c)
     double value = cJSON_GetNumberValue(item);
     describe_number(text, kinds[c->kind], value);
     markup_raw(m, "<td>");
-    html_number(m, isnan(value) ? "\u2013" : text);
+    html_table_number(m, isnan(value) ? "\u2013" : text);
     markup_raw(m, "</td>");
 }
 

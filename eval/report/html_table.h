@@ -9,7 +9,7 @@
 
 /* Writes a text of describe.h with the minus sign and exponents of print: "-1e-05" as −1 x
  * 10^−5. */
-void html_number(struct markup *m, const char *text);
+void html_table_number(struct markup *m, const char *text);
 
 enum column_kind { COLUMN_NUMBER, COLUMN_DIFFERENCE, COLUMN_SHARE, COLUMN_COUNT, COLUMN_TEXT };
 

@@ -58,11 +58,11 @@ static int by_name(const void *a, const void *b)
     return strverscmp(((const struct plan_pair *)a)->name, ((const struct plan_pair *)b)->name);
 }
 
-bool plan_pairs_find(struct plan_pairs *p, const char *a, const char *b, struct error *err)
+bool plan_folders_pair(struct plan_pairs *p, const char *a, const char *b, struct error *err)
 {
     *p = (struct plan_pairs){ 0 };
     if (!add_folder(p, a, false, err) || (b && !add_folder(p, b, true, err))) {
-        plan_pairs_free(p);
+        plan_folders_free(p);
         return false;
     }
     qsort(p->list, p->n, sizeof *p->list, by_name);
@@ -72,13 +72,13 @@ bool plan_pairs_find(struct plan_pairs *p, const char *a, const char *b, struct 
 bool plan_folders_in(const char *folder)
 {
     struct plan_pairs p;
-    bool found = !holds_run(folder, ".") && plan_pairs_find(&p, folder, NULL, NULL);
+    bool found = !holds_run(folder, ".") && plan_folders_pair(&p, folder, NULL, NULL);
     if (found)
-        plan_pairs_free(&p);
+        plan_folders_free(&p);
     return found;
 }
 
-void plan_pairs_free(struct plan_pairs *p)
+void plan_folders_free(struct plan_pairs *p)
 {
     for (size_t i = 0; i < p->n; i++)
         free(p->list[i].name);

@@ -13,7 +13,7 @@ struct plan_pair {
     bool in_a, in_b;                    /* at least one of them */
 };
 
-/* Zero-initialise; release with plan_pairs_free. */
+/* Zero-initialise; release with plan_folders_free. */
 struct plan_pairs {
     struct plan_pair *list;             /* owned [n]; sorted by name, numbers by value */
     size_t n, capacity;
@@ -24,7 +24,7 @@ bool plan_folders_in(const char *folder);
 
 /* Pairs the subfolders of a and b that hold a summary.json by their names; b NULL: lists those of
  * a.  Refuses a folder that cannot be read or holds none.  Does not look into the run folders. */
-bool plan_pairs_find(struct plan_pairs *p, const char *a, const char *b, struct error *err);
-void plan_pairs_free(struct plan_pairs *p);
+bool plan_folders_pair(struct plan_pairs *p, const char *a, const char *b, struct error *err);
+void plan_folders_free(struct plan_pairs *p);
 
 #endif

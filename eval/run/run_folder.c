@@ -184,8 +184,8 @@ bool run_folder_rows(const struct run_folder *r, struct digest *out, struct erro
     return digest_of(out, columns, n_columns(r) * sizeof *columns, err);
 }
 
-bool run_folder_take_rows(struct run_folder *r, size_t rows, const struct digest *expected,
-                          struct error *err)
+bool run_folder_reread(struct run_folder *r, size_t rows, const struct digest *expected,
+                       struct error *err)
 {
     struct digest found;
     void *piece = mem_array(DIGEST_PIECE, 1, "a column", err);

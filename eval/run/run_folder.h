@@ -10,7 +10,7 @@
  *      |       head: scores of the windows' targets    stream x is saved in a state (run_state.h)
  *      |   pass 2 ...
  *      v
- *     OUT.partial/                      under construction: partial.h
+ *     OUT.partial/                      under construction: unfinished_run.h
  *         surprisal-state.json          the mark: the settings of the run
  *         state.safetensors             where to resume: run_state.h
  *         tokens.safetensors            scores, written in place after each pass
@@ -86,8 +86,8 @@ bool run_folder_begin(struct run_folder *r, const char *path, size_t scored,
                       struct error *err);
 /* Reads back the first rows, which an earlier process added; refused unless run_folder_rows gives
  * the expected digest.  Call it before adding anything. */
-bool run_folder_take_rows(struct run_folder *r, size_t rows, const struct digest *expected,
-                          struct error *err);
+bool run_folder_reread(struct run_folder *r, size_t rows, const struct digest *expected,
+                       struct error *err);
 /* A digest of all rows added so far. */
 bool run_folder_rows(const struct run_folder *r, struct digest *out, struct error *err);
 /* Reads the NLL of rows [row, row + n), which an earlier process may have added. */
@@ -102,7 +102,7 @@ bool run_folder_add(struct run_folder *r, size_t row, size_t n, const struct tok
 bool run_folder_digests(const struct run_folder *r, struct run_digests *out, struct error *err);
 /* Writes summary.json with this text. */
 bool run_folder_commit(struct run_folder *r, const char *summary, struct error *err);
-/* The files stay: partial.h decides whether to remove them. */
+/* The files stay: unfinished_run.h decides whether to remove them. */
 void run_folder_abandon(struct run_folder *r);
 
 #endif

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/file_digest.h"
-#include "eval/run/partial.h"
+#include "eval/run/unfinished_run.h"
 
 /* x comes first, so that it is aligned. */
 enum { X, NUMBERS, SECONDS, TENSORS, ROWS, SETTINGS, SHA256, N_PARTS };
@@ -165,7 +165,7 @@ static bool read_parts(struct run_state *s, const char *path, const struct run_s
         return false;
     size_t n = t[SETTINGS]->n_bytes;
     if (n != strlen(of->settings) || memcmp(t[SETTINGS]->data, of->settings, n) != 0)
-        return settings_differ(path, of->settings, (const char *)t[SETTINGS]->data, n, err);
+        return unfinished_run_differs(path, of->settings, (const char *)t[SETTINGS]->data, n, err);
     if (!check_shapes(t, of, path, err) || !check_digest(t, s, of, path, err)
         || !read_numbers(s, t[NUMBERS], path, err))
         return false;

@@ -153,8 +153,8 @@ static bool write(const struct job *j, struct error *err)
         { "context", context }, { "stride", stride }, { "windows", windows }, { "tokens", tokens },
         { "compute", compute_word(o) },
     };
-    return calibration_write(j->options->out, &j->calibration, j->model.checkpoint,
-                             j->model.weights, notes, sizeof notes / sizeof *notes, err);
+    return calibration_file_write(j->options->out, &j->calibration, j->model.checkpoint,
+                                  j->model.weights, notes, sizeof notes / sizeof *notes, err);
 }
 
 /* ---- the report ------------------------------------------------------------------ */
@@ -259,8 +259,8 @@ static bool add_text(struct buffer *out, const struct job *j, struct error *err)
         && add_rare(out, j, err);
 }
 
-bool calibrate(cJSON **json, struct buffer *text, const struct surprisal_calibrate_options *o,
-               struct error *err)
+bool calibrate_checkpoint(cJSON **json, struct buffer *text, const struct surprisal_calibrate_options *o,
+                          struct error *err)
 {
     struct job j = { .options = o };
     bool ok = calibrate_check(o, err)

@@ -7,12 +7,12 @@
 
 #include "base/machine.h"
 #include "base/progress.h"
+#include "eval/run/record.h"
+#include "eval/run/run_state.h"
+#include "eval/run/unfinished_run.h"
 #include "eval/score/finished.h"
 #include "eval/score/job_inputs.h"
 #include "eval/score/model.h"
-#include "eval/run/partial.h"
-#include "eval/run/record.h"
-#include "eval/run/run_state.h"
 #include "eval/score/plan_run.h"
 
 /* ---- the job ---------------------------------------------------------------- */
@@ -22,7 +22,7 @@ struct job {
     struct model model;
     struct plans plans;
     struct input_files inputs;          /* as they were before they were read */
-    struct partial folder;
+    struct unfinished_run folder;
     struct plan_runs runs;
     struct weights_hash *hash;
     double seconds;
@@ -44,7 +44,7 @@ static void job_close(struct job *j)
     free(j->rows);
     input_files_free(&j->inputs);
     plan_runs_free(&j->runs);
-    partial_abandon(&j->folder);
+    unfinished_run_abandon(&j->folder);
     plans_free(&j->plans);
     model_close(&j->model);
 }
@@ -100,15 +100,15 @@ static bool find_state(struct job *j, struct error *err)
     bool ok = j->known && j->rows && summary_settings(&s->list[0].summary, &j->settings, err);
     for (size_t i = 0; ok && i < s->n; i++)
         ok = summary_plan_settings(&s->list[i].summary, &j->settings, err);
-    if (!ok || !partial_settle(&j->folder, j->settings.data, err))
+    if (!ok || !unfinished_run_settle(&j->folder, j->settings.data, err))
         return false;
     j->is_complete = finds_complete(j);
     if (j->is_complete)
         return true;
     const struct run_state_of of = state_of(j);
-    return partial_has_state(&j->folder)
+    return unfinished_run_has_state(&j->folder)
          ? run_state_load(&j->state, j->folder.state, &of, err)
-         : partial_clear(&j->folder, err);
+         : unfinished_run_clear(&j->folder, err);
 }
 
 static bool begin_folder(struct job *j, struct plan_run *run, struct error *err)
@@ -141,7 +141,7 @@ static bool open_folder(struct job *j, struct error *err)
     const struct progress progress = PROGRESS_OF(&o->machine.progress);
     const struct output_request request = { .path = o->out, .kind = "run", .inputs = &j->inputs,
                                             .progress = &progress, .resume = o->resume };
-    return !o->out || partial_begin(&j->folder, &request, err);
+    return !o->out || unfinished_run_begin(&j->folder, &request, err);
 }
 
 /* If the inputs have changed, the run fails and its folder is kept. */
@@ -242,7 +242,7 @@ static bool offer(void *user, const struct engine_state *state, bool now, struct
         return true;
     struct error why = { 0 };
     if (!save(j, state, &why))
-        progress_warn(&j->options->machine.progress, "the state is not saved: %s", why.message);
+        model_warn(&j->options->machine.progress, "the state is not saved: %s", why.message);
     j->saved = machine_seconds();
     j->save_seconds = j->saved - begin;
     return true;
@@ -265,7 +265,7 @@ static bool score(struct job *j, struct error *err)
         return false;
     const struct engine_job job = {
         .ids = s->ids, .n_ids = s->n_ids, .windows = s->windows.list, .n_windows = s->windows.n,
-        .sink = { plan_runs_take, s }, .hash = resumed ? NULL : j->hash,
+        .sink = { plan_runs_consume, s }, .hash = resumed ? NULL : j->hash,
         .saver = { saves ? offer : NULL, j }, .guard = { inputs_hold, j },
         .resume = resumed ? &j->state.engine : NULL,
     };
@@ -325,7 +325,7 @@ static bool take_run(const struct job *j, const struct plan_run *run,
                      struct error *err)
 {
     char *path = folder_path(j, run, err);
-    bool ok = path && finished_take(result, path, checkpoint, err);
+    bool ok = path && finished_read(result, path, checkpoint, err);
     free(path);
     memcpy(result->plan, run->name, sizeof result->plan);
     return ok;
@@ -440,14 +440,14 @@ void evaluate_prepared_free(struct evaluate_prepared *p)
     input_files_free(&p->inputs);
 }
 
-bool evaluate(const struct surprisal_eval_options *o, struct surprisal_result *results,
-              struct error *err)
+bool evaluate_run(const struct surprisal_eval_options *o, struct surprisal_result *results,
+                  struct error *err)
 {
     struct job j = { .options = o };
     bool ok = evaluate_check(o, err) && prepare(&j, err)
            && (j.is_complete ? take_complete(&j, results, err)
                              : score(&j, err) && conclude(&j, results, err))
-           && (!o->out || partial_commit(&j.folder, err));
+           && (!o->out || unfinished_run_commit(&j.folder, err));
     for (size_t i = 0; !ok && i < j.runs.n; i++)
         evaluate_result_free(&results[i]);
     job_close(&j);

@@ -16,8 +16,8 @@
 struct surprisal_eval_options evaluate_defaults(void);
 void evaluate_result_free(struct surprisal_result *result);
 bool evaluate_check(const struct surprisal_eval_options *o, struct error *err);
-bool evaluate(const struct surprisal_eval_options *o, struct surprisal_result *results,
-              struct error *err);
+bool evaluate_run(const struct surprisal_eval_options *o, struct surprisal_result *results,
+                  struct error *err);
 
 /* What is known of an evaluation before its long work. */
 struct evaluate_prepared {

@@ -39,7 +39,7 @@ static bool check_checkpoint(const struct record *r, const struct digest *checkp
                      r->folder, of ? of : "none", hex);
 }
 
-bool finished_take(struct surprisal_result *result, const char *folder,
+bool finished_read(struct surprisal_result *result, const char *folder,
                    const struct digest *checkpoint, struct error *err)
 {
     struct record r = { 0 };

@@ -8,7 +8,7 @@
 
 /* Proves the folder by its own digests (record.h), hidden states included, and gives its result.
  * One of another checkpoint than this digest's is refused. */
-bool finished_take(struct surprisal_result *result, const char *folder,
+bool finished_read(struct surprisal_result *result, const char *folder,
                    const struct digest *checkpoint, struct error *err);
 
 #endif

@@ -176,7 +176,7 @@ static bool write_contradictions(cJSON *root, const struct inspection *in, struc
                            " the config describes", in->first_unused, in->n_unused)
           && add_line(list, unused.data, err);
     buffer_free(&unused);
-    contradictions_free(&found);
+    quantization_contradictions_free(&found);
     return ok;
 }
 

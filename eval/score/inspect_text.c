@@ -69,7 +69,7 @@ static bool add_cost(struct buffer *out, const cJSON *cost, struct error *err)
     cJSON_ArrayForEach(item, cost) {
         char text[NUMBER_BYTES], value[NUMBER_BYTES];
         bool is_bytes = strstr(item->string, "bytes") != NULL;
-        scaled(value, number_parse(member_text(text, item), NULL), is_bytes);
+        scaled(value, format_parse(member_text(text, item), NULL), is_bytes);
         ok = ok && add_row(out, item->string, value, err);
     }
     return ok;

@@ -14,7 +14,7 @@
 #define TENSOR_BYTES ((size_t)160)          /* of its digest, while it is made and as a state has
                                                it */
 
-void progress_warn(const struct surprisal_progress *p, const char *format, ...)
+void model_warn(const struct surprisal_progress *p, const char *format, ...)
 {
     va_list args;
     if (!p->warn)
@@ -39,13 +39,13 @@ static bool warn_contradictions(const struct surprisal_model *m,
     const char *line = found.text.data;
     for (size_t i = 0; i < found.count && i < CONTRADICTIONS_SHOWN && line && *line; i++) {
         size_t n = strcspn(line, "\n");
-        progress_warn(progress, "%s: %.*s", path, (int)n, line);
+        model_warn(progress, "%s: %.*s", path, (int)n, line);
         line += n + (line[n] == '\n');
     }
     if (found.count > CONTRADICTIONS_SHOWN)
-        progress_warn(progress, "%s: %zu more contradictions between config and files (`surprisal "
-                      "inspect` lists them)", path, found.count - CONTRADICTIONS_SHOWN);
-    contradictions_free(&found);
+        model_warn(progress, "%s: %zu more contradictions between config and files (`surprisal "
+                   "inspect` lists them)", path, found.count - CONTRADICTIONS_SHOWN);
+    quantization_contradictions_free(&found);
     return true;
 }
 

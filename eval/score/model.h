@@ -76,7 +76,7 @@ struct model {
 
 /* printf to progress->warn. */
 __attribute__((format(printf, 2, 3)))
-void progress_warn(const struct surprisal_progress *p, const char *format, ...);
+void model_warn(const struct surprisal_progress *p, const char *format, ...);
 
 /* Opens a folder, binds its weights, warns about contradictions between config and files, and adds
  * the files of weights to `in`.  With a handle, opens nothing and refuses files in `in` that have

@@ -47,8 +47,8 @@ static bool find_input(struct plan_runs *s, const struct source *from, enum surp
         return false;
     const struct input *other = &s->inputs[!task];
     if (!other->path && in->has_crlf)
-        progress_warn(&from->options->machine.progress, "%s: lines end in CR LF, which changes the "
-                      "tokens and the result", in->path);
+        model_warn(&from->options->machine.progress, "%s: lines end in CR LF, which changes the "
+                   "tokens and the result", in->path);
     return !other->path || memcmp(&in->digest, &other->digest, sizeof in->digest) == 0
         || error_set(err, "%s: was changed while it was read", in->path);
 }
@@ -68,9 +68,9 @@ static bool make_run(struct plan_runs *s, struct plan_run *run, const struct sou
         || !sequence_make(&run->sequence, in, plan, prefix, o->max_windows, err))
         return false;
     if (most && plan->context > most)
-        progress_warn(&o->machine.progress,
-                      "%s: context %zu is longer than max_position_embeddings %zu",
-                      model->checkpoint->path, plan->context, most);
+        model_warn(&o->machine.progress,
+                   "%s: context %zu is longer than max_position_embeddings %zu",
+                   model->checkpoint->path, plan->context, most);
     run->summary = (struct summary){
         .options = o, .plan = plan, .checkpoint = model->checkpoint, .weights = model->weights,
         .sequence = &run->sequence, .input = in, .prefix_id = prefix,
@@ -127,8 +127,8 @@ bool plan_runs_make(struct plan_runs *s, const struct plans *plans,
 
 /* ---- from scores to runs ------------------------------------------------------ */
 
-bool plan_runs_take(void *user, size_t row, size_t n, const struct engine_score *scores,
-                    const float *hidden, struct error *err)
+bool plan_runs_consume(void *user, size_t row, size_t n, const struct engine_score *scores,
+                       const float *hidden, struct error *err)
 {
     struct plan_runs *s = user;
     size_t first = 0, end;              /* rows of the evaluation that belong to this run */
@@ -136,9 +136,9 @@ bool plan_runs_take(void *user, size_t row, size_t n, const struct engine_score 
         struct plan_run *run = &s->list[i];
         end = first + run->summary.scored;
         size_t from = size_max(row, first), to = size_min(row + n, end);
-        if (from < to && !scoring_take(&run->scoring, from - first, to - from,
-                                       scores + (from - row),
-                                       hidden + (from - row) * s->hidden_size, err))
+        if (from < to && !scoring_consume(&run->scoring, from - first, to - from,
+                                          scores + (from - row),
+                                          hidden + (from - row) * s->hidden_size, err))
             return false;
     }
     return true;
@@ -151,7 +151,7 @@ bool plan_runs_replay(struct plan_runs *s, size_t rows, const uint8_t *digests, 
         struct digest digest;
         size_t n = size_min(rows, run->summary.scored);
         memcpy(&digest, digests + i * DIGEST_BYTES, sizeof digest);
-        if (!run_folder_take_rows(&run->folder, n, &digest, err)
+        if (!run_folder_reread(&run->folder, n, &digest, err)
             || !scoring_replay(&run->scoring, n, err))
             return false;
         rows -= n;

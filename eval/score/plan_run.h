@@ -41,8 +41,8 @@ bool plan_runs_make(struct plan_runs *s, const struct plans *plans,
                     const struct surprisal_eval_options *o, const struct model *model,
                     struct error *err);
 /* The engine's sink; user is the struct plan_runs. */
-bool plan_runs_take(void *user, size_t row, size_t n, const struct engine_score *scores,
-                    const float *hidden, struct error *err);
+bool plan_runs_consume(void *user, size_t row, size_t n, const struct engine_score *scores,
+                       const float *hidden, struct error *err);
 /* Takes in the first rows, which an earlier process wrote into the folders, when they have the
  * digests that plan_runs_rows said of them.  digests: [n * DIGEST_BYTES]. */
 bool plan_runs_replay(struct plan_runs *s, size_t rows, const uint8_t *digests, struct error *err);

@@ -56,7 +56,7 @@ bool scoring_replay(struct scoring *s, size_t rows, struct error *err)
     return true;
 }
 
-bool scoring_take(void *user, size_t row, size_t n, const struct engine_score *scores,
+bool scoring_consume(void *user, size_t row, size_t n, const struct engine_score *scores,
                  const float *hidden, struct error *err)
 {
     struct scoring *s = user;

@@ -21,8 +21,8 @@ bool scoring_begin(struct scoring *s, const struct sequence *sequence, struct ru
                    struct error *err);
 void scoring_free(struct scoring *s);
 /* The engine's sink; user is the struct scoring. */
-bool scoring_take(void *user, size_t row, size_t n, const struct engine_score *scores,
-                  const float *hidden, struct error *err);
+bool scoring_consume(void *user, size_t row, size_t n, const struct engine_score *scores,
+                     const float *hidden, struct error *err);
 /* Takes in the first rows, which an earlier process wrote into the folder. */
 bool scoring_replay(struct scoring *s, size_t rows, struct error *err);
 

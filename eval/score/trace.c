@@ -14,8 +14,8 @@ struct file {
     size_t T, D, k, V;
 };
 
-static bool take_layer(void *user, size_t layer, const float *residual, const int32_t *routing,
-                       struct error *err)
+static bool consume_layer(void *user, size_t layer, const float *residual, const int32_t *routing,
+                          struct error *err)
 {
     struct file *f = user;
     size_t bytes = f->T * f->D * sizeof *residual;
@@ -26,7 +26,7 @@ static bool take_layer(void *user, size_t layer, const float *residual, const in
                                          err);
 }
 
-static bool take_logits(void *user, size_t row, size_t n, const float *logits, struct error *err)
+static bool consume_logits(void *user, size_t row, size_t n, const float *logits, struct error *err)
 {
     struct file *f = user;
     size_t bytes = f->V * sizeof *logits;
@@ -54,7 +54,7 @@ static bool create(struct file *f, const char *path, const struct config *c, siz
 static bool write(struct file *f, struct model *model, const int32_t *ids, size_t n_ids,
                   struct error *err)
 {
-    const struct engine_tracer tracer = { .layer = take_layer, .logits = take_logits, .user = f };
+    const struct engine_tracer tracer = { .layer = consume_layer, .logits = consume_logits, .user = f };
     return safetensors_write(&f->writer, 0, 0, ids, n_ids * sizeof *ids, err)
         && engine_trace(model->engine, ids, n_ids, &tracer, err);
 }
@@ -84,7 +84,7 @@ static bool open_all(struct model *model, struct input_files *inputs, int32_t **
         && model_open_engine(model, &engine, err);
 }
 
-bool trace(const struct surprisal_trace_options *o, struct error *err)
+bool trace_ids(const struct surprisal_trace_options *o, struct error *err)
 {
     if ((!o->checkpoint && !o->model) || !o->ids || !o->out)
         return error_set(err, "a trace needs a checkpoint, ids and a file to write");

@@ -7,6 +7,6 @@
 #include "base/error.h"
 #include "surprisal.h"
 
-bool trace(const struct surprisal_trace_options *o, struct error *err);
+bool trace_ids(const struct surprisal_trace_options *o, struct error *err);
 
 #endif

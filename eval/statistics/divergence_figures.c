@@ -6,7 +6,7 @@
 
 #include "eval/statistics/statistics.h"
 
-const struct divergence_quantile divergence_quantiles[DIVERGENCE_QUANTILES] = {
+const struct divergence_quantile divergence_figures_quantiles[DIVERGENCE_QUANTILES] = {
     { "median", 0.5 }, { "p90", 0.9 }, { "p95", 0.95 }, { "p99", 0.99 }, { "p999", 0.999 },
     { "max", 1 },
 };
@@ -47,7 +47,8 @@ static void direction(struct divergence_direction *d, const struct work *w, bool
     d->se = mean.mean_se;
     statistics_sort(w->values, w->n);
     for (size_t i = 0; i < DIVERGENCE_QUANTILES; i++)
-        d->quantiles[i] = statistics_quantile(w->values, w->n, divergence_quantiles[i].share);
+        d->quantiles[i] = statistics_quantile(w->values, w->n,
+                                              divergence_figures_quantiles[i].share);
 }
 
 static void bin(struct divergence_bin *b, const struct work *w, size_t index)
@@ -115,10 +116,10 @@ static void add_quantiles(cJSON *to, const char *key, const struct divergence_di
 {
     cJSON *o = cJSON_AddObjectToObject(to, key);
     for (size_t i = 0; i < DIVERGENCE_QUANTILES; i++)
-        json_add_double(o, divergence_quantiles[i].name, d->quantiles[i]);
+        json_add_double(o, divergence_figures_quantiles[i].name, d->quantiles[i]);
 }
 
-void divergence_add_figures(cJSON *to, const struct divergence_figures *f)
+void divergence_figures_add(cJSON *to, const struct divergence_figures *f)
 {
     json_add_double(to, "mean_kld", f->forward.mean);
     json_add_double(to, "kld_stderr", f->forward.se);
@@ -139,7 +140,7 @@ static cJSON *add_range(cJSON *list, double from, double to, size_t scored)
     return o;
 }
 
-void divergence_add_distribution(cJSON *to, const struct divergence_figures *f)
+void divergence_figures_add_distribution(cJSON *to, const struct divergence_figures *f)
 {
     cJSON *list = cJSON_AddArrayToObject(to, "kld_by_confidence");
     for (size_t i = 0; i < DIVERGENCE_BINS; i++) {

@@ -15,7 +15,7 @@ struct divergence_quantile {
     const char *name;
     double share;
 };
-extern const struct divergence_quantile divergence_quantiles[DIVERGENCE_QUANTILES];
+extern const struct divergence_quantile divergence_figures_quantiles[DIVERGENCE_QUANTILES];
 
 struct divergence_direction {
     double mean, se;                    /* nats; se: standard error; NaN for one unit */
@@ -44,9 +44,9 @@ bool divergence_figures(struct divergence_figures *f, const struct divergence_ro
 
 /* Adds mean_kld, kld_stderr, kld {median .. max}, mean_kld_reverse, kld_reverse_stderr,
  * kld_reverse, top5_overlap. */
-void divergence_add_figures(cJSON *to, const struct divergence_figures *f);
+void divergence_figures_add(cJSON *to, const struct divergence_figures *f);
 /* Adds kld_by_confidence [{from, to, scored, mean_kld, kld_stderr, same_top1}] and kld_histogram
  * [{from, to, scored}], whose last `to` is null. */
-void divergence_add_distribution(cJSON *to, const struct divergence_figures *f);
+void divergence_figures_add_distribution(cJSON *to, const struct divergence_figures *f);
 
 #endif

@@ -128,7 +128,7 @@ bool surprisal_eval(const struct surprisal_eval_options *options, struct surpris
 {
     struct error inner = { 0 };
     memset(results, 0, (options->n_plans ? options->n_plans : 1) * sizeof *results);
-    return public_tell(err, evaluate(options, results, &inner), &inner);
+    return public_tell(err, evaluate_run(options, results, &inner), &inner);
 }
 
 void surprisal_result_free(struct surprisal_result *result)
@@ -164,7 +164,7 @@ bool surprisal_compare(const struct surprisal_compare_options *options,
     struct error inner = { 0 };
     struct buffer text = { 0 };
     cJSON *document = compare_takes_plans(options) ? compare_plans(options, &text, &inner)
-                                                   : compare(options, NULL, &text, &inner);
+                                                   : compare_runs(options, NULL, &text, &inner);
     char *json = document ? json_print(document) : NULL;
     bool ok = json != NULL;
     if (document && !json)
@@ -269,12 +269,12 @@ bool surprisal_calibrate(const struct surprisal_calibrate_options *options, char
     struct error inner = { 0 };
     cJSON *found = NULL;
     struct buffer b = { 0 };
-    bool ok = calibrate(json ? &found : NULL, text ? &b : NULL, options, &inner);
+    bool ok = calibrate_checkpoint(json ? &found : NULL, text ? &b : NULL, options, &inner);
     return public_tell(err, public_give(found, &b, ok, json, text, &inner), &inner);
 }
 
 bool surprisal_trace(const struct surprisal_trace_options *options, struct surprisal_error *err)
 {
     struct error inner = { 0 };
-    return public_tell(err, trace(options, &inner), &inner);
+    return public_tell(err, trace_ids(options, &inner), &inner);
 }

@@ -38,7 +38,7 @@ bool surprisal_quantize(const struct surprisal_quantize_options *options, char *
     struct opened_checkpoint opened;
     struct surprisal_quantize_options o = *options;
     bool ok = find_source(&o.checkpoint, &opened, o.model, &inner)
-           && quantize(&result, &o, o.model ? &opened : NULL, &inner)
+           && quantize_checkpoint(&result, &o, o.model ? &opened : NULL, &inner)
            && (!text || quantize_text(&b, result, &inner));
     return public_tell(err, public_give(result, &b, ok, json, text, &inner), &inner);
 }
@@ -52,7 +52,7 @@ bool surprisal_dequantize(const struct surprisal_dequantize_options *options, ch
     struct opened_checkpoint opened;
     struct surprisal_dequantize_options o = *options;
     bool ok = find_source(&o.checkpoint, &opened, o.model, &inner)
-           && dequantize(&result, &o, o.model ? &opened : NULL, &inner)
+           && dequantize_checkpoint(&result, &o, o.model ? &opened : NULL, &inner)
            && (!text || quantize_text(&b, result, &inner));
     return public_tell(err, public_give(result, &b, ok, json, text, &inner), &inner);
 }

@@ -19,7 +19,7 @@ static bool write_all(struct surprisal_verify_result *result, const struct verif
     struct verify_table t;
     if (!verify_table_make(&t, r, err))
         return false;
-    bool ok = verify_json(&o.json, r, &t, err) && verify_text(&o.text, r, &t, err)
+    bool ok = verify_json(&o.json, r, &t, err) && verify_report_text(&o.text, r, &t, err)
            && (!html || (verify_html(&o.html, r, &t, err)
                          && output_file_write(html, o.html.data, o.html.size, err)));
     ok = public_give(o.json, &o.text, ok, &result->json, &result->text, err);
@@ -53,8 +53,8 @@ bool surprisal_verify(const struct surprisal_verify_options *options,
     struct verify_result r;
     *result = (struct surprisal_verify_result){ 0 };
     bool ok = (!options->html || try_page(options, &progress, &inner))
-           && verify(&r, options->checkpoint, options->against, options->machine.threads, &progress,
-                     &inner);
+           && verify_checkpoint(&r, options->checkpoint, options->against, options->machine.threads, &progress,
+                                &inner);
     if (ok) {
         ok = write_all(result, &r, options->html, &inner);
         verify_free(&r);

@@ -39,7 +39,7 @@ int format_text(char *out, size_t n, const char *format, ...)
     return length;
 }
 
-double number_parse(const char *text, char **end)
+double format_parse(const char *text, char **end)
 {
     struct format_locale l;
     format_locale_enter(&l);

@@ -25,7 +25,7 @@ int format_text_v(char *out, size_t n, const char *format, va_list args)
     __attribute__((format(printf, 3, 0)));
 
 /* strtod; end may be NULL. */
-double number_parse(const char *text, char **end);
+double format_parse(const char *text, char **end);
 
 /* For functions of other libraries that depend on the locale.  Between enter and leave this
  * thread's locale is C. */

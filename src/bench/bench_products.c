@@ -11,7 +11,7 @@
 #include "model/linear.h"
 
 /* Weights come from memory as in a run: calls walk through more of them than a cache holds (in a
- * smaller model through as many as it has), a piece of the size that linear() packs at once (16
+ * smaller model through as many as it has), a piece of the size that linear_forward() packs at once (16
  * MB of f32) at a time. */
 #define POOL_BYTES ((size_t)64 << 20)
 #define PIECE_VALUES ((size_t)1 << 22)
@@ -89,14 +89,14 @@ static bool find(void *user, const struct model_weight *w)
     return false;
 }
 
-size_t bench_shapes(struct bench_shape shapes[BENCH_SHAPES_MOST], const struct config *c)
+size_t bench_products_shapes(struct bench_shape shapes[BENCH_SHAPES_MOST], const struct config *c)
 {
     struct shape_list list = { shapes, 0 };
     bool linear = bench_has(c, LINEAR_ATTENTION);
     for (const struct group *g = groups; g < groups + N_GROUPS; g++) {
         struct search s = { .group = g };
         for (size_t i = 0; i <= c->num_hidden_layers && !s.rows; i++)
-            model_weights_of_layer(c, i, find, &s);
+            weights_of_layer(c, i, find, &s);
         if (!s.rows)
             continue;
         /* The layer whose sum is made is one with linear attention where there is one. */
@@ -149,8 +149,8 @@ static void work_take(struct product_work *p, struct arena *a, const struct benc
     p->x = arena_take(a, p->x_floats, sizeof *p->x);
     p->scale = arena_take(a, p->pool_bytes / (mxfp4_block_size() / 2), 1);
     p->out = arena_take(a, s->rows * p->ldo, sizeof *p->out);
-    p->packed = packed_take(a, &p->cm, &p->w, piece);
-    p->scratch = gemm_scratch_take(a, &p->cm);
+    p->packed = linear_packed_take(a, &p->cm, &p->w, piece);
+    p->scratch = linear_scratch_take(a, &p->cm);
 }
 
 /* Weights of size 2^-7 in BF16, which are any codes in MXFP4. */
@@ -194,25 +194,25 @@ static bool allocate(struct product_work *p, struct arena *a, const struct bench
 
 static void pack(struct product_work *p)
 {
-    pack_weight(&p->cm, &p->packed, &(struct weight_slice){ &p->w, 0, p->w.rows, 0 }, p->scratch);
+    linear_pack_weight(&p->cm, &p->packed, &(struct weight_slice){ &p->w, 0, p->w.rows, 0 }, p->scratch);
 }
 
 /* By the threads of a parallel region, while `next` is prefetched. */
 static void multiply(struct product_work *p, const struct matrix *next)
 {
     size_t k = p->shape->k;
-    const struct row_blocks blocks = row_blocks_of(&p->cm, p->shape->rows, KERNEL_ROWS);
+    const struct row_blocks blocks = linear_row_blocks(&p->cm, p->shape->rows, KERNEL_ROWS);
 #pragma omp for schedule(dynamic)
     for (size_t i = 0; i < blocks.count; i++) {
-        size_t t = block_begin(&blocks, i), rows = block_begin(&blocks, i + 1) - t;
+        size_t t = linear_block_begin(&blocks, i), rows = linear_block_begin(&blocks, i + 1) - t;
         struct prefetch prefetch = { 0 };
-        prefetch_add(&prefetch, next, 0, next->rows, i, blocks.count);
-        multiply_packed(&p->cm, p->out + t * p->ldo, p->ldo, p->x + t * k, k, rows, &p->packed,
+        linear_prefetch_add(&prefetch, next, 0, next->rows, i, blocks.count);
+        linear_multiply(&p->cm, p->out + t * p->ldo, p->ldo, p->x + t * k, k, rows, &p->packed,
                         &prefetch, p->scratch);
     }
 }
 
-/* As linear() does, and experts_forward() but for its overlap: while a piece is used, the next one
+/* As linear_forward() does, and experts_forward() but for its overlap: while a piece is used, the next one
  * comes in. */
 static void with_packing(void *user)
 {
@@ -297,7 +297,7 @@ static bool measure_shape(struct bench *b, struct product_work *p, struct error 
 bool bench_products(struct bench *b, struct error *err)
 {
     struct bench_shape shapes[BENCH_SHAPES_MOST];
-    size_t n = bench_shapes(shapes, b->config);
+    size_t n = bench_products_shapes(shapes, b->config);
     b->result->linear_attention = bench_has(b->config, LINEAR_ATTENTION);
     struct arena arena = { 0 };
     struct product_work p = { .cm = { .config = b->config, .kernels = b->kernels,
@@ -315,7 +315,7 @@ bool bench_products(struct bench *b, struct error *err)
 size_t bench_products_count(const struct config *c)
 {
     struct bench_shape shapes[BENCH_SHAPES_MOST];
-    size_t n = bench_shapes(shapes, c), count = 0;
+    size_t n = bench_products_shapes(shapes, c), count = 0;
     for (size_t i = 0; i < n; i++)
         count += 1u + !is_narrow(&shapes[i]) + has_mxfp4(&shapes[i]);
     return COMPUTE_TYPES * count;

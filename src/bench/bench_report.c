@@ -46,7 +46,7 @@ static bool add_rows(cJSON *to, const struct bench_result *r, const struct bench
 static bool add_product(cJSON *to, const struct bench_figure *f)
 {
     double rate = f->flop / f->seconds;
-    return cJSON_AddStringToObject(to, "compute", compute_name(f->type))
+    return cJSON_AddStringToObject(to, "compute", kernels_compute_name(f->type))
         && (!f->weights || cJSON_AddStringToObject(to, "weights", f->weights))
         && add_measured(to, "gflops", rate / 1e9)
         && add_measured(to, "limit_gflops", f->limit / 1e9)
@@ -84,7 +84,7 @@ static bool add_sums(cJSON *root, const struct bench_result *r)
     bool ok = seconds && share && ratio && divergence;
     for (int i = 0; ok && i < COMPUTE_TYPES; i++) {
         enum compute_type type = (enum compute_type)i;
-        const char *name = compute_name(type);
+        const char *name = kernels_compute_name(type);
         ok = add_measured(seconds, name, l->seconds[i])
           && add_measured(share, name, l->seconds_at_limit[i] / l->seconds[i])
           && add_measured(ratio, name, l->seconds_mxfp4[i] / l->seconds[i])

@@ -46,7 +46,7 @@ struct bench_shape {
 #define BENCH_SHAPES_MOST 16
 
 /* The linear layers of config, the head among them; their number. */
-size_t bench_shapes(struct bench_shape shapes[BENCH_SHAPES_MOST], const struct config *c);
+size_t bench_products_shapes(struct bench_shape shapes[BENCH_SHAPES_MOST], const struct config *c);
 /* Products of all shapes in both types, and the layer's sum. */
 bool bench_products(struct bench *b, struct error *err);
 /* Delta rule and attention. */

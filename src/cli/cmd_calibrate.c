@@ -21,12 +21,12 @@ static int run(const struct command *c, int argc, char **argv)
     struct surprisal_error err = { 0 };
     s.calibrate.eval = s.base.eval;
     if (!s.calibrate.out)
-        return usage_error(c, "--out is missing");
+        return options_refuse(c, "--out is missing");
     if (!surprisal_calibrate_check(&s.calibrate, &err))
-        return usage_error(c, "%s", err.message);
+        return options_refuse(c, "%s", err.message);
     char *json = NULL, *text = NULL;
     s.calibrate.eval.machine.progress = progress_begin(&s.base.progress);
-    s.calibrate.eval.plan = eval_show_plan;
+    s.calibrate.eval.plan = eval_options_show_plan;
     bool ok = surprisal_calibrate(&s.calibrate, s.json ? &json : NULL, s.json ? NULL : &text, &err);
     progress_end(&s.base.progress);
     return report_either(ok, json, text, &err);

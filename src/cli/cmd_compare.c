@@ -62,7 +62,7 @@ static int report(const struct settings *s, const char *comparison_json)
     struct surprisal_error err = { 0 };
     struct surprisal_report report;
     if (!surprisal_report(comparison_json, &s->report, &report, &err))
-        return run_error("%s", err.message);
+        return options_fail("%s", err.message);
     if (report.baseline && !s->json)
         printf("\n%s", report.baseline);
     fflush(stdout);
@@ -85,12 +85,12 @@ static int compare(struct settings *s, const struct command *c)
     s->report.n_inputs = sizeof inputs / sizeof *inputs;
     s->compare.eval = s->base.eval;
     s->compare.plan = show_plan;
-    s->compare.eval.plan = eval_show_plan;
+    s->compare.eval.plan = eval_options_show_plan;
     s->report.plans = surprisal_compare_takes_plans(&s->compare);
     if (!surprisal_report_check(&s->report, &err) || !surprisal_compare_check(&s->compare, &err))
-        return usage_error(c, "%s", err.message);
+        return options_refuse(c, "%s", err.message);
     if (!surprisal_report_prepare(&s->report, &err))
-        return run_error("%s", err.message);
+        return options_fail("%s", err.message);
     s->report.progress = s->compare.eval.machine.progress = progress_begin(line);
     bool ok = surprisal_compare(&s->compare, &result, &err);
     progress_end(line);
@@ -190,7 +190,7 @@ static const struct option options[] = {
     { .name = "hidden", .value = "bf16|f32", .alone = "f32",
       .help = "for checkpoints: type of the final hidden states that are kept (f32);\n"
               "bf16 takes half the disk space",
-      .parse = parse_choice, .expected = "bf16 or f32", .choices = hidden_kinds,
+      .parse = parse_choice, .expected = "bf16 or f32", .choices = eval_options_hidden,
       FIELD(base.eval.hidden) },
 };
 

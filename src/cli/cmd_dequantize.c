@@ -17,7 +17,7 @@ static int run(const struct command *c, int argc, char **argv)
     if (status != GO_ON)
         return status;
     if (!s.dequantize.out)
-        return usage_error(c, "OUT is missing");
+        return options_refuse(c, "OUT is missing");
     struct surprisal_error err = { 0 };
     s.dequantize.machine.progress = progress_begin(&s.progress);
     char *json = NULL, *text = NULL;

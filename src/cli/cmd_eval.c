@@ -24,7 +24,7 @@ static int evaluate(struct settings *s, struct surprisal_result *results, size_t
 {
     struct surprisal_error err = { 0 };
     s->base.eval.machine.progress = progress_begin(&s->base.progress);
-    s->base.eval.plan = eval_show_plan;
+    s->base.eval.plan = eval_options_show_plan;
     bool ok = surprisal_eval(&s->base.eval, results, &err);
     progress_end(&s->base.progress);
     if (!ok)
@@ -36,7 +36,7 @@ static int evaluate(struct settings *s, struct surprisal_result *results, size_t
                                   : report_print(results->summary_json);
     for (size_t i = 0; i < n; i++)
         surprisal_result_free(&results[i]);
-    return ok ? DONE : run_error("out of memory: the report");
+    return ok ? DONE : options_fail("out of memory: the report");
 }
 
 static int run(const struct command *c, int argc, char **argv)
@@ -45,11 +45,11 @@ static int run(const struct command *c, int argc, char **argv)
     struct surprisal_error err = { 0 };
     int status = options_parse(c, &s, argc, argv);
     if (status == GO_ON && !surprisal_eval_check(&s.base.eval, &err))
-        status = usage_error(c, "%s", err.message);
+        status = options_refuse(c, "%s", err.message);
     if (status == GO_ON) {
         size_t n = s.base.eval.n_plans ? s.base.eval.n_plans : 1;
         struct surprisal_result *results = calloc(n, sizeof *results);
-        status = results ? evaluate(&s, results, n) : run_error("out of memory: the results");
+        status = results ? evaluate(&s, results, n) : options_fail("out of memory: the results");
         free(results);
     }
     free((void *)s.base.eval.plans);
@@ -77,8 +77,8 @@ static bool parse_plan(void *field, const char *value, const struct option *o)
     if (snprintf(word, sizeof word, "%s", value) >= (int)sizeof word)
         return false;
     char *context = cut_at_colon(word), *stride = context ? cut_at_colon(context) : NULL;
-    bool known = parse_choice(&plan.protocol, word, &(struct option){ .choices = protocol_names })
-              || parse_choice(&plan.task, word, &(struct option){ .choices = task_names });
+    bool known = parse_choice(&plan.protocol, word, &(struct option){ .choices = eval_options_protocols })
+              || parse_choice(&plan.task, word, &(struct option){ .choices = eval_options_tasks });
     if (!known || !context || !parse_context(&plan.context, context, o)
         || (stride && !parse_count(&plan.stride, stride, o))
         || !(plans = realloc((void *)eval->plans, (eval->n_plans + 1) * sizeof *plans)))
@@ -103,7 +103,7 @@ static const struct option options[] = {
       .parse = parse_switch, FIELD(base.eval.resume) },
     { .name = "hidden", .value = "bf16|f32", .alone = "f32",
       .help = "keep final hidden states in the folder; without a value: f32",
-      .parse = parse_choice, .expected = "bf16 or f32", .choices = hidden_kinds,
+      .parse = parse_choice, .expected = "bf16 or f32", .choices = eval_options_hidden,
       FIELD(base.eval.hidden) },
     { .name = "json", .help = "print only the summary, as JSON; with --plan a list of summaries",
       .parse = parse_switch,

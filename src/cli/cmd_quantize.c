@@ -32,9 +32,9 @@ static int run(const struct command *c, int argc, char **argv)
     s.quantize.n_exclude = s.exclude.n;
     s.quantize.plan = s.json ? NULL : print_plan;
     if (!s.quantize.out && !s.quantize.dry_run)
-        return usage_error(c, "OUT is missing");
+        return options_refuse(c, "OUT is missing");
     if (!surprisal_quantize_check(&s.quantize, &err))
-        return usage_error(c, "%s", err.message);
+        return options_refuse(c, "%s", err.message);
     s.quantize.machine.progress = progress_begin(&s.progress);
     char *json = NULL, *text = NULL;
     bool ok = surprisal_quantize(&s.quantize, s.json ? &json : NULL, s.json ? NULL : &text, &err);

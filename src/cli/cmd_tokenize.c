@@ -38,11 +38,11 @@ static int tokenize_file(const struct settings *s, const struct surprisal_tokeni
     size_t n, n_ids;
     int32_t *ids;
     if (!surprisal_read_text(s->file, s->join, &text, &n, &err))
-        return run_error("%s", err.message);
+        return options_fail("%s", err.message);
     bool ok = surprisal_tokenize(t, text, n, &ids, &n_ids, &err);
     free(text);
     if (!ok)
-        return run_error("%s", err.message);
+        return options_fail("%s", err.message);
     if (s->count)
         printf("%zu", n_ids);
     else
@@ -59,11 +59,11 @@ static int detokenize_file(const struct settings *s, const struct surprisal_toke
     size_t n, n_ids;
     int32_t *ids;
     if (!surprisal_read_ids(s->file, &ids, &n_ids, &err))
-        return run_error("%s", err.message);
+        return options_fail("%s", err.message);
     bool ok = surprisal_detokenize(t, ids, n_ids, &text, &n, &err);
     free(ids);
     if (!ok)
-        return run_error("%s", err.message);
+        return options_fail("%s", err.message);
     fwrite(text, 1, n, stdout);
     free(text);
     return DONE;
@@ -132,10 +132,10 @@ static int each_line(struct lines *l, FILE *f,
         number++;
         n -= n > 0 && line[n - 1] == '\n';
         if (!jsonl_is_blank(line, (size_t)n) && !one(l, line, (size_t)n, &err))
-            status = run_error("%s: line %zu: %s", l->settings->file, number, err.message);
+            status = options_fail("%s: line %zu: %s", l->settings->file, number, err.message);
     }
     if (ferror(f))
-        status = run_error("%s: %s", l->settings->file, strerror(errno));
+        status = options_fail("%s: %s", l->settings->file, strerror(errno));
     free(line);
     free(l->text.bytes);
     free(l->ids.ids);
@@ -150,7 +150,7 @@ static int process_lines(const struct settings *s, const struct surprisal_tokeni
     bool is_stdin = strcmp(s->file, "-") == 0;
     FILE *f = is_stdin ? stdin : fopen(s->file, "re");
     if (!f)
-        return run_error("%s: %s", s->file, strerror(errno));
+        return options_fail("%s: %s", s->file, strerror(errno));
     int status = each_line(&lines, f, one);
     if (!is_stdin)
         fclose(f);
@@ -167,13 +167,13 @@ static int run(const struct command *c, int argc, char **argv)
     if (status != GO_ON)
         return status;
     if (!s.tokenizer)
-        return usage_error(c, "--tokenizer is missing");
+        return options_refuse(c, "--tokenizer is missing");
     if (s.jsonl && s.join != SURPRISAL_JOIN_RAW)
-        return usage_error(c, "--join hf is for a text file, not for --jsonl");
+        return options_refuse(c, "--join hf is for a text file, not for --jsonl");
     struct surprisal_error err = { 0 };
     struct surprisal_tokenizer *t = surprisal_tokenizer_open(s.tokenizer, &err);
     if (!t)
-        return run_error("%s", err.message);
+        return options_fail("%s", err.message);
     status = s.jsonl ? process_lines(&s, t, forth ? tokenize_line : detokenize_line)
            : forth ? tokenize_file(&s, t) : detokenize_file(&s, t);
     surprisal_tokenizer_close(t);

@@ -16,9 +16,9 @@ static int run(const struct command *c, int argc, char **argv)
     if (status != GO_ON)
         return status;
     if (!s.trace.ids)
-        return usage_error(c, "--ids is missing");
+        return options_refuse(c, "--ids is missing");
     if (!s.trace.out)
-        return usage_error(c, "--out is missing");
+        return options_refuse(c, "--out is missing");
     struct surprisal_error err = { 0 };
     s.trace.machine.progress = progress_begin(&s.progress);
     bool ok = surprisal_trace(&s.trace, &err);

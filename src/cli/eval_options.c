@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-void eval_show_plan(void *user, const struct surprisal_plan *plan)
+void eval_options_show_plan(void *user, const struct surprisal_plan *plan)
 {
     const struct progress_line *p = user;
     if (!p->shown)
@@ -30,18 +30,18 @@ void eval_show_plan(void *user, const struct surprisal_plan *plan)
 
 #define FIELD(name) .field = offsetof(struct eval_settings, name)
 
-const struct choice protocol_names[] = {
+const struct choice eval_options_protocols[] = {
     { "strided", SURPRISAL_STRIDED }, { "disjoint", SURPRISAL_DISJOINT },
     { "llama", SURPRISAL_LLAMA }, { "rolling", SURPRISAL_ROLLING }, { NULL, 0 },
 };
 static const struct choice joins[] = {
     { "raw", SURPRISAL_JOIN_RAW }, { "hf", SURPRISAL_JOIN_HF }, { NULL, 0 },
 };
-const struct choice task_names[] = { { "wikitext", SURPRISAL_TASK_WIKITEXT }, { NULL, 0 } };
+const struct choice eval_options_tasks[] = { { "wikitext", SURPRISAL_TASK_WIKITEXT }, { NULL, 0 } };
 static const struct choice computes[] = {
     { "f32", SURPRISAL_COMPUTE_F32 }, { "bf16", SURPRISAL_COMPUTE_BF16 }, { NULL, 0 },
 };
-const struct choice hidden_kinds[] = {
+const struct choice eval_options_hidden[] = {
     { "f32", SURPRISAL_HIDDEN_F32 }, { "bf16", SURPRISAL_HIDDEN_BF16 }, { NULL, 0 },
 };
 
@@ -58,7 +58,7 @@ const struct option eval_options[EVAL_OPTIONS] = {
               "llama: whole windows, the second half scored\n"
               "rolling: each token scored once, after a prefix token",
       .parse = parse_choice, .expected = "strided, disjoint, llama or rolling",
-      .choices = protocol_names, FIELD(eval.protocol) },
+      .choices = eval_options_protocols, FIELD(eval.protocol) },
     { .name = "context", .value = "N", .help = "tokens in a window (2048)",
       .parse = parse_context, .expected = EXPECTED_CONTEXT, FIELD(eval.context) },
     { .name = "stride", .value = "N",
@@ -73,7 +73,7 @@ const struct option eval_options[EVAL_OPTIONS] = {
     { .name = "task", .value = "wikitext",
       .help = "lm-evaluation-harness's task of this name: rolling over the articles of a\n"
               "WikiText file, at most --context tokens at a time",
-      .parse = parse_choice, .expected = "wikitext", .choices = task_names, FIELD(eval.task) },
+      .parse = parse_choice, .expected = "wikitext", .choices = eval_options_tasks, FIELD(eval.task) },
     { .name = "max-documents", .value = "N", .help = "for the task: only the first N articles",
       .parse = parse_count, .expected = EXPECTED_COUNT, FIELD(eval.max_documents) },
     { .name = "prefix-id", .value = "ID",

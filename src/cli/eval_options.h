@@ -18,9 +18,9 @@ struct eval_settings {
 extern const struct option eval_options[EVAL_OPTIONS];
 
 /* For parse_choice: kinds of hidden states, protocols, tasks. */
-extern const struct choice hidden_kinds[], protocol_names[], task_names[];
+extern const struct choice eval_options_hidden[], eval_options_protocols[], eval_options_tasks[];
 
 /* surprisal_eval_options.plan; user: the struct progress_line. */
-void eval_show_plan(void *user, const struct surprisal_plan *plan);
+void eval_options_show_plan(void *user, const struct surprisal_plan *plan);
 
 #endif

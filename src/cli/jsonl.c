@@ -48,7 +48,7 @@ static void skip_space(struct reader *r)
 }
 
 /* Takes c, after white space; false without a message if there is another character. */
-static bool take(struct reader *r, char c)
+static bool accept(struct reader *r, char c)
 {
     skip_space(r);
     if (r->p == r->end || *r->p != c)
@@ -121,7 +121,7 @@ static bool read_escape(struct reader *r, struct jsonl_text *out)
 static bool read_string(struct reader *r, struct jsonl_text *out)
 {
     out->n = 0;
-    if (!take(r, '"'))
+    if (!accept(r, '"'))
         return fail(r, "a string was expected");
     for (;;) {
         const char *plain = r->p;
@@ -160,17 +160,17 @@ static bool read_id(struct reader *r, int32_t *id)
 static bool read_ids(struct reader *r, struct jsonl_ids *out)
 {
     out->n = 0;
-    if (!take(r, '['))
+    if (!accept(r, '['))
         return fail(r, "an array of ids was expected");
-    if (take(r, ']'))
+    if (accept(r, ']'))
         return true;
     do {
         if (!grow(&out->ids, &out->capacity, out->n + 1, sizeof *out->ids))
             return fail(r, "out of memory");
         if (!read_id(r, &out->ids[out->n++]))
             return false;
-    } while (take(r, ','));
-    return take(r, ']') || fail(r, "an array has no end");
+    } while (accept(r, ','));
+    return accept(r, ']') || fail(r, "an array has no end");
 }
 
 static bool skip_digits(struct reader *r)
@@ -205,15 +205,15 @@ static bool skip_items(struct reader *r, char closing, int depth)
 {
     struct jsonl_text key = { 0 };
     bool ok = true;
-    if (take(r, closing))
+    if (accept(r, closing))
         return true;
     do {
         if (closing == '}')
-            ok = read_string(r, &key) && (take(r, ':') || fail(r, "not valid JSON"));
+            ok = read_string(r, &key) && (accept(r, ':') || fail(r, "not valid JSON"));
         ok = ok && skip_value(r, depth + 1);
-    } while (ok && take(r, ','));
+    } while (ok && accept(r, ','));
     free(key.bytes);
-    return ok && (take(r, closing) || fail(r, "not valid JSON"));
+    return ok && (accept(r, closing) || fail(r, "not valid JSON"));
 }
 
 static bool skip_value(struct reader *r, int depth)
@@ -229,9 +229,9 @@ static bool skip_value(struct reader *r, int depth)
         free(ignored.bytes);
         return ok;
     }
-    if (take(r, '['))
+    if (accept(r, '['))
         return skip_items(r, ']', depth);
-    if (take(r, '{'))
+    if (accept(r, '{'))
         return skip_items(r, '}', depth);
     for (size_t i = 0; i < sizeof literals / sizeof *literals; i++) {
         size_t n = strlen(literals[i]);
@@ -262,16 +262,16 @@ static bool read_object(struct reader *r, const struct wanted *w)
     const char *name = w->text ? "text" : "ids";
     struct jsonl_text key = { 0 };
     bool found = false, ok = true;
-    if (!take(r, '}')) {
+    if (!accept(r, '}')) {
         do {
-            ok = read_string(r, &key) && (take(r, ':') || fail(r, "not valid JSON"));
+            ok = read_string(r, &key) && (accept(r, ':') || fail(r, "not valid JSON"));
             bool match = ok && key.n == strlen(name) && memcmp(key.bytes, name, key.n) == 0;
             if (match && found)
                 ok = fail(r, w->text ? "\"text\" is given twice" : "\"ids\" is given twice");
             ok = ok && (match ? read_wanted(r, w) : skip_value(r, 1));
             found = found || match;
-        } while (ok && take(r, ','));
-        ok = ok && (take(r, '}') || fail(r, "not valid JSON"));
+        } while (ok && accept(r, ','));
+        ok = ok && (accept(r, '}') || fail(r, "not valid JSON"));
     }
     free(key.bytes);
     return ok && (found || fail(r, w->text ? "there is no \"text\"" : "there is no \"ids\""));
@@ -280,7 +280,7 @@ static bool read_object(struct reader *r, const struct wanted *w)
 static bool read_line(const struct wanted *w, const char *line, size_t n, const char **why)
 {
     struct reader r = { .p = line, .end = line + n };
-    bool ok = take(&r, '{') ? read_object(&r, w) : read_wanted(&r, w);
+    bool ok = accept(&r, '{') ? read_object(&r, w) : read_wanted(&r, w);
     skip_space(&r);
     if (ok && r.p < r.end)
         ok = fail(&r, "something follows the JSON value");

@@ -33,7 +33,7 @@ static int help(void)
 static int run(int argc, char **argv)
 {
     if (argc < 2)
-        return usage_error(NULL, "a command is missing");
+        return options_refuse(NULL, "a command is missing");
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0
         || strcmp(argv[1], "help") == 0)
         return help();
@@ -44,7 +44,7 @@ static int run(int argc, char **argv)
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         if (strcmp(argv[1], commands[i]->name) == 0)
             return commands[i]->run(commands[i], argc - 2, argv + 2);
-    return usage_error(NULL, "unknown command '%s'", argv[1]);
+    return options_refuse(NULL, "unknown command '%s'", argv[1]);
 }
 
 /* If a standard descriptor is closed, the first file that is opened would get its number, and be
@@ -146,7 +146,7 @@ int main(int argc, char **argv)
     watch_output();
     int status = run(argc, argv);
     if ((fflush(stdout) != 0 || ferror(stdout)) && status == DONE)
-        status = run_error("standard output: cannot write: %s",
-                           strerror(output_errno ? output_errno : errno));
+        status = options_fail("standard output: cannot write: %s",
+                              strerror(output_errno ? output_errno : errno));
     return status;
 }

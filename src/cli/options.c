@@ -20,7 +20,7 @@ static const char *compose(struct surprisal_error *safe, const char *format, va_
     return safe->message;
 }
 
-int usage_error(const struct command *c, const char *format, ...)
+int options_refuse(const struct command *c, const char *format, ...)
 {
     struct surprisal_error safe = { 0 };
     va_list args;
@@ -34,7 +34,7 @@ int usage_error(const struct command *c, const char *format, ...)
     return WRONG_USAGE;
 }
 
-int run_error(const char *format, ...)
+int options_fail(const char *format, ...)
 {
     struct surprisal_error safe = { 0 };
     va_list args;
@@ -245,9 +245,9 @@ static int parse_option(const struct command *c, void *settings, int argc, char 
     const struct option *o = find_option(c, name, n);
     *used = 1;
     if (!o)
-        return usage_error(c, "unknown option '--%.*s'", (int)n, name);
+        return options_refuse(c, "unknown option '--%.*s'", (int)n, name);
     if (!o->value && equals)
-        return usage_error(c, "--%s takes no value", o->name);
+        return options_refuse(c, "--%s takes no value", o->name);
     if (equals)
         value = equals + 1;
     else if (o->alone)
@@ -255,12 +255,12 @@ static int parse_option(const struct command *c, void *settings, int argc, char 
     else if (o->value) {
         /* A value that looks like an option is more likely a forgotten value. */
         if (argc < 2 || strncmp(argv[1], "--", 2) == 0)
-            return usage_error(c, "--%s needs a value (%s)", o->name, o->value);
+            return options_refuse(c, "--%s needs a value (%s)", o->name, o->value);
         value = argv[(*used)++];
     }
     if (o->parse((char *)settings + o->field, value, o))
         return GO_ON;
-    return usage_error(c, "--%s: '%s' is not %s", o->name, value, o->expected);
+    return options_refuse(c, "--%s: '%s' is not %s", o->name, value, o->expected);
 }
 
 /* seen: operands so far. */
@@ -268,9 +268,9 @@ static int parse_operand(const struct command *c, void *settings, const char *va
 {
     const char *name = *seen == 0 ? c->operand : *seen == 1 ? c->second_operand : NULL;
     if (!name)
-        return usage_error(c, "unexpected argument '%s'", value);
+        return options_refuse(c, "unexpected argument '%s'", value);
     if (!*value)
-        return usage_error(c, "%s is empty", name);
+        return options_refuse(c, "%s is empty", name);
     size_t field = *seen == 0 ? c->operand_field : c->second_field;
     *(const char **)((char *)settings + field) = value;
     (*seen)++;
@@ -292,7 +292,7 @@ int options_parse(const struct command *c, void *settings, int argc, char **argv
         } else if (!options_over && arg[0] == '-' && arg[1] == '-')
             status = parse_option(c, settings, argc - i, argv + i, &used);
         else if (!options_over && arg[0] == '-' && arg[1])
-            status = usage_error(c, "unknown option '%s'", arg);
+            status = options_refuse(c, "unknown option '%s'", arg);
         else
             status = parse_operand(c, settings, arg, &operands);
         if (status != GO_ON)
@@ -300,6 +300,6 @@ int options_parse(const struct command *c, void *settings, int argc, char **argv
         i += used;
     }
     if (operands < c->operands_required)
-        return usage_error(c, "%s is missing", operands == 0 ? c->operand : c->second_operand);
+        return options_refuse(c, "%s is missing", operands == 0 ? c->operand : c->second_operand);
     return GO_ON;
 }

@@ -51,10 +51,10 @@ int options_parse(const struct command *c, void *settings, int argc, char **argv
 
 /* One line on stderr; returns WRONG_USAGE. */
 __attribute__((format(printf, 2, 3)))
-int usage_error(const struct command *c, const char *format, ...);
+int options_refuse(const struct command *c, const char *format, ...);
 /* The same for a run that failed; returns FAILED. */
 __attribute__((format(printf, 1, 2)))
-int run_error(const char *format, ...);
+int options_fail(const char *format, ...);
 
 /* What an option that may be repeated collects. */
 struct text_list {

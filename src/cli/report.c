@@ -162,7 +162,7 @@ bool report_print_plans(const struct surprisal_result *results, size_t n)
 
 int report_failure(const struct surprisal_error *err)
 {
-    run_error("%s", err->message);
+    options_fail("%s", err->message);
     return err->interrupted ? INTERRUPTED : FAILED;
 }
 

@@ -15,7 +15,7 @@ static bool find_place(struct fused_place *place, const struct listed_weight *m,
 {
     *place = (struct fused_place){ .tensor = NULL };
     return !(m->stored.is_packed || m->stored.view.dtype == DTYPE_BF16)
-        || fused_place_of(place, m->name, err);
+        || weight_fused_place(place, m->name, err);
 }
 
 /* A fused tensor in the making. */
@@ -134,8 +134,8 @@ static bool run(struct job *j, const struct surprisal_dequantize_options *o, cJS
     return ok;
 }
 
-bool dequantize(cJSON **result, const struct surprisal_dequantize_options *o,
-                const struct opened_checkpoint *opened, struct error *err)
+bool dequantize_checkpoint(cJSON **result, const struct surprisal_dequantize_options *o,
+                           const struct opened_checkpoint *opened, struct error *err)
 {
     struct job j = { .is_open = false };
     *result = cJSON_CreateObject();

@@ -15,7 +15,7 @@ static const cJSON *place(const cJSON *root, size_t i)
     return places[i] ? json_get(root, places[i]) : root;
 }
 
-bool config_is_quantized(const struct checkpoint *ck)
+bool new_config_is_quantized(const struct checkpoint *ck)
 {
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)
         if (json_get_value(place(ck->config_json, i), KEY))

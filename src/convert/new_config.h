@@ -13,6 +13,6 @@ char *new_config_quantized(const struct checkpoint *ck, const struct weight_list
 char *new_config_plain(const struct checkpoint *ck, struct error *err);
 
 /* Does the config say that the checkpoint is quantized? */
-bool config_is_quantized(const struct checkpoint *ck);
+bool new_config_is_quantized(const struct checkpoint *ck);
 
 #endif

@@ -90,7 +90,7 @@ static bool check_space(const struct new_folder *f, size_t others, struct error 
     const cJSON *item;
     cJSON_ArrayForEach(item, shard_state_known(&f->state)) {
         char *path = file_join(f->folder.building, item->string, NULL);
-        if (path && is_regular_file(path, &size))
+        if (path && shard_state_is_file(path, &size))
             needed -= size_min(needed, size);
         free(path);
     }
@@ -176,7 +176,7 @@ static bool write_shard(struct new_folder *f, struct stream *s, size_t shard, st
                 stream_skip(s, i);
     } else
         ok = ok && make_shard(f, s, shard, name, path, err);
-    if (ok && is_regular_file(path, &size))
+    if (ok && shard_state_is_file(path, &size))
         f->bytes += size;
     free(path);
     return ok;

@@ -9,7 +9,7 @@ struct sum {
     size_t count, packed, before, after;
 };
 
-const char *scale_name(enum surprisal_scale scale)
+const char *packing_plan_scale_name(enum surprisal_scale scale)
 {
     return scale == SURPRISAL_SCALE_QSTREAM ? "qstream"
          : scale == SURPRISAL_SCALE_EXACT ? "exact" : "ocp";
@@ -97,7 +97,7 @@ static bool put_settings(cJSON *plan, const struct surprisal_quantize_options *o
     return json_add_bytes(plan, "checkpoint", o->checkpoint)
         && (o->out ? json_add_bytes(plan, "out", o->out)
                    : cJSON_AddNullToObject(plan, "out"))
-        && cJSON_AddStringToObject(plan, "scale", scale_name(o->scale))
+        && cJSON_AddStringToObject(plan, "scale", packing_plan_scale_name(o->scale))
         && (o->scale == SURPRISAL_SCALE_QSTREAM
             ? json_add_double(plan, "scale_percentile", packing_plan_percentile(o))
             : cJSON_AddNullToObject(plan, "scale_percentile"))
@@ -144,7 +144,7 @@ cJSON *packing_plan_make(const struct weight_list *m, const struct selection *s,
 double packing_plan_number(const cJSON *o, const char *key)
 {
     const cJSON *item = json_get(o, key);
-    return cJSON_IsRaw(item) ? number_parse(item->valuestring, NULL) : 0;
+    return cJSON_IsRaw(item) ? format_parse(item->valuestring, NULL) : 0;
 }
 
 static bool put_row(struct buffer *out, const char *name, const cJSON *sum, struct error *err)

@@ -23,6 +23,6 @@ double packing_plan_number(const cJSON *object, const char *key);
 /* What the rule QSTREAM uses. */
 double packing_plan_percentile(const struct surprisal_quantize_options *options);
 
-const char *scale_name(enum surprisal_scale scale);
+const char *packing_plan_scale_name(enum surprisal_scale scale);
 
 #endif

@@ -64,7 +64,7 @@ static bool make_layout(struct job *j, const struct selection *s, size_t shard_b
 
 static bool refuse_quantized(const struct job *j, struct error *err)
 {
-    if (config_is_quantized(&j->ck))
+    if (new_config_is_quantized(&j->ck))
         return error_set(err,
                          "%s/config.json: has a quantization_config, expected a checkpoint that"
                          " is not quantized",
@@ -143,8 +143,8 @@ static bool plan_and_run(struct job *j, const struct surprisal_quantize_options 
     return ok;
 }
 
-bool quantize(cJSON **result, const struct surprisal_quantize_options *o,
-              const struct opened_checkpoint *opened, struct error *err)
+bool quantize_checkpoint(cJSON **result, const struct surprisal_quantize_options *o,
+                         const struct opened_checkpoint *opened, struct error *err)
 {
     struct job j = { .is_open = false };
     *result = cJSON_CreateObject();

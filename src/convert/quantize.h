@@ -21,11 +21,11 @@ struct opened_checkpoint {
  * *result: what was done, {"plan", and unless dry_run "blocks", "undecided", "bytes_read",
  * "bytes_written", "shards", "shards_kept", "seconds", "bytes_read_per_second",
  * "peak_rss_bytes"}. */
-bool quantize(cJSON **result, const struct surprisal_quantize_options *o,
-              const struct opened_checkpoint *opened, struct error *err);
+bool quantize_checkpoint(cJSON **result, const struct surprisal_quantize_options *o,
+                         const struct opened_checkpoint *opened, struct error *err);
 /* The same without "plan", "blocks" and "undecided". */
-bool dequantize(cJSON **result, const struct surprisal_dequantize_options *o,
-                const struct opened_checkpoint *opened, struct error *err);
+bool dequantize_checkpoint(cJSON **result, const struct surprisal_dequantize_options *o,
+                           const struct opened_checkpoint *opened, struct error *err);
 
 /* The result as text. */
 bool quantize_text(struct buffer *out, const cJSON *result, struct error *err);

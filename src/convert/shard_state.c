@@ -62,7 +62,7 @@ bool shard_state_digest(char out[2 * DIGEST_BYTES + 1], const char *path, int n_
 
 /* ---- the state ------------------------------------------------------------------------- */
 
-bool is_regular_file(const char *path, size_t *bytes)
+bool shard_state_is_file(const char *path, size_t *bytes)
 {
     struct stat st;
     if (lstat(path, &st) != 0 || !S_ISREG(st.st_mode))
@@ -126,7 +126,7 @@ bool shard_state_holds(const struct shard_state *s, const char *name, const char
     const char *known = cJSON_GetStringValue(json_get(shard_state_known(s), name));
     char found[PROOF_BYTES];
     size_t bytes;
-    if (!known || !is_regular_file(path, &bytes))
+    if (!known || !shard_state_is_file(path, &bytes))
         return false;
     bool by_stamp = strncmp(known, "stamp ", strlen("stamp ")) == 0;
     return (by_stamp ? stamp_text(found, path, NULL)

@@ -45,6 +45,6 @@ bool shard_state_digest(char out[2 * DIGEST_BYTES + 1], const char *path, int n_
                         struct error *err);
 
 /* A file and no link. */
-bool is_regular_file(const char *path, size_t *bytes);
+bool shard_state_is_file(const char *path, size_t *bytes);
 
 #endif

@@ -33,7 +33,7 @@ struct layer_cost cost_layer(const struct config *c, size_t layer, double n, dou
 {
     struct token_cost token = { .config = c };
     double left_out = layer + 1 < c->num_hidden_layers ? 0 : n - output_rows;
-    model_weights_of_layer(c, layer, add, &token);
+    weights_of_layer(c, layer, add, &token);
     return (struct layer_cost){
         .mixer = n * token.mixer - left_out * token.output,
         .mlp = (n - left_out) * token.mlp,
@@ -61,6 +61,6 @@ static bool take_head(void *user, const struct model_weight *w)
 double cost_head_flop(const struct config *c)
 {
     double flop = 0;
-    model_weights_of_layer(c, c->num_hidden_layers, take_head, &flop);
+    weights_of_layer(c, c->num_hidden_layers, take_head, &flop);
     return flop;
 }

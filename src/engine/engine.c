@@ -111,7 +111,7 @@ static bool score_pass(struct pass *p, struct error *err)
 {
     size_t D = p->e->ck->config.hidden_size, n = p->batch.n_tokens, bad = n;
     const struct matrix *lm_head = &p->e->w->lm_head;
-    const struct score_buffers b = score_buffers_take(p->arena, &p->cm, lm_head, n);
+    const struct score_buffers b = plan_score_buffers_take(p->arena, &p->cm, lm_head, n);
     fill_targets(p, b.targets);
     p->step_flop = p->flop - p->flop_done;
     const struct head_task task = {
@@ -127,8 +127,8 @@ static bool score_pass(struct pass *p, struct error *err)
     }
     const struct engine_sink *sink = &p->job->sink;
     for (size_t i = 0; i < n; i += SINK_ROWS)
-        if (!sink->take(sink->user, p->at.row + i, size_min(SINK_ROWS, n - i), b.out + i,
-                        p->x + i * D, err))
+        if (!sink->consume(sink->user, p->at.row + i, size_min(SINK_ROWS, n - i), b.out + i,
+                           p->x + i * D, err))
             return false;
     p->at.row += n;
     return true;

@@ -50,8 +50,8 @@ int engine_threads(const struct engine *e);
  * windows in their order).  hidden: final hidden states after the last norm that predicted them,
  * [n, hidden_size].  Returns false to stop with an error of its own. */
 struct engine_sink {
-    bool (*take)(void *user, size_t row, size_t n, const struct engine_score *scores,
-                 const float *hidden, struct error *err);
+    bool (*consume)(void *user, size_t row, size_t n, const struct engine_score *scores,
+                    const float *hidden, struct error *err);
     void *user;
 };
 

@@ -73,8 +73,8 @@ static void calibration_take(struct calibration *c, struct arena *a)
     c->weight = arena_take(a, CALIBRATION_ROWS * CALIBRATION_COLS, sizeof *c->weight);
     c->x = arena_take(a, KERNEL_ROWS * CALIBRATION_COLS, sizeof *c->x);
     c->out = arena_take(a, outs, sizeof *c->out);
-    c->packed = packed_take(a, &c->cm, &c->w, CALIBRATION_ROWS);
-    c->scratch = gemm_scratch_take(a, &c->cm);
+    c->packed = linear_packed_take(a, &c->cm, &c->w, CALIBRATION_ROWS);
+    c->scratch = linear_scratch_take(a, &c->cm);
 }
 
 /* FLOP/s with the first `rows` rows of the weight. */
@@ -85,8 +85,8 @@ static double calibrate(struct calibration *c, size_t rows)
 #pragma omp parallel num_threads(c->cm.n_threads)
     {
         float *out = c->out + (size_t)omp_get_thread_num() * KERNEL_ROWS * CALIBRATION_ROWS;
-        pack_weight(&c->cm, &c->packed, &(struct weight_slice){ &c->w, 0, rows, 0 }, c->scratch);
-        multiply_packed(&c->cm, out, CALIBRATION_ROWS, c->x, CALIBRATION_COLS, KERNEL_ROWS,
+        linear_pack_weight(&c->cm, &c->packed, &(struct weight_slice){ &c->w, 0, rows, 0 }, c->scratch);
+        linear_multiply(&c->cm, out, CALIBRATION_ROWS, c->x, CALIBRATION_COLS, KERNEL_ROWS,
                         &c->packed, NULL, c->scratch);
     }
     return 2.0 * c->cm.n_threads * (double)(KERNEL_ROWS * rows) * CALIBRATION_COLS

@@ -20,8 +20,8 @@ size_t plan_tokens(const struct engine_window *windows, size_t n)
     return total;
 }
 
-struct pass_buffers pass_buffers_take(struct arena *a, const struct config *c, size_t n_tokens,
-                                      size_t n_windows)
+struct pass_buffers plan_pass_buffers_take(struct arena *a, const struct config *c, size_t n_tokens,
+                                           size_t n_windows)
 {
     size_t k = c->num_experts_per_tok;
     return (struct pass_buffers){
@@ -34,8 +34,8 @@ struct pass_buffers pass_buffers_take(struct arena *a, const struct config *c, s
     };
 }
 
-struct score_buffers score_buffers_take(struct arena *a, const struct compute *cm,
-                                        const struct matrix *lm_head, size_t n)
+struct score_buffers plan_score_buffers_take(struct arena *a, const struct compute *cm,
+                                             const struct matrix *lm_head, size_t n)
 {
     return (struct score_buffers){
         .scores = arena_take(a, n, sizeof(struct head_score)),
@@ -49,7 +49,7 @@ size_t plan_arena_bytes(const struct compute *cm, const struct weights *w, const
                         size_t n_tokens, size_t n_windows)
 {
     struct arena measure = { 0 };
-    pass_buffers_take(&measure, cm->config, n_tokens, n_windows);
+    plan_pass_buffers_take(&measure, cm->config, n_tokens, n_windows);
     struct overlay o = overlay_begin(&measure);
     bool seen[2] = { false, false };            /* layers of one type are alike */
     for (size_t i = 0; i < cm->config->num_hidden_layers; i++) {
@@ -62,7 +62,7 @@ size_t plan_arena_bytes(const struct compute *cm, const struct weights *w, const
         layer_buffers_take(&measure, cm, &shape);
         overlay_next(&o, &measure);
     }
-    score_buffers_take(&measure, cm, &w->lm_head, n_tokens);    /* every token may be scored */
+    plan_score_buffers_take(&measure, cm, &w->lm_head, n_tokens);    /* every token may be scored */
     overlay_next(&o, &measure);
     head_logits_buffers_take(&measure, cm, &w->lm_head);        /* of a trace */
     overlay_end(&o, &measure);

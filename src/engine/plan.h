@@ -44,8 +44,8 @@ struct score_buffers {
     struct head_buffers head;
 };
 
-struct score_buffers score_buffers_take(struct arena *a, const struct compute *cm,
-                                        const struct matrix *lm_head, size_t n);
+struct score_buffers plan_score_buffers_take(struct arena *a, const struct compute *cm,
+                                             const struct matrix *lm_head, size_t n);
 
 /* What a pass holds from its beginning to its end.  Taken from an arena first; the buffers of its
  * steps come after it, one after the other in one place. */
@@ -55,8 +55,8 @@ struct pass_buffers {
     struct routing routing;
 };
 
-struct pass_buffers pass_buffers_take(struct arena *a, const struct config *c, size_t n_tokens,
-                                      size_t n_windows);
+struct pass_buffers plan_pass_buffers_take(struct arena *a, const struct config *c, size_t n_tokens,
+                                           size_t n_windows);
 
 /* Bytes of the arena of such a pass. */
 size_t plan_arena_bytes(const struct compute *cm, const struct weights *w, const struct plan *p,

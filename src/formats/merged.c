@@ -19,7 +19,7 @@ static size_t last_part(const char *name, size_t n)
     return dot ? (size_t)(dot - name) + 1 : 0;
 }
 
-const char *module_last_part(const char *module)
+const char *merged_last_part(const char *module)
 {
     return module + last_part(module, strlen(module));
 }
@@ -30,7 +30,7 @@ size_t merged_experts_length(const char *name)
     return experts ? (size_t)(experts - name) + strlen(EXPERTS) : 0;
 }
 
-const struct merge *merge_of(const char *module, size_t n)
+const struct merge *merged_find(const char *module, size_t n)
 {
     size_t start = last_part(module, n), n_last = n - start;
     if (merged_experts_length(module))
@@ -49,7 +49,7 @@ static size_t group_of(const char *name, size_t *n)
     if (*n)
         return ALL_EXPERTS;
     size_t length = module_name_length(name);
-    const struct merge *merge = merge_of(name, length);
+    const struct merge *merge = merged_find(name, length);
     *n = last_part(name, length);
     return merge ? (size_t)(merge - merges) : GROUPS;
 }

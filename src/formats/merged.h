@@ -16,10 +16,10 @@ struct merge {
 };
 
 /* After the last dot. */
-const char *module_last_part(const char *module);
+const char *merged_last_part(const char *module);
 /* What a module is merged into with its siblings; NULL: nothing.  Experts are merged as a whole,
  * NULL here.  Only the first n bytes of the name count. */
-const struct merge *merge_of(const char *module, size_t n);
+const struct merge *merged_find(const char *module, size_t n);
 /* The length of "....experts.", which all experts' names of a layer begin with; 0: no expert's. */
 size_t merged_experts_length(const char *name);
 

@@ -355,11 +355,11 @@ bool quantization_contradictions(struct contradictions *out, const struct checkp
     quantization_rules_free(&c.rules);
     free(s.path);
     if (!ok)
-        contradictions_free(out);
+        quantization_contradictions_free(out);
     return ok;
 }
 
-void contradictions_free(struct contradictions *c)
+void quantization_contradictions_free(struct contradictions *c)
 {
     buffer_free(&c->text);
     c->count = 0;

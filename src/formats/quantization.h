@@ -61,6 +61,6 @@ struct contradictions {
 /* Compares config and files for every linear module of the text model. */
 bool quantization_contradictions(struct contradictions *out, const struct checkpoint *ck,
                                  const struct weights *w, struct error *err);
-void contradictions_free(struct contradictions *c);
+void quantization_contradictions_free(struct contradictions *c);
 
 #endif

@@ -74,7 +74,7 @@ static const struct projection {
 };
 #define N_PROJECTIONS (sizeof projections / sizeof *projections)
 
-bool fused_place_of(struct fused_place *place, const char *weight_name, struct error *err)
+bool weight_fused_place(struct fused_place *place, const char *weight_name, struct error *err)
 {
     static const char experts[] = ".mlp.experts.";
     *place = (struct fused_place){ 0 };
@@ -129,7 +129,7 @@ bool weight_is_in_any(const char *weight_name, bool (*is)(void *user, const char
         found = is(user, name);
         free(name);
     }
-    if (!found && fused_place_of(&place, weight_name, NULL) && place.tensor) {
+    if (!found && weight_fused_place(&place, weight_name, NULL) && place.tensor) {
         found = is(user, place.tensor);
         free(place.tensor);
     }
@@ -433,7 +433,7 @@ bool weight_find(struct stored_weight *out, const struct checkpoint *ck,
                         .err = err };
     struct candidates c = { .n = 0 };
     struct fused_place place = { .tensor = NULL };
-    if (expected->num_experts && !fused_place_of(&place, expected->name, err))
+    if (expected->num_experts && !weight_fused_place(&place, expected->name, err))
         return false;
     if (name_ends_with(f.name, PLAIN))
         find_codes(&c, &f);

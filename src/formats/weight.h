@@ -102,7 +102,7 @@ struct fused_place {
     char *tensor; /* owned: its name; NULL: the weight is no expert's projection */
     size_t expert, part, parts;     /* which of how many parts of the expert's slab */
 };
-bool fused_place_of(struct fused_place *place, const char *weight_name, struct error *err);
+bool weight_fused_place(struct fused_place *place, const char *weight_name, struct error *err);
 
 /* Whether is() is true of any tensor, by its name, that could hold a weight. */
 bool weight_is_in_any(const char *weight_name, bool (*is)(void *user, const char *tensor),

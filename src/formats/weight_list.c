@@ -156,7 +156,7 @@ bool weight_list_match(struct weight_list *l, const struct checkpoint *ck, const
                        const struct weight_faults *faults, struct error *err)
 {
     struct matching m = { l, ck, faults, err };
-    bool ok = model_weights_each(&ck->config, prefix, match, &m);
+    bool ok = weights_each_of_model(&ck->config, prefix, match, &m);
     for (size_t i = 0; i < l->n; i++) {
         struct listed_weight *w = &l->list[i];
         w->is_unexpected = !w->is_expected && is_text_name(w->name, prefix);

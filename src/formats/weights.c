@@ -239,8 +239,8 @@ static bool walk_experts(const struct walk *k, size_t layer, size_t n)
     return ok;
 }
 
-bool model_weights_each(const struct config *c, const char *prefix,
-                        bool (*visit)(void *user, const struct model_weight *weight), void *user)
+bool weights_each_of_model(const struct config *c, const char *prefix,
+                           bool (*visit)(void *user, const struct model_weight *weight), void *user)
 {
     struct walk k = { .config = c, .prefix = prefix, .visit = visit, .user = user };
     fill_dims(k.dims, c);
@@ -250,9 +250,9 @@ bool model_weights_each(const struct config *c, const char *prefix,
     return ok;
 }
 
-bool model_weights_of_layer(const struct config *c, size_t layer,
-                            bool (*visit)(void *user, const struct model_weight *weight),
-                            void *user)
+bool weights_of_layer(const struct config *c, size_t layer,
+                      bool (*visit)(void *user, const struct model_weight *weight),
+                      void *user)
 {
     struct walk k = { .config = c, .prefix = "", .visit = visit, .user = user };
     fill_dims(k.dims, c);

@@ -79,13 +79,13 @@ void weights_free(struct weights *w);
 /* Calls visit for every weight that a config asks for, experts one by one, until one call returns
  * false; the last result.  A config may ask for more experts than any file holds: visit must stop
  * in time. */
-bool model_weights_each(const struct config *c, const char *prefix,
-                        bool (*visit)(void *user, const struct model_weight *weight), void *user);
+bool weights_each_of_model(const struct config *c, const char *prefix,
+                           bool (*visit)(void *user, const struct model_weight *weight), void *user);
 /* The same for one layer, and of its experts the first (layer == num_hidden_layers: embedding, last
  * norm and head).  Names have no prefix. */
-bool model_weights_of_layer(const struct config *c, size_t layer,
-                            bool (*visit)(void *user, const struct model_weight *weight),
-                            void *user);
+bool weights_of_layer(const struct config *c, size_t layer,
+                      bool (*visit)(void *user, const struct model_weight *weight),
+                      void *user);
 /* The same for what is bound, all experts; a tied head once, as the embedding. */
 bool weights_visit_layer(const struct checkpoint *ck, const struct weights *w, size_t layer,
                          bool (*visit)(void *user, const struct model_weight *weight), void *user);

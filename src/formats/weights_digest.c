@@ -70,7 +70,7 @@ void weights_hash_close(struct weights_hash *h)
 }
 
 /* The next n bytes of a tensor. */
-static bool take(struct weights_hash *h, struct part *p, size_t n, struct error *err)
+static bool consume(struct weights_hash *h, struct part *p, size_t n, struct error *err)
 {
     if (!p->stream && !(p->stream = digest_begin(err)))
         return false;
@@ -107,7 +107,7 @@ bool weights_hash_add(struct weights_hash *h, const uint8_t *data, size_t n, str
         const uint8_t *next = p->tensor->data + p->taken;
         const uint8_t *end = p->tensor->data + p->tensor->n_bytes;
         end = end < data + n ? end : data + n;
-        if (!p->done && next >= data && next < end && !take(h, p, (size_t)(end - next), err))
+        if (!p->done && next >= data && next < end && !consume(h, p, (size_t)(end - next), err))
             return false;
     }
     return true;
@@ -166,12 +166,12 @@ static bool report(struct job *job, size_t n, struct error *err)
     return go_on;
 }
 
-static bool take_rest(struct part *p, struct job *job, struct error *err)
+static bool consume_rest(struct part *p, struct job *job, struct error *err)
 {
     while (!p->done) {
         size_t left = p->tensor->n_bytes - p->taken, at = p->taken;
         size_t n = size_min(left, job->piece_bytes);
-        if (has_failed(job) || !take(job->hash, p, n, err))
+        if (has_failed(job) || !consume(job->hash, p, n, err))
             return false;
         release(job->hash->ck, p->tensor->data + at, n);
         if (!report(job, n, err))
@@ -189,7 +189,7 @@ bool weights_hash_rest(struct weights_hash *h, int n_threads, const struct progr
     #pragma omp parallel for schedule(dynamic) num_threads((int)threads)
     for (size_t i = 0; i < h->w->n_tensors; i++) {
         struct error why = { .interrupted = false };
-        if (!has_failed(&job) && !take_rest(&h->parts[i], &job, &why))
+        if (!has_failed(&job) && !consume_rest(&h->parts[i], &job, &why))
             fail(&job, &why);
     }
     return !job.failed;
@@ -352,7 +352,7 @@ bool weights_head_digest(struct digest *out, const struct checkpoint *ck, const 
     for (size_t i = 0; i < n; i++)
         job.total_bytes += parts[i]->tensor->n_bytes;
     for (size_t i = 0; ok && i < n; i++)
-        ok = take_rest(parts[i], &job, err);
+        ok = consume_rest(parts[i], &job, err);
     ok = ok && weights_hash_head(out, h, err);
     weights_hash_close(h);
     return ok;

@@ -5,7 +5,7 @@
 
 #include "kernels/cpu.h"
 
-const char *compute_name(enum compute_type type)
+const char *kernels_compute_name(enum compute_type type)
 {
     return type == COMPUTE_BF16 ? "bf16" : "f32";
 }

@@ -21,7 +21,7 @@
 /* ---- matrix products ------------------------------------------------------ */
 
 /* As --compute names it. */
-const char *compute_name(enum compute_type type);
+const char *kernels_compute_name(enum compute_type type);
 
 /* Memory that is read after a product; the product prefetches it. */
 #define PREFETCH_SPANS 2

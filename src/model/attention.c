@@ -316,15 +316,15 @@ void attention_forward(const struct compute *cm, const struct attention_buffers 
     size_t D = c->hidden_size, q = c->num_attention_heads * c->head_dim, kv = kv_dim(c);
     size_t n = tile->n, n_out = tile->n_output_rows;
     const struct attention_state keys = tile_keys(c, b, tile, states);
-    linear(cm, &b->linear, keys.k, kv, h, D, n, &w->k_proj);
-    linear(cm, &b->linear, keys.v, kv, h, D, n, &w->v_proj);
+    linear_forward(cm, &b->linear, keys.k, kv, h, D, n, &w->k_proj);
+    linear_forward(cm, &b->linear, keys.v, kv, h, D, n, &w->v_proj);
     tile_keep_output_rows(tile, h, D);
-    linear(cm, &b->linear, b->q, 2 * q, h, D, n_out, &w->q_proj);
+    linear_forward(cm, &b->linear, b->q, 2 * q, h, D, n_out, &w->q_proj);
     position_tile(cm, &b->positions, b->q, keys.k, w, tile, states);
     if (states && tile->n_windows > 1)
         append_keys(c, states, &keys, tile);
     attend_tile(cm, b, &keys, tile, states);
     for (size_t i = 0; states && i < tile->n_windows; i++)
         states[i]->n_past += tile_window_rows(tile, i);
-    linear(cm, &b->linear, out, D, b->mixed, q, n_out, &w->o_proj);
+    linear_forward(cm, &b->linear, out, D, b->mixed, q, n_out, &w->o_proj);
 }

@@ -295,11 +295,11 @@ void delta_net_forward(const struct compute *cm, const struct delta_net_buffers 
     const struct config *c = cm->config;
     size_t D = c->hidden_size, HV = c->linear_num_value_heads, value = value_dim(c);
     size_t n = tile->n, n_out = tile->n_output_rows;
-    linear(cm, &b->linear, b->qkv, conv_channels(c), h, D, n, &w->in_proj_qkv);
-    linear(cm, &b->linear, b->a, HV, h, D, n, &w->in_proj_a);
-    linear(cm, &b->linear, b->b, HV, h, D, n, &w->in_proj_b);
+    linear_forward(cm, &b->linear, b->qkv, conv_channels(c), h, D, n, &w->in_proj_qkv);
+    linear_forward(cm, &b->linear, b->a, HV, h, D, n, &w->in_proj_a);
+    linear_forward(cm, &b->linear, b->b, HV, h, D, n, &w->in_proj_b);
     tile_keep_output_rows(tile, h, D);
-    linear(cm, &b->linear, b->z, value, h, D, n_out, &w->in_proj_z);
+    linear_forward(cm, &b->linear, b->z, value, h, D, n_out, &w->in_proj_z);
     gates(cm, b, w, n);
     convolve_tile(cm, &b->convolution, b->qkv, &w->conv1d, tile, states);
     normalize_keys(cm, b->qkv, n);
@@ -309,5 +309,5 @@ void delta_net_forward(const struct compute *cm, const struct delta_net_buffers 
     tile_keep_output_rows(tile, b->mixed, value);
     norm_weight_plain(cm, b->norm, &w->norm);
     gated_norm(cm, b->mixed, b->z, b->norm, n_out);
-    linear(cm, &b->linear, out, D, b->mixed, value, n_out, &w->out_proj);
+    linear_forward(cm, &b->linear, out, D, b->mixed, value, n_out, &w->out_proj);
 }

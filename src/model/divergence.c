@@ -56,8 +56,8 @@ static void raise_max(struct exp_sums *s, int side, float max)
     s->max[side] = max;
 }
 
-static void take(void *user, size_t token, size_t first, size_t ids,
-                 float *const logits[VOCABULARY_SIDES])
+static void consume(void *user, size_t token, size_t first, size_t ids,
+                    float *const logits[VOCABULARY_SIDES])
 {
     const struct divergence_pass *p = user;
     struct divergence_running *r = &p->b->running[token];
@@ -109,7 +109,7 @@ bool divergence_forward(const struct divergence_task *task, const struct diverge
 {
     struct divergence_pass p = { task, b };
     const struct vocabulary_task logits = {
-        .sides = { task->sides[0], task->sides[1] }, .n_sides = 2, .n = task->n, .take = take,
+        .sides = { task->sides[0], task->sides[1] }, .n_sides = 2, .n = task->n, .consume = consume,
         .user = &p, .progress = task->progress,
     };
     for (size_t t = 0; t < task->n; t++)

@@ -60,7 +60,7 @@ struct experts_buffers experts_buffers_take(struct arena *a, const struct comput
         .groups = { .begin = arena_take(a, c->num_experts + 1, sizeof(size_t)),
                     .pair = arena_take(a, n_tokens, c->num_experts_per_tok * sizeof(size_t)) },
         .packed = { packed_expert_take(a, cm), packed_expert_take(a, cm) },
-        .gemm_scratch = gemm_scratch_take(a, cm),
+        .gemm_scratch = linear_scratch_take(a, cm),
         .x = thread_buffers_take(a, cm->n_threads, EXPERT_BLOCK * D, value),
         .y = thread_buffers_take(a, cm->n_threads, EXPERT_BLOCK * D, value),
         .gate_up = thread_buffers_take(a, cm->n_threads, EXPERT_BLOCK * columns, value),
@@ -95,11 +95,11 @@ static void expert_on_block(const struct compute *cm, const struct experts_task 
     size_t columns = gate_up_columns(cm);
     for (size_t i = 0; i < n; i++)
         rows->rms_norm(x + i * D, task->x + pair[i] / k * D, task->norm, D, c->rms_norm_eps);
-    multiply_packed(cm, gate, columns, x, D, n, &packed->gate_up, &prefetch[0],
+    linear_multiply(cm, gate, columns, x, D, n, &packed->gate_up, &prefetch[0],
                     task->b.gemm_scratch);
     for (size_t i = 0; i < n; i++)
         rows->mul_silu(up + i * columns, gate + i * columns, I);
-    multiply_packed(cm, y, D, up, columns, n, &packed->down, &prefetch[1], task->b.gemm_scratch);
+    linear_multiply(cm, y, D, up, columns, n, &packed->down, &prefetch[1], task->b.gemm_scratch);
     for (size_t i = 0; i < n; i++)
         rows->add_scaled(task->out + pair[i] / k * D, y + i * D, task->routing->weight[pair[i]], D);
 }
@@ -109,14 +109,14 @@ static void expert_on_part(const struct compute *cm, const struct experts_task *
                            const struct row_blocks *blocks, size_t i)
 {
     size_t D = cm->config->hidden_size, I = cm->config->moe_intermediate_size;
-    size_t last = cm->config->num_experts - 1, first = block_begin(blocks, i);
+    size_t last = cm->config->num_experts - 1, first = linear_block_begin(blocks, i);
     const struct mlp_weights *next = &task->experts[size_min(expert + 1, last)];
     struct prefetch prefetch[2] = { 0 };
-    prefetch_add(&prefetch[0], &next->gate, 0, I, i, blocks->count);
-    prefetch_add(&prefetch[0], &next->up, 0, I, i, blocks->count);
-    prefetch_add(&prefetch[1], &next->down, 0, D, i, blocks->count);
+    linear_prefetch_add(&prefetch[0], &next->gate, 0, I, i, blocks->count);
+    linear_prefetch_add(&prefetch[0], &next->up, 0, I, i, blocks->count);
+    linear_prefetch_add(&prefetch[1], &next->down, 0, D, i, blocks->count);
     expert_on_block(cm, task, expert, task->b.groups.pair + task->b.groups.begin[expert] + first,
-                    block_begin(blocks, i + 1) - first, prefetch);
+                    linear_block_begin(blocks, i + 1) - first, prefetch);
 }
 
 /* Gives the observer the input that gate and up share, and the input of down: n rows that
@@ -140,7 +140,7 @@ static void expert_observed(const struct compute *cm, const struct experts_task 
         expert_on_part(cm, task, expert, blocks, i);
 #pragma omp ordered
         observe_inputs(cm, task, &task->experts[expert],
-                       block_begin(blocks, i + 1) - block_begin(blocks, i));
+                       linear_block_begin(blocks, i + 1) - linear_block_begin(blocks, i));
     }
 }
 
@@ -172,7 +172,7 @@ static struct packing packing_of(const struct compute *cm, struct experts_task *
         .to = { &to->gate_up, &to->gate_up, &to->down },
     };
     for (size_t i = 0; i < PROJECTIONS; i++)
-        packing.pieces += pack_pieces(&packing.slice[i]);
+        packing.pieces += linear_pack_pieces(&packing.slice[i]);
     return packing;
 }
 
@@ -180,9 +180,9 @@ static void packing_piece(const struct compute *cm, const struct packing *p, siz
                           char *scratch)
 {
     size_t i = 0;
-    for (; piece >= pack_pieces(&p->slice[i]); i++)
-        piece -= pack_pieces(&p->slice[i]);
-    pack_piece(cm, p->to[i], &p->slice[i], piece, scratch);
+    for (; piece >= linear_pack_pieces(&p->slice[i]); i++)
+        piece -= linear_pack_pieces(&p->slice[i]);
+    linear_pack_piece(cm, p->to[i], &p->slice[i], piece, scratch);
 }
 
 /* Runs expert `now`; threads that finish early pack the weights of `next`.  Either may be E:
@@ -191,7 +191,7 @@ static void experts_step(const struct compute *cm, struct experts_task *task, si
                          size_t next)
 {
     size_t E = cm->config->num_experts, n = now < E ? tokens_of(task, now) : 0;
-    const struct row_blocks blocks = row_blocks_of(cm, n, EXPERT_BLOCK);
+    const struct row_blocks blocks = linear_row_blocks(cm, n, EXPERT_BLOCK);
     const struct packing packing = packing_of(cm, task, next);
     bool observed = cm->observer && n > 0;
     size_t parts = observed ? 0 : blocks.count;

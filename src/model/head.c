@@ -71,8 +71,8 @@ struct head_pass {
     const struct head_task *task;
 };
 
-static void take(void *user, size_t token, size_t first, size_t ids,
-                 float *const logits[VOCABULARY_SIDES])
+static void consume(void *user, size_t token, size_t first, size_t ids,
+                    float *const logits[VOCABULARY_SIDES])
 {
     const struct head_pass *p = user;
     const struct head_task *task = p->task;
@@ -98,7 +98,7 @@ bool head_forward(const struct compute *cm, const struct head_buffers *b,
     struct head_pass p = { cm, b, task };
     const struct vocabulary_task logits = {
         .sides = { { cm, task->hidden, task->lm_head, task->feed, task->first_part } },
-        .n_sides = 1, .n = task->n, .take = take, .user = &p, .progress = task->progress,
+        .n_sides = 1, .n = task->n, .consume = consume, .user = &p, .progress = task->progress,
     };
     *bad = task->n;
     for (size_t t = 0; t < task->n; t++)
@@ -126,6 +126,6 @@ void head_logits(const struct compute *cm, const struct head_logits_buffers *b, 
                  const struct matrix *lm_head)
 {
     norm_weight(cm, b->norm, norm);
-    rms_norm_rows(cm, hidden, x, n, b->norm);
-    linear(cm, &b->linear, logits, lm_head->rows, hidden, lm_head->cols, n, lm_head);
+    norm_rows(cm, hidden, x, n, b->norm);
+    linear_forward(cm, &b->linear, logits, lm_head->rows, hidden, lm_head->cols, n, lm_head);
 }

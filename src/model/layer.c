@@ -129,8 +129,8 @@ static bool add_and_check(const struct compute *cm, const struct layer_task *tas
                           size_t n, const float *y, const char *step, struct error *err)
 {
     float *x = task->x + row * cm->config->hidden_size;
-    residual_add(cm, x, y, n);
-    size_t bad = first_not_finite(cm, x, n);
+    norm_residual_add(cm, x, y, n);
+    size_t bad = norm_first_not_finite(cm, x, n);
     if (bad == n)
         return true;
     const struct batch *b = &task->batch;
@@ -202,7 +202,7 @@ bool layer_mixer(const struct compute *cm, const struct layer_task *task, struct
     bool ok = true;
     while (ok && tile_next(&tile, &task->batch, task->tile_tokens)) {
         size_t end = tile.row + tile.n;
-        rms_norm_rows(cm, b->h, task->x + tile.row * D, tile.n, b->norm);
+        norm_rows(cm, b->h, task->x + tile.row * D, tile.n, b->norm);
         (task->type == FULL_ATTENTION ? attention_tile : delta_net_tile)(cm, task, b, &tile);
         bool inside = tile.is_piece && end < tile.start[1];
         *task->rows_done = inside ? LAYER_STOPPED_INSIDE_WINDOW : end;
@@ -261,7 +261,7 @@ static bool sparse_mlp(const struct compute *cm, const struct layer_task *task,
     norm_weight(cm, b->norm, &w->post_attention_layernorm);
     for (size_t row = 0; row < n; row += task->tile_tokens) {
         size_t rows = size_min(n - row, task->tile_tokens);
-        rms_norm_rows(cm, b->sparse_h, task->x + row * D, rows, b->norm);
+        norm_rows(cm, b->sparse_h, task->x + row * D, rows, b->norm);
         moe_route_and_shared_expert(cm, &b->moe, b->out + row * D, b->sparse_h, rows, w, &routing,
                                     row);
     }
@@ -287,7 +287,7 @@ static bool dense_mlp(const struct compute *cm, const struct layer_task *task,
     bool ok = need(task, 1, err);
     for (size_t row = *task->rows_done; ok && row < n; row += task->tile_tokens) {
         size_t rows = size_min(n - row, task->tile_tokens);
-        rms_norm_rows(cm, b->h, task->x + row * D, rows, b->norm);
+        norm_rows(cm, b->h, task->x + row * D, rows, b->norm);
         mlp_forward(cm, &b->mlp, b->y, b->h, rows, &w->mlp);
         *task->rows_done = row + rows;
         ok = add_and_check(cm, task, row, rows, b->y, "mlp", err)

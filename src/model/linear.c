@@ -11,7 +11,7 @@ const struct gemm_ops *linear_gemm(const struct compute *cm)
     return cm->kernels->gemm[cm->type];
 }
 
-struct row_blocks row_blocks_of(const struct compute *cm, size_t n, size_t rows)
+struct row_blocks linear_row_blocks(const struct compute *cm, size_t n, size_t rows)
 {
     const struct gemm_ops *ops = linear_gemm(cm);
     size_t threads = (size_t)cm->n_threads, tile = ops->mr(ops), tiles = (n + tile - 1) / tile;
@@ -20,12 +20,12 @@ struct row_blocks row_blocks_of(const struct compute *cm, size_t n, size_t rows)
     return (struct row_blocks){ n, size_min(count, tiles), tiles, tile };
 }
 
-size_t block_begin(const struct row_blocks *b, size_t i)
+size_t linear_block_begin(const struct row_blocks *b, size_t i)
 {
     return size_min(b->n, i * b->tiles / b->count * b->tile);
 }
 
-char *gemm_scratch_take(struct arena *a, const struct compute *cm)
+char *linear_scratch_take(struct arena *a, const struct compute *cm)
 {
     const struct gemm_ops *ops = linear_gemm(cm);
     return arena_take(a, (size_t)cm->n_threads, ops->scratch_bytes(ops));
@@ -36,21 +36,21 @@ static char *of_this_thread(const struct gemm_ops *ops, char *scratch)
     return scratch + (size_t)omp_get_thread_num() * ops->scratch_bytes(ops);
 }
 
-struct packed_b packed_take(struct arena *a, const struct compute *cm, const struct matrix *w,
-                            size_t n)
+struct packed_b linear_packed_take(struct arena *a, const struct compute *cm, const struct matrix *w,
+                                   size_t n)
 {
     const struct gemm_ops *ops = linear_gemm(cm);
     return (struct packed_b){ .data = arena_take(a, 1, ops->packed_bytes(ops, n, w->cols)),
                               .n = n, .k = w->cols, .bf16_pairs = ops->takes_bf16_pairs(ops, w) };
 }
 
-size_t pack_pieces(const struct weight_slice *b)
+size_t linear_pack_pieces(const struct weight_slice *b)
 {
     return (b->rows + KERNEL_PANEL - 1) / KERNEL_PANEL;
 }
 
-void pack_piece(const struct compute *cm, const struct packed_b *to,
-                const struct weight_slice *b, size_t piece, char *scratch)
+void linear_pack_piece(const struct compute *cm, const struct packed_b *to,
+                       const struct weight_slice *b, size_t piece, char *scratch)
 {
     const struct gemm_ops *ops = linear_gemm(cm);
     size_t first = piece * KERNEL_PANEL;
@@ -58,16 +58,16 @@ void pack_piece(const struct compute *cm, const struct packed_b *to,
                      of_this_thread(ops, scratch));
 }
 
-void pack_weight(const struct compute *cm, const struct packed_b *to,
-                 const struct weight_slice *b, char *scratch)
+void linear_pack_weight(const struct compute *cm, const struct packed_b *to,
+                        const struct weight_slice *b, char *scratch)
 {
 #pragma omp for schedule(static)
-    for (size_t i = 0; i < pack_pieces(b); i++)
-        pack_piece(cm, to, b, i, scratch);
+    for (size_t i = 0; i < linear_pack_pieces(b); i++)
+        linear_pack_piece(cm, to, b, i, scratch);
 }
 
-void prefetch_add(struct prefetch *prefetch, const struct matrix *w, size_t first, size_t rows,
-                  size_t i, size_t count)
+void linear_prefetch_add(struct prefetch *prefetch, const struct matrix *w, size_t first, size_t rows,
+                         size_t i, size_t count)
 {
     size_t s = prefetch->span[0].bytes > 0, row_bytes = stored_row_bytes(w);
     first = size_min(first, w->rows);
@@ -77,7 +77,7 @@ void prefetch_add(struct prefetch *prefetch, const struct matrix *w, size_t firs
     prefetch->span[s].bytes = end - begin;
 }
 
-void multiply_packed(const struct compute *cm, float *out, size_t ldo, const float *x, size_t ldx,
+void linear_multiply(const struct compute *cm, float *out, size_t ldo, const float *x, size_t ldx,
                      size_t n, const struct packed_b *w, const struct prefetch *prefetch,
                      char *scratch)
 {
@@ -106,15 +106,15 @@ struct linear_buffers linear_buffers_take(struct arena *a, const struct compute 
         size_t rows = rows_at_once(shapes[i].rows, shapes[i].cols);
         packed_bytes = size_max(packed_bytes, ops->packed_bytes(ops, rows, shapes[i].cols));
     }
-    return (struct linear_buffers){ .scratch = gemm_scratch_take(a, cm),
+    return (struct linear_buffers){ .scratch = linear_scratch_take(a, cm),
                                     .packed = arena_take(a, 1, packed_bytes) };
 }
 
-void linear(const struct compute *cm, const struct linear_buffers *b, float *out, size_t ldo,
-            const float *x, size_t ldx, size_t n, const struct matrix *w)
+void linear_forward(const struct compute *cm, const struct linear_buffers *b, float *out, size_t ldo,
+                    const float *x, size_t ldx, size_t n, const struct matrix *w)
 {
     const struct gemm_ops *ops = linear_gemm(cm);
-    const struct row_blocks blocks = row_blocks_of(cm, n, KERNEL_ROWS);
+    const struct row_blocks blocks = linear_row_blocks(cm, n, KERNEL_ROWS);
     size_t step = rows_at_once(w->rows, w->cols);
     struct packed_b packed = { .data = b->packed, .k = w->cols,
                                .bf16_pairs = ops->takes_bf16_pairs(ops, w) };
@@ -127,13 +127,13 @@ void linear(const struct compute *cm, const struct linear_buffers *b, float *out
         const struct weight_slice slice = { w, first, packed.n, 0 };
 #pragma omp parallel num_threads(cm->n_threads)
         {
-            pack_weight(cm, &packed, &slice, b->scratch);
+            linear_pack_weight(cm, &packed, &slice, b->scratch);
 #pragma omp for schedule(dynamic)
             for (size_t i = 0; i < blocks.count; i++) {
-                size_t t = block_begin(&blocks, i), rows = block_begin(&blocks, i + 1) - t;
+                size_t t = linear_block_begin(&blocks, i), rows = linear_block_begin(&blocks, i + 1) - t;
                 struct prefetch prefetch = { 0 };
-                prefetch_add(&prefetch, w, first + step, step, i, blocks.count);
-                multiply_packed(cm, out + t * ldo + first, ldo, x + t * ldx, ldx, rows, &packed,
+                linear_prefetch_add(&prefetch, w, first + step, step, i, blocks.count);
+                linear_multiply(cm, out + t * ldo + first, ldo, x + t * ldx, ldx, rows, &packed,
                                 &prefetch, b->scratch);
             }
         }

@@ -23,49 +23,49 @@ struct linear_buffers linear_buffers_take(struct arena *a, const struct compute 
                                           const struct linear_shape *shapes, size_t n);
 
 /* out [n, w->rows] (rows ldo apart) = x [n, w->cols] (rows ldx apart) times w transposed. */
-void linear(const struct compute *cm, const struct linear_buffers *b, float *out, size_t ldo,
-            const float *x, size_t ldx, size_t n, const struct matrix *w);
+void linear_forward(const struct compute *cm, const struct linear_buffers *b, float *out, size_t ldo,
+                    const float *x, size_t ldx, size_t n, const struct matrix *w);
 
 /* ---- the steps, for callers that keep packed weights -------------------- */
 
 /* Rows [0, n) split into blocks for the threads.  A block has at most `rows` rows (mr <= rows <=
  * KERNEL_ROWS) and whole tiles of mr rows; each thread gets the same number of blocks.  Block i is
- * rows [block_begin(b, i), block_begin(b, i + 1)). */
+ * rows [linear_block_begin(b, i), linear_block_begin(b, i + 1)). */
 struct row_blocks {
     size_t n, count, tiles, tile;
 };
 
-struct row_blocks row_blocks_of(const struct compute *cm, size_t n, size_t rows);
-size_t block_begin(const struct row_blocks *b, size_t i);
+struct row_blocks linear_row_blocks(const struct compute *cm, size_t n, size_t rows);
+size_t linear_block_begin(const struct row_blocks *b, size_t i);
 
 /* The matrix product that linear layers use. */
 const struct gemm_ops *linear_gemm(const struct compute *cm);
 
 /* Scratch of the threads for packing and multiplying: scratch_bytes() each. */
-char *gemm_scratch_take(struct arena *a, const struct compute *cm);
+char *linear_scratch_take(struct arena *a, const struct compute *cm);
 
 /* Room for n rows of w, packed as n columns. */
-struct packed_b packed_take(struct arena *a, const struct compute *cm, const struct matrix *w,
-                            size_t n);
+struct packed_b linear_packed_take(struct arena *a, const struct compute *cm, const struct matrix *w,
+                                   size_t n);
 
 /* Packs a slice of a weight.  Called by every thread of a parallel region; they share the work and
  * wait for each other. */
-void pack_weight(const struct compute *cm, const struct packed_b *to,
-                 const struct weight_slice *b, char *scratch);
+void linear_pack_weight(const struct compute *cm, const struct packed_b *to,
+                        const struct weight_slice *b, char *scratch);
 
 /* The same in small pieces; the calling thread packs one. */
-size_t pack_pieces(const struct weight_slice *b);
-void pack_piece(const struct compute *cm, const struct packed_b *to,
-                const struct weight_slice *b, size_t piece, char *scratch);
+size_t linear_pack_pieces(const struct weight_slice *b);
+void linear_pack_piece(const struct compute *cm, const struct packed_b *to,
+                       const struct weight_slice *b, size_t piece, char *scratch);
 
 /* Adds part i of count of rows [first, first + rows) of w, as stored, to what a product prefetches.
  * Rows past the end of w are ignored. */
-void prefetch_add(struct prefetch *prefetch, const struct matrix *w, size_t first, size_t rows,
-                  size_t i, size_t count);
+void linear_prefetch_add(struct prefetch *prefetch, const struct matrix *w, size_t first, size_t rows,
+                         size_t i, size_t count);
 
 /* out [n, w->n] = r(x [n, w->k] times w), by the calling thread; r rounds in BF16 compute.
  * prefetch: of struct gemm. */
-void multiply_packed(const struct compute *cm, float *out, size_t ldo, const float *x, size_t ldx,
+void linear_multiply(const struct compute *cm, float *out, size_t ldo, const float *x, size_t ldx,
                      size_t n, const struct packed_b *w, const struct prefetch *prefetch,
                      char *scratch);
 

@@ -16,10 +16,10 @@ void mlp_forward(const struct compute *cm, const struct mlp_buffers *b, float *o
                  size_t n, const struct mlp_weights *w)
 {
     size_t D = cm->config->hidden_size, I = w->gate.rows;
-    linear(cm, &b->linear, b->gate, I, h, D, n, &w->gate);
-    linear(cm, &b->linear, b->up, I, h, D, n, &w->up);
+    linear_forward(cm, &b->linear, b->gate, I, h, D, n, &w->gate);
+    linear_forward(cm, &b->linear, b->up, I, h, D, n, &w->up);
 #pragma omp parallel for num_threads(cm->n_threads) schedule(static)
     for (size_t t = 0; t < n; t++)
         compute_rows(cm)->mul_silu(b->up + t * I, b->gate + t * I, I);
-    linear(cm, &b->linear, out, D, b->up, I, n, &w->down);
+    linear_forward(cm, &b->linear, out, D, b->up, I, n, &w->down);
 }

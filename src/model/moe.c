@@ -54,8 +54,8 @@ void moe_route_and_shared_expert(const struct compute *cm, const struct moe_buff
     const struct row_kernels *rows = compute_rows(cm);
     size_t D = c->hidden_size, E = c->num_experts, k = c->num_experts_per_tok;
     float *gate = b->shared_gate;
-    linear(cm, &b->linear, b->router_logits, E, h, D, n, &w->router);
-    linear(cm, &b->linear, gate, 1, h, D, n, &w->shared_expert_gate);
+    linear_forward(cm, &b->linear, b->router_logits, E, h, D, n, &w->router);
+    linear_forward(cm, &b->linear, gate, 1, h, D, n, &w->shared_expert_gate);
     mlp_forward(cm, &b->shared_expert, out, h, n, &w->shared_expert);
 #pragma omp parallel for num_threads(cm->n_threads) schedule(static)
     for (size_t t = 0; t < n; t++) {

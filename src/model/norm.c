@@ -29,8 +29,8 @@ float *norm_buffer_take(struct arena *a, const struct config *c)
     return arena_take(a, c->hidden_size, sizeof(float));
 }
 
-void rms_norm_rows(const struct compute *cm, float *out, const float *x, size_t n,
-                   const float *weight)
+void norm_rows(const struct compute *cm, float *out, const float *x, size_t n,
+               const float *weight)
 {
     size_t D = cm->config->hidden_size;
 #pragma omp parallel for num_threads(cm->n_threads) schedule(static)
@@ -38,7 +38,7 @@ void rms_norm_rows(const struct compute *cm, float *out, const float *x, size_t 
         compute_rows(cm)->rms_norm(out + t * D, x + t * D, weight, D, cm->config->rms_norm_eps);
 }
 
-void residual_add(const struct compute *cm, float *x, const float *y, size_t n)
+void norm_residual_add(const struct compute *cm, float *x, const float *y, size_t n)
 {
     size_t D = cm->config->hidden_size;
 #pragma omp parallel for num_threads(cm->n_threads) schedule(static)
@@ -46,7 +46,7 @@ void residual_add(const struct compute *cm, float *x, const float *y, size_t n)
         compute_rows(cm)->add(x + t * D, y + t * D, D);
 }
 
-size_t first_not_finite(const struct compute *cm, const float *x, size_t n)
+size_t norm_first_not_finite(const struct compute *cm, const float *x, size_t n)
 {
     size_t D = cm->config->hidden_size, first = n;
 #pragma omp parallel for num_threads(cm->n_threads) schedule(static) reduction(min : first)

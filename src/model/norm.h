@@ -21,13 +21,13 @@ void vector_expand(const struct compute *cm, float *out, const struct matrix *w)
 float *norm_buffer_take(struct arena *a, const struct config *c);
 
 /* out [n, D] = norm of x [n, D] with the factors `weight` [D], by all threads. */
-void rms_norm_rows(const struct compute *cm, float *out, const float *x, size_t n,
-                   const float *weight);
+void norm_rows(const struct compute *cm, float *out, const float *x, size_t n,
+               const float *weight);
 
 /* x [n, D] += y [n, D], by all threads. */
-void residual_add(const struct compute *cm, float *x, const float *y, size_t n);
+void norm_residual_add(const struct compute *cm, float *x, const float *y, size_t n);
 
 /* The first row of x [n, D] that holds a NaN or infinity; n when there is none. */
-size_t first_not_finite(const struct compute *cm, const float *x, size_t n);
+size_t norm_first_not_finite(const struct compute *cm, const float *x, size_t n);
 
 #endif

@@ -21,10 +21,10 @@ struct vocabulary_buffers vocabulary_buffers_take(struct arena *a,
         const struct compute *cm = sides[i].cm;
         b.sides[i].packed = i > 0 && shares_head(sides, n_sides)
                           ? b.sides[0].packed
-                          : packed_take(a, cm, sides[i].head, VOCABULARY_TILE);
+                          : linear_packed_take(a, cm, sides[i].head, VOCABULARY_TILE);
         b.sides[i].logits = thread_buffers_take(a, threads, TOKEN_BLOCK * VOCABULARY_TILE,
                                                 sizeof(float));
-        b.sides[i].gemm_scratch = gemm_scratch_take(a, cm);
+        b.sides[i].gemm_scratch = linear_scratch_take(a, cm);
     }
     return b;
 }
@@ -35,7 +35,7 @@ static void block_of_tokens(const struct vocabulary_task *task, const struct voc
                             size_t first, size_t ids, const struct row_blocks *blocks,
                             size_t block)
 {
-    size_t t = block_begin(blocks, block), rows = block_begin(blocks, block + 1) - t;
+    size_t t = linear_block_begin(blocks, block), rows = linear_block_begin(blocks, block + 1) - t;
     float *logits[VOCABULARY_SIDES] = { NULL };
     for (size_t i = 0; i < task->n_sides; i++) {
         const struct vocabulary_side *side = &task->sides[i];
@@ -43,13 +43,13 @@ static void block_of_tokens(const struct vocabulary_task *task, const struct voc
         size_t D = side->head->cols;
         struct prefetch prefetch = { 0 };
         packed.n = ids;
-        prefetch_add(&prefetch, side->head, first + ids, VOCABULARY_TILE, block, blocks->count);
+        linear_prefetch_add(&prefetch, side->head, first + ids, VOCABULARY_TILE, block, blocks->count);
         logits[i] = thread_buffer(&b->sides[i].logits);
-        multiply_packed(side->cm, logits[i], VOCABULARY_TILE, side->hidden + t * D, D, rows,
+        linear_multiply(side->cm, logits[i], VOCABULARY_TILE, side->hidden + t * D, D, rows,
                         &packed, &prefetch, b->sides[i].gemm_scratch);
     }
     for (size_t row = 0; row < rows; row++) {
-        task->take(task->user, t + row, first, ids, logits);
+        task->consume(task->user, t + row, first, ids, logits);
         for (size_t i = 0; i < task->n_sides; i++)
             logits[i] += VOCABULARY_TILE;
     }
@@ -59,7 +59,7 @@ static void one_tile(const struct vocabulary_task *task, const struct vocabulary
                      size_t first, size_t ids)
 {
     const struct compute *cm = task->sides[0].cm;
-    const struct row_blocks blocks = row_blocks_of(cm, task->n, TOKEN_BLOCK);
+    const struct row_blocks blocks = linear_row_blocks(cm, task->n, TOKEN_BLOCK);
     size_t n_packed = shares_head(task->sides, task->n_sides) ? 1 : task->n_sides;
 #pragma omp parallel num_threads(cm->n_threads)
     {
@@ -67,8 +67,8 @@ static void one_tile(const struct vocabulary_task *task, const struct vocabulary
             const struct vocabulary_side *side = &task->sides[i];
             struct packed_b packed = b->sides[i].packed;
             packed.n = ids;
-            pack_weight(side->cm, &packed, &(struct weight_slice){ side->head, first, ids, 0 },
-                        b->sides[i].gemm_scratch);
+            linear_pack_weight(side->cm, &packed, &(struct weight_slice){ side->head, first, ids, 0 },
+                               b->sides[i].gemm_scratch);
         }
 #pragma omp for schedule(dynamic)
         for (size_t block = 0; block < blocks.count; block++)

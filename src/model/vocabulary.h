@@ -21,14 +21,14 @@ struct vocabulary_side {
     size_t first_part;              /* part first_part + i is tile i of the head */
 };
 
-/* take() is called for each token with the tiles in their order, in one thread at a time, so that
+/* consume() is called for each token with the tiles in their order, in one thread at a time, so that
  * sums have the same bits with any number of threads. */
 struct vocabulary_task {
     struct vocabulary_side sides[VOCABULARY_SIDES];     /* the first gives the threads */
     size_t n_sides, n;
     /* The logits of ids [first, first + ids), of each side; they may be overwritten. */
-    void (*take)(void *user, size_t token, size_t first, size_t ids,
-                 float *const logits[VOCABULARY_SIDES]);
+    void (*consume)(void *user, size_t token, size_t first, size_t ids,
+                    float *const logits[VOCABULARY_SIDES]);
     void *user;
     struct step_progress progress;  /* told the fraction of the vocabulary that is done */
 };

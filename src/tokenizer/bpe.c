@@ -28,7 +28,7 @@ struct bpe_cached_word {
     uint32_t n_bytes, n_ids;    /* n_bytes == 0: free */
 };
 
-bool id_list_append(struct id_list *list, const int32_t *ids, size_t n, struct error *err)
+bool bpe_append_ids(struct id_list *list, const int32_t *ids, size_t n, struct error *err)
 {
     if (!mem_grow(&list->ids, &list->capacity, list->n + n, sizeof *list->ids, "token ids", err))
         return false;
@@ -149,7 +149,7 @@ static bool encode(const struct bpe *b, struct bpe_scratch *s, const char *word,
             return false;
         int32_t id = vocabulary_find(&b->vocabulary, s->name.data, s->name.size);
         if (id >= 0)
-            return id_list_append(out, &id, 1, err);
+            return bpe_append_ids(out, &id, 1, err);
     }
     if (n_bytes >= NO_SYMBOL)
         return error_set(err, "a word of %zu bytes is too long", n_bytes);
@@ -162,7 +162,7 @@ static bool encode(const struct bpe *b, struct bpe_scratch *s, const char *word,
         return false;
     merge_all(b, s, n);
     for (uint32_t i = n ? 0 : NO_SYMBOL; i != NO_SYMBOL; i = s->symbols[i].next)
-        if (!id_list_append(out, &s->symbols[i].id, 1, err))
+        if (!bpe_append_ids(out, &s->symbols[i].id, 1, err))
             return false;
     return true;
 }
@@ -196,13 +196,13 @@ bool bpe_encode_word(const struct bpe *b, struct bpe_scratch *s, const char *wor
 {
     if (n == 0 || n > LONGEST_CACHED_WORD)
         return encode(b, s, word, n, out, err);
-    uint64_t hash = hash_bytes(word, n);
+    uint64_t hash = vocabulary_hash(word, n);
     struct bpe_cached_word *entry = NULL;
     for (size_t probe = 0; probe < CACHE_PROBES; probe++) {
         struct bpe_cached_word *e = &s->cache[(hash + probe) & s->cache_mask];
         if (e->n_bytes == n && e->hash == hash
             && memcmp(s->cached_bytes.data + e->bytes, word, n) == 0)
-            return id_list_append(out, s->cached_ids.ids + e->ids, e->n_ids, err);
+            return bpe_append_ids(out, s->cached_ids.ids + e->ids, e->n_ids, err);
         if (e->n_bytes == 0) {
             entry = e;
             break;
@@ -214,7 +214,7 @@ bool bpe_encode_word(const struct bpe *b, struct bpe_scratch *s, const char *wor
     if (!entry)                         /* all slots are taken: earlier words stay */
         return true;
     if (!buffer_append(&s->cached_bytes, word, n, err)
-        || !id_list_append(&s->cached_ids, out->ids + first, out->n - first, err))
+        || !bpe_append_ids(&s->cached_ids, out->ids + first, out->n - first, err))
         return false;
     *entry = (struct bpe_cached_word){ hash, bytes, ids, (uint32_t)n,
                                        (uint32_t)(out->n - first) };

@@ -42,7 +42,7 @@ struct id_list {
     int32_t *ids;
     size_t n, capacity;
 };
-bool id_list_append(struct id_list *list, const int32_t *ids, size_t n, struct error *err);
+bool bpe_append_ids(struct id_list *list, const int32_t *ids, size_t n, struct error *err);
 
 struct bpe_symbol;
 struct bpe_candidate;

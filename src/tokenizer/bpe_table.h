@@ -14,7 +14,7 @@ static inline uint64_t bpe_pair(int32_t left, int32_t right)
 /* The slot of a pair, or the free one where it belongs. */
 static inline struct bpe_merge *bpe_merge_slot(const struct bpe *b, uint64_t pair)
 {
-    size_t i = (size_t)hash_mix(pair) & b->mask;
+    size_t i = (size_t)vocabulary_hash_mix(pair) & b->mask;
     while (b->merges[i].pair != pair && b->merges[i].pair != BPE_NO_PAIR)
         i = (i + 1) & b->mask;
     return &b->merges[i];

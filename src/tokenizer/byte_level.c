@@ -68,7 +68,7 @@ static size_t ill_formed_length(const unsigned char *s, size_t n)
     return expected == 4 && n >= 3 && (s[2] & 0xC0) == 0x80 ? 3 : 2;
 }
 
-bool utf8_append_lossy(struct buffer *out, const char *bytes, size_t n, struct error *err)
+bool byte_level_append_lossy(struct buffer *out, const char *bytes, size_t n, struct error *err)
 {
     size_t done = 0;
     while (done < n) {

@@ -25,6 +25,6 @@ bool byte_level_decode(struct buffer *out, const char *token, size_t n, struct e
 
 /* Appends the n bytes as UTF-8; each maximal ill-formed part becomes U+FFFD (Unicode 15, section
  * 3.9, "substitution of maximal subparts": what Rust's from_utf8_lossy does). */
-bool utf8_append_lossy(struct buffer *out, const char *bytes, size_t n, struct error *err);
+bool byte_level_append_lossy(struct buffer *out, const char *bytes, size_t n, struct error *err);
 
 #endif

@@ -165,7 +165,7 @@ static bool consume_word(void *user, const char *word, size_t n, struct error *e
 static bool consume_token(void *user, int32_t id, struct error *err)
 {
     struct encoding *e = user;
-    return id_list_append(&e->ids, &id, 1, err);
+    return bpe_append_ids(&e->ids, &id, 1, err);
 }
 
 static bool consume_normalized_text(void *user, const char *text, size_t n, struct error *err)
@@ -237,7 +237,7 @@ bool tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n_id
         else
             ok = (i == 0 || buffer_append(b, " ", 1, err)) && buffer_append(b, content, n, err);
     }
-    ok = ok && utf8_append_lossy(b, bytes.data, bytes.size, err);
+    ok = ok && byte_level_append_lossy(b, bytes.data, bytes.size, err);
     buffer_free(&bytes);
     return ok;
 }

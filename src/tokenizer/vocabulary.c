@@ -6,23 +6,23 @@
 #include "base/json.h"
 
 /* The finaliser of MurmurHash3: every bit of x reaches every bit of the result. */
-uint64_t hash_mix(uint64_t x)
+uint64_t vocabulary_hash_mix(uint64_t x)
 {
     x = (x ^ x >> 33) * 0xFF51AFD7ED558CCDu;
     x = (x ^ x >> 33) * 0xC4CEB9FE1A85EC53u;
     return x ^ x >> 33;
 }
 
-uint64_t hash_bytes(const char *bytes, size_t n)
+uint64_t vocabulary_hash(const char *bytes, size_t n)
 {
     uint64_t h = n * 0x9E3779B97F4A7C15u, word;
     for (; n >= 8; n -= 8, bytes += 8) {
         memcpy(&word, bytes, 8);
-        h = hash_mix(h ^ word);
+        h = vocabulary_hash_mix(h ^ word);
     }
     word = 0;
     memcpy(&word, bytes, n);
-    return hash_mix(h ^ word);
+    return vocabulary_hash_mix(h ^ word);
 }
 
 /* The slot of a content, or the free one where it belongs. */
@@ -102,7 +102,7 @@ bool vocabulary_load(struct vocabulary *v, const cJSON *json, const char *path,
     for (size_t i = 0; i < v->n; i++) {
         const struct vocabulary_token *t = &v->tokens[i];
         const char *content = v->text.data + t->offset;
-        uint64_t hash = hash_bytes(content, t->length);
+        uint64_t hash = vocabulary_hash(content, t->length);
         struct vocabulary_slot *slot = find_slot(v, content, t->length, hash);
         if (slot->token)
             return error_set(err, "%s: vocab: '%.*s' occurs twice", path, (int)t->length,
@@ -122,7 +122,7 @@ void vocabulary_free(struct vocabulary *v)
 
 int32_t vocabulary_find(const struct vocabulary *v, const char *content, size_t n)
 {
-    const struct vocabulary_slot *slot = find_slot(v, content, n, hash_bytes(content, n));
+    const struct vocabulary_slot *slot = find_slot(v, content, n, vocabulary_hash(content, n));
     return slot->token ? v->tokens[slot->token - 1].id : -1;
 }
 

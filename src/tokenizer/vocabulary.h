@@ -43,7 +43,7 @@ int32_t vocabulary_find(const struct vocabulary *v, const char *content, size_t 
 const char *vocabulary_content(const struct vocabulary *v, int32_t id, size_t *n);
 
 /* Hashes of n bytes and of a number, for tables whose size is a power of two. */
-uint64_t hash_bytes(const char *bytes, size_t n);
-uint64_t hash_mix(uint64_t x);
+uint64_t vocabulary_hash(const char *bytes, size_t n);
+uint64_t vocabulary_hash_mix(uint64_t x);
 
 #endif

@@ -19,8 +19,8 @@ struct verify_result {
 };
 
 /* against: NULL for none.  verify_free after success only. */
-bool verify(struct verify_result *out, const char *checkpoint, const char *against, int n_threads,
-            const struct progress *progress, struct error *err);
+bool verify_checkpoint(struct verify_result *out, const char *checkpoint, const char *against, int n_threads,
+                       const struct progress *progress, struct error *err);
 void verify_free(struct verify_result *r);
 
 #endif

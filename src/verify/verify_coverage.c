@@ -22,7 +22,7 @@ static bool is_promised(const struct listed_weight *w, const char *module)
 {
     if (w->is_expected)
         return quantization_promises(w->kind, w->stored.is_fused);
-    const char *last = module_last_part(module);
+    const char *last = merged_last_part(module);
     return !w->stored.is_fused && strcmp(last, "gate") != 0
         && strcmp(last, "shared_expert_gate") != 0;
 }
@@ -33,7 +33,7 @@ static bool is_promised(const struct listed_weight *w, const char *module)
 static char *sibling(const char *module, const char *name, const char *suffix, struct error *err)
 {
     char *out;
-    int n = (int)(module_last_part(module) - module);
+    int n = (int)(merged_last_part(module) - module);
     if (asprintf(&out, "%.*s%s%s", n, module, name, suffix) >= 0)
         return out;
     error_set(err, "out of memory: a module's name");
@@ -43,7 +43,7 @@ static char *sibling(const char *module, const char *name, const char *suffix, s
 /* A target may name the merged module instead of its part. */
 static bool add_merged_name(struct module_said *said, struct cover *c, const char *module)
 {
-    const struct merge *merge = merge_of(module, strlen(module));
+    const struct merge *merge = merged_find(module, strlen(module));
     struct module_said merged;
     if (!merge || said->named || !c->rules.is_there)
         return true;
@@ -74,8 +74,8 @@ static bool read_part(struct part *p, struct cover *c, const char *module, const
 /* The first part checks itself against the others that there are; one finding is enough. */
 static bool check_merge(struct cover *c, const struct listed_weight *w, const char *module)
 {
-    const struct merge *merge = merge_of(module, strlen(module));
-    if (!merge || strcmp(merge->parts[0], module_last_part(module)) != 0)
+    const struct merge *merge = merged_find(module, strlen(module));
+    if (!merge || strcmp(merge->parts[0], merged_last_part(module)) != 0)
         return true;
     struct part first, other;
     if (!read_part(&first, c, module, merge->parts[0]))

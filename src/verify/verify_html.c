@@ -64,7 +64,7 @@ static bool put_cell(struct buffer *out, const struct verify_cell *cell, struct 
     return buffer_printf(out, err, "<td class=\"n\" title=\"%zu tensors, relative error %.4f\" style=\""
                          "background:color-mix(in srgb,var(--good) %.0f%%,var(--bad))\">%s</td>",
                          cell->tensors, tally_relative_error(&cell->sum), 100 * warm,
-                         verify_number(text, sqnr, 2));
+                         verify_report_number(text, sqnr, 2));
 }
 
 static bool put_row(struct buffer *out, const char *label, const struct verify_cell *cells, size_t n,
@@ -93,7 +93,7 @@ static bool put_heat(struct buffer *out, const struct verify_table *t, struct er
 
 static bool put_worst(struct buffer *out, const struct verify_result *r, struct error *err)
 {
-    size_t worst[VERIFY_WORST], n = verify_worst(worst, r);
+    size_t worst[VERIFY_WORST], n = verify_report_worst(worst, r);
     bool ok = buffer_printf(out, err, "<h2>Lowest SQNR</h2>\n<table class=\"names\"><tr>"
                             "<th>tensor<th>dB\n");
     for (size_t i = 0; ok && i < n; i++) {
@@ -111,7 +111,7 @@ bool verify_html(struct buffer *out, const struct verify_result *r, const struct
            && buffer_printf(out, err, "<p>") && put(out, "code", r->folder.ck.path, err);
     if (ok && r->has_original)
         ok = buffer_printf(out, err, " against ") && put(out, "code", r->original.ck.path, err);
-    ok = ok && verify_closing(&closing, r, err) && buffer_printf(out, err, "</p>\n");
+    ok = ok && verify_report_closing(&closing, r, err) && buffer_printf(out, err, "</p>\n");
     if (ok)
         closing.data[strcspn(closing.data, "\n")] = '\0';
     ok = ok && put(out, "p", closing.data, err)

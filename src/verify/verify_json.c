@@ -11,9 +11,9 @@ static bool add_figures(cJSON *to, const struct verify_cell *cell)
         && json_add_size(to, "weights", t->blocks ? codes : t->elements)
         && json_add_double(to, "sqnr_db", tally_sqnr(t))
         && json_add_double(to, "relative_error", tally_relative_error(t))
-        && json_add_double(to, "clipped_share", t->compared ? verify_share(t->clipped, codes) : NAN)
-        && json_add_double(to, "largest_code_share", verify_share(t->largest_codes, codes))
-        && json_add_double(to, "zero_block_share", verify_share(t->zero_blocks, t->blocks))
+        && json_add_double(to, "clipped_share", t->compared ? verify_report_share(t->clipped, codes) : NAN)
+        && json_add_double(to, "largest_code_share", verify_report_share(t->largest_codes, codes))
+        && json_add_double(to, "zero_block_share", verify_report_share(t->zero_blocks, t->blocks))
         && json_add_size(to, "zero_rows", t->zero_rows);
 }
 
@@ -52,7 +52,7 @@ static bool add_tensor(cJSON *list, const struct verify_result *r, size_t i)
 
 static bool add_tensors(cJSON *root, const struct verify_result *r)
 {
-    size_t worst[VERIFY_WORST], n = verify_worst(worst, r);
+    size_t worst[VERIFY_WORST], n = verify_report_worst(worst, r);
     cJSON *list = cJSON_AddArrayToObject(root, "worst");
     bool ok = list != NULL;
     for (size_t i = 0; ok && i < n; i++)
@@ -60,7 +60,7 @@ static bool add_tensors(cJSON *root, const struct verify_result *r)
     list = ok ? cJSON_AddArrayToObject(root, "quantized_tensors") : NULL;
     ok = list != NULL;
     for (size_t i = 0; ok && i < r->weights.n; i++)
-        ok = !verify_is_quantized(r, i) || add_tensor(list, r, i);
+        ok = !verify_table_is_quantized(r, i) || add_tensor(list, r, i);
     return ok;
 }
 
@@ -89,7 +89,7 @@ static bool add_inputs(cJSON *root, const struct verify_result *r)
         && (r->has_original ? json_add_bytes(root, "against", r->original.ck.path)
                             : cJSON_AddNullToObject(root, "against"))
         && json_add_size(root, "tensors", r->folder.ck.n_tensors)
-        && json_add_size(root, "bytes", verify_bytes(r))
+        && json_add_size(root, "bytes", verify_report_bytes(r))
         && json_add_double(root, "seconds", r->seconds);
 }
 

@@ -173,7 +173,7 @@ bool verify_judge(const struct tally *tallies, const struct weight_list *w,
     bool ok = true;
     for (size_t i = 0; ok && i < w->n; i++) {
         const struct judge one = { &tallies[i], &w->list[i],
-                                   verify_counterpart(&w->list[i], original), found, err };
+                                   verify_scan_counterpart(&w->list[i], original), found, err };
         const struct judge *j = &one;
         ok = judge_finite(j) && judge_zeros(j) && (!one.w->stored.is_packed || judge_codes(j));
         if (ok && one.t->compared)

@@ -8,23 +8,23 @@
 
 /* ---- figures ---------------------------------------------------------------------- */
 
-const char *verify_number(char text[VERIFY_NUMBER_BYTES], double x, int digits)
+const char *verify_report_number(char text[VERIFY_NUMBER_BYTES], double x, int digits)
 {
     format_text(text, VERIFY_NUMBER_BYTES, "%.*f", digits, x);
     return isfinite(x) ? text : isinf(x) ? "exact" : "-";
 }
 
-double verify_share(size_t n, size_t of)
+double verify_report_share(size_t n, size_t of)
 {
     return of ? (double)n / (double)of : NAN;
 }
 
-size_t verify_worst(size_t out[VERIFY_WORST], const struct verify_result *r)
+size_t verify_report_worst(size_t out[VERIFY_WORST], const struct verify_result *r)
 {
     size_t n = 0;
     for (size_t i = 0; i < r->weights.n; i++) {
         double sqnr = tally_sqnr(&r->tallies[i]);
-        if (!verify_is_quantized(r, i) || !isfinite(sqnr))
+        if (!verify_table_is_quantized(r, i) || !isfinite(sqnr))
             continue;
         size_t at = n;                  /* insertion into a short list that stays sorted */
         for (; at > 0 && tally_sqnr(&r->tallies[out[at - 1]]) > sqnr; at--)
@@ -37,7 +37,7 @@ size_t verify_worst(size_t out[VERIFY_WORST], const struct verify_result *r)
     return n;
 }
 
-size_t verify_bytes(const struct verify_result *r)
+size_t verify_report_bytes(const struct verify_result *r)
 {
     size_t bytes = 0;
     for (size_t i = 0; i < r->folder.ck.n_tensors; i++)
@@ -50,7 +50,7 @@ static const char *plural(size_t n)
     return n == 1 ? "" : "s";
 }
 
-bool verify_closing(struct buffer *out, const struct verify_result *r, struct error *err)
+bool verify_report_closing(struct buffer *out, const struct verify_result *r, struct error *err)
 {
     const struct findings *f = &r->findings;
     char count[32] = "no";
@@ -61,7 +61,7 @@ bool verify_closing(struct buffer *out, const struct verify_result *r, struct er
         && (f->n == f->n_findings + f->n_notes
             || buffer_printf(out, err, " (%zu of them are listed)", f->n))
         && buffer_printf(out, err, ": %zu tensors, %.4g MB, %.1f s\n", r->folder.ck.n_tensors,
-                         (double)verify_bytes(r) / 1e6, r->seconds);
+                         (double)verify_report_bytes(r) / 1e6, r->seconds);
 }
 
 /* ---- text --------------------------------------------------------------------------- */
@@ -92,9 +92,9 @@ static bool add_kinds(struct buffer *out, const struct verify_table *t, struct e
         struct error kind = { 0 };
         ok = buffer_printf(out, err, "[%2zu] %-39s %8zu", j + 1,
                            error_clean(&kind, t->kinds[j].text), cell->tensors)
-          && buffer_printf(out, err, " %10s", verify_number(text, tally_sqnr(&cell->sum), 2))
+          && buffer_printf(out, err, " %10s", verify_report_number(text, tally_sqnr(&cell->sum), 2))
           && buffer_printf(out, err, " %15s\n",
-                           verify_number(text, tally_relative_error(&cell->sum), 5));
+                           verify_report_number(text, tally_relative_error(&cell->sum), 5));
     }
     return ok;
 }
@@ -108,7 +108,7 @@ static bool add_layer(struct buffer *out, const struct verify_table *t, size_t l
     for (size_t j = 0; ok && j < t->n_kinds; j++) {
         const struct verify_cell *cell = verify_table_cell(t, layer, j);
         ok = buffer_printf(out, err, " %6s", cell->tensors
-                           ? verify_number(text, tally_sqnr(&cell->sum), 2) : "");
+                           ? verify_report_number(text, tally_sqnr(&cell->sum), 2) : "");
     }
     return ok && buffer_printf(out, err, "\n");
 }
@@ -116,7 +116,7 @@ static bool add_layer(struct buffer *out, const struct verify_table *t, size_t l
 static bool add_distances(struct buffer *out, const struct verify_result *r,
                           const struct verify_table *t, struct error *err)
 {
-    size_t worst[VERIFY_WORST], n = verify_worst(worst, r);
+    size_t worst[VERIFY_WORST], n = verify_report_worst(worst, r);
     bool ok = add_kinds(out, t, err) && buffer_printf(out, err, "\n%-9s", "layer");
     for (size_t j = 0; ok && j < t->n_kinds; j++)
         ok = buffer_printf(out, err, "   [%2zu]", j + 1);
@@ -140,21 +140,21 @@ static bool add_summary(struct buffer *out, const struct verify_table *t, struct
     if (ok && codes)
         ok = buffer_printf(out, err, ", %zu blocks: %zu of zeros, %s %% of the codes at 6",
                            s->blocks, s->zero_blocks,
-                           verify_number(text, 100 * verify_share(s->largest_codes, codes), 2));
+                           verify_report_number(text, 100 * verify_report_share(s->largest_codes, codes), 2));
     ok = ok && buffer_printf(out, err, "\n");
     if (!ok || isnan(tally_sqnr(s)))
         return ok;
-    ok = buffer_printf(out, err, "SQNR (dB) %s", verify_number(text, tally_sqnr(s), 2))
+    ok = buffer_printf(out, err, "SQNR (dB) %s", verify_report_number(text, tally_sqnr(s), 2))
       && buffer_printf(out, err, ", relative error %s",
-                       verify_number(text, tally_relative_error(s), 5));
+                       verify_report_number(text, tally_relative_error(s), 5));
     if (ok && codes)
         ok = buffer_printf(out, err, ", %s %% of the weights clipped",
-                           verify_number(text, 100 * verify_share(s->clipped, codes), 2));
+                           verify_report_number(text, 100 * verify_report_share(s->clipped, codes), 2));
     return ok && buffer_printf(out, err, "\n");
 }
 
-bool verify_text(struct buffer *out, const struct verify_result *r, const struct verify_table *t,
-                 struct error *err)
+bool verify_report_text(struct buffer *out, const struct verify_result *r, const struct verify_table *t,
+                        struct error *err)
 {
     const struct findings *found = &r->findings;
     bool ok = add_findings(out, found, false, err) && add_findings(out, found, true, err);
@@ -164,5 +164,5 @@ bool verify_text(struct buffer *out, const struct verify_result *r, const struct
             ok = add_distances(out, r, t, err) && buffer_printf(out, err, "\n");
         ok = ok && add_summary(out, t, err);
     }
-    return ok && verify_closing(out, r, err);
+    return ok && verify_report_closing(out, r, err);
 }

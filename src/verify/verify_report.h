@@ -17,23 +17,23 @@
 bool verify_json(cJSON **out, const struct verify_result *r, const struct verify_table *t,
                  struct error *err);
 /* Findings, one a line, then notes, then the table of SQNR by layer and kind. */
-bool verify_text(struct buffer *out, const struct verify_result *r, const struct verify_table *t,
-                 struct error *err);
+bool verify_report_text(struct buffer *out, const struct verify_result *r, const struct verify_table *t,
+                        struct error *err);
 /* A page that needs nothing but itself. */
 bool verify_html(struct buffer *out, const struct verify_result *r, const struct verify_table *t,
                  struct error *err);
 
 /* Indices of the quantized weights with the lowest SQNR, the lowest first; returns how many. */
 #define VERIFY_WORST ((size_t)10)
-size_t verify_worst(size_t out[VERIFY_WORST], const struct verify_result *r);
+size_t verify_report_worst(size_t out[VERIFY_WORST], const struct verify_result *r);
 
 /* Bytes of all tensors that were checked. */
-size_t verify_bytes(const struct verify_result *r);
+size_t verify_report_bytes(const struct verify_result *r);
 /* The last line: "no findings in 991 tensors", "3 findings, 1 note". */
-bool verify_closing(struct buffer *out, const struct verify_result *r, struct error *err);
+bool verify_report_closing(struct buffer *out, const struct verify_result *r, struct error *err);
 /* 10.25 as "10.25", what is not known as "-". */
 #define VERIFY_NUMBER_BYTES 32
-const char *verify_number(char text[VERIFY_NUMBER_BYTES], double x, int digits);
-double verify_share(size_t n, size_t of);       /* NaN of nothing */
+const char *verify_report_number(char text[VERIFY_NUMBER_BYTES], double x, int digits);
+double verify_report_share(size_t n, size_t of);       /* NaN of nothing */
 
 #endif

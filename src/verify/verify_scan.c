@@ -36,8 +36,8 @@ static bool same_shape(const struct stored_weight *a, const struct stored_weight
     return a->ndim == b->ndim && memcmp(a->shape, b->shape, a->ndim * sizeof *a->shape) == 0;
 }
 
-const struct listed_weight *verify_counterpart(const struct listed_weight *w,
-                                               const struct weight_list *original)
+const struct listed_weight *verify_scan_counterpart(const struct listed_weight *w,
+                                                    const struct weight_list *original)
 {
     const struct listed_weight *x = original ? weight_list_find(original, w->name) : NULL;
     return x && x->stored.is_whole && w->stored.is_whole && same_shape(&w->stored, &x->stored)
@@ -84,7 +84,7 @@ static bool make_pieces(struct scan *s, const struct weight_list *original, stru
     s->counterparts = mem_array(s->w->n, sizeof(void *), "the scan", err);
     bool ok = s->counterparts != NULL;
     for (size_t i = 0; ok && i < s->w->n; i++) {
-        s->counterparts[i] = verify_counterpart(&s->w->list[i], original);
+        s->counterparts[i] = verify_scan_counterpart(&s->w->list[i], original);
         ok = add_pieces(s, i, err);
     }
     if (ok && s->n_pieces)

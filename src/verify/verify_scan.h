@@ -51,8 +51,8 @@ bool verify_scan(struct tally *tallies, const struct verify_folder *f, const str
                  int n_threads, const struct progress *progress, struct error *err);
 
 /* The weight's counterpart, NULL when there is none to compare it with. */
-const struct listed_weight *verify_counterpart(const struct listed_weight *w,
-                                               const struct weight_list *original);
+const struct listed_weight *verify_scan_counterpart(const struct listed_weight *w,
+                                                    const struct weight_list *original);
 
 /* sum += t, the rows of t following those of sum. */
 void tally_add(struct tally *sum, const struct tally *t);

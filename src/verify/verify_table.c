@@ -10,11 +10,11 @@
 #define MAX_LABELS ((size_t)256)
 #define OTHERS "others"
 
-bool verify_is_quantized(const struct verify_result *r, size_t weight)
+bool verify_table_is_quantized(const struct verify_result *r, size_t weight)
 {
     const struct listed_weight *w = &r->weights.list[weight];
     const struct listed_weight *there = r->has_original
-        ? verify_counterpart(w, &r->original_weights) : NULL;
+        ? verify_scan_counterpart(w, &r->original_weights) : NULL;
     return w->stored.is_whole && (w->stored.is_packed || (there && there->stored.is_packed));
 }
 
@@ -112,7 +112,7 @@ static bool add_labels(struct verify_table *t, const struct verify_result *r, st
     bool ok = true;
     for (size_t i = 0; ok && i < r->weights.n; i++) {
         struct verify_label layer, kind;
-        if (!verify_is_quantized(r, i))
+        if (!verify_table_is_quantized(r, i))
             continue;
         ok = label(&layer, &kind, r, r->weights.list[i].name, err);
         if (!ok) {
@@ -163,7 +163,7 @@ bool verify_table_make(struct verify_table *t, const struct verify_result *r, st
            && (t->cells = mem_array(n_cells, sizeof *t->cells, "the table", err))
            && (t->totals = mem_array(t->n_kinds, sizeof *t->totals, "the table", err));
     for (size_t i = 0; ok && i < r->weights.n; i++)
-        if (verify_is_quantized(r, i))
+        if (verify_table_is_quantized(r, i))
             ok = add_weight(t, r, i, err);
     if (!ok)
         verify_table_free(t);

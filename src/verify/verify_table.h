@@ -27,7 +27,7 @@ struct verify_table {
 };
 
 /* Packed weights, and those that are packed in the original. */
-bool verify_is_quantized(const struct verify_result *r, size_t weight);
+bool verify_table_is_quantized(const struct verify_result *r, size_t weight);
 
 bool verify_table_make(struct verify_table *t, const struct verify_result *r, struct error *err);
 void verify_table_free(struct verify_table *t);

@@ -13,9 +13,9 @@ static void test_numbers(void)
           "as snprintf: what does not fit is cut off and counted", "'%s'", text);
     check(format_text(NULL, 0, "%.17g", 0.1) == 19, "as snprintf: without room it only counts",
           "another length than 19");
-    check(number_parse("0.25,5", &end) == 0.25 && strcmp(end, ",5") == 0,
+    check(format_parse("0.25,5", &end) == 0.25 && strcmp(end, ",5") == 0,
           "as strtod: a number ends at a comma", "'%s' is left", end);
-    check(number_parse("1e-6", NULL) == 1e-6, "as strtod: the end may be NULL", "another number");
+    check(format_parse("1e-6", NULL) == 1e-6, "as strtod: the end may be NULL", "another number");
 }
 
 static void test_kept(void)
@@ -25,7 +25,7 @@ static void test_kept(void)
     locale_t before = uselocale(own);
     errno = ENOSPC;
     format_text(text, sizeof text, "%.3f", 0.5);
-    number_parse("0.5", NULL);
+    format_parse("0.5", NULL);
     check(errno == ENOSPC, "errno is kept", "it is %d", errno);
     check(uselocale((locale_t)0) == own, "a locale of the thread's own is kept", "another one");
     uselocale(before);
@@ -33,7 +33,7 @@ static void test_kept(void)
     format_text(text, sizeof text, "%.3f", 0.5);
     check(uselocale((locale_t)0) == LC_GLOBAL_LOCALE, "a thread without one has none afterwards",
           "it has one");
-    number_parse("1e999", NULL);
+    format_parse("1e999", NULL);
     check(errno == ERANGE, "what strtod says in errno reaches the caller", "it is %d", errno);
 }
 

@@ -61,8 +61,8 @@ static void test_figures(void)
     static const struct divergence_row same[] = { { 0, 0, 0.7f, 5, true }, { 0, 0, 0.9f, 5, true } };
     cJSON *o = cJSON_CreateObject();
     ok = divergence_figures(&f, same, two + 1, 2, 2, &err);
-    divergence_add_figures(o, &f);
-    divergence_add_distribution(o, &f);
+    divergence_figures_add(o, &f);
+    divergence_figures_add_distribution(o, &f);
     char *text = cJSON_PrintUnformatted(o);
     check(ok && strstr(text, "\"mean_kld\":0,\"kld_stderr\":0,") && strstr(text, "\"top5_overlap\":1,")
           && strstr(text, "{\"from\":0,\"to\":0.25,\"scored\":0,\"mean_kld\":null,\"kld_stderr\":null,\"same_top1\":null}")
@@ -175,8 +175,8 @@ static bool print_divergence(const struct run *a, const struct run *b, struct er
                rows[i].overlap5, rows[i].same_top1);
     if (ok) {
         cJSON *o = cJSON_CreateObject();
-        divergence_add_figures(o, &f);
-        divergence_add_distribution(o, &f);
+        divergence_figures_add(o, &f);
+        divergence_figures_add_distribution(o, &f);
         char *text = cJSON_PrintUnformatted(o);
         printf("%s\n", text);
         cJSON_free(text);

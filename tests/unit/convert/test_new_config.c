@@ -109,7 +109,7 @@ static void test_case(size_t i)
     char *plain_text = new_config_plain(&o->ck, &err),
          *text = new_config_quantized(&o->ck, &m, &s, &err);
     cJSON *found_plain = cJSON_Parse(plain_text), *found = cJSON_Parse(text);
-    check(config_is_quantized(&o->ck) == cases[i].is_quantized, "whether it is quantized",
+    check(new_config_is_quantized(&o->ck) == cases[i].is_quantized, "whether it is quantized",
           "otherwise");
     check(found_plain && cJSON_Compare(found_plain, plain, true),
           "without quantization all else stays", "'%s'", in_one_line(plain_text));

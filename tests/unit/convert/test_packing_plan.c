@@ -82,7 +82,7 @@ static void test_case(size_t i, const struct weight_list *m)
           err.message, error_clean(&(struct error){ 0 }, ok ? text.data : ""));
     check_numbers(cases[i].name, cases[i].numbers, plan);
     check(cJSON_IsNull(json_get(plan, "out"))
-              && strcmp(cJSON_GetStringValue(json_get(plan, "scale")), scale_name(options.scale))
+              && strcmp(cJSON_GetStringValue(json_get(plan, "scale")), packing_plan_scale_name(options.scale))
                      == 0
               && !json_get(plan, "unweighted"),
           "and what was asked for, and nothing else", "otherwise");

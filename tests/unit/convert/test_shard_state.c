@@ -242,10 +242,10 @@ static void test_regular(void)
     size_t bytes = 7;
     folder_write_text(&f, "x", "123");
     symlink("x", folder_path(&f, "link"));
-    check(is_regular_file(folder_path(&f, "x"), &bytes) && bytes == 3, "a file and its size", "%zu",
+    check(shard_state_is_file(folder_path(&f, "x"), &bytes) && bytes == 3, "a file and its size", "%zu",
           bytes);
-    check(!is_regular_file(folder_path(&f, "link"), &bytes) && !is_regular_file(f.path, &bytes)
-              && !is_regular_file(folder_path(&f, "gone"), &bytes),
+    check(!shard_state_is_file(folder_path(&f, "link"), &bytes) && !shard_state_is_file(f.path, &bytes)
+              && !shard_state_is_file(folder_path(&f, "gone"), &bytes),
           "no link, folder or nothing is one", "it is");
     char hex[2 * DIGEST_BYTES + 1];
     struct error err = { 0 };

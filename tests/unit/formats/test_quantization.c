@@ -186,7 +186,7 @@ static void test_contradictions(void)
             lines += *p == '\n';
         check(ok && strcmp(c.text.data, contradictions[i].expected) == 0 && c.count == lines,
               contradictions[i].name, "%s%s", o->err.message, ok ? c.text.data : "");
-        contradictions_free(&c);
+        quantization_contradictions_free(&c);
         close_fake(o);
     }
 }
@@ -201,7 +201,7 @@ static void test_slow_pattern(void)
     bool ok = quantization_contradictions(&c, &o->ck, &o->w, &o->err);
     check(o->ok && !ok && strstr(o->err.message, "match limit"), "a slow pattern", "%s",
           o->err.message);
-    contradictions_free(&c);
+    quantization_contradictions_free(&c);
     close_fake(o);
 }
 
@@ -219,7 +219,7 @@ static void test_real(const char *demo, const char *shared, const char *name)
     bool ok = checkpoint_open(&ck, path, &err) && quantization_check(&ck, &err)
            && weights_bind(&w, &ck, &err) && quantization_contradictions(&c, &ck, &w, &err);
     check(ok && c.count == 0, name, "%s%s", err.message, ok ? c.text.data : "");
-    contradictions_free(&c);
+    quantization_contradictions_free(&c);
     weights_free(&w);
     checkpoint_close(&ck);
 }

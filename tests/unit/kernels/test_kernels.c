@@ -210,7 +210,7 @@ static void test_mxfp4_product(const struct kernels *kn, enum compute_type type)
     bool ok = run_product(kn->gemm[type], &s, &mxfp4, true, c, N, a, K, NULL, K)
            && run_product(kn->gemm[type], &s, &f32, false, plain, N, a, K, NULL, K);
     char name[96];
-    snprintf(name, sizeof name, "%s %s product of MXFP4 weights", kn->isa, compute_name(type));
+    snprintf(name, sizeof name, "%s %s product of MXFP4 weights", kn->isa, kernels_compute_name(type));
     char where[DIFFER_TEXT] = "";
     check(ok && same_f32(where, c, plain, M * N), name,
           "other bits than with the values in F32: %s", where);

@@ -112,7 +112,7 @@ static void logits_of(double *out, struct part *p, size_t token, bool exact)
     p->arena->used = 0;
     const struct linear_shape shape = { V, D };
     const struct linear_buffers b = linear_buffers_take(p->arena, &p->cm, &shape, 1);
-    linear(&p->cm, &b, logits, V, hidden, D, 1, &p->head);
+    linear_forward(&p->cm, &b, logits, V, hidden, D, 1, &p->head);
     for (size_t v = 0; v < V; v++)
         out[v] = (double)logits[v];
     free(logits);

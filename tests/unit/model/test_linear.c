@@ -138,9 +138,9 @@ static void one_layer(const struct kernels *kn, enum compute_type type, size_t k
     char name[160], where[DIFFER_TEXT] = "";
     if (ok) {
         const struct linear_buffers buffers = linear_buffers_take(&arena, &cm, &shape, 1);
-        linear(&cm, &buffers, out, ldo, x, ldx, n, &s.w);
+        linear_forward(&cm, &buffers, out, ldo, x, ldx, n, &s.w);
     }
-    snprintf(name, sizeof name, "%s %s: %s", kn->isa, compute_name(type), cases[k].name);
+    snprintf(name, sizeof name, "%s %s: %s", kn->isa, kernels_compute_name(type), cases[k].name);
     bool near = ok && near_each_f32(where, out, expected, each, n * ldo);
     for (size_t i = 0; bf16 && i < n * ldo; i++)        /* near, and BF16 values */
         expected[i] = (double)bf16_value(bf16_of(out[i]));
@@ -168,14 +168,14 @@ static void test_blocks(const struct kernels *kn)
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
         const struct compute cm = { .kernels = kn, .n_threads = blocks[i].threads };
         size_t step = linear_gemm(&cm)->mr(linear_gemm(&cm)), wrong = 0;
-        struct row_blocks b = row_blocks_of(&cm, blocks[i].n, blocks[i].rows);
+        struct row_blocks b = linear_row_blocks(&cm, blocks[i].n, blocks[i].rows);
         for (size_t k = 0; k < b.count; k++) {
-            size_t from = block_begin(&b, k), to = block_begin(&b, k + 1);
+            size_t from = linear_block_begin(&b, k), to = linear_block_begin(&b, k + 1);
             wrong += from >= to || to - from > blocks[i].rows || from % step || (k == 0 && from);
         }
         char name[96];
         snprintf(name, sizeof name, "%s blocks: %s", kn->isa, blocks[i].name);
-        size_t end = b.count ? block_begin(&b, b.count) : 0;
+        size_t end = b.count ? linear_block_begin(&b, b.count) : 0;
         check(!wrong && end == blocks[i].n, name, "%zu of %zu blocks, the end at %zu", wrong,
               b.count, end);
     }
@@ -198,13 +198,13 @@ static void test_soon(void)
     const struct matrix w = { .dtype = DTYPE_F32, .data = data, .rows = 10, .cols = 3 };
     for (size_t k = 0; k < sizeof shares / sizeof *shares; k++) {
         struct prefetch prefetch = { 0 };
-        prefetch_add(&prefetch, &w, shares[k].first, shares[k].rows, shares[k].i, shares[k].count);
+        linear_prefetch_add(&prefetch, &w, shares[k].first, shares[k].rows, shares[k].i, shares[k].count);
         check(prefetch.span[0].at == data + shares[k].begin && prefetch.span[0].bytes == shares[k].bytes,
               shares[k].name, "%zu bytes", prefetch.span[0].bytes);
     }
     struct prefetch prefetch = { 0 };
-    prefetch_add(&prefetch, &w, 0, 1, 0, 1);
-    prefetch_add(&prefetch, &w, 1, 1, 0, 1);
+    linear_prefetch_add(&prefetch, &w, 0, 1, 0, 1);
+    linear_prefetch_add(&prefetch, &w, 1, 1, 0, 1);
     check(prefetch.span[0].at == data && prefetch.span[1].at == data + 12,
           "a second weight has the second place", "%zu bytes", prefetch.span[1].bytes);
 }

@@ -16,7 +16,7 @@ static double rounding(enum compute_type type)
 
 static void name_of(char name[160], const struct compute *cm, const char *what)
 {
-    snprintf(name, 160, "%s %s %s", cm->kernels->isa, compute_name(cm->type), what);
+    snprintf(name, 160, "%s %s %s", cm->kernels->isa, kernels_compute_name(cm->type), what);
 }
 
 /* In BF16 compute what the residual stream holds is BF16. */
@@ -60,11 +60,11 @@ static void test_rows(const struct compute *with)
             }
         }
         char name[160], what[96], where[DIFFER_TEXT] = "";
-        rms_norm_rows(cm, out, x, n, weight);
+        norm_rows(cm, out, x, n, weight);
         snprintf(what, sizeof what, "norm: %s", cases[k].name);
         name_of(name, cm, what);
         check(near_each_f32(where, out, normed, norm_each, all), name, "%s", where);
-        residual_add(cm, x, y, n);
+        norm_residual_add(cm, x, y, n);
         snprintf(what, sizeof what, "addition: %s", cases[k].name);
         name_of(name, cm, what);
         check(near_each_f32(where, x, sum, sum_each, all), name, "%s", where);
@@ -93,9 +93,9 @@ static void test_first_not_finite(const struct compute *with)
         for (size_t i = 0; i < N * D; i++)
             x[i] = (float)i;
         x[cases[k].at[0]] = x[cases[k].at[1]] = cases[k].value;
-        size_t first = first_not_finite(cm, x, N);
+        size_t first = norm_first_not_finite(cm, x, N);
         name_of(name, cm, cases[k].name);
-        check(first == cases[k].first && first_not_finite(cm, x, 0) == 0, name, "row %zu", first);
+        check(first == cases[k].first && norm_first_not_finite(cm, x, 0) == 0, name, "row %zu", first);
     }
 }
 

@@ -98,7 +98,7 @@ static void test_turn(enum compute_type type)
         /* Values of at most 4, three roundings of 2^-25 relative; in BF16 exactly the formula's. */
         bool near = near_f32(where, head, expected, d, bf16 ? 1e-30 : 5e-7)
                  && same_f32(where, head + 2 * half, before + 2 * half, d - 2 * half);
-        snprintf(name, sizeof name, "%s turned: %s", compute_name(type), cases[k].name);
+        snprintf(name, sizeof name, "%s turned: %s", kernels_compute_name(type), cases[k].name);
         check(near, name, "%s", where);
     }
 }

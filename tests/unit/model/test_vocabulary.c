@@ -127,7 +127,7 @@ static void check_pass(const struct kernels *kn, size_t k, struct side *sides)
     struct taken taken = {
         .n = n, .V = V, .sides = n_sides, .next = calloc(n + 1, sizeof(size_t))
     };
-    struct vocabulary_task task = { .n_sides = n_sides, .n = n, .take = take, .user = &taken };
+    struct vocabulary_task task = { .n_sides = n_sides, .n = n, .consume = take, .user = &taken };
     for (size_t s = 0; s < n_sides; s++) {
         sides[s].cm.kernels = kn;
         taken.logits[s] = calloc(n * V + 1, sizeof(float));
@@ -198,7 +198,7 @@ static void test_stops(void)
                                                  0 } },
                                     .n_sides = 1,
                                     .n = 1,
-                                    .take = take,
+                                    .consume = take,
                                     .user = &taken };
     const struct vocabulary_buffers b = vocabulary_buffers_take(&arena, task.sides, 1);
     check(!vocabulary_pass(&task, &b, &err) && strcmp(err.message, "no part 0") == 0 && next == 0,

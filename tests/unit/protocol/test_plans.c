@@ -136,25 +136,25 @@ static void test_folders(void)
              && make_run("a/llama-512") && make_run("a/disjoint-2048") && make_run("a/disjoint-512")
              && mkdir(in_folder("a/notes"), 0777) == 0
              && output_file_write(in_folder("a/file"), "x", 1, NULL);
-    check(made && !plan_pairs_find(&p, a, b, &err)
+    check(made && !plan_folders_pair(&p, a, b, &err)
           && strstr(err.message, "b: holds no run folders"),
           "a folder without runs", "'%s'", err.message);
-    check(!plan_pairs_find(&p, in_folder("none"), b, &err) && strstr(err.message, "No such file"),
+    check(!plan_folders_pair(&p, in_folder("none"), b, &err) && strstr(err.message, "No such file"),
           "no folder", "'%s'", err.message);
     made = make_run("b/llama-512") && make_run("b/rolling-64");
     static const struct plan_pair expected[] = {
         { "disjoint-512", true, false }, { "disjoint-2048", true, false },
         { "llama-512", true, true }, { "rolling-64", false, true },
     };
-    bool same = made && plan_pairs_find(&p, a, b, &err) && p.n == 4;
+    bool same = made && plan_folders_pair(&p, a, b, &err) && p.n == 4;
     for (size_t i = 0; same && i < 4; i++)
         same = strcmp(p.list[i].name, expected[i].name) == 0 && p.list[i].in_a == expected[i].in_a
             && p.list[i].in_b == expected[i].in_b;
     check(same, "paired by name, numbers by value", "%zu '%s'", p.n, err.message);
-    plan_pairs_free(&p);
-    check(plan_pairs_find(&p, a, NULL, &err) && p.n == 3 && !p.list[0].in_b, "one folder alone",
+    plan_folders_free(&p);
+    check(plan_folders_pair(&p, a, NULL, &err) && p.n == 3 && !p.list[0].in_b, "one folder alone",
           "'%s'", err.message);
-    plan_pairs_free(&p);
+    plan_folders_free(&p);
     check(plan_folders_in(a) && !plan_folders_in(run) && !plan_folders_in(in_folder("a/notes"))
           && !plan_folders_in(in_folder("a/file")), "a folder of plans is told from others", "not");
 }

@@ -113,7 +113,7 @@ static void test_ids(void)
         struct error err = { 0 };
         int32_t *ids = NULL;
         size_t n = 0;
-        bool ok = ids_parse(cases[i].text, strlen(cases[i].text), "f", &ids, &n, &err);
+        bool ok = text_parse_ids(cases[i].text, strlen(cases[i].text), "f", &ids, &n, &err);
         bool as_expected = cases[i].says
             ? !ok && strstr(err.message, cases[i].says)
             : ok && n == cases[i].n && (n == 0 || ids[n - 1] == cases[i].last);
@@ -122,7 +122,7 @@ static void test_ids(void)
     }
     int32_t *ids = NULL;
     size_t n;
-    check(!ids_parse("1\0002", 3, "f", &ids, &n, NULL), "ids: NUL is junk", "accepted");
+    check(!text_parse_ids("1\0002", 3, "f", &ids, &n, NULL), "ids: NUL is junk", "accepted");
 }
 
 /* Expected values by lm_eval's preprocess_wikitext.py. */

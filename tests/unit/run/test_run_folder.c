@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "eval/run/partial.h"
+#include "eval/run/unfinished_run.h"
 #include "tests/differ.h"
 
 static char folder[] = "/tmp/surprisal-run-folder-XXXXXX";
@@ -48,15 +48,15 @@ static const float hidden[ROWS * WIDTH] = {
 };
 static const uint16_t hidden_bf16[6] = { 0x3F80, 0x3F80, 0x3F82, 0xBF80, 0xBF80, 0x3F81 };
 
-static bool begin(struct partial *p, const char *path, bool resume, struct error *err)
+static bool begin(struct unfinished_run *p, const char *path, bool resume, struct error *err)
 {
     const struct output_request request = { .path = path, .kind = "run", .resume = resume };
-    return partial_begin(p, &request, err);
+    return unfinished_run_begin(p, &request, err);
 }
 
 static bool write_run(const char *path, enum surprisal_hidden kind, struct error *err)
 {
-    struct partial p;
+    struct unfinished_run p;
     struct run_folder r = { 0 };
     bool ok = begin(&p, path, false, err)
            && run_folder_begin(&r, p.folder, ROWS, kind, WIDTH, false, err)
@@ -67,8 +67,8 @@ static bool write_run(const char *path, enum surprisal_hidden kind, struct error
            && run_folder_commit(&r, "{}", err);
     run_folder_abandon(&r);
     if (ok)
-        return partial_commit(&p, err);
-    partial_abandon(&p);
+        return unfinished_run_commit(&p, err);
+    unfinished_run_abandon(&p);
     return false;
 }
 
@@ -140,21 +140,21 @@ static void test_refusals(void)
               && entries(folder) == before && entries(in_folder("run")) == 2,
               cases[i].name, "%d '%s'", ok, err.message);
     }
-    struct partial p;
+    struct unfinished_run p;
     check(!begin(&p, "", false, NULL), "an empty name", "accepted");
 }
 
 static void test_abandon(void)
 {
     struct error err = { 0 };
-    struct partial p;
+    struct unfinished_run p;
     struct run_folder r = { 0 };
     size_t before = entries(folder);
     bool ok = begin(&p, in_folder("left"), false, &err)
            && run_folder_begin(&r, p.folder, ROWS, SURPRISAL_HIDDEN_NONE, 0, false, &err);
     size_t during = entries(folder);
     run_folder_abandon(&r);
-    partial_abandon(&p);
+    unfinished_run_abandon(&p);
     check(ok && during == before + 1 && entries(folder) == before,
           "what is abandoned leaves nothing",
           "%s", err.message);
@@ -162,14 +162,14 @@ static void test_abandon(void)
     ok = begin(&p, in_folder("raced"), false, &err)
       && run_folder_begin(&r, p.folder, ROWS, SURPRISAL_HIDDEN_NONE, 0, false, &err)
       && run_folder_commit(&r, "{}", &err)
-      && mkdir(in_folder("raced"), 0777) == 0 && !partial_commit(&p, &err);
+      && mkdir(in_folder("raced"), 0777) == 0 && !unfinished_run_commit(&p, &err);
     check(ok && strstr(err.message, "File exists") && strstr(err.message, "raced.partial")
           && entries(in_folder("raced")) == 0,
           "L1: a folder that appears meanwhile is not replaced", "'%s'", err.message);
     check(entries(in_folder("raced.partial")) == 3, "L1: and the results stay, with their mark",
           "%zu entries", entries(in_folder("raced.partial")));
     ok = rmdir(in_folder("raced")) == 0 && begin(&p, in_folder("raced"), true, &err)
-      && partial_commit(&p, &err);
+      && unfinished_run_commit(&p, &err);
     check(ok && entries(in_folder("raced")) == 2, "L1: --resume gives them their name", "'%s'",
           err.message);
 }
@@ -190,7 +190,7 @@ static bool make_mark(const char *name, const char *kind)
 static void test_leftovers(void)
 {
     struct error err = { 0 };
-    struct partial p;
+    struct unfinished_run p;
     bool ok = mkdir(in_folder("old.partial"), 0777) == 0
            && mkdir(in_folder("old.partial/llama-8"), 0777) == 0
            && make_mark("old.partial/surprisal-state.json", "run")
@@ -204,14 +204,14 @@ static void test_leftovers(void)
           entries(in_folder("old.partial")));
     ok = ok && make_file("old.partial/state.safetensors")
       && make_file("old.partial/tokens.safetensors");
-    partial_abandon(&p);
+    unfinished_run_abandon(&p);
     check(ok && entries(in_folder("old.partial")) == 3, "a state keeps what stands with it",
           "%zu entries", entries(in_folder("old.partial")));
     check(!begin(&p, in_folder("old"), false, &err) && strstr(err.message, "--resume"),
           "it is not overwritten", "'%s'", err.message);
     ok = make_file("old.partial/.surprisal-0123456789abcdef0123456789abcdef.tmp")
       && begin(&p, in_folder("old"), true, &err);
-    check(ok && entries(in_folder("old.partial")) == 3 && partial_commit(&p, &err)
+    check(ok && entries(in_folder("old.partial")) == 3 && unfinished_run_commit(&p, &err)
           && entries(in_folder("old")) == 1 && !file_exists(in_folder("old.partial")),
           "resumed and complete: no state, no mark, nothing unfinished", "'%s'", err.message);
 }
@@ -220,7 +220,7 @@ static void test_leftovers(void)
 static void test_foreign(void)
 {
     struct error err = { 0 };
-    struct partial p;
+    struct unfinished_run p;
     bool ok = mkdir(in_folder("mine.partial"), 0777) == 0
            && mkdir(in_folder("mine.partial/llama-8"), 0777) == 0
            && make_file("mine.partial/llama-8/tokens.safetensors");

@@ -87,7 +87,7 @@ static void test_lossy(void)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct buffer b = { 0 };
-        bool ok = utf8_append_lossy(&b, cases[i].bytes, cases[i].n, NULL);
+        bool ok = byte_level_append_lossy(&b, cases[i].bytes, cases[i].n, NULL);
         check(ok && (!cases[i].n_text ? b.size == 0 : holds(&b, cases[i].text, cases[i].n_text)),
               cases[i].name, "%zu bytes, expected %zu", b.size, cases[i].n_text);
         buffer_free(&b);

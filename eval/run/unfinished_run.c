@@ -1,4 +1,4 @@
-#include "eval/run/partial.h"
+#include "eval/run/unfinished_run.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +16,7 @@ static bool is_file_of_run(const char *name)
     return strcmp(name, RUN_TOKENS) == 0 || strcmp(name, RUN_SUMMARY) == 0;
 }
 
-bool partial_is_ours(void *unused, const char *name)
+bool unfinished_run_is_ours(void *unused, const char *name)
 {
     (void)unused;
     const char *slash = strchr(name, '/');
@@ -28,15 +28,15 @@ bool partial_is_ours(void *unused, const char *name)
 /* Keeps every file and folder of a run. */
 static bool is_kept(void *unused, const char *name)
 {
-    return partial_is_ours(unused, name);
+    return unfinished_run_is_ours(unused, name);
 }
 
-bool partial_has_state(const struct partial *p)
+bool unfinished_run_has_state(const struct unfinished_run *p)
 {
     return p->state && file_exists(p->state);
 }
 
-static bool has_summary(const struct partial *p)
+static bool has_summary(const struct unfinished_run *p)
 {
     char *summary = p->folder ? file_join(p->folder, RUN_SUMMARY, NULL) : NULL;
     bool there = summary && file_exists(summary);
@@ -46,24 +46,25 @@ static bool has_summary(const struct partial *p)
 
 /* ---- its life ---------------------------------------------------------------------- */
 
-static bool clear(struct partial *p, bool keep, struct error *err)
+static bool clear(struct unfinished_run *p, bool keep, struct error *err)
 {
-    const struct output_names names = { partial_is_ours, keep ? is_kept : NULL, NULL };
+    const struct output_names names = { unfinished_run_is_ours, keep ? is_kept : NULL, NULL };
     return output_folder_clear(&p->building, &names, err);
 }
 
-static bool take_over(struct partial *p, bool resume, struct error *err)
+static bool take_over(struct unfinished_run *p, bool resume, struct error *err)
 {
-    bool state = partial_has_state(p), summary = has_summary(p);
+    bool state = unfinished_run_has_state(p), summary = has_summary(p);
     if ((state || summary) && !resume)
         return error_set(err, "%s: holds an interrupted run; --resume %s, or remove it", p->folder,
                          summary && !state ? "gives what is complete its name" : "goes on with it");
     return clear(p, state || summary, err);
 }
 
-bool partial_begin(struct partial *p, const struct output_request *request, struct error *err)
+bool unfinished_run_begin(struct unfinished_run *p, const struct output_request *request,
+                          struct error *err)
 {
-    *p = (struct partial){ 0 };
+    *p = (struct unfinished_run){ 0 };
     if (!output_folder_begin(&p->building, request, err))
         return false;
     p->folder = p->building.building;
@@ -73,12 +74,12 @@ bool partial_begin(struct partial *p, const struct output_request *request, stru
         p->keep = false;
         return true;
     }
-    partial_abandon(p);
+    unfinished_run_abandon(p);
     return false;
 }
 
-bool settings_differ(const char *path, const char *now, const char *then, size_t n_then,
-                     struct error *err)
+bool unfinished_run_differs(const char *path, const char *now, const char *then, size_t n_then,
+                            struct error *err)
 {
     const char *end = then + n_then;
     for (;;) {
@@ -95,15 +96,15 @@ bool settings_differ(const char *path, const char *now, const char *then, size_t
     }
 }
 
-bool partial_settle(struct partial *p, const char *settings, struct error *err)
+bool unfinished_run_settle(struct unfinished_run *p, const char *settings, struct error *err)
 {
     const char *then = output_folder_marked(&p->building, "settings");
-    if (p->building.taken_over && (partial_has_state(p) || has_summary(p))) {
+    if (p->building.taken_over && (unfinished_run_has_state(p) || has_summary(p))) {
         if (then && strcmp(then, settings) == 0)
             return true;
         p->keep = true;
-        return settings_differ(p->folder, settings, then ? then : "", then ? strlen(then) : 0,
-                               err);
+        return unfinished_run_differs(p->folder, settings, then ? then : "",
+                                      then ? strlen(then) : 0, err);
     }
     cJSON *content = cJSON_CreateObject();
     if (content && !cJSON_AddStringToObject(content, "settings", settings)) {
@@ -113,27 +114,27 @@ bool partial_settle(struct partial *p, const char *settings, struct error *err)
     return output_folder_mark(&p->building, content, err);
 }
 
-bool partial_clear(struct partial *p, struct error *err)
+bool unfinished_run_clear(struct unfinished_run *p, struct error *err)
 {
     return clear(p, false, err);
 }
 
-bool partial_commit(struct partial *p, struct error *err)
+bool unfinished_run_commit(struct unfinished_run *p, struct error *err)
 {
     p->keep = true;                     /* results stay even if the rename fails */
     bool ok = output_folder_commit(&p->building, p->state, err);
-    partial_abandon(p);
+    unfinished_run_abandon(p);
     return ok;
 }
 
-void partial_abandon(struct partial *p)
+void unfinished_run_abandon(struct unfinished_run *p)
 {
-    const struct output_names names = { .is_ours = partial_is_ours };
+    const struct output_names names = { .is_ours = unfinished_run_is_ours };
     bool begun = p->building.building != NULL;
-    if (begun && !p->keep && !partial_has_state(p) && !has_summary(p))
+    if (begun && !p->keep && !unfinished_run_has_state(p) && !has_summary(p))
         output_folder_discard(&p->building, &names);
     else if (begun)
         output_folder_end(&p->building);
     free(p->state);
-    *p = (struct partial){ 0 };
+    *p = (struct unfinished_run){ 0 };
 }
