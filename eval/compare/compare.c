@@ -639,8 +639,8 @@ static bool inputs_hold(struct job *j, bool made, struct error *err)
 
 /* ---- the job --------------------------------------------------------------------------- */
 
-cJSON *compare_runs(const struct surprisal_compare_options *o, const char *plan, struct buffer *text,
-                    struct error *err)
+cJSON *compare_runs(const struct surprisal_compare_options *o, const char *plan,
+                    struct buffer *text, struct error *err)
 {
     struct job j = { .options = o };
     cJSON *document = NULL;

@@ -19,8 +19,8 @@ bool compare_takes_plans(const struct surprisal_compare_options *o);
 
 /* Two run folders or two checkpoints.  plan: its name for the document, NULL: none.  Gives the
  * document, to be freed by cJSON_Delete; appends the table to text, unless it is NULL. */
-cJSON *compare_runs(const struct surprisal_compare_options *o, const char *plan, struct buffer *text,
-                    struct error *err);
+cJSON *compare_runs(const struct surprisal_compare_options *o, const char *plan,
+                    struct buffer *text, struct error *err);
 
 /* Two run folders: is there memory for all of their comparison?  Without a budget nothing is
  * read. */

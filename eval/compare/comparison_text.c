@@ -154,7 +154,8 @@ static bool add_direction(struct buffer *out, const char *name,
     put(error, sizeof error, "%.6f", d->se);
     bool ok = buffer_printf(out, err, "%-28s mean %.6f, std. error %s", name, d->mean, error);
     for (size_t i = 0; ok && i < DIVERGENCE_QUANTILES; i++)
-        ok = buffer_printf(out, err, ", %s %.5f", divergence_figures_quantiles[i].name, d->quantiles[i]);
+        ok = buffer_printf(out, err, ", %s %.5f", divergence_figures_quantiles[i].name,
+                           d->quantiles[i]);
     return ok && buffer_printf(out, err, "\n");
 }
 

@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "eval/score/calibration_file.h"
 #include "eval/score/evaluate.h"
+#include "eval/score/changed_inputs.h"
 #include "eval/score/job_inputs.h"
 #include "eval/score/model.h"
 #include "eval/score/plan_run.h"
@@ -82,7 +83,7 @@ static bool try_out(const struct job *j, struct error *err)
 static bool inputs_hold(void *user, struct error *err)
 {
     struct job *j = user;
-    return job_inputs_check(&j->inputs, j->hash, &j->options->eval.machine.progress, err);
+    return changed_inputs_refuse(&j->inputs, j->hash, &j->options->eval.machine.progress, err);
 }
 
 /* The sums and a list of the windows take their part of the memory budget. */
@@ -259,8 +260,8 @@ static bool add_text(struct buffer *out, const struct job *j, struct error *err)
         && add_rare(out, j, err);
 }
 
-bool calibrate_checkpoint(cJSON **json, struct buffer *text, const struct surprisal_calibrate_options *o,
-                          struct error *err)
+bool calibrate_checkpoint(cJSON **json, struct buffer *text,
+                          const struct surprisal_calibrate_options *o, struct error *err)
 {
     struct job j = { .options = o };
     bool ok = calibrate_check(o, err)

@@ -22,7 +22,7 @@
 bool calibrate_check(const struct surprisal_calibrate_options *o, struct error *err);
 /* Writes the file.  Gives *json, to be freed by cJSON_Delete, and appends to text; both may be
  * NULL. */
-bool calibrate_checkpoint(cJSON **json, struct buffer *text, const struct surprisal_calibrate_options *o,
-                          struct error *err);
+bool calibrate_checkpoint(cJSON **json, struct buffer *text,
+                          const struct surprisal_calibrate_options *o, struct error *err);
 
 #endif

@@ -89,9 +89,9 @@ size_t calibration_file_bytes(const struct calibration *c)
     return bytes;
 }
 
-bool calibration_file_write(const char *path, const struct calibration *c, const struct checkpoint *ck,
-                            const struct weights *w, const struct safetensors_note *notes,
-                            size_t n_notes, struct error *err)
+bool calibration_file_write(const char *path, const struct calibration *c,
+                            const struct checkpoint *ck, const struct weights *w,
+                            const struct safetensors_note *notes, size_t n_notes, struct error *err)
 {
     struct file f = { .c = c, .err = err };
     bool ok = list_tensors(&f, ck, w)

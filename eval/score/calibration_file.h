@@ -18,8 +18,9 @@
 /* About the bytes that the file will have. */
 size_t calibration_file_bytes(const struct calibration *c);
 /* The file appears at `path` when it is complete.  A mean beyond F32 is refused by name. */
-bool calibration_file_write(const char *path, const struct calibration *c, const struct checkpoint *ck,
-                            const struct weights *w, const struct safetensors_note *notes,
-                            size_t n_notes, struct error *err);
+bool calibration_file_write(const char *path, const struct calibration *c,
+                            const struct checkpoint *ck, const struct weights *w,
+                            const struct safetensors_note *notes, size_t n_notes,
+                            struct error *err);
 
 #endif

@@ -11,6 +11,7 @@
 #include "eval/run/run_state.h"
 #include "eval/run/unfinished_run.h"
 #include "eval/score/finished.h"
+#include "eval/score/changed_inputs.h"
 #include "eval/score/job_inputs.h"
 #include "eval/score/model.h"
 #include "eval/score/plan_run.h"
@@ -148,7 +149,7 @@ static bool open_folder(struct job *j, struct error *err)
 static bool inputs_hold(void *user, struct error *err)
 {
     struct job *j = user;
-    if (job_inputs_check(&j->inputs, j->hash, &j->options->machine.progress, err))
+    if (changed_inputs_refuse(&j->inputs, j->hash, &j->options->machine.progress, err))
         return true;
     j->folder.keep = true;
     return false;

@@ -43,7 +43,7 @@ static void add_unused(struct inspection *in, const struct tensor *t)
     enum weight_kind kind = weight_kind_outside(t->name);
     add_tensor(in, (int)kind, t->dtype, tensor_elements(t), t->n_bytes);
     if (kind != WEIGHT_OTHER || !starts_with(t->name, in->w->prefix)
-        || name_ends_with(t->name, "_shape"))
+        || weight_name_ends_with(t->name, "_shape"))
         return;
     in->n_unused++;
     if (!in->first_unused)

@@ -1,5 +1,4 @@
-/* job_inputs.h - the files that an evaluation reads, and checks that they do not change
- * (base/input_files.h). */
+/* job_inputs.h - the files that an evaluation reads (base/input_files.h). */
 #ifndef SURPRISAL_EVAL_SCORE_JOB_INPUTS_H
 #define SURPRISAL_EVAL_SCORE_JOB_INPUTS_H
 
@@ -9,8 +8,5 @@
  * of weights of a folder come when they are opened (model_open). */
 bool job_inputs_add(struct input_files *in, const struct surprisal_eval_options *o,
                     struct error *err);
-/* Refuses inputs that were changed.  hash: of the weights that were read so far; NULL: none. */
-bool job_inputs_check(struct input_files *in, struct weights_hash *hash,
-                      const struct surprisal_progress *progress, struct error *err);
 
 #endif

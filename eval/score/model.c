@@ -7,7 +7,7 @@
 #include "base/format.h"
 #include "base/machine.h"
 #include "base/memory.h"
-#include "eval/score/job_inputs.h"
+#include "eval/score/changed_inputs.h"
 #include "formats/quantization.h"
 
 #define CONTRADICTIONS_SHOWN 4
@@ -168,7 +168,7 @@ static bool borrow(struct model *m, struct surprisal_model *handle, struct input
     if (!in)
         return true;
     struct weights_hash *h = knows_digests(handle) ? model_hash_open(m, NULL) : NULL;
-    bool ok = job_inputs_check(in, h, progress, err);
+    bool ok = changed_inputs_refuse(in, h, progress, err);
     weights_hash_close(h);
     return ok;
 }

@@ -5,6 +5,7 @@
 #include "base/output_file.h"
 #include "base/progress.h"
 #include "eval/protocol/input.h"
+#include "eval/score/changed_inputs.h"
 #include "eval/score/job_inputs.h"
 #include "eval/score/model.h"
 
@@ -54,7 +55,9 @@ static bool create(struct file *f, const char *path, const struct config *c, siz
 static bool write(struct file *f, struct model *model, const int32_t *ids, size_t n_ids,
                   struct error *err)
 {
-    const struct engine_tracer tracer = { .layer = consume_layer, .logits = consume_logits, .user = f };
+    const struct engine_tracer tracer = { .layer = consume_layer,
+                                          .logits = consume_logits,
+                                          .user = f };
     return safetensors_write(&f->writer, 0, 0, ids, n_ids * sizeof *ids, err)
         && engine_trace(model->engine, ids, n_ids, &tracer, err);
 }
@@ -100,7 +103,7 @@ bool trace_ids(const struct surprisal_trace_options *o, struct error *err)
            && create(&f, o->out, &model.checkpoint->config, n_ids, err);
     if (ok) {
         ok = write(&f, &model, ids, n_ids, err)
-          && job_inputs_check(&inputs, NULL, &o->machine.progress, err);
+          && changed_inputs_refuse(&inputs, NULL, &o->machine.progress, err);
         if (ok)
             ok = safetensors_commit(&f.writer, err);
         else

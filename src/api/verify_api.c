@@ -53,8 +53,8 @@ bool surprisal_verify(const struct surprisal_verify_options *options,
     struct verify_result r;
     *result = (struct surprisal_verify_result){ 0 };
     bool ok = (!options->html || try_page(options, &progress, &inner))
-           && verify_checkpoint(&r, options->checkpoint, options->against, options->machine.threads, &progress,
-                                &inner);
+           && verify_checkpoint(&r, options->checkpoint, options->against, options->machine.threads,
+                                &progress, &inner);
     if (ok) {
         ok = write_all(result, &r, options->html, &inner);
         verify_free(&r);

@@ -11,8 +11,8 @@
 #include "model/linear.h"
 
 /* Weights come from memory as in a run: calls walk through more of them than a cache holds (in a
- * smaller model through as many as it has), a piece of the size that linear_forward() packs at once (16
- * MB of f32) at a time. */
+ * smaller model through as many as it has), a piece of the size that linear_forward() packs at once
+ * (16 MB of f32) at a time. */
 #define POOL_BYTES ((size_t)64 << 20)
 #define PIECE_VALUES ((size_t)1 << 22)
 
@@ -194,7 +194,8 @@ static bool allocate(struct product_work *p, struct arena *a, const struct bench
 
 static void pack(struct product_work *p)
 {
-    linear_pack_weight(&p->cm, &p->packed, &(struct weight_slice){ &p->w, 0, p->w.rows, 0 }, p->scratch);
+    linear_pack_weight(&p->cm, &p->packed, &(struct weight_slice){ &p->w, 0, p->w.rows, 0 },
+                       p->scratch);
 }
 
 /* By the threads of a parallel region, while `next` is prefetched. */
@@ -212,8 +213,8 @@ static void multiply(struct product_work *p, const struct matrix *next)
     }
 }
 
-/* As linear_forward() does, and experts_forward() but for its overlap: while a piece is used, the next one
- * comes in. */
+/* As linear_forward() does, and experts_forward() but for its overlap: while a piece is used, the
+ * next one comes in. */
 static void with_packing(void *user)
 {
     struct product_work *p = user;

@@ -32,7 +32,8 @@
 #include "surprisal.h"
 
 /* Measures; json and text may be NULL.  Gives *json, to be freed by cJSON_Delete, and appends to
- * text.  opened: the options' model; NULL: the folder that they name is opened, if they name one. */
+ * text.  opened: the options' model; NULL: the folder that they name is opened, if they name
+ * one. */
 bool bench_report(cJSON **json, struct buffer *text, const struct surprisal_bench_options *options,
                   const struct checkpoint *opened, struct error *err);
 

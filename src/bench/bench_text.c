@@ -36,8 +36,8 @@ static bool add_product(struct buffer *out, const struct bench_figure *f, struct
     char shape[80];
     snprintf(shape, sizeof shape, "%zu x %zu x %zu", f->m, f->n, f->k);
     return buffer_printf(out, err, "%-42s %-7s %-7s %20s %9.1f %6.1f %%\n", f->name,
-                         kernels_compute_name(f->type), f->weights ? f->weights : "", shape, rate / 1e9,
-                         100 * rate / f->limit);
+                         kernels_compute_name(f->type), f->weights ? f->weights : "", shape,
+                         rate / 1e9, 100 * rate / f->limit);
 }
 
 static bool add_row_kernel(struct buffer *out, const struct bench_result *r,
@@ -75,9 +75,10 @@ static bool add_layer(struct buffer *out, const struct bench_result *r, struct e
                             BENCH_TOKENS);
     for (int i = 0; ok && i < COMPUTE_TYPES; i++) {
         double rate = l->flop / l->seconds[i];
-        ok = buffer_printf(out, err, "  %-5s %9.3f s %9.1f GFLOP/s %6.1f %% of the limit; "
-                           "MXFP4 takes %.3f times as long\n", kernels_compute_name((enum compute_type)i),
-                           l->seconds[i], rate / 1e9,
+        ok = buffer_printf(out, err,
+                           "  %-5s %9.3f s %9.1f GFLOP/s %6.1f %% of the limit; "
+                           "MXFP4 takes %.3f times as long\n",
+                           kernels_compute_name((enum compute_type)i), l->seconds[i], rate / 1e9,
                            100 * l->seconds_at_limit[i] / l->seconds[i],
                            l->seconds_mxfp4[i] / l->seconds[i]);
     }

@@ -77,8 +77,9 @@ static bool parse_plan(void *field, const char *value, const struct option *o)
     if (snprintf(word, sizeof word, "%s", value) >= (int)sizeof word)
         return false;
     char *context = cut_at_colon(word), *stride = context ? cut_at_colon(context) : NULL;
-    bool known = parse_choice(&plan.protocol, word, &(struct option){ .choices = eval_options_protocols })
-              || parse_choice(&plan.task, word, &(struct option){ .choices = eval_options_tasks });
+    bool known =
+        parse_choice(&plan.protocol, word, &(struct option){ .choices = eval_options_protocols })
+        || parse_choice(&plan.task, word, &(struct option){ .choices = eval_options_tasks });
     if (!known || !context || !parse_context(&plan.context, context, o)
         || (stride && !parse_count(&plan.stride, stride, o))
         || !(plans = realloc((void *)eval->plans, (eval->n_plans + 1) * sizeof *plans)))

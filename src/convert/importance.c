@@ -34,7 +34,7 @@ static bool find(const struct tensor **found, const struct importance *im,
     const size_t *shape = ndim == 3 ? blocks : &m->stored.view.cols;
     char *name, text[128];
     *found = NULL;
-    if (asprintf(&name, "%.*s%s", (int)module_name_length(m->name), m->name, suffix) < 0)
+    if (asprintf(&name, "%.*s%s", (int)weight_module_length(m->name), m->name, suffix) < 0)
         return error_set(err, "out of memory: a module's name");
     const struct tensor *t = safetensors_find(&im->file, name);
     free(name);

@@ -74,7 +74,7 @@ static bool add_group(cJSON *to)
 
 static bool add_ignored(cJSON *list, const struct listed_weight *m)
 {
-    char *name = strndup(m->name, module_name_length(m->name));
+    char *name = strndup(m->name, weight_module_length(m->name));
     cJSON *item = name ? cJSON_CreateString(name) : NULL;
     free(name);
     return item && cJSON_AddItemToArray(list, item);
@@ -101,7 +101,7 @@ static bool add_ignore(cJSON *to, const struct weight_list *m, const struct sele
         qsort(order, m->n, sizeof *order, compare_tensors);
     for (size_t i = 0; ok && i < m->n; i++)
         if (!s->packed[order[i] - m->list]
-            && module_name_length(order[i]->name) < strlen(order[i]->name))
+            && weight_module_length(order[i]->name) < strlen(order[i]->name))
             ok = add_ignored(list, order[i]);
     free(order);
     return ok;

@@ -46,7 +46,7 @@ static bool judge(bool *wanted, size_t *bytes, const struct checkpoint *ck, cons
         warn(progress, ck->path, name, "a link to a folder, or one that may not be read");
     else if (ok && aside && (!S_ISREG(st.st_mode) || access(path, R_OK) != 0))
         warn(progress, ck->path, name, "not a regular file, or one that may not be read");
-    else if (ok && name_ends_with(name, CHECKPOINT_SUFFIX)) {
+    else if (ok && weight_name_ends_with(name, CHECKPOINT_SUFFIX)) {
         bool is_read = false;
         for (size_t i = 0; i < ck->n_files; i++)
             is_read = is_read || strcmp(ck->files[i].map.path, path) == 0;

@@ -41,7 +41,7 @@ static bool add_module(struct layout *l, const struct listed_weight *m, bool pac
             && layout_add_task(l, &task, err);
     const size_t codes[] = { m->stored.view.rows, m->stored.view.cols / 2 };
     const size_t scales[] = { m->stored.view.rows, m->stored.view.cols / mxfp4_block_size() };
-    n = module_name_length(m->name);
+    n = weight_module_length(m->name);
     return layout_add_tensor(l, &task.tensor, m->name, n, weight_part_suffix(DTYPE_MXFP4, 0),
                              DTYPE_U8, 2, codes, err)
         && layout_add_tensor(l, &second, m->name, n, weight_part_suffix(DTYPE_MXFP4, 1), DTYPE_U8,

@@ -85,7 +85,8 @@ static double calibrate(struct calibration *c, size_t rows)
 #pragma omp parallel num_threads(c->cm.n_threads)
     {
         float *out = c->out + (size_t)omp_get_thread_num() * KERNEL_ROWS * CALIBRATION_ROWS;
-        linear_pack_weight(&c->cm, &c->packed, &(struct weight_slice){ &c->w, 0, rows, 0 }, c->scratch);
+        linear_pack_weight(&c->cm, &c->packed, &(struct weight_slice){ &c->w, 0, rows, 0 },
+                           c->scratch);
         linear_multiply(&c->cm, out, CALIBRATION_ROWS, c->x, CALIBRATION_COLS, KERNEL_ROWS,
                         &c->packed, NULL, c->scratch);
     }

@@ -224,7 +224,8 @@ static bool take_memory(struct pass *p, const struct plan *plan, struct error *e
     size_t n_tokens = plan_tokens(p->job->windows + p->at.first_window, n_windows);
     if (!arena_reserve(p->arena, plan_arena_bytes(&p->cm, e->w, plan, n_tokens, n_windows), err))
         return false;
-    const struct pass_buffers b = plan_pass_buffers_take(p->arena, &e->ck->config, n_tokens, n_windows);
+    const struct pass_buffers b =
+        plan_pass_buffers_take(p->arena, &e->ck->config, n_tokens, n_windows);
     p->start = b.start;
     p->skipped = b.skipped;
     p->scored = b.scored;

@@ -26,19 +26,6 @@ static const struct checkpoint_reader *reader_of(const char *path, struct error 
     return NULL;
 }
 
-/* ---- faults ----------------------------------------------------------------------- */
-
-bool checkpoint_fault_add(const struct checkpoint_faults *faults, enum checkpoint_fault fault,
-                          const struct checkpoint_place *at, const struct error *why,
-                          struct error *err)
-{
-    if (faults && !why->lacking)
-        return faults->add(faults->user, fault, at, why, err);
-    if (err)
-        *err = *why;
-    return false;
-}
-
 /* ---- opening ---------------------------------------------------------------------- */
 
 static int compare_names(const void *a, const void *b)

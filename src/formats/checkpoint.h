@@ -107,8 +107,16 @@ struct checkpoint_reader {
 };
 
 /* Reports a fault: false when it is the error, or when the sink says so. */
-bool checkpoint_fault_add(const struct checkpoint_faults *faults, enum checkpoint_fault fault,
-                          const struct checkpoint_place *at, const struct error *why,
-                          struct error *err);
+static inline bool checkpoint_fault_add(const struct checkpoint_faults *faults,
+                                        enum checkpoint_fault fault,
+                                        const struct checkpoint_place *at,
+                                        const struct error *why, struct error *err)
+{
+    if (faults && !why->lacking)
+        return faults->add(faults->user, fault, at, why, err);
+    if (err)
+        *err = *why;
+    return false;
+}
 
 #endif

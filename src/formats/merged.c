@@ -48,7 +48,7 @@ static size_t group_of(const char *name, size_t *n)
     *n = merged_experts_length(name);
     if (*n)
         return ALL_EXPERTS;
-    size_t length = module_name_length(name);
+    size_t length = weight_module_length(name);
     const struct merge *merge = merged_find(name, length);
     *n = last_part(name, length);
     return merge ? (size_t)(merge - merges) : GROUPS;

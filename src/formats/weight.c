@@ -52,15 +52,15 @@ const char *weight_part_suffix(enum dtype format, size_t part)
 
 /* ---- names --------------------------------------------------------------------------------- */
 
-bool name_ends_with(const char *name, const char *end)
+bool weight_name_ends_with(const char *name, const char *end)
 {
     size_t n = strlen(name), n_end = strlen(end);
     return n >= n_end && strcmp(name + n - n_end, end) == 0;
 }
 
-size_t module_name_length(const char *weight_name)
+size_t weight_module_length(const char *weight_name)
 {
-    return strlen(weight_name) - (name_ends_with(weight_name, PLAIN) ? strlen(PLAIN) : 0);
+    return strlen(weight_name) - (weight_name_ends_with(weight_name, PLAIN) ? strlen(PLAIN) : 0);
 }
 
 /* A projection of experts, and the rows of its fused tensor. */
@@ -120,7 +120,7 @@ bool weight_is_in_any(const char *weight_name, bool (*is)(void *user, const char
                       void *user)
 {
     struct fused_place place;
-    int n_module = (int)module_name_length(weight_name);
+    int n_module = (int)weight_module_length(weight_name);
     bool found = is(user, weight_name);
     for (size_t i = 0; !found && i < N_FORMATS && weight_name[n_module]; i++) {
         char *name;
@@ -428,14 +428,14 @@ bool weight_find(struct stored_weight *out, const struct checkpoint *ck,
                         .ck = ck,
                         .expected = expected,
                         .name = expected->name,
-                        .n_module = module_name_length(expected->name),
+                        .n_module = weight_module_length(expected->name),
                         .faults = faults,
                         .err = err };
     struct candidates c = { .n = 0 };
     struct fused_place place = { .tensor = NULL };
     if (expected->num_experts && !weight_fused_place(&place, expected->name, err))
         return false;
-    if (name_ends_with(f.name, PLAIN))
+    if (weight_name_ends_with(f.name, PLAIN))
         find_codes(&c, &f);
     else if ((c.codes[0] = checkpoint_find(ck, f.name)))
         c.suffixes[c.n++] = PLAIN;
@@ -499,7 +499,7 @@ static const struct format *format_of_suffix(size_t *part, const char *name)
 {
     for (const struct format *f = formats; f < formats + N_FORMATS; f++)
         for (*part = 0; *part < n_parts(f); ++*part)
-            if (dtype_is_packed(f->dtype) && name_ends_with(name, f->parts[*part].suffix))
+            if (dtype_is_packed(f->dtype) && weight_name_ends_with(name, f->parts[*part].suffix))
                 return f;
     return NULL;
 }

@@ -108,9 +108,9 @@ bool weight_fused_place(struct fused_place *place, const char *weight_name, stru
 bool weight_is_in_any(const char *weight_name, bool (*is)(void *user, const char *tensor),
                       void *user);
 
-bool name_ends_with(const char *name, const char *end);
+bool weight_name_ends_with(const char *name, const char *end);
 /* The length of a weight's name without ".weight". */
-size_t module_name_length(const char *weight_name);
+size_t weight_module_length(const char *weight_name);
 /* Suffixes of the tensors of a packed format; for those who write it. */
 const char *weight_part_suffix(enum dtype format, size_t part);
 

@@ -17,7 +17,7 @@ static bool take(void *user, const char *name, const struct stored_weight *w, st
     *x = (struct listed_weight){ .name = mem_string(name, err), .stored = *w,
                                  .kind = weight_kind_outside(name) };
     x->is_linear = w->is_packed || (w->ndim == 2 && w->is_float && !strstr(name, "embed")
-                                    && module_name_length(name) < strlen(name));
+                                    && weight_module_length(name) < strlen(name));
     l->n += x->name != NULL;
     return x->name;
 }
@@ -149,7 +149,7 @@ static bool is_text_name(const char *name, const char *prefix)
     size_t n = strlen(prefix);
     return ((strncmp(name, prefix, n) == 0 && strncmp(name + n, layers, strlen(layers)) == 0)
             || strncmp(name, "lm_head.", 8) == 0)
-        && !name_ends_with(name, "_shape");
+        && !weight_name_ends_with(name, "_shape");
 }
 
 bool weight_list_match(struct weight_list *l, const struct checkpoint *ck, const char *prefix,

@@ -210,7 +210,7 @@ static bool visit_row(const struct walk *k, const struct row *row, size_t layer,
            x.ndim * sizeof cols);
     name_of(name, k, row, layer, expert);
     memcpy(module, name, sizeof module);
-    module[module_name_length(name)] = '\0';
+    module[weight_module_length(name)] = '\0';
     return k->visit(k->user, &x);
 }
 
@@ -375,7 +375,7 @@ static bool refuse_companions(const struct binder *b)
         if (bsearch(&key, w->tensors, w->n_tensors, sizeof key, compare_bound))
             continue;
         for (size_t j = 0; j < sizeof companions / sizeof companions[0]; j++)
-            if (name_ends_with(t->name, companions[j]))
+            if (weight_name_ends_with(t->name, companions[j]))
                 return error_set(b->err, "%s: '%s' is not part of this model, whose linears have"
                                  " no %s", t->file, t->name, companions[j] + 1);
     }
@@ -459,7 +459,7 @@ static bool check_nan(void *user, const struct model_weight *x)
     if (!stored_find_nan(&at, x->matrix))
         return true;
     char name[NAME_BYTES + 32];
-    snprintf(name, sizeof name, "%.*s%s", (int)module_name_length(x->name), x->name,
+    snprintf(name, sizeof name, "%.*s%s", (int)weight_module_length(x->name), x->name,
              weight_part_suffix(x->matrix->dtype, at.part));
     const struct tensor *t = checkpoint_find(check->ck, name);
     return error_set(check->err, "%s: '%s' has %s, at [%zu, %zu]", t ? t->file : check->ck->path,

@@ -80,7 +80,8 @@ void weights_free(struct weights *w);
  * false; the last result.  A config may ask for more experts than any file holds: visit must stop
  * in time. */
 bool weights_each_of_model(const struct config *c, const char *prefix,
-                           bool (*visit)(void *user, const struct model_weight *weight), void *user);
+                           bool (*visit)(void *user, const struct model_weight *weight),
+                           void *user);
 /* The same for one layer, and of its experts the first (layer == num_hidden_layers: embedding, last
  * norm and head).  Names have no prefix. */
 bool weights_of_layer(const struct config *c, size_t layer,

@@ -208,8 +208,8 @@ static void gates(const struct compute *cm, const struct delta_net_buffers *b,
 {
     size_t HV = cm->config->linear_num_value_heads;
     const float *A_log = b->gates.A_log, *dt_bias = b->gates.dt_bias;
-    vector_expand(cm, b->gates.A_log, &w->A_log);
-    vector_expand(cm, b->gates.dt_bias, &w->dt_bias);
+    norm_vector(cm, b->gates.A_log, &w->A_log);
+    norm_vector(cm, b->gates.dt_bias, &w->dt_bias);
 #pragma omp parallel for num_threads(cm->n_threads) schedule(static)
     for (size_t t = 0; t < n; t++) {
         for (size_t h = 0; h < HV; h++) {

@@ -36,8 +36,8 @@ static char *of_this_thread(const struct gemm_ops *ops, char *scratch)
     return scratch + (size_t)omp_get_thread_num() * ops->scratch_bytes(ops);
 }
 
-struct packed_b linear_packed_take(struct arena *a, const struct compute *cm, const struct matrix *w,
-                                   size_t n)
+struct packed_b linear_packed_take(struct arena *a, const struct compute *cm,
+                                   const struct matrix *w, size_t n)
 {
     const struct gemm_ops *ops = linear_gemm(cm);
     return (struct packed_b){ .data = arena_take(a, 1, ops->packed_bytes(ops, n, w->cols)),
@@ -66,8 +66,8 @@ void linear_pack_weight(const struct compute *cm, const struct packed_b *to,
         linear_pack_piece(cm, to, b, i, scratch);
 }
 
-void linear_prefetch_add(struct prefetch *prefetch, const struct matrix *w, size_t first, size_t rows,
-                         size_t i, size_t count)
+void linear_prefetch_add(struct prefetch *prefetch, const struct matrix *w, size_t first,
+                         size_t rows, size_t i, size_t count)
 {
     size_t s = prefetch->span[0].bytes > 0, row_bytes = stored_row_bytes(w);
     first = size_min(first, w->rows);
@@ -110,8 +110,8 @@ struct linear_buffers linear_buffers_take(struct arena *a, const struct compute 
                                     .packed = arena_take(a, 1, packed_bytes) };
 }
 
-void linear_forward(const struct compute *cm, const struct linear_buffers *b, float *out, size_t ldo,
-                    const float *x, size_t ldx, size_t n, const struct matrix *w)
+void linear_forward(const struct compute *cm, const struct linear_buffers *b, float *out,
+                    size_t ldo, const float *x, size_t ldx, size_t n, const struct matrix *w)
 {
     const struct gemm_ops *ops = linear_gemm(cm);
     const struct row_blocks blocks = linear_row_blocks(cm, n, KERNEL_ROWS);
@@ -130,7 +130,8 @@ void linear_forward(const struct compute *cm, const struct linear_buffers *b, fl
             linear_pack_weight(cm, &packed, &slice, b->scratch);
 #pragma omp for schedule(dynamic)
             for (size_t i = 0; i < blocks.count; i++) {
-                size_t t = linear_block_begin(&blocks, i), rows = linear_block_begin(&blocks, i + 1) - t;
+                size_t t = linear_block_begin(&blocks, i),
+                       rows = linear_block_begin(&blocks, i + 1) - t;
                 struct prefetch prefetch = { 0 };
                 linear_prefetch_add(&prefetch, w, first + step, step, i, blocks.count);
                 linear_multiply(cm, out + t * ldo + first, ldo, x + t * ldx, ldx, rows, &packed,

@@ -23,8 +23,8 @@ struct linear_buffers linear_buffers_take(struct arena *a, const struct compute 
                                           const struct linear_shape *shapes, size_t n);
 
 /* out [n, w->rows] (rows ldo apart) = x [n, w->cols] (rows ldx apart) times w transposed. */
-void linear_forward(const struct compute *cm, const struct linear_buffers *b, float *out, size_t ldo,
-                    const float *x, size_t ldx, size_t n, const struct matrix *w);
+void linear_forward(const struct compute *cm, const struct linear_buffers *b, float *out,
+                    size_t ldo, const float *x, size_t ldx, size_t n, const struct matrix *w);
 
 /* ---- the steps, for callers that keep packed weights -------------------- */
 
@@ -45,8 +45,8 @@ const struct gemm_ops *linear_gemm(const struct compute *cm);
 char *linear_scratch_take(struct arena *a, const struct compute *cm);
 
 /* Room for n rows of w, packed as n columns. */
-struct packed_b linear_packed_take(struct arena *a, const struct compute *cm, const struct matrix *w,
-                                   size_t n);
+struct packed_b linear_packed_take(struct arena *a, const struct compute *cm,
+                                   const struct matrix *w, size_t n);
 
 /* Packs a slice of a weight.  Called by every thread of a parallel region; they share the work and
  * wait for each other. */
@@ -60,8 +60,8 @@ void linear_pack_piece(const struct compute *cm, const struct packed_b *to,
 
 /* Adds part i of count of rows [first, first + rows) of w, as stored, to what a product prefetches.
  * Rows past the end of w are ignored. */
-void linear_prefetch_add(struct prefetch *prefetch, const struct matrix *w, size_t first, size_t rows,
-                         size_t i, size_t count);
+void linear_prefetch_add(struct prefetch *prefetch, const struct matrix *w, size_t first,
+                         size_t rows, size_t i, size_t count);
 
 /* out [n, w->n] = r(x [n, w->k] times w), by the calling thread; r rounds in BF16 compute.
  * prefetch: of struct gemm. */

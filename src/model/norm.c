@@ -19,7 +19,7 @@ void norm_weight_plain(const struct compute *cm, float *out, const struct matrix
     first_row(cm, out, w, 0);
 }
 
-void vector_expand(const struct compute *cm, float *out, const struct matrix *w)
+void norm_vector(const struct compute *cm, float *out, const struct matrix *w)
 {
     first_row(cm, out, w, 0);
 }

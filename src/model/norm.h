@@ -15,7 +15,7 @@ void norm_weight(const struct compute *cm, float *out, const struct matrix *w);
 /* The factors of the gated norm: w. */
 void norm_weight_plain(const struct compute *cm, float *out, const struct matrix *w);
 /* Any other vector: w. */
-void vector_expand(const struct compute *cm, float *out, const struct matrix *w);
+void norm_vector(const struct compute *cm, float *out, const struct matrix *w);
 
 /* [D]: the factors of a norm over the hidden size. */
 float *norm_buffer_take(struct arena *a, const struct config *c);

@@ -43,7 +43,8 @@ static void block_of_tokens(const struct vocabulary_task *task, const struct voc
         size_t D = side->head->cols;
         struct prefetch prefetch = { 0 };
         packed.n = ids;
-        linear_prefetch_add(&prefetch, side->head, first + ids, VOCABULARY_TILE, block, blocks->count);
+        linear_prefetch_add(&prefetch, side->head, first + ids, VOCABULARY_TILE, block,
+                            blocks->count);
         logits[i] = thread_buffer(&b->sides[i].logits);
         linear_multiply(side->cm, logits[i], VOCABULARY_TILE, side->hidden + t * D, D, rows,
                         &packed, &prefetch, b->sides[i].gemm_scratch);
@@ -67,7 +68,8 @@ static void one_tile(const struct vocabulary_task *task, const struct vocabulary
             const struct vocabulary_side *side = &task->sides[i];
             struct packed_b packed = b->sides[i].packed;
             packed.n = ids;
-            linear_pack_weight(side->cm, &packed, &(struct weight_slice){ side->head, first, ids, 0 },
+            linear_pack_weight(side->cm, &packed,
+                               &(struct weight_slice){ side->head, first, ids, 0 },
                                b->sides[i].gemm_scratch);
         }
 #pragma omp for schedule(dynamic)

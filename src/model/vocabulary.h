@@ -21,8 +21,8 @@ struct vocabulary_side {
     size_t first_part;              /* part first_part + i is tile i of the head */
 };
 
-/* consume() is called for each token with the tiles in their order, in one thread at a time, so that
- * sums have the same bits with any number of threads. */
+/* consume() is called for each token with the tiles in their order, in one thread at a time, so
+ * that sums have the same bits with any number of threads. */
 struct vocabulary_task {
     struct vocabulary_side sides[VOCABULARY_SIDES];     /* the first gives the threads */
     size_t n_sides, n;

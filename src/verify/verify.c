@@ -45,8 +45,8 @@ static bool check(struct verify_result *r, const char *checkpoint, const char *a
         && verify_judge(r->tallies, w, original, found, err);
 }
 
-bool verify_checkpoint(struct verify_result *out, const char *checkpoint, const char *against, int n_threads,
-                       const struct progress *progress, struct error *err)
+bool verify_checkpoint(struct verify_result *out, const char *checkpoint, const char *against,
+                       int n_threads, const struct progress *progress, struct error *err)
 {
     *out = (struct verify_result){ 0 };
     double start = machine_seconds();

@@ -1,8 +1,8 @@
 /* verify.h - one check of a checkpoint, by itself or against the original it was made from.
  *
- * Every file, tensor and value is looked at, and every fault listed; what cannot be read is a finding
- * and the rest is still checked.  Fails only when there is nothing to check, memory is out, a file
- * changes under it, or it is interrupted. */
+ * Every file, tensor and value is looked at, and every fault listed; what cannot be read is a
+ * finding and the rest is still checked.  Fails only when there is nothing to check, memory is out,
+ * a file changes under it, or it is interrupted. */
 #ifndef SURPRISAL_VERIFY_VERIFY_H
 #define SURPRISAL_VERIFY_VERIFY_H
 
@@ -19,8 +19,8 @@ struct verify_result {
 };
 
 /* against: NULL for none.  verify_free after success only. */
-bool verify_checkpoint(struct verify_result *out, const char *checkpoint, const char *against, int n_threads,
-                       const struct progress *progress, struct error *err);
+bool verify_checkpoint(struct verify_result *out, const char *checkpoint, const char *against,
+                       int n_threads, const struct progress *progress, struct error *err);
 void verify_free(struct verify_result *r);
 
 #endif

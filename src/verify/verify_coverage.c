@@ -225,7 +225,7 @@ bool verify_coverage(const struct verify_folder *f, const struct weight_list *w,
     bool ok = true;
     if (quantization_rules_read(&c.rules, &f->ck, &why)) {
         for (size_t i = 0; ok && i < w->n; i++) {
-            char *module = strndup(w->list[i].name, module_name_length(w->list[i].name));
+            char *module = strndup(w->list[i].name, weight_module_length(w->list[i].name));
             ok = module ? cover_module(&c, &w->list[i], module)
                         : error_set(err, "out of memory: a module's name");
             free(module);

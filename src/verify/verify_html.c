@@ -12,15 +12,17 @@
 
 static const char head[] =
     "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-    "<meta name=\"viewport\" content=\"width=device-width\"><title>surprisal verify</title>\n<style>\n"
+    "<meta name=\"viewport\" content=\"width=device-width\"><title>surprisal verify"
+    "</title>\n<style>\n"
     ":root{color-scheme:light dark;--good:#bfe3c3;--bad:#f2b8a8;--line:#ccc}\n"
     "@media(prefers-color-scheme:dark){:root{--good:#1f5130;--bad:#7a2e1e;--line:#444}}\n"
     "body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem}\n"
     "table{border-collapse:collapse;margin:.5rem 0 1.5rem;display:block;overflow-x:auto}\n"
     "th,td{border:1px solid var(--line);padding:.2rem .6rem;text-align:left;vertical-align:top}\n"
-    "td.n{text-align:right;font-variant-numeric:tabular-nums}code,.names th{overflow-wrap:anywhere}\n"
+    "td.n{text-align:right;font-variant-numeric:tabular-nums}"
+    "code,.names th{overflow-wrap:anywhere}\n"
     ".findings td:first-child code{white-space:nowrap}\n"
-    "@media(max-width:45rem){.findings tr:first-child{display:none}"     /* a finding is a card */
+    "@media(max-width:45rem){.findings tr:first-child{display:none}" /* a finding is a card */
     ".findings tr{display:block;padding:.4rem 0;border-top:1px solid var(--line)}"
     ".findings td{display:block;border:0;padding:0;overflow-wrap:anywhere}"
     ".findings td:first-child{font-weight:600}}\n"
@@ -45,10 +47,10 @@ static bool put_findings(struct buffer *out, const struct findings *found, bool 
         const struct finding *x = &found->list[i];
         if (finding_is_note(x->code) != notes)
             continue;
-        ok = buffer_printf(out, err, "<tr><td>") && put(out, "code", finding_code_name(x->code), err)
-          && put(out, "td", x->file, err) && buffer_printf(out, err, "<td>")
-          && put(out, "code", x->tensor, err) && put(out, "td", x->text, err)
-          && buffer_printf(out, err, "\n");
+        ok = buffer_printf(out, err, "<tr><td>")
+          && put(out, "code", finding_code_name(x->code), err) && put(out, "td", x->file, err)
+          && buffer_printf(out, err, "<td>") && put(out, "code", x->tensor, err)
+          && put(out, "td", x->text, err) && buffer_printf(out, err, "\n");
     }
     return ok && buffer_printf(out, err, "</table>\n");
 }
@@ -61,14 +63,15 @@ static bool put_cell(struct buffer *out, const struct verify_cell *cell, struct 
     if (!cell->tensors || isnan(sqnr))
         return put(out, "td", cell->tensors ? "-" : "", err);
     warm = warm > 1 ? 1 : warm > 0 ? warm : 0;
-    return buffer_printf(out, err, "<td class=\"n\" title=\"%zu tensors, relative error %.4f\" style=\""
+    return buffer_printf(out, err,
+                         "<td class=\"n\" title=\"%zu tensors, relative error %.4f\" style=\""
                          "background:color-mix(in srgb,var(--good) %.0f%%,var(--bad))\">%s</td>",
                          cell->tensors, tally_relative_error(&cell->sum), 100 * warm,
                          verify_report_number(text, sqnr, 2));
 }
 
-static bool put_row(struct buffer *out, const char *label, const struct verify_cell *cells, size_t n,
-                    struct error *err)
+static bool put_row(struct buffer *out, const char *label, const struct verify_cell *cells,
+                    size_t n, struct error *err)
 {
     bool ok = buffer_printf(out, err, "<tr>") && put(out, "th", label, err);
     for (size_t j = 0; ok && j < n; j++)

@@ -11,7 +11,8 @@ static bool add_figures(cJSON *to, const struct verify_cell *cell)
         && json_add_size(to, "weights", t->blocks ? codes : t->elements)
         && json_add_double(to, "sqnr_db", tally_sqnr(t))
         && json_add_double(to, "relative_error", tally_relative_error(t))
-        && json_add_double(to, "clipped_share", t->compared ? verify_report_share(t->clipped, codes) : NAN)
+        && json_add_double(to, "clipped_share",
+                           t->compared ? verify_report_share(t->clipped, codes) : NAN)
         && json_add_double(to, "largest_code_share", verify_report_share(t->largest_codes, codes))
         && json_add_double(to, "zero_block_share", verify_report_share(t->zero_blocks, t->blocks))
         && json_add_size(to, "zero_rows", t->zero_rows);

@@ -138,9 +138,10 @@ static bool add_summary(struct buffer *out, const struct verify_table *t, struct
     bool ok = buffer_printf(out, err, "%zu quantized weight%s", t->all.tensors,
                             plural(t->all.tensors));
     if (ok && codes)
-        ok = buffer_printf(out, err, ", %zu blocks: %zu of zeros, %s %% of the codes at 6",
-                           s->blocks, s->zero_blocks,
-                           verify_report_number(text, 100 * verify_report_share(s->largest_codes, codes), 2));
+        ok = buffer_printf(
+            out, err, ", %zu blocks: %zu of zeros, %s %% of the codes at 6", s->blocks,
+            s->zero_blocks,
+            verify_report_number(text, 100 * verify_report_share(s->largest_codes, codes), 2));
     ok = ok && buffer_printf(out, err, "\n");
     if (!ok || isnan(tally_sqnr(s)))
         return ok;
@@ -148,13 +149,14 @@ static bool add_summary(struct buffer *out, const struct verify_table *t, struct
       && buffer_printf(out, err, ", relative error %s",
                        verify_report_number(text, tally_relative_error(s), 5));
     if (ok && codes)
-        ok = buffer_printf(out, err, ", %s %% of the weights clipped",
-                           verify_report_number(text, 100 * verify_report_share(s->clipped, codes), 2));
+        ok = buffer_printf(
+            out, err, ", %s %% of the weights clipped",
+            verify_report_number(text, 100 * verify_report_share(s->clipped, codes), 2));
     return ok && buffer_printf(out, err, "\n");
 }
 
-bool verify_report_text(struct buffer *out, const struct verify_result *r, const struct verify_table *t,
-                        struct error *err)
+bool verify_report_text(struct buffer *out, const struct verify_result *r,
+                        const struct verify_table *t, struct error *err)
 {
     const struct findings *found = &r->findings;
     bool ok = add_findings(out, found, false, err) && add_findings(out, found, true, err);

@@ -17,8 +17,8 @@
 bool verify_json(cJSON **out, const struct verify_result *r, const struct verify_table *t,
                  struct error *err);
 /* Findings, one a line, then notes, then the table of SQNR by layer and kind. */
-bool verify_report_text(struct buffer *out, const struct verify_result *r, const struct verify_table *t,
-                        struct error *err);
+bool verify_report_text(struct buffer *out, const struct verify_result *r,
+                        const struct verify_table *t, struct error *err);
 /* A page that needs nothing but itself. */
 bool verify_html(struct buffer *out, const struct verify_result *r, const struct verify_table *t,
                  struct error *err);

@@ -44,7 +44,7 @@ static bool label(struct verify_label *layer, struct verify_label *kind,
 {
     const char *layers = strstr(name, LAYERS), *from = name;
     const char *prefix = r->folder.prefix;
-    size_t n = module_name_length(name);
+    size_t n = weight_module_length(name);
     char *end = NULL;
     char text[128] = "-";
     *layer = *kind = (struct verify_label){ 0 };

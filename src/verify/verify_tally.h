@@ -5,7 +5,7 @@
 #include "kernels/kernels.h"
 #include "verify/verify_scan.h"
 
-#define TALLY_COLUMNS ((size_t)8192)    /* expanded at a time; a multiple of MXFP4_BLOCK */
+#define TALLY_COLUMNS ((size_t)8192)    /* expanded at a time; whole blocks */
 
 /* Scratch of one thread. */
 struct tally_scratch {

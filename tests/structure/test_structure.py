@@ -16,18 +16,7 @@ BUILD = os.path.dirname(os.environ.get("SURPRISAL", os.path.join(ROOT, "build", 
 KNOWS_STORED_FORMATS = {
     "src/formats/weight*": "the table of stored formats",
     "src/kernels/*": "expand the values of a block",
-    "src/convert/mxfp4.*": "MXFP4 is defined here",
 }
-# These still do, until the stored weight is one thing.  The list must end empty.
-STILL_KNOW_STORED_FORMATS = """
-    src/base/matrix.h src/bench/bench_products.c src/bench/bench_rows.c src/convert/importance.c
-    src/convert/packing_plan.c src/convert/quantize.c src/convert/selection.c src/convert/stream.c
-    src/engine/parts.c src/formats/modules.c src/formats/modules.h src/formats/stored.h
-    src/verify/verify_json.c src/verify/verify_judge.c src/verify/verify_layout.c src/verify/verify_report.c
-    src/verify/verify_scan.c src/verify/verify_tally.c src/verify/verify_tally.h src/verify/verify_weights.c
-    src/verify/verify_weights.h
-""".split()
-
 # A global name begins with its file's name, or that name with or without an s at its end (plans: plan_name; plan_run:
 # plan_runs_free), or, in src/verify, without the folder's name (verify_tally: tally_add).  A file without a header of its own
 # has the prefix of the header beside it (bpe_load.c: bpe_).  surprisal_ is the public API.  A global name may be its file's
@@ -51,17 +40,6 @@ OTHER_PREFIXES = {
     "kernels/rows_*": ("row_kernels_", "rows.c, compiled for an instruction set"),
     "model/compute": ("tile_", "its struct tile"),
 }
-# Names that still break the rule.  The list must end empty.
-STILL_WITHOUT_PREFIX = """
-    dtype_is_weight fused_projections module_name_length name_ends_with
-""".split()
-
-# Folders, or files, whose long lines are still to be shortened.  The list must end empty.
-STILL_HAVE_LONG_LINES = """
-    include src/api src/base/matrix.h src/bench src/cli src/convert src/engine src/formats src/kernels src/model
-    src/verify eval/compare eval/score tests/unit/compare tests/unit/convert tests/unit/engine tests/unit/formats
-    tests/unit/kernels tests/unit/model tests/unit/verify
-""".split()
 
 
 def arrows():
@@ -179,10 +157,8 @@ def test_stored_formats():
                          |\b((MX|NV)?(FP|INT)\d\w*|GPTQ|AWQ|MLX|GGUF|Q\d\w*)_(BLOCK|GROUP)\w*\b""", re.X)
     know = [p for p in sources() if suffix.search(read(p))
             and not any(fnmatch.fnmatch(p, allowed) for allowed in KNOWS_STORED_FORMATS)]
-    wrong = [f"{p}: {suffix.search(read(p)).group()}" for p in know if p not in STILL_KNOW_STORED_FORMATS]
+    wrong = [f"{p}: {suffix.search(read(p)).group()}" for p in know]
     check(not wrong, "only the table of stored formats and the kernels name tensors and blocks of a format", wrong[:5])
-    mended = sorted(set(STILL_KNOW_STORED_FORMATS) - set(know))
-    check(not mended, "files that no longer name a stored format leave the list", mended)
 
 
 def long_lines(path):
@@ -196,18 +172,10 @@ def long_lines(path):
 
 
 def test_line_length():
-    long = {}
-    for p in [*sources(), *test_sources()]:
-        lines = list(long_lines(p))
-        if lines:
-            place = p if p in STILL_HAVE_LONG_LINES else os.path.dirname(p)
-            long.setdefault(place, []).append(f"{p}:{lines[0]}")
-    wrong = [where for place in sorted(long) if place not in STILL_HAVE_LONG_LINES for where in long[place]]
+    wrong = [f"{p}:{n}" for p in [*sources(), *test_sources()] for n in long_lines(p)]
     for line in wrong[:20]:
         print("#", line)
-    check(not wrong, "lines keep to .clang-format's columns, or are marked", f"{len(wrong)} files do not: {wrong[:3]}")
-    mended = sorted(set(STILL_HAVE_LONG_LINES) - set(long))
-    check(not mended, "places without long lines leave the list", mended)
+    check(not wrong, "lines keep to .clang-format's columns, or are marked", f"{len(wrong)} do not: {wrong[:3]}")
 
 
 def source_of(rel):
@@ -273,18 +241,14 @@ def prefixes(module):
 
 
 def test_prefixes(owner):
-    wrong, still = [], set()
+    wrong = []
     for symbol, rel in sorted(owner.items()):
         module = rel.removeprefix("src/").removesuffix(".o")
         if not symbol.startswith(("surprisal_", *prefixes(module))):
-            still.add(symbol)
-            if symbol not in STILL_WITHOUT_PREFIX:
-                wrong.append(f"{module}: {symbol}")
+            wrong.append(f"{module}: {symbol}")
     for line in wrong[:40]:
         print("#", line)
     check(not wrong, "a global name begins with its module's prefix", f"{len(wrong)} do not: {wrong[:5]}")
-    gone = sorted(set(STILL_WITHOUT_PREFIX) - still)
-    check(not gone, "names that have a prefix now leave the list", gone)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,8 @@ static void test_places(void)
     for (int i = 0; i < MOST; i++)
         rows[i].kld = i;
     y.top1[3] = 9;
-    if (!check(comparison_make(&c, &a, &b, rows, &some, &err), "records compare", "%s", err.message))
+    if (!check(comparison_make(&c, &a, &b, rows, &some, &err), "records compare", "%s",
+               err.message))
         return;
     check(c.n_units == 3 && !c.by_document && c.units[1].begin == 4 && c.units[1].end == 8
           && c.unit[7] == 1 && c.sums[2].scored == 4, "windows are units", "%zu", c.n_units);
@@ -62,11 +63,14 @@ static void test_places(void)
     check(c.n_ranges == 4 && c.ranges[1].from == 2 && c.ranges[1].to == 2 && c.ranges[1].scored == 3
           && fabs(c.ranges[1].delta.value - 0.5 / 3) < 1e-15 && c.ranges[0].delta.value == 0,
           "ranges by the index in the window", "%zu, %g", c.n_ranges, c.ranges[1].delta.value);
-    check(c.n_worst_rows == 3 && c.worst_rows[0] == 5 && c.worst_rows[1] == 9 && c.worst_rows[2] == 1,
-          "worst tokens by size, the earlier of equals first, those that are equal left out", "%zu", c.n_worst_rows);
-    check(c.n_worst_units == 3 && c.worst_units[0] == 1 && c.worst_units[2] == 0, "worst windows", "%zu",
-          c.n_worst_units);
-    check(comparison_mean_kld(&c, 4, 8) == 5.5, "divergence by window", "%g", comparison_mean_kld(&c, 4, 8));
+    check(c.n_worst_rows == 3 && c.worst_rows[0] == 5 && c.worst_rows[1] == 9
+              && c.worst_rows[2] == 1,
+          "worst tokens by size, the earlier of equals first, those that are equal left out", "%zu",
+          c.n_worst_rows);
+    check(c.n_worst_units == 3 && c.worst_units[0] == 1 && c.worst_units[2] == 0, "worst windows",
+          "%zu", c.n_worst_units);
+    check(comparison_mean_kld(&c, 4, 8) == 5.5, "divergence by window", "%g",
+          comparison_mean_kld(&c, 4, 8));
 
     const struct comparison_view view = { .comparison = &c };
     cJSON *tree = comparison_json(&view, &err);
@@ -75,9 +79,9 @@ static void test_places(void)
     const cJSON *window = cJSON_GetArrayItem(json_get(d, "windows"), 1);
     const cJSON *token = cJSON_GetArrayItem(json_get(d, "worst_tokens"), 0);
     check(cJSON_GetNumberValue(json_get(window, "mean_kld")) == 5.5
-          && cJSON_GetNumberValue(json_get(token, "kld")) == 5
-          && cJSON_IsNull(json_get(token, "token")), "the document has it by window and token", "%s",
-          text ? text : err.message);
+              && cJSON_GetNumberValue(json_get(token, "kld")) == 5
+              && cJSON_IsNull(json_get(token, "token")),
+          "the document has it by window and token", "%s", text ? text : err.message);
     cJSON_Delete(d);
     cJSON_free(text);
     cJSON_Delete(tree);
@@ -95,7 +99,8 @@ static void test_documents(void)
     bool ok = comparison_make(&c, &a, &b, NULL, &some, &err);
     check(ok && c.by_document && c.n_units == 2 && c.units[0].end == 8 && c.sums[1].scored == 4,
           "documents are units", "%s", err.message);
-    check(ok && isnan(comparison_mean_kld(&c, 0, 4)), "divergence that was not measured is no number", "it is");
+    check(ok && isnan(comparison_mean_kld(&c, 0, 4)),
+          "divergence that was not measured is no number", "it is");
     comparison_free(&c);
 }
 
@@ -123,14 +128,26 @@ static void test_verdict(void)
     } cases[] = {
         { "worse", "worse than A: ", "higher by 11 %", 3, { 0.1, 0.11, 0.1 }, false },
         { "better", "better than A: ", "real at the 5 % level", 3, { -0.1, -0.11, -0.1 }, false },
-        { "no reliable difference", "no reliably better or worse than A", "may be chance", 3,
-          { 0.5, -0.4, 0.1 }, false },
+        { "no reliable difference",
+          "no reliably better or worse than A",
+          "may be chance",
+          3,
+          { 0.5, -0.4, 0.1 },
+          false },
         { "no difference", "the same NLL as A", "no difference", 3, { 0, 0, 0 }, false },
         { "one window", "B has perplexity", "cannot be said", 1, { 0.1 }, false },
-        { "better, but away from A", "better than A", "so closer to the text is not closer to the original",
-          3, { -0.1, -0.11, -0.1 }, true },
-        { "worse and away from A", "worse than A", "0.25 nats a token away from A's (mean KL divergence).",
-          3, { 0.1, 0.11, 0.1 }, true },
+        { "better, but away from A",
+          "better than A",
+          "so closer to the text is not closer to the original",
+          3,
+          { -0.1, -0.11, -0.1 },
+          true },
+        { "worse and away from A",
+          "worse than A",
+          "0.25 nats a token away from A's (mean KL divergence).",
+          3,
+          { 0.1, 0.11, 0.1 },
+          true },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         double nll[2][MOST];

@@ -1,8 +1,8 @@
 /* Figures of KL divergence by known answers, and heads that are or are not a run's own.
  *
- * With arguments CHECKPOINT_A RUN_A CHECKPOINT_B RUN_B no test: the two run folders' KL divergence, a
- * line a token (both directions, A's top probability, overlap, same first choice) and the figures as
- * JSON, for tests/conformance/test_divergence.py. */
+ * With arguments CHECKPOINT_A RUN_A CHECKPOINT_B RUN_B no test: the two run folders' KL divergence,
+ * a line a token (both directions, A's top probability, overlap, same first choice) and the figures
+ * as JSON, for tests/conformance/test_divergence.py. */
 #include "eval/compare/divergence.h"
 
 #include <math.h>
@@ -38,10 +38,11 @@ static void test_figures(void)
     check(ok && near(f.forward.mean, mean) && near(f.forward.se, (1 - 5e-11) / 2)
           && f.reverse.mean == 0.5 && f.reverse.se == 0, "means and errors by unit", "%g %g %g %g",
           f.forward.mean, f.forward.se, f.reverse.mean, f.reverse.se);
-    check(near(f.forward.quantiles[0], 0.5 * (0.5 + 1e-10)) && near(f.forward.quantiles[1], 0.5 + 0.7)
-          && f.forward.quantiles[5] == 1.5 && f.reverse.quantiles[3] == 0.5, "percentiles",
-          "median %g, p90 %g, max %g", f.forward.quantiles[0], f.forward.quantiles[1],
-          f.forward.quantiles[5]);
+    check(near(f.forward.quantiles[0], 0.5 * (0.5 + 1e-10))
+              && near(f.forward.quantiles[1], 0.5 + 0.7) && f.forward.quantiles[5] == 1.5
+              && f.reverse.quantiles[3] == 0.5,
+          "percentiles", "median %g, p90 %g, max %g", f.forward.quantiles[0],
+          f.forward.quantiles[1], f.forward.quantiles[5]);
     check(near(f.top5_overlap, 12.0 / 20), "overlap of the first five", "%g", f.top5_overlap);
     const struct divergence_bin *b = f.bins;
     check(b[0].scored == 1 && b[0].mean == 0 && isnan(b[0].se) && b[0].same_top1 == 1
@@ -49,25 +50,32 @@ static void test_figures(void)
           && b[1].same_top1 == 0.5, "bins: from is in, to is not", "%zu %zu, %g +- %g", b[0].scored,
           b[1].scored, b[1].mean, b[1].se);
     check(b[2].scored == 0 && isnan(b[2].mean) && isnan(b[2].same_top1) && b[4].scored == 1
-          && b[4].to == 1, "an empty bin has no mean; certainty is in the last", "%zu %g", b[2].scored,
-          b[2].mean);
-    check(f.histogram[0] == 1 && f.histogram[1] == 1 && f.histogram[39] == 1 && f.histogram[41] == 1,
-          "an edge begins its range", "%zu %zu %zu %zu", f.histogram[0], f.histogram[1], f.histogram[39],
-          f.histogram[41]);
+              && b[4].to == 1,
+          "an empty bin has no mean; certainty is in the last", "%zu %g", b[2].scored, b[2].mean);
+    check(f.histogram[0] == 1 && f.histogram[1] == 1 && f.histogram[39] == 1
+              && f.histogram[41] == 1,
+          "an edge begins its range", "%zu %zu %zu %zu", f.histogram[0], f.histogram[1],
+          f.histogram[39], f.histogram[41]);
     ok = divergence_figures(&f, rows, one, 4, 3, &err);
     check(ok && near(f.forward.mean, mean) && isnan(f.forward.se) && isnan(b[1].se),
           "one unit has no error", "%g +- %g", f.forward.mean, f.forward.se);
 
-    static const struct divergence_row same[] = { { 0, 0, 0.7f, 5, true }, { 0, 0, 0.9f, 5, true } };
+    static const struct divergence_row same[] = { { 0, 0, 0.7f, 5, true },
+                                                  { 0, 0, 0.9f, 5, true } };
     cJSON *o = cJSON_CreateObject();
     ok = divergence_figures(&f, same, two + 1, 2, 2, &err);
     divergence_figures_add(o, &f);
     divergence_figures_add_distribution(o, &f);
     char *text = cJSON_PrintUnformatted(o);
-    check(ok && strstr(text, "\"mean_kld\":0,\"kld_stderr\":0,") && strstr(text, "\"top5_overlap\":1,")
-          && strstr(text, "{\"from\":0,\"to\":0.25,\"scored\":0,\"mean_kld\":null,\"kld_stderr\":null,\"same_top1\":null}")
-          && strstr(text, "\"from\":100,\"to\":null,\"scored\":0}]") && !strstr(text, "nan"),
-          "identical runs: zero, and null where there is nothing", "%s", text);
+    check(
+        ok && strstr(text, "\"mean_kld\":0,\"kld_stderr\":0,")
+            && strstr(text, "\"top5_overlap\":1,")
+            && strstr(
+                text,
+                "{\"from\":0,\"to\":0.25,\"scored\":0,\"mean_kld\":null,"
+                "\"kld_stderr\":null,\"same_top1\":null}")
+            && strstr(text, "\"from\":100,\"to\":null,\"scored\":0}]") && !strstr(text, "nan"),
+        "identical runs: zero, and null where there is nothing", "%s", text);
     cJSON_free(text);
     cJSON_Delete(o);
 }
@@ -104,15 +112,26 @@ static void test_measure(void)
         hidden[0][i] = random_normal(&r);
         hidden[1][i] = hidden[0][i] + 0.1f * random_normal(&r);
     }
-    struct divergence_source a = { { "data/demo/bf16", NULL }, head, COMPUTE_F32, {
-        { .dtype = DTYPE_F32, .data = (const uint8_t *)hidden[0], .rows = N, .cols = HIDDEN }, NULL } };
-    struct divergence_source b = { { "data/demo/mxfp4", NULL }, head, COMPUTE_F32, {
-        { .dtype = DTYPE_F32, .data = (const uint8_t *)hidden[1], .rows = N, .cols = HIDDEN }, NULL } };
+    struct divergence_source a = {
+        { "data/demo/bf16", NULL },
+        head,
+        COMPUTE_F32,
+        { { .dtype = DTYPE_F32, .data = (const uint8_t *)hidden[0], .rows = N, .cols = HIDDEN },
+          NULL }
+    };
+    struct divergence_source b = {
+        { "data/demo/mxfp4", NULL },
+        head,
+        COMPUTE_F32,
+        { { .dtype = DTYPE_F32, .data = (const uint8_t *)hidden[1], .rows = N, .cols = HIDDEN },
+          NULL }
+    };
     struct divergence_options options = { .machine.threads = 1 };
     bool ok = divergence_measure(rows, &a, &a, &options, &err);
     check(ok && rows[7].kld == 0 && rows[7].same_top1, "a run against itself is exactly 0", "%s %g",
           err.message, rows[7].kld);
-    ok = divergence_measure(rows, &a, &b, &options, &err) && divergence_measure(other, &b, &a, &options, &err);
+    ok = divergence_measure(rows, &a, &b, &options, &err)
+      && divergence_measure(other, &b, &a, &options, &err);
     bool turned = ok;
     for (size_t i = 0; turned && i < N; i++)
         turned = rows[i].kld > 0 && fabs(rows[i].kld - other[i].kld_reverse) < 1e-12;
@@ -123,9 +142,10 @@ static void test_measure(void)
     check(ok && rows[7].kld > 0 && rows[7].kld < 1e-3, "logits rounded to BF16 are near", "%s %g",
           err.message, rows[7].kld);
     head[5] = head[5] == '0' ? '1' : '0';
-    check(!divergence_measure(rows, &a, &b, &options, &err) && strstr(err.message, "the head has SHA-256")
-          && strstr(err.message, head) && strstr(err.message, tiny), "another head is refused", "%s",
-          err.message);
+    check(!divergence_measure(rows, &a, &b, &options, &err)
+              && strstr(err.message, "the head has SHA-256") && strstr(err.message, head)
+              && strstr(err.message, tiny),
+          "another head is refused", "%s", err.message);
     head[5] = tiny[5];
     options.machine.memory_bytes = (size_t)4 << 20;
     check(!divergence_measure(rows, &a, &b, &options, &err) && strstr(err.message, "too small"),

@@ -1,5 +1,6 @@
 /* The part of the comparison document that says where the demo pair differs: against the float64
- * truth (tests/conformance/make_layers.py), on identical checkpoints, on dense ones; and refusals. */
+ * truth (tests/conformance/make_layers.py), on identical checkpoints, on dense ones; and
+ * refusals. */
 #include "eval/compare/layers.h"
 
 #include <math.h>
@@ -43,8 +44,8 @@ static cJSON *compare(const char *a, const char *b, struct error *err)
     return parsed;
 }
 
-/* The load of a side's experts adds up to the choices, and its ends and the experts that nobody chose
- * are as the other members say. */
+/* The load of a side's experts adds up to the choices, and its ends and the experts that nobody
+ * chose are as the other members say. */
 static bool is_load(const cJSON *layer, const char *side, size_t choices)
 {
     static const char *const names[] = { "load", "never_used", "unused", "least", "most" };
@@ -72,18 +73,23 @@ static bool is_load(const cJSON *layer, const char *side, size_t choices)
 
 static void test_truth(const cJSON *truth)
 {
-    static const struct { const char *name; double tolerance; } figures[] = {
-        { "residual_error", 1e-5 }, { "output_error", 1e-5 },   /* of differences of rounded streams */
-        { "same_experts", 1e-15 }, { "changed_experts", 1e-15 },
+    static const struct { const char *name; double tolerance;
+    } figures[] = {
+        { "residual_error", 1e-5 },
+        { "output_error", 1e-5 }, /* of differences of rounded streams */
+        { "same_experts", 1e-15 },
+        { "changed_experts", 1e-15 },
     };
     struct error err = { 0 };
     cJSON *document = compare("data/demo/bf16", "data/demo/mxfp4", &err);
     if (!check(document != NULL, "the demo pair", "%s", err.message))
         return;
     int n = cJSON_GetArraySize(json_get(truth, "layers"));
-    check(n == 8 && cJSON_GetArraySize(json_get(document, "layers")) == n, "a row a layer", "%d", n);
+    check(n == 8 && cJSON_GetArraySize(json_get(document, "layers")) == n, "a row a layer", "%d",
+          n);
     for (int i = 0; i < n; i++) {
-        const cJSON *row = layer_of(document, "layers", i), *expected = layer_of(truth, "layers", i);
+        const cJSON *row = layer_of(document, "layers", i),
+                    *expected = layer_of(truth, "layers", i);
         for (size_t f = 0; f < sizeof figures / sizeof *figures; f++) {
             double x = number(row, figures[f].name), y = number(expected, figures[f].name);
             check(fabs(x - y) <= figures[f].tolerance * fabs(y), figures[f].name,
@@ -93,9 +99,12 @@ static void test_truth(const cJSON *truth)
         check(number(load, "most_b") > 4 * 45 / 16 && is_load(load, "a", 4 * (window.end - 1))
               && is_load(load, "b", 4 * (window.end - 1)), "expert load", "layer %d", i);
     }
-    check(strcmp(json_get(layer_of(document, "layers", 3), "type")->valuestring, "full_attention") == 0
-          && strcmp(json_get(layer_of(document, "layers", 4), "type")->valuestring,
-                    "linear_attention") == 0, "types of layers", "-");
+    check(strcmp(json_get(layer_of(document, "layers", 3), "type")->valuestring, "full_attention")
+                  == 0
+              && strcmp(json_get(layer_of(document, "layers", 4), "type")->valuestring,
+                        "linear_attention")
+                     == 0,
+          "types of layers", "-");
     const cJSON *cost = json_get(document, "layers_cost");
     check(number(cost, "tokens") == (double)(window.end - 1) && number(cost, "windows") == 1
           && number(cost, "passes") == 1 && number(cost, "bytes_read") > 1e6, "what it took", "-");

@@ -28,7 +28,8 @@ static bool add(struct layout *l, char kind, size_t size)
     size_t scale, codes[] = { size }, scales[] = { size / 16 };
     size_t halves[] = { size / 2 }, words[] = { size / 4 };
     if (kind == 'p')
-        return layout_add_tensor(l, &task.tensor, "x.weight", 8, "_packed", DTYPE_U8, 1, codes, NULL)
+        return layout_add_tensor(l, &task.tensor, "x.weight", 8, "_packed", DTYPE_U8, 1, codes,
+                                 NULL)
             && layout_add_tensor(l, &scale, "x.weight", 8, "_scale", DTYPE_U8, 1, scales, NULL)
             && layout_add_task(l, &task, NULL);
     return layout_add_tensor(l, &task.tensor, "y", 1, "", kind == 'h' ? DTYPE_BF16 : DTYPE_F32, 1,
@@ -68,7 +69,8 @@ static void test_places(void)
     free(entries);
     layout_free(&l);
     struct error err = { 0 };
-    check(!layout_finish(&l, 5 * GB, &err) && err.message[0], "a layout of nothing is refused", "done");
+    check(!layout_finish(&l, 5 * GB, &err) && err.message[0], "a layout of nothing is refused",
+          "done");
 }
 
 static void test_overflow(void)

@@ -72,7 +72,8 @@ static bool ignores(const cJSON *rules, const struct weight_list *m, const char 
 static void check_group(const cJSON *rules)
 {
     static const char expected_group[] =
-        "{\"targets\":[\"Linear\"],\"weights\":{\"num_bits\":4,\"type\":\"float\",\"strategy\":\"group\","
+        "{\"targets\":[\"Linear\"],\"weights\":{\"num_bits\":4,\"type\":\"float\",\"strategy\":"
+        "\"group\","
         "\"group_size\":32,\"symmetric\":true,\"dynamic\":false,\"scale_dtype\":\"torch.uint8\","
         "\"zp_dtype\":\"torch.uint8\"},\"input_activations\":null,\"output_activations\":null,"
         "\"format\":\"mxfp4-pack-quantized\"}";
@@ -101,8 +102,8 @@ static void test_case(size_t i)
     struct error err = { 0 };
     const char *include[] = { "k_proj", "layers.0.mlp.experts.1.up_proj" };
     const struct surprisal_quantize_options options = { .include = include, .n_include = 2 };
-    bool ok =
-        o->ok && weight_list_of_model(&m, &o->ck, &o->w, &err) && selection_make(&s, &m, &options, &err);
+    bool ok = o->ok && weight_list_of_model(&m, &o->ck, &o->w, &err)
+           && selection_make(&s, &m, &options, &err);
     if (!check(ok, cases[i].name, "%s %s", o->err.message, err.message))
         exit(1);
     cJSON *plain = expected(cases[i].config);

@@ -82,7 +82,8 @@ static void test_case(size_t i, const struct weight_list *m)
           err.message, error_clean(&(struct error){ 0 }, ok ? text.data : ""));
     check_numbers(cases[i].name, cases[i].numbers, plan);
     check(cJSON_IsNull(json_get(plan, "out"))
-              && strcmp(cJSON_GetStringValue(json_get(plan, "scale")), packing_plan_scale_name(options.scale))
+              && strcmp(cJSON_GetStringValue(json_get(plan, "scale")),
+                        packing_plan_scale_name(options.scale))
                      == 0
               && !json_get(plan, "unweighted"),
           "and what was asked for, and nothing else", "otherwise");
@@ -141,8 +142,8 @@ int main(void)
     struct fake f = fake_moe();
     struct opened *o = open_fake(&f);
     struct weight_list m;
-    if (check(o->ok && weight_list_of_model(&m, &o->ck, &o->w, &o->err), "the fake checkpoint", "%s",
-              o->err.message)) {
+    if (check(o->ok && weight_list_of_model(&m, &o->ck, &o->w, &o->err), "the fake checkpoint",
+              "%s", o->err.message)) {
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
             test_case(i, &m);
         test_unweighted(&m);

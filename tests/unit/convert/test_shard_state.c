@@ -146,7 +146,8 @@ static void test_work(void)
                         ? shard_state_holds(&s, SHARD, path)
                         : strstr(
                               err.message,
-                              "out.partial: is of another checkpoint, other settings or another version")
+                              "out.partial: is of another checkpoint, other settings"
+                              " or another version")
                               != NULL),
             cases[i].name, "'%s'", err.message);
         free(path);
@@ -242,9 +243,10 @@ static void test_regular(void)
     size_t bytes = 7;
     folder_write_text(&f, "x", "123");
     symlink("x", folder_path(&f, "link"));
-    check(shard_state_is_file(folder_path(&f, "x"), &bytes) && bytes == 3, "a file and its size", "%zu",
-          bytes);
-    check(!shard_state_is_file(folder_path(&f, "link"), &bytes) && !shard_state_is_file(f.path, &bytes)
+    check(shard_state_is_file(folder_path(&f, "x"), &bytes) && bytes == 3, "a file and its size",
+          "%zu", bytes);
+    check(!shard_state_is_file(folder_path(&f, "link"), &bytes)
+              && !shard_state_is_file(f.path, &bytes)
               && !shard_state_is_file(folder_path(&f, "gone"), &bytes),
           "no link, folder or nothing is one", "it is");
     char hex[2 * DIGEST_BYTES + 1];

@@ -48,12 +48,16 @@ static bool prepare(struct model *m, const char *path, struct error *err)
 
 static struct engine_hidden hidden_of(const float *x, size_t n)
 {
-    return (struct engine_hidden){ { .dtype = DTYPE_F32, .data = (const uint8_t *)x, .rows = n, .cols = HIDDEN }, NULL };
+    return (struct engine_hidden){
+        { .dtype = DTYPE_F32, .data = (const uint8_t *)x, .rows = n, .cols = HIDDEN }, NULL
+    };
 }
 
-/* A from the first model's states, B from those given, with the second model's head or the first's. */
+/* A from the first model's states, B from those given, with the second model's head or the
+ * first's. */
 static bool diverge(struct divergence_row *rows, const struct engine_options *options,
-                    struct engine_hidden a, struct engine_hidden b, bool same_head, struct error *err)
+                    struct engine_hidden a, struct engine_hidden b, bool same_head,
+                    struct error *err)
 {
     memset(rows, 0, N * sizeof *rows);
     struct engine *first = engine_open(&models[0].ck, &models[0].w, options, err);
@@ -74,8 +78,8 @@ struct reports {
 static bool report(void *user, const char *stage, double done, double total, const char *unit)
 {
     struct reports *r = user;
-    r->ascending = r->ascending && strcmp(stage, "KL divergence") == 0 && strcmp(unit, "tokens") == 0
-                && done > r->last && total == N;
+    r->ascending = r->ascending && strcmp(stage, "KL divergence") == 0
+                && strcmp(unit, "tokens") == 0 && done > r->last && total == N;
     r->last = done;
     r->n++;
     return r->left-- > 1;
@@ -91,14 +95,15 @@ static size_t test_invariance(void)
     double sum = 0;
     for (size_t i = 0; i < N; i++)
         sum += first[i].kld;
-    check(ok && sum / N > 0.001 && sum / N < 1, "the demo pair differs", "%s mean KL %g", err.message,
-          sum / N);
+    check(ok && sum / N > 0.001 && sum / N < 1, "the demo pair differs", "%s mean KL %g",
+          err.message, sum / N);
     static const struct { const char *name; int threads; } cases[] = {
         { "KL: two threads give the same bits",   2 },
         { "KL: three threads give the same bits", 3 },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        ok = diverge(other, &(struct engine_options){ .n_threads = cases[i].threads }, a, b, false, &err);
+        ok = diverge(other, &(struct engine_options){ .n_threads = cases[i].threads }, a, b, false,
+                     &err);
         check(ok && equal_rows(first, other, N), cases[i].name, "%s", err.message);
     }
     /* Budgets from one that is just enough, in steps of 200 KB. */
@@ -112,7 +117,8 @@ static size_t test_invariance(void)
         if (!ok && strstr(err.message, "too small") && enough == 0)
             continue;
         if (!check(ok && equal_rows(first, other, N) && r.ascending && r.last == N,
-                   "KL: groups give the same bits", "%s %zu reports up to %g", err.message, r.n, r.last))
+                   "KL: groups give the same bits", "%s %zu reports up to %g", err.message, r.n,
+                   r.last))
             break;
         least = least ? least : budget;
         reports[enough++] = r.n;
@@ -121,8 +127,8 @@ static size_t test_invariance(void)
           "%zu to %zu reports", reports[0], reports[3]);
     /* The pair's heads are the same bytes: quantization left them alone. */
     ok = diverge(other, &(struct engine_options){ .n_threads = 1 }, a, b, true, &err);
-    check(ok && equal_rows(first, other, N), "KL: a head that is read once gives the same bits", "%s",
-          err.message);
+    check(ok && equal_rows(first, other, N), "KL: a head that is read once gives the same bits",
+          "%s", err.message);
     ok = diverge(other, &(struct engine_options){ .n_threads = 1 }, a, a, true, &err);
     bool zero = ok;
     for (size_t i = 0; i < N; i++)
@@ -142,8 +148,9 @@ static void test_stored(void)
     struct error err = { 0 };
     char path[] = "/tmp/surprisal-divergence-XXXXXX";
     int fd = mkstemp(path);
-    bool ok = fd >= 0 && write(fd, "odd", 3) == 3
-           && write(fd, models[0].hidden, sizeof models[0].hidden) == (ssize_t)sizeof models[0].hidden;
+    bool ok =
+        fd >= 0 && write(fd, "odd", 3) == 3
+        && write(fd, models[0].hidden, sizeof models[0].hidden) == (ssize_t)sizeof models[0].hidden;
     struct mapped_file file;
     if (!check(ok && file_map(&file, path, &err), "a file of hidden states", "%s", err.message))
         return;
@@ -151,7 +158,8 @@ static void test_stored(void)
     mapped.states.data = file.data + 3;
     mapped.file = &file;
     ok = diverge(first, &one, a, b, false, &err) && diverge(other, &one, mapped, b, false, &err);
-    check(ok && equal_rows(first, other, N), "KL: states in a file give the same bits", "%s", err.message);
+    check(ok && equal_rows(first, other, N), "KL: states in a file give the same bits", "%s",
+          err.message);
     check(ftruncate(fd, 5000) == 0 && !diverge(other, &one, mapped, b, false, &err)
           && strstr(err.message, path), "a file that became shorter is refused", "%s", err.message);
     file_unmap(&file);
@@ -179,11 +187,18 @@ static void test_refusals(size_t memory_bytes)
     few.states.rows--;
     narrow.states.cols = 64;
     doubles.states.dtype = DTYPE_F64;
-    const struct { const char *name, *message; struct engine_options options; struct engine_hidden b; } cases[] = {
-        { "fewer states than A's",      "[699, 128], expected [700, 128]", one, few },
-        { "states of another width",    "[700, 64], expected [700, 128]", one, narrow },
-        { "states of another type",     "F64, expected F32 or BF16", one, doubles },
-        { "a budget that is too small", "too small", { .n_threads = 1, .memory_bytes = 1 << 20 }, b },
+    const struct {
+        const char *name, *message;
+        struct engine_options options;
+        struct engine_hidden b;
+    } cases[] = {
+        { "fewer states than A's", "[699, 128], expected [700, 128]", one, few },
+        { "states of another width", "[700, 64], expected [700, 128]", one, narrow },
+        { "states of another type", "F64, expected F32 or BF16", one, doubles },
+        { "a budget that is too small",
+          "too small",
+          { .n_threads = 1, .memory_bytes = 1 << 20 },
+          b },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct error err = { 0 };
@@ -217,7 +232,8 @@ int main(void)
     struct random r = { 33 };
     for (size_t i = 0; i < N_IDS; i++)
         ids[i] = (int32_t)random_below(&r, 4096);
-    if (check(prepare(&models[0], "data/demo/bf16", &err) && prepare(&models[1], "data/demo/mxfp4", &err),
+    if (check(prepare(&models[0], "data/demo/bf16", &err)
+                  && prepare(&models[1], "data/demo/mxfp4", &err),
               "the demo pair gives hidden states", "%s", err.message)) {
         size_t memory_bytes = test_invariance();
         test_stored();

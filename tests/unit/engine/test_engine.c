@@ -61,7 +61,8 @@ static size_t least_budget(int n_threads, const struct engine_window *windows, s
     static struct scores s;
     struct engine_options options = { .n_threads = n_threads, .memory_bytes = (size_t)1 << 20 };
     struct engine_statistics st;
-    for (struct error err = { 0 }; options.memory_bytes < (size_t)64 << 20; err = (struct error){ 0 }) {
+    for (struct error err = { 0 }; options.memory_bytes < (size_t)64 << 20;
+         err = (struct error){ 0 }) {
         if (score(&s, &options, windows, n_windows, &st, &err))
             break;
         options.memory_bytes += (size_t)50 << 10;
@@ -107,15 +108,18 @@ static void test_invariance(void)
     struct engine_statistics st;
     struct error err = { 0 };
     struct engine_options plain = { .n_threads = 1 };
-    if (!check(score(&first, &plain, windows, N_WINDOWS, &st, &err), "windows of many lengths", "%s",
-               err.message))
+    if (!check(score(&first, &plain, windows, N_WINDOWS, &st, &err), "windows of many lengths",
+               "%s", err.message))
         return;
     check(st.passes == 1 && first.n == 129 + 700 + 1 + 99 + 64 + 100, "all targets are scored",
           "%zu scored in %zu passes", first.n, st.passes);
-    static const struct { const char *name; struct engine_options options; size_t least_passes; } cases[] = {
-        { "two threads give the same bits",           { .n_threads = 2 }, 1 },
-        { "three threads give the same bits",         { .n_threads = 3 }, 1 },
-        { "an ample budget: the same bits",           { .n_threads = 2, .memory_bytes = (size_t)8 << 30 }, 1 },
+    static const struct { const char *name; struct engine_options options; size_t least_passes;
+    } cases[] = {
+        { "two threads give the same bits", { .n_threads = 2 }, 1 },
+        { "three threads give the same bits", { .n_threads = 3 }, 1 },
+        { "an ample budget: the same bits",
+          { .n_threads = 2, .memory_bytes = (size_t)8 << 30 },
+          1 },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char where[DIFFER_TEXT] = "";
@@ -234,8 +238,10 @@ static bool resumed(struct scores *s, const struct scores *whole, size_t budget,
 {
     struct capture c = { .countdown = offer };
     size_t left = report;
-    struct engine_options options = { .n_threads = 2, .memory_bytes = budget,
-                                      .progress = { .report = report ? interrupt : NULL, .user = &left } };
+    struct engine_options options = { .n_threads = 2,
+                                      .memory_bytes = budget,
+                                      .progress = { .report = report ? interrupt : NULL,
+                                                    .user = &left } };
     struct engine_job job = { .ids = ids, .n_ids = N_IDS, .windows = few, .n_windows = N_FEW,
                               .sink = { take, s }, .saver = { capture, &c } };
     memset(s, 0, sizeof *s);
@@ -258,7 +264,8 @@ static bool resumed(struct scores *s, const struct scores *whole, size_t budget,
 }
 
 /* Goes on from a state under a budget that cuts its pass, stopped after more and more reports, from
- * whatever state was saved last, until it comes to its end; the most passes that a start had before it. */
+ * whatever state was saved last, until it comes to its end; the most passes that a start had before
+ * it. */
 static bool resumed_in_parts(struct scores *s, struct capture *c, size_t budget, size_t reports,
                              size_t *passes, struct error *err)
 {
@@ -298,7 +305,8 @@ static void test_resume_smaller(void)
     struct engine_statistics st;
     struct error err = { 0 };
     bool ok = score(&whole, &plain, few, N_FEW, &st, &err);
-    size_t budget = least_budget(2, few, N_FEW), offers = 2 * ck.config.num_hidden_layers, passes = 0;
+    size_t budget = least_budget(2, few, N_FEW), offers = 2 * ck.config.num_hidden_layers,
+           passes = 0;
     for (size_t offer = 1; ok && offer <= offers; offer++) {
         struct capture c = { .countdown = offer };
         struct engine *e = engine_open(&ck, &w, &plain, &err);
@@ -307,10 +315,12 @@ static void test_resume_smaller(void)
         memset(&other, 0, sizeof other);
         ok = e && !engine_score_windows(e, &job, &st, &err) && c.x && st.passes == 0;
         engine_close(e);
-        ok = ok && resumed_in_parts(&other, &c, budget, 3 * offer, &passes, &err) && same(&other, &whole);
+        ok = ok && resumed_in_parts(&other, &c, budget, 3 * offer, &passes, &err)
+          && same(&other, &whole);
         free(c.x);
     }
-    check(ok, "M1: a pass that is cut to a smaller budget, stopped and resumed again: the same bits",
+    check(ok,
+          "M1: a pass that is cut to a smaller budget, stopped and resumed again: the same bits",
           "%s", err.message);
     check(passes > 1, "M1: a smaller budget cuts the pass that is resumed", "%zu passes", passes);
 }
@@ -323,9 +333,11 @@ static void test_resume(void)
     struct engine_options plain = { .n_threads = 2 };
     bool ok = score(&whole, &plain, few, N_FEW, &st, &err);
     size_t budget = least_budget(2, few, N_FEW), offers = 4 * ck.config.num_hidden_layers;
-    ok = ok && score(&other, &(struct engine_options){ .n_threads = 2, .memory_bytes = budget }, few, N_FEW,
-                     &st, &err);
-    check(ok && st.passes > 1, "what is stopped has several passes", "%s, %zu", err.message, st.passes);
+    ok = ok
+      && score(&other, &(struct engine_options){ .n_threads = 2, .memory_bytes = budget }, few,
+               N_FEW, &st, &err);
+    check(ok && st.passes > 1, "what is stopped has several passes", "%s, %zu", err.message,
+          st.passes);
     for (size_t offer = 1; ok && offer <= offers; offer += 3)
         ok = resumed(&other, &whole, budget, offer, 0, &st, &err);
     check(ok, "resumed from states: the same bits", "%s", err.message);
@@ -345,8 +357,12 @@ static void test_resume(void)
     bad[4].n_rows = 128;
     bad[5].rows_done = 77;
     for (size_t i = 0; e && i < sizeof bad / sizeof *bad; i++) {
-        struct engine_job job = { .ids = ids, .n_ids = N_IDS, .windows = windows,
-                                  .n_windows = N_WINDOWS, .sink = { take, &other }, .resume = &bad[i] };
+        struct engine_job job = { .ids = ids,
+                                  .n_ids = N_IDS,
+                                  .windows = windows,
+                                  .n_windows = N_WINDOWS,
+                                  .sink = { take, &other },
+                                  .resume = &bad[i] };
         memset(&other, 0, sizeof other);
         check(!engine_score_windows(e, &job, &st, &err) && strstr(err.message, "state"),
               "a state of no run is refused", "case %zu: %s", i, err.message);
@@ -370,7 +386,8 @@ static void test_refusals(void)
     struct engine_window outside = { 1400, 1501, 1401 }, nothing_before = { 3, 9, 3 };
     check(!score(&s, &plain, &outside, 1, &st, &err) && strstr(err.message, "1501"),
           "a window past the ids", "%s", err.message);
-    check(!score(&s, &plain, &nothing_before, 1, &st, &err) && strstr(err.message, "targets from 3"),
+    check(!score(&s, &plain, &nothing_before, 1, &st, &err)
+              && strstr(err.message, "targets from 3"),
           "a target with nothing before it", "%s", err.message);
     ids[77] = (int32_t)ck.config.vocab_size;
     check(!score(&s, &plain, windows, 1, &st, &err) && strstr(err.message, "token 77 has id 4160"),
@@ -381,7 +398,8 @@ static void test_refusals(void)
           "a budget that holds no window", "%s", err.message);
     for (size_t calls = 1; calls < 12; calls += 5) {
         size_t left = calls;
-        struct engine_options stop = { .n_threads = 2, .progress = { .report = interrupt, .user = &left } };
+        struct engine_options stop = { .n_threads = 2,
+                                       .progress = { .report = interrupt, .user = &left } };
         struct error stopped = { 0 };
         check(!score(&s, &stop, windows, N_WINDOWS, &st, &stopped) && stopped.interrupted,
               "stopped when asked", "%s", stopped.message);

@@ -19,7 +19,9 @@ static struct model {
 } demo[2];                              /* A and B */
 static int32_t ids[N_IDS];
 
-static const struct engine_window windows[] = { { 0, 131, 1 }, { 200, 300, 250 }, { 300, 301, 301 } };
+static const struct engine_window windows[] = { { 0, 131, 1 },
+                                                { 200, 300, 250 },
+                                                { 300, 301, 301 } };
 #define N_WINDOWS (sizeof windows / sizeof *windows)
 
 /* ---- what traces say ---------------------------------------------------------- */
@@ -99,7 +101,8 @@ static bool near(double a, double b)
 }
 
 /* Of A's own trace the residual before layer l is the one after l - 1; before the first it is the
- * embedding, which no trace has: so layer 0's output error is only tested against the truth (eval/test_layers.c). */
+ * embedding, which no trace has: so layer 0's output error is only tested against the truth
+ * (eval/test_layers.c). */
 static void test_against_traces(const struct lockstep *l)
 {
     static struct trace a, b, mixed;
@@ -214,20 +217,22 @@ static void test_refusals(void)
         (*size)--;
         bool ok = lockstep_run(&l, a, b, ids, N_IDS, windows, N_WINDOWS, &err);
         (*size)++;
-        check(!ok && strstr(err.message, cases[i].name), "another architecture is refused by name", "%s",
-              err.message);
+        check(!ok && strstr(err.message, cases[i].name), "another architecture is refused by name",
+              "%s", err.message);
         lockstep_free(&l);
         engine_close(a);
         engine_close(b);
     }
     enum layer_type *type = &demo[1].ck.config.layer_types[3];
     *type = LINEAR_ATTENTION;
-    check(!run(&l, &demo[0], &demo[1], &options, &err) && strstr(err.message, "layer_types: layer 3"),
+    check(!run(&l, &demo[0], &demo[1], &options, &err)
+              && strstr(err.message, "layer_types: layer 3"),
           "another order of layers is refused", "%s", err.message);
     *type = FULL_ATTENTION;
     lockstep_free(&l);
     ids[5] = 4160;
-    check(!run(&l, &demo[0], &demo[1], &options, &err) && strstr(err.message, "token 5 has id 4160"),
+    check(!run(&l, &demo[0], &demo[1], &options, &err)
+              && strstr(err.message, "token 5 has id 4160"),
           "an id outside the vocabulary is refused", "%s", err.message);
     ids[5] = 0;
     lockstep_free(&l);
@@ -258,7 +263,8 @@ int main(void)
         ids[i] = (int32_t)random_below(&r, 4160);
     bool ok = true;
     for (size_t i = 0; ok && i < 2; i++)
-        ok = checkpoint_open(&demo[i].ck, paths[i], &err) && weights_bind(&demo[i].w, &demo[i].ck, &err);
+        ok = checkpoint_open(&demo[i].ck, paths[i], &err)
+          && weights_bind(&demo[i].w, &demo[i].ck, &err);
     struct lockstep l = { 0 };
     if (check(ok && run(&l, &demo[0], &demo[1], &(struct engine_options){ .n_threads = 1 }, &err),
               "the demo pair", "%s", err.message)) {

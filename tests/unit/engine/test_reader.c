@@ -167,8 +167,8 @@ static void move_rows(uint8_t *out, const struct tensor *t, const struct head_or
 static void move_cols(uint8_t *out, const struct tensor *t, const struct head_order *o)
 {
     size_t rows = t->shape[0], n = t->n_bytes / rows, size = dtype_bytes(t->dtype);
-    bool is_codes = name_ends_with(t->name, "_packed"),
-         is_scale = name_ends_with(t->name, "_scale");
+    bool is_codes = weight_name_ends_with(t->name, "_packed"),
+         is_scale = weight_name_ends_with(t->name, "_scale");
     memset(out, 0, t->n_bytes);
     for (size_t i = 0; i < rows; i++) {
         const uint8_t *from = t->data + i * n;
@@ -293,7 +293,7 @@ static bool read_settings(struct checkpoint *ck, struct orders *o, struct error 
 /* Codes and plain values say how they are stored; scales follow their codes. */
 static void describe(struct tensor *t, const struct name *name, const struct own *own)
 {
-    if (!name || name_ends_with(t->name, "_scale"))
+    if (!name || weight_name_ends_with(t->name, "_scale"))
         return;
     const struct head_order *o = name->heads == NONE ? NULL : &own->orders.of[name->heads];
     bool by_col = name->heads == ONE_COL || name->heads == COLS;

@@ -1,5 +1,5 @@
-/* Parts come in order, within the budget, and all bytes are seen once; a file that was cut short is an
- * error and not a SIGBUS. */
+/* Parts come in order, within the budget, and all bytes are seen once; a file that was cut short is
+ * an error and not a SIGBUS. */
 #include "engine/stream.h"
 
 #include <stdlib.h>
@@ -71,8 +71,8 @@ static void test_order(size_t ahead_bytes, bool evict, size_t first)
         stream_done(s, p);
     }
     check(ok, "parts come in order, within the budget", "ahead %zu: %s", ahead_bytes, err.message);
-    check(seen.bytes == (N_PARTS - first) * PART_BYTES && seen.wrong == 0, "all bytes are seen once",
-          "%zu bytes, %zu wrong", seen.bytes, seen.wrong);
+    check(seen.bytes == (N_PARTS - first) * PART_BYTES && seen.wrong == 0,
+          "all bytes are seen once", "%zu bytes, %zu wrong", seen.bytes, seen.wrong);
     stream_close(s);
 }
 

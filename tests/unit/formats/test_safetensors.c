@@ -175,8 +175,8 @@ static void test_longest_header(void)
     folder_remove(&f);
 }
 
-/* A file that no reader would take is not begun.  A name of so many bytes makes the header longer by as
- * many. */
+/* A file that no reader would take is not begun.  A name of so many bytes makes the header longer
+ * by as many. */
 static void test_longest_header_written(void)
 {
     static const struct {
@@ -199,8 +199,10 @@ static void test_longest_header_written(void)
         if (made)
             safetensors_abandon(&w);
         const char *fragment = cases[i].fragment;
-        check(fragment ? !made && strstr(err.message, fragment) && strstr(err.message, FILE_NAME ": ")
-                       : made, cases[i].name, "%s", made ? "made" : err.message);
+        check(fragment
+                  ? !made && strstr(err.message, fragment) && strstr(err.message, FILE_NAME ": ")
+                  : made,
+              cases[i].name, "%s", made ? "made" : err.message);
         free(name);
     }
     check(rmdir(f.path) == 0, "and nothing is left of either", "something stands there");
@@ -278,7 +280,8 @@ static void test_writer(void)
         safetensors_close(&file);
 
     const struct safetensors_note notes[] = { { "k\"", "line\n" }, { "empty", "" } };
-    static const char header[] = "{\"__metadata__\":{\"format\":\"pt\",\"k\\\"\":\"line\\n\",\"empty\":\"\"},\"scalar\":";
+    static const char header[] =
+        "{\"__metadata__\":{\"format\":\"pt\",\"k\\\"\":\"line\\n\",\"empty\":\"\"},\"scalar\":";
     unlink(folder_path(&f, FILE_NAME));
     ok = safetensors_create_noted(&w, folder_path(&f, FILE_NAME), notes, 2, entries + 1, 1, &err)
       && safetensors_write(&w, 0, 0, bytes, 8, &err) && safetensors_commit(&w, &err)

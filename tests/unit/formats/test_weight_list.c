@@ -26,39 +26,30 @@ static const struct {
     { "lm_head.weight", "lm_head.weight", WEIGHT_LM_HEAD, true, false, 2, 10, 64, 0, 1280,
       DTYPE_BF16 },
     { P "embed_tokens.weight", P "embed_tokens.weight", WEIGHT_EMBED_TOKENS, false, false, 2, 10,
-      64, 0, 1280,
-      DTYPE_BF16 },
+      64, 0, 1280, DTYPE_BF16 },
     { P "norm.weight", P "norm.weight", WEIGHT_NORM, false, false, 1, 1, 64, 0, 128, DTYPE_BF16 },
     { P "layers.0.linear_attn.conv1d.weight", P "layers.0.linear_attn.conv1d.weight",
-      WEIGHT_DELTA_NET_STATE, false,
-      false, 3, 48, 4, 0, 384, DTYPE_BF16 },
+      WEIGHT_DELTA_NET_STATE, false, false, 3, 48, 4, 0, 384, DTYPE_BF16 },
     { P "layers.0.linear_attn.out_proj.weight", P "layers.0.linear_attn.out_proj.weight",
-      WEIGHT_DELTA_NET, true,
-      false, 2, 64, 32, 0, 4096, DTYPE_F16 },
+      WEIGHT_DELTA_NET, true, false, 2, 64, 32, 0, 4096, DTYPE_F16 },
     { P "layers.0.mlp.experts.0.gate_proj.weight", P "layers.0.mlp.experts.gate_up_proj",
-      WEIGHT_EXPERTS, true, true,
-      2, 32, 64, 0, 4096, DTYPE_BF16 },
+      WEIGHT_EXPERTS, true, true, 2, 32, 64, 0, 4096, DTYPE_BF16 },
     { P "layers.0.mlp.experts.0.up_proj.weight", P "layers.0.mlp.experts.gate_up_proj",
-      WEIGHT_EXPERTS, true, true,
-      2, 32, 64, 4096, 4096, DTYPE_BF16 },
+      WEIGHT_EXPERTS, true, true, 2, 32, 64, 4096, 4096, DTYPE_BF16 },
     { P "layers.0.mlp.experts.2.up_proj.weight", P "layers.0.mlp.experts.gate_up_proj",
-      WEIGHT_EXPERTS, true, true,
-      2, 32, 64, 5 * 4096, 4096, DTYPE_BF16 },
+      WEIGHT_EXPERTS, true, true, 2, 32, 64, 5 * 4096, 4096, DTYPE_BF16 },
     { P "layers.0.mlp.experts.2.down_proj.weight", P "layers.0.mlp.experts.down_proj",
-      WEIGHT_EXPERTS, true, true,
-      2, 64, 32, 2 * 8192, 8192, DTYPE_F32 },
+      WEIGHT_EXPERTS, true, true, 2, 64, 32, 2 * 8192, 8192, DTYPE_F32 },
     { P "layers.1.mlp.experts.2.down_proj.weight", P "layers.1.mlp.experts.2.down_proj.weight",
-      WEIGHT_EXPERTS, true,
-      false, 2, 64, 32, 0, 4096, DTYPE_BF16 },
+      WEIGHT_EXPERTS, true, false, 2, 64, 32, 0, 4096, DTYPE_BF16 },
     { P "layers.1.self_attn.q_proj.weight", P "layers.1.self_attn.q_proj.weight_packed",
-      WEIGHT_ATTENTION, true, false,
-      2, 128, 64, 0, 4096, DTYPE_MXFP4 },
+      WEIGHT_ATTENTION, true, false, 2, 128, 64, 0, 4096, DTYPE_MXFP4 },
     { "model.visual.pos_embed.weight", "model.visual.pos_embed.weight", WEIGHT_VISUAL, false, false,
-      2, 4, 4, 0, 32,
-      DTYPE_BF16 },
+      2, 4, 4, 0, 32, DTYPE_BF16 },
     { "model.visual.proj.weight", "model.visual.proj.weight", WEIGHT_VISUAL, true, false, 2, 4, 32,
       0, 256, DTYPE_BF16 },
-    { "mtp.norm.weight", "mtp.norm.weight", WEIGHT_MTP, false, false, 1, 1, 64, 0, 128, DTYPE_BF16 },
+    { "mtp.norm.weight", "mtp.norm.weight", WEIGHT_MTP, false, false, 1, 1, 64, 0, 128,
+      DTYPE_BF16 },
     { "counts", "counts", WEIGHT_OTHER, false, false, 0, 1, 1, 0, 8, DTYPE_I64 },
 };
 
@@ -77,14 +68,17 @@ static void test_list(void)
         const struct listed_weight *found = find(&m, cases[i].name);
         const struct tensor *t = checkpoint_find(&o->ck, cases[i].tensor);
         check(found && t && found->stored.parts[0] == t && found->kind == cases[i].kind
-                  && found->is_linear == cases[i].is_linear && found->stored.is_fused == cases[i].is_part
+                  && found->is_linear == cases[i].is_linear
+                  && found->stored.is_fused == cases[i].is_part
                   && found->stored.ndim == cases[i].ndim && found->stored.view.rows == cases[i].rows
-                  && found->stored.view.cols == cases[i].cols && found->stored.view.data == t->data + cases[i].at
-                  && found->stored.n_bytes == cases[i].n_bytes && found->stored.view.dtype == cases[i].dtype,
+                  && found->stored.view.cols == cases[i].cols
+                  && found->stored.view.data == t->data + cases[i].at
+                  && found->stored.n_bytes == cases[i].n_bytes
+                  && found->stored.view.dtype == cases[i].dtype,
               cases[i].name, "found %d: kind %d linear %d part %d [%zu, %zu] %zu bytes",
               found != NULL, found ? (int)found->kind : -1, found && found->is_linear,
-              found && found->stored.is_fused, found ? found->stored.view.rows : 0, found ? found->stored.view.cols : 0,
-              found ? found->stored.n_bytes : 0);
+              found && found->stored.is_fused, found ? found->stored.view.rows : 0,
+              found ? found->stored.view.cols : 0, found ? found->stored.n_bytes : 0);
     }
     const struct listed_weight *packed = ok ? find(&m, P "layers.1.self_attn.q_proj.weight") : NULL;
     const struct tensor *scale =

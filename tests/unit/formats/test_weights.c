@@ -383,8 +383,9 @@ static void test_head_digest(void)
     struct progress p = { .report = report, .user = &r };
     bool ok = weights_head_digest(&head, &o->ck, &o->w, &p, &o->err);
     check(ok && same(head, of_tensor(o, "lm_head.weight")) && r.n == 1 && r.done == 10 * 64 * 2
-          && r.total == r.done, "the head's digest is that of its bytes, and no more is read", "%g of %g",
-          r.done, r.total);
+              && r.total == r.done,
+          "the head's digest is that of its bytes, and no more is read", "%g of %g", r.done,
+          r.total);
     struct weights_hash *h = weights_hash_open(&o->ck, &o->w, &o->err);
     check(h && !weights_hash_head(&head, h, &o->err) && strstr(o->err.message, "lm_head.weight"),
           "it needs all of the head", "%s", o->err.message);
@@ -397,14 +398,15 @@ static void test_head_digest(void)
     f = fake_dense();
     o = open_fake(&f);
     ok = weights_head_digest(&head, &o->ck, &o->w, NULL, &o->err);
-    check(ok && same(head, of_tensor(o, "model.embed_tokens.weight")), "a tied head's is the embedding's",
-          "%s", o->err.message);
+    check(ok && same(head, of_tensor(o, "model.embed_tokens.weight")),
+          "a tied head's is the embedding's", "%s", o->err.message);
     close_fake(o);
 
     f = fake_moe();
     fake_pack(&f, "lm_head");
     o = open_fake(&f);
-    const struct digest both[] = { of_tensor(o, "lm_head.weight_packed"), of_tensor(o, "lm_head.weight_scale") };
+    const struct digest both[] = { of_tensor(o, "lm_head.weight_packed"),
+                                   of_tensor(o, "lm_head.weight_scale") };
     ok = digest_of(&whole, both, sizeof both, NULL)
       && weights_head_digest(&head, &o->ck, &o->w, NULL, &o->err);
     check(ok && same(head, whole), "a packed head's is of codes and scales", "%s", o->err.message);

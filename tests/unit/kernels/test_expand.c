@@ -26,7 +26,9 @@ static void test_mxfp4(const struct row_kernels *rows)
         uint8_t packed[32] = { 0 }, scale[2] = { 1, cases[i].scale };
         float out[64];
         packed[16] = cases[i].packed;           /* the second block has its own scale */
-        struct matrix w = { .dtype = DTYPE_MXFP4, .data = packed, .scale = scale, .rows = 1, .cols = 64 };
+        struct matrix w = {
+            .dtype = DTYPE_MXFP4, .data = packed, .scale = scale, .rows = 1, .cols = 64
+        };
         rows->expand(out, &w, 0, 0, 64);
         bool ok = true;
         for (int j = 0; j < 2; j++) {
@@ -39,21 +41,26 @@ static void test_mxfp4(const struct row_kernels *rows)
 
 static void test_halves(const struct row_kernels *rows)
 {
-    static const struct { const char *name; enum dtype dtype; uint16_t bits; float value; } cases[] = {
-        { "bf16 one",                DTYPE_BF16, 0x3F80, 1.0f },
-        { "bf16 negative",           DTYPE_BF16, 0xC048, -3.125f },
-        { "bf16 subnormal",          DTYPE_BF16, 0x0001, 0x1p-133f },
-        { "bf16 infinity",           DTYPE_BF16, 0x7F80, INFINITY },
-        { "bf16 NaN",                DTYPE_BF16, 0x7FC0, NAN },
-        { "f16 one",                 DTYPE_F16,  0x3C00, 1.0f },
-        { "f16 largest",             DTYPE_F16,  0x7BFF, 65504.0f },
-        { "f16 smallest normal",     DTYPE_F16,  0x0400, 0x1p-14f },
-        { "f16 smallest subnormal",  DTYPE_F16,  0x0001, 0x1p-24f },
-        { "f16 largest subnormal",   DTYPE_F16,  0x03FF, 1023 * 0x1p-24f },
-        { "f16 minus zero",          DTYPE_F16,  0x8000, -0.0f },
-        { "f16 negative",            DTYPE_F16,  0xC248, -3.140625f },
-        { "f16 minus infinity",      DTYPE_F16,  0xFC00, -INFINITY },
-        { "f16 NaN",                 DTYPE_F16,  0x7E00, NAN },
+    static const struct {
+        const char *name;
+        enum dtype dtype;
+        uint16_t bits;
+        float value;
+    } cases[] = {
+        { "bf16 one", DTYPE_BF16, 0x3F80, 1.0f },
+        { "bf16 negative", DTYPE_BF16, 0xC048, -3.125f },
+        { "bf16 subnormal", DTYPE_BF16, 0x0001, 0x1p-133f },
+        { "bf16 infinity", DTYPE_BF16, 0x7F80, INFINITY },
+        { "bf16 NaN", DTYPE_BF16, 0x7FC0, NAN },
+        { "f16 one", DTYPE_F16, 0x3C00, 1.0f },
+        { "f16 largest", DTYPE_F16, 0x7BFF, 65504.0f },
+        { "f16 smallest normal", DTYPE_F16, 0x0400, 0x1p-14f },
+        { "f16 smallest subnormal", DTYPE_F16, 0x0001, 0x1p-24f },
+        { "f16 largest subnormal", DTYPE_F16, 0x03FF, 1023 * 0x1p-24f },
+        { "f16 minus zero", DTYPE_F16, 0x8000, -0.0f },
+        { "f16 negative", DTYPE_F16, 0xC248, -3.140625f },
+        { "f16 minus infinity", DTYPE_F16, 0xFC00, -INFINITY },
+        { "f16 NaN", DTYPE_F16, 0x7E00, NAN },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         /* Row 1 of a [2, 1] matrix at an odd address: data in a file is aligned to nothing. */
@@ -78,7 +85,9 @@ static void test_all_codes(const struct row_kernels *rows)
     bool ok = true;
     for (size_t i = 0; i < sizeof packed; i++)
         packed[i] = (uint8_t)(i * 37 + i / 16);
-    struct matrix w = { .dtype = DTYPE_MXFP4, .data = packed, .scale = scale, .rows = 1, .cols = 96 };
+    struct matrix w = {
+        .dtype = DTYPE_MXFP4, .data = packed, .scale = scale, .rows = 1, .cols = 96
+    };
     for (int e = 0; e < 255; e++) {
         memset(scale, e, sizeof scale);
         rows->expand(out, &w, 0, 32, 64);
@@ -124,8 +133,8 @@ static void test_to_bf16(const struct row_kernels *rows)
     }
 }
 
-/* Heads of rows and of columns in another order: every element by itself, in pieces of every length.  An
- * F32 matrix holds its own index; an MXFP4 block is wider than a head. */
+/* Heads of rows and of columns in another order: every element by itself, in pieces of every
+ * length.  An F32 matrix holds its own index; an MXFP4 block is wider than a head. */
 static void test_orders(const struct row_kernels *rows)
 {
     enum { ROWS = 9, COLS = 64 };
@@ -141,7 +150,9 @@ static void test_orders(const struct row_kernels *rows)
     for (size_t i = 0; i < sizeof scales; i++)
         scales[i] = (uint8_t)(120 + i);
     for (int packed = 0; packed < 2; packed++) {
-        struct matrix in_order = { .dtype = packed ? DTYPE_MXFP4 : DTYPE_F32, .rows = ROWS, .cols = COLS,
+        struct matrix in_order = { .dtype = packed ? DTYPE_MXFP4 : DTYPE_F32,
+                                   .rows = ROWS,
+                                   .cols = COLS,
                                    .data = packed ? codes : (const uint8_t *)values,
                                    .scale = packed ? scales : NULL };
         struct matrix w = in_order;
@@ -152,14 +163,17 @@ static void test_orders(const struct row_kernels *rows)
             size_t from = row == 0 ? 0 : 1 + 2 * place_of_rows[(row - 1) / 2] + (row - 1) % 2;
             rows->expand(stored, &in_order, from, 0, COLS);
             for (size_t j = 0; j < COLS; j++)
-                expected[j] = stored[j < 3 || j > 62 ? j : 3 + 12 * place_of_cols[(j - 3) / 12] + (j - 3) % 12];
+                expected[j] =
+                    stored[j < 3 || j > 62 ? j
+                                           : 3 + 12 * place_of_cols[(j - 3) / 12] + (j - 3) % 12];
             for (size_t first = 0; first < COLS; first += 32)
                 for (size_t n = 1; n <= COLS - first; n++) {
                     rows->expand(out, &w, row, first, n);
                     same = same && memcmp(out, expected + first, n * sizeof *out) == 0;
                 }
         }
-        check(same, packed ? "heads in another order, MXFP4" : "heads in another order, F32", "differ");
+        check(same, packed ? "heads in another order, MXFP4" : "heads in another order, F32",
+              "differ");
     }
 }
 
@@ -179,8 +193,11 @@ int main(void)
         test_to_bf16(kn->rows);
         test_orders(kn->rows);
         float out[3];
-        kn->rows->expand(out, &(struct matrix){ .dtype = DTYPE_F32, .data = (const uint8_t *)values, .rows = 1, .cols = 3 }, 0,
-                         0, 3);
+        kn->rows->expand(
+            out,
+            &(struct matrix){
+                .dtype = DTYPE_F32, .data = (const uint8_t *)values, .rows = 1, .cols = 3 },
+            0, 0, 3);
         check_equal_f32("f32 is copied", out, values, 3);
     }
     return check_done();

@@ -52,7 +52,8 @@ struct product_case {
 };
 
 /* A stored weight with the values of b, which are BF16: [n, k] in BF16 or F32. */
-static void *stored(enum dtype dtype, const float *b, size_t stride_k, size_t stride_cols, size_t n, size_t k)
+static void *stored(enum dtype dtype, const float *b, size_t stride_k, size_t stride_cols, size_t n,
+                    size_t k)
 {
     uint8_t *data = malloc(4 * n * k + 1);
     for (size_t j = 0; j < n; j++)
@@ -70,11 +71,11 @@ static void *stored(enum dtype dtype, const float *b, size_t stride_k, size_t st
 /* Widened: packed as f32, as beside one of another type. */
 enum source { OPERAND, WEIGHT_BF16, WEIGHT_BF16_WIDENED, WEIGHT_F32, SOURCES };
 
-/* Runs one product between guards; c, a, b are the caller's, ldc given.  w: NULL, or what B is stored
- * as, packed as BF16 pairs where it may be. */
-static bool run_product(const struct gemm_ops *ops, const struct product_case *s, const struct matrix *w,
-                        bool may_be_pairs, float *c, size_t ldc, const float *a, size_t lda,
-                        const float *b, size_t ldb)
+/* Runs one product between guards; c, a, b are the caller's, ldc given.  w: NULL, or what B is
+ * stored as, packed as BF16 pairs where it may be. */
+static bool run_product(const struct gemm_ops *ops, const struct product_case *s,
+                        const struct matrix *w, bool may_be_pairs, float *c, size_t ldc,
+                        const float *a, size_t lda, const float *b, size_t ldb)
 {
     size_t n_packed = ops->packed_bytes(ops, s->n, s->k), n_scratch = ops->scratch_bytes(ops);
     size_t shift = s->m % 2 ? 4 : 0;        /* floats: buffers need not be aligned */
@@ -88,17 +89,27 @@ static bool run_product(const struct gemm_ops *ops, const struct product_case *s
     for (size_t first = 0; first < s->n; first += half) {
         size_t count = first ? s->n - first : half;
         if (!w)
-            ops->pack(ops, packed, &(struct gemm_b){ b + first * stride_cols, stride_k, stride_cols, s->n, s->k },
-                      first, count, scratch);
+            ops->pack(
+                ops, packed,
+                &(struct gemm_b){ b + first * stride_cols, stride_k, stride_cols, s->n, s->k },
+                first, count, scratch);
         else
             ops->pack_weight(ops, &to, &weight, first, count, scratch);
         if (first)
             break;
     }
-    ops->multiply(ops, &(struct gemm){ .c = c, .ldc = ldc, .a = a, .stride_rows = s->a_transposed ? 1 : lda,
-                                       .stride_k = s->a_transposed ? lda : 1, .packed = packed,
-                                       .bf16_pairs = bf16_pairs, .m = s->m, .n = s->n, .k = s->k,
-                                       .accumulate = s->accumulate, .scratch = scratch });
+    ops->multiply(ops, &(struct gemm){ .c = c,
+                                       .ldc = ldc,
+                                       .a = a,
+                                       .stride_rows = s->a_transposed ? 1 : lda,
+                                       .stride_k = s->a_transposed ? lda : 1,
+                                       .packed = packed,
+                                       .bf16_pairs = bf16_pairs,
+                                       .m = s->m,
+                                       .n = s->n,
+                                       .k = s->k,
+                                       .accumulate = s->accumulate,
+                                       .scratch = scratch });
     bool ok = guards_hold(packed, n_packed / 4) && guards_hold(scratch, n_scratch / 4);
     guarded_free(block);
     guarded_free(scratch);
@@ -106,8 +117,8 @@ static bool run_product(const struct gemm_ops *ops, const struct product_case *s
 }
 
 /* |error| of a sum of k products in f32, in any order, against double: at most
- * k * 2^-24 * sum |a b| (Higham, Accuracy and Stability, 3.1); in practice far less.  Twice that for
- * BF16 dots, whose instruction may round once more on some processor. */
+ * k * 2^-24 * sum |a b| (Higham, Accuracy and Stability, 3.1); in practice far less.  Twice that
+ * for BF16 dots, whose instruction may round once more on some processor. */
 static bool product_case(char *where, const struct kernels *kn, enum compute_type type,
                          struct random *r, const struct product_case *s, enum source source)
 {
@@ -126,9 +137,11 @@ static bool product_case(char *where, const struct kernels *kn, enum compute_typ
     memcpy(before, c, nc * sizeof *c);
     memcpy(twin, c, nc * sizeof *c);
     enum dtype dtype = source == WEIGHT_F32 ? DTYPE_F32 : DTYPE_BF16;
-    void *data = source == OPERAND ? NULL
-                                   : stored(dtype, b, s->b_transposed ? 1 : ldb, s->b_transposed ? ldb : 1, n, k);
-    const struct matrix stored_as = { .dtype = dtype, .data = data, .rows = n, .cols = k }, *w = data ? &stored_as : NULL;
+    void *data = source == OPERAND
+                   ? NULL
+                   : stored(dtype, b, s->b_transposed ? 1 : ldb, s->b_transposed ? ldb : 1, n, k);
+    const struct matrix stored_as = { .dtype = dtype, .data = data, .rows = n, .cols = k },
+                        *w = data ? &stored_as : NULL;
     bool may_be_pairs = source != WEIGHT_BF16_WIDENED;
     bool ok = run_product(ops, s, w, may_be_pairs, c, ldc, a, lda, b, ldb) && guards_hold(c, nc);
     for (size_t i = 0; i < m; i++)
@@ -188,7 +201,8 @@ static void test_products(const struct kernels *kn, enum compute_type type)
     }
 }
 
-/* MXFP4 weights, also with scales so small that values are denormal: the bits of the same values in F32. */
+/* MXFP4 weights, also with scales so small that values are denormal: the bits of the same values in
+ * F32. */
 static void test_mxfp4_product(const struct kernels *kn, enum compute_type type)
 {
     enum { M = 17, N = 45, K = 1056, BLOCKS = N * K / 32 };
@@ -198,19 +212,24 @@ static void test_mxfp4_product(const struct kernels *kn, enum compute_type type)
         codes[i] = (uint8_t)random_below(&r, 256);
     for (size_t i = 0; i < BLOCKS; i++)
         scale[i] = (uint8_t)(i % 7 == 0 ? random_below(&r, 3) : 110 + random_below(&r, 30));
-    const struct matrix mxfp4 = { .dtype = DTYPE_MXFP4, .data = codes, .scale = scale, .rows = N, .cols = K };
+    const struct matrix mxfp4 = {
+        .dtype = DTYPE_MXFP4, .data = codes, .scale = scale, .rows = N, .cols = K
+    };
     float *a = guarded_random(&r, M * K, 1), *values = guarded(N * K);
     float *c = guarded(M * N), *plain = guarded(M * N);
     if (type == COMPUTE_BF16)
         kernels_scalar.rows->round_bf16(a, M * K);
     for (size_t j = 0; j < N; j++)
         kernels_scalar.rows->expand(values + j * K, &mxfp4, j, 0, K);
-    const struct matrix f32 = { .dtype = DTYPE_F32, .data = (const uint8_t *)values, .rows = N, .cols = K };
+    const struct matrix f32 = {
+        .dtype = DTYPE_F32, .data = (const uint8_t *)values, .rows = N, .cols = K
+    };
     const struct product_case s = { M, N, K, false, true, false };
     bool ok = run_product(kn->gemm[type], &s, &mxfp4, true, c, N, a, K, NULL, K)
            && run_product(kn->gemm[type], &s, &f32, false, plain, N, a, K, NULL, K);
     char name[96];
-    snprintf(name, sizeof name, "%s %s product of MXFP4 weights", kn->isa, kernels_compute_name(type));
+    snprintf(name, sizeof name, "%s %s product of MXFP4 weights", kn->isa,
+             kernels_compute_name(type));
     char where[DIFFER_TEXT] = "";
     check(ok && same_f32(where, c, plain, M * N), name,
           "other bits than with the values in F32: %s", where);
@@ -262,8 +281,19 @@ static double worst_ulp(const float *x, const float *y, size_t n, float floor)
     return worst;
 }
 
-enum { MUL_SILU, MUL_SIGMOID, ADD, ADD_SCALED, SCALE, ROUND, RMS_NORM, GATED_RMS_NORM, L2_NORM, EXP_SUM,
-       ELEMENTWISE };
+enum {
+    MUL_SILU,
+    MUL_SIGMOID,
+    ADD,
+    ADD_SCALED,
+    SCALE,
+    ROUND,
+    RMS_NORM,
+    GATED_RMS_NORM,
+    L2_NORM,
+    EXP_SUM,
+    ELEMENTWISE
+};
 
 static const struct {
     const char *name;
@@ -283,8 +313,8 @@ static const struct {
 };
 
 /* y and z are operands. */
-static double run(const struct row_kernels *rows, int which, float *x, const float *y, const float *z,
-                  size_t n)
+static double run(const struct row_kernels *rows, int which, float *x, const float *y,
+                  const float *z, size_t n)
 {
     switch (which) {
     case MUL_SILU:       rows->mul_silu(x, y, n); return 0;
@@ -300,8 +330,8 @@ static double run(const struct row_kernels *rows, int which, float *x, const flo
     }
 }
 
-/* In BF16 compute a value beside the middle between two BF16 values may round to either, a few times
- * over in the longest of these: each time by one of its units, 2^16 of f32's. */
+/* In BF16 compute a value beside the middle between two BF16 values may round to either, a few
+ * times over in the longest of these: each time by one of its units, 2^16 of f32's. */
 #define BF16_FLIPS (3 * 65536.0)
 
 static void test_elementwise(const struct kernels *kn, enum compute_type type)
@@ -339,11 +369,12 @@ static void test_elementwise(const struct kernels *kn, enum compute_type type)
             guarded_free(twin);
         }
         char name[64];
-        snprintf(name, sizeof name, "%s %s%s", kn->isa, elementwise[which].name, bf16 ? " bf16" : "");
+        snprintf(name, sizeof name, "%s %s%s", kn->isa, elementwise[which].name,
+                 bf16 ? " bf16" : "");
         bool ok = worst <= most && (!bf16 || beyond * 100 <= values);
         check(guarded_ok && ok && worst_sum < 2e-7, name,
-              "worst %.2f ULP, %zu of %zu beyond, sum off by %.1e, guards %d; %s", worst, beyond, values,
-              worst_sum, guarded_ok, where);
+              "worst %.2f ULP, %zu of %zu beyond, sum off by %.1e, guards %d; %s", worst, beyond,
+              values, worst_sum, guarded_ok, where);
     }
 }
 
@@ -354,7 +385,8 @@ static void test_exp_range(const struct kernels *kn)
     for (float x = -87.0f; x < 88.7f; x += 0.00137f) {
         float y = x;
         kn->rows->exp_sum(&y, 0, 1);
-        double truth = exp((double)x), ulp = (double)nextafterf((float)truth, INFINITY) - (double)(float)truth;
+        double truth = exp((double)x),
+               ulp = (double)nextafterf((float)truth, INFINITY) - (double)(float)truth;
         worst = fmax(worst, fabs((double)y - truth) / ulp);
     }
     char name[64];
@@ -410,7 +442,8 @@ static void test_exp_sums(const struct kernels *kn)
         float *a = guarded_random(&r, n, 9), *b = guarded_random(&r, n, i % 2 ? 9 : 1e-4f);
         for (size_t j = 0; i % 2 == 0 && j < n; j++)
             b[j] += a[j];
-        struct exp_sums s = { .max = { kernels_scalar.rows->max(a, n), kernels_scalar.rows->max(b, n) } };
+        struct exp_sums s = { .max = { kernels_scalar.rows->max(a, n),
+                                       kernels_scalar.rows->max(b, n) } };
         kn->rows->add_exp_sums(&s, a, b, cut);
         kn->rows->add_exp_sums(&s, a + cut, b + cut, n - cut);
         long double truth[4] = { 0 }, size[4] = { 0 };
@@ -432,7 +465,8 @@ static void test_exp_sums(const struct kernels *kn)
     }
     char name[64];
     snprintf(name, sizeof name, "%s add_exp_sums", kn->isa);
-    check(guarded_ok && worst < 2e-14, name, "off by %.1e of the terms, guards %d", worst, guarded_ok);
+    check(guarded_ok && worst < 2e-14, name, "off by %.1e of the terms, guards %d", worst,
+          guarded_ok);
 
     const float far[2] = { 0, -1e30f }, nan[2] = { 0, NAN }, infinite[2] = { 0, INFINITY };
     struct exp_sums s = { 0 }, with_nan = { 0 }, with_infinity = { .max = { 0, INFINITY } };
@@ -453,7 +487,8 @@ static void test_conv_silu(const struct kernels *kn)
     bool guarded_ok = true;
     for (int i = 0; i < 60; i++) {
         size_t channels = 1 + random_below(&r, 150), width = 1 + random_below(&r, 6);
-        float *x = guarded_random(&r, width * channels, 1), *w = guarded_random(&r, width * channels, 1);
+        float *x = guarded_random(&r, width * channels, 1),
+              *w = guarded_random(&r, width * channels, 1);
         float *out = guarded(channels), *twin = guarded(channels);
         const float *rows[6];
         for (size_t j = 0; j < width; j++)
@@ -501,7 +536,8 @@ int main(void)
         test_exp_sums(kn);
         test_conv_silu(kn);
     }
-    check(!kernels_find("sse9", &err) && strstr(err.message, "sse9") && strstr(err.message, "scalar"),
+    check(!kernels_find("sse9", &err) && strstr(err.message, "sse9")
+              && strstr(err.message, "scalar"),
           "an unknown isa is refused and the known ones are listed", "%s", err.message);
     check(kernels_find("scalar", &err) == &kernels_scalar, "an isa is found by name", "wrong set");
     return check_done();

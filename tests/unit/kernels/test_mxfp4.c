@@ -49,8 +49,8 @@ static void test_cases(void)
         mxfp4_quantize_block(packed, &scale, w, &rule, NULL, NULL);
         unsigned low = packed[0] & 15, high = packed[0] >> 4;
         check(scale == cases[i].exponent + 127 && low == cases[i].low && high == cases[i].high,
-              cases[i].name, "scale 2^%d, codes %u %u; expected 2^%d, %u %u", scale - 127, low, high,
-              cases[i].exponent, cases[i].low, cases[i].high);
+              cases[i].name, "scale 2^%d, codes %u %u; expected 2^%d, %u %u", scale - 127, low,
+              high, cases[i].exponent, cases[i].low, cases[i].high);
     }
 }
 
@@ -117,7 +117,8 @@ static void test_hessian(void)
             different += !near && (scale_a != scale_b || memcmp(a, b, sizeof a) != 0);
         }
     }
-    check(different == 0, "a diagonal Hessian is a factor for each channel", "%zu blocks", different);
+    check(different == 0, "a diagonal Hessian is a factor for each channel", "%zu blocks",
+          different);
 }
 
 /* ---- kernels against the definition --------------------------------------------------------- */
@@ -169,8 +170,8 @@ static bool test_set(char *where, const struct kernels *kn, enum shape shape, do
     struct mxfp4_rule rule = mxfp4_rule(MXFP4_QSTREAM, percentile);
     struct mxfp4_importance importance = { .channels = weighted ? channels : NULL };
     packed[0][BLOCKS * N / 2] = scale[0][BLOCKS] = 77;
-    size_t first = 3, undecided = mxfp4_quantize(packed[0], scale[0], w, BLOCKS, first, PERIOD, &rule,
-                                                 &importance, kn);
+    size_t first = 3, undecided = mxfp4_quantize(packed[0], scale[0], w, BLOCKS, first, PERIOD,
+                                                 &rule, &importance, kn);
     for (size_t i = 0; i < BLOCKS; i++)
         undecided -= mxfp4_quantize_block(
             packed[1] + i * N / 2, scale[1] + i, w + i * N, &rule,
@@ -188,7 +189,8 @@ static void test_kernels(void)
         const struct kernels *kn = kernels_find(isas[i], NULL);
         for (enum shape shape = 0; shape < SHAPES; shape++) {
             char name[128];
-            snprintf(name, sizeof name, "%s equals the definition: %s", isas[i], shape_names[shape]);
+            snprintf(name, sizeof name, "%s equals the definition: %s", isas[i],
+                     shape_names[shape]);
             if (!kn) {
                 check_skip(name, "not of this CPU");
                 continue;

@@ -16,7 +16,9 @@ static struct matrix random_matrix(struct random *r, size_t rows, size_t cols, f
     float *x = malloc(rows * cols * sizeof *x);
     for (size_t i = 0; i < rows * cols; i++)
         x[i] = scale * random_normal(r);
-    return (struct matrix){ .dtype = DTYPE_F32, .data = (const uint8_t *)x, .rows = rows, .cols = cols };
+    return (struct matrix){
+        .dtype = DTYPE_F32, .data = (const uint8_t *)x, .rows = rows, .cols = cols
+    };
 }
 
 __attribute__((unused))

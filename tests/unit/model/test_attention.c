@@ -19,7 +19,8 @@ static void turn(double *x, const struct config *c, size_t position)
 {
     size_t half = c->rotary_dim / 2;
     for (size_t i = 0; i < half; i++) {
-        double angle = (double)position / pow(c->rope_theta, 2.0 * (double)i / (double)c->rotary_dim);
+        double angle =
+            (double)position / pow(c->rope_theta, 2.0 * (double)i / (double)c->rotary_dim);
         double a = x[i], b = x[i + half];
         x[i] = a * cos(angle) - b * sin(angle);
         x[i + half] = b * cos(angle) + a * sin(angle);
@@ -30,7 +31,8 @@ static void turn(double *x, const struct config *c, size_t position)
 static void truth(double *out, const struct config *c, const struct attention_weights *w,
                   const float *h, size_t T)
 {
-    size_t D = c->hidden_size, H = c->num_attention_heads, KV = c->num_key_value_heads, d = c->head_dim;
+    size_t D = c->hidden_size, H = c->num_attention_heads, KV = c->num_key_value_heads,
+           d = c->head_dim;
     double *q = malloc(T * H * 2 * d * sizeof *q), *k = malloc(T * KV * d * sizeof *k);
     double *v = malloc(T * KV * d * sizeof *v), *mixed = malloc(H * d * sizeof *mixed);
     double *x = malloc(D * sizeof *x), *p = malloc(T * sizeof *p);
@@ -71,12 +73,15 @@ static void truth(double *out, const struct config *c, const struct attention_we
 
 int main(void)
 {
-    static const struct { const char *name; size_t H, KV, d, rotary, n, lengths[3], tile; } cases[] = {
-        { "grouped queries",             4, 2, 16, 4,  2, { 70, 33 },     128 },
-        { "one KV head for all",         8, 1, 8,  8,  3, { 1, 2, 40 },   64  },
-        { "as many KV heads as queries", 3, 3, 12, 6,  1, { 131 },        192 },
-        { "pieces of a long window",     4, 2, 16, 4,  2, { 300, 20 },    64  },
-        { "a key block and one",         2, 1, 20, 10, 1, { 129 },        256 },
+    static const struct {
+        const char *name;
+        size_t H, KV, d, rotary, n, lengths[3], tile;
+    } cases[] = {
+        { "grouped queries", 4, 2, 16, 4, 2, { 70, 33 }, 128 },
+        { "one KV head for all", 8, 1, 8, 8, 3, { 1, 2, 40 }, 64 },
+        { "as many KV heads as queries", 3, 3, 12, 6, 1, { 131 }, 192 },
+        { "pieces of a long window", 4, 2, 16, 4, 2, { 300, 20 }, 64 },
+        { "a key block and one", 2, 1, 20, 10, 1, { 129 }, 256 },
     };
     struct random r = { 11 };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -99,7 +104,8 @@ int main(void)
             struct compute cm = { .config = &c, .kernels = s ? &kernels_openblas : &kernels_scalar,
                                   .n_threads = 2 };
             size_t rows = cases[i].tile;
-            struct attention_buffers buffers = attention_buffers_take(&arena, &cm, rows, rows, rows);
+            struct attention_buffers buffers =
+                attention_buffers_take(&arena, &cm, rows, rows, rows);
             float *used = arena_take(&arena, rows, D * sizeof *used);
             void *memory = arena_take(&arena, 1, attention_state_bytes(&c, b.longest));
             struct attention_state state, *states = &state;

@@ -163,7 +163,8 @@ static void forward(const struct kernels *kn, float *out, const struct matrix *h
 {
     struct arena arena = test_arena();
     const struct compute cm = { .config = c, .kernels = kn, .n_threads = 2 };
-    struct delta_net_buffers buffers = delta_net_buffers_take(&arena, &cm, tile_tokens, tile_tokens);
+    struct delta_net_buffers buffers =
+        delta_net_buffers_take(&arena, &cm, tile_tokens, tile_tokens);
     float *used = arena_take(&arena, tile_tokens, D * sizeof *used);
     void *memory = arena_take(&arena, 1, delta_net_state_bytes(c));
     struct delta_net_state state, *states = &state;

@@ -118,14 +118,16 @@ static void logits_of(double *out, struct part *p, size_t token, bool exact)
     free(logits);
 }
 
-/* BLAS sums in an order that depends on the shape of the product, so its logits are not repeatable. */
+/* BLAS sums in an order that depends on the shape of the product, so its logits are not
+ * repeatable. */
 static bool is_repeatable(const struct kernels *kn)
 {
     return kn->gemm[COMPUTE_F32]->tile != NULL;
 }
 
 /* The largest error of KL; -1 where something else is wrong. */
-static double worst_error(const struct divergence_row *rows, struct part *a, struct part *b, bool exact)
+static double worst_error(const struct divergence_row *rows, struct part *a, struct part *b,
+                          bool exact)
 {
     size_t V = a->head.rows, n = a->hidden.rows;
     double *la = malloc(V * sizeof *la), *lb = malloc(V * sizeof *lb), worst = 0;
@@ -173,16 +175,17 @@ static void test_random(const struct kernels *kn)
         float scale;
         double exact;                   /* tolerance against logits in double; 0: no such test */
     } cases[] = {
-        { "odd sizes",                  37, 4579, 24, 33, COMPUTE_F32, COMPUTE_F32, 0.2f, 1e-5 },
-        { "whole tiles",                 5, 2 * VOCABULARY_TILE, 16, 16, COMPUTE_F32, COMPUTE_F32, 0.2f, 1e-5 },
-        { "one more than a tile",        3, VOCABULARY_TILE + 1,  7,  5, COMPUTE_F32, COMPUTE_F32, 0.2f, 1e-5 },
-        { "one token",                   1, 2500, 40,  8, COMPUTE_F32, COMPUTE_F32, 0.2f, 1e-5 },
-        { "more tokens than a block",  300,  130,  8, 12, COMPUTE_F32, COMPUTE_F32, 0.5f, 1e-5 },
-        { "a vocabulary of three",       9,    3,  4,  4, COMPUTE_F32, COMPUTE_F32, 1,    1e-5 },
-        { "a vocabulary of one",         2,    1,  4,  4, COMPUTE_F32, COMPUTE_F32, 1,    1e-5 },
-        { "huge logits",                20, 2300, 16, 16, COMPUTE_F32, COMPUTE_F32, 1e5f, 0 },
-        { "BF16 compute",               20, 2300, 24, 16, COMPUTE_BF16, COMPUTE_BF16, 0.3f, 0 },
-        { "B alone in BF16 compute",    20, 2300, 24, 16, COMPUTE_F32, COMPUTE_BF16, 0.3f, 0 },
+        { "odd sizes", 37, 4579, 24, 33, COMPUTE_F32, COMPUTE_F32, 0.2f, 1e-5 },
+        { "whole tiles", 5, 2 * VOCABULARY_TILE, 16, 16, COMPUTE_F32, COMPUTE_F32, 0.2f, 1e-5 },
+        { "one more than a tile", 3, VOCABULARY_TILE + 1, 7, 5, COMPUTE_F32, COMPUTE_F32, 0.2f,
+          1e-5 },
+        { "one token", 1, 2500, 40, 8, COMPUTE_F32, COMPUTE_F32, 0.2f, 1e-5 },
+        { "more tokens than a block", 300, 130, 8, 12, COMPUTE_F32, COMPUTE_F32, 0.5f, 1e-5 },
+        { "a vocabulary of three", 9, 3, 4, 4, COMPUTE_F32, COMPUTE_F32, 1, 1e-5 },
+        { "a vocabulary of one", 2, 1, 4, 4, COMPUTE_F32, COMPUTE_F32, 1, 1e-5 },
+        { "huge logits", 20, 2300, 16, 16, COMPUTE_F32, COMPUTE_F32, 1e5f, 0 },
+        { "BF16 compute", 20, 2300, 24, 16, COMPUTE_BF16, COMPUTE_BF16, 0.3f, 0 },
+        { "B alone in BF16 compute", 20, 2300, 24, 16, COMPUTE_F32, COMPUTE_BF16, 0.3f, 0 },
     };
     struct arena arena = test_arena();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -244,7 +247,8 @@ static void test_near(const struct kernels *kn)
     struct part with_b = a;
     with_b.hidden = copy.hidden = b.hidden;
     ok = diverge(rows, &a, &with_b, 1, none, &err) && diverge(other, &a, &copy, 1, none, &err);
-    snprintf(name, sizeof name, "%s KL: one head for both, or a copy of it: the same bits", kn->isa);
+    snprintf(name, sizeof name, "%s KL: one head for both, or a copy of it: the same bits",
+             kn->isa);
     check(ok && equal_rows(rows, other, N), name, "%s", err.message);
     free((void *)(uintptr_t)copy.head.data);
 

@@ -88,12 +88,21 @@ static void test_random(const struct kernels *kn, float scale)
 /* One hidden value that is the logit itself. */
 static void test_edges(void)
 {
-    static const struct { const char *name; float logits[3]; int32_t target; double nll; int32_t top1; }
-    cases[] = {
-        { "a sure target keeps its digits", { 0, 40, -5 },      1, 4.24835425529158904e-18 + 2.8625185805493937e-20, 1 },
-        { "an impossible target",           { 0, 40, -5 },      2, 45, 1 },
-        { "the lowest id among equals",     { 7, 7, 7 },        2, 1.09861228866810969, 0 },
-        { "far logits do not underflow",    { -1000, -1001, -1002 }, 0, 0.40760596444438, 0 },
+    static const struct {
+        const char *name;
+        float logits[3];
+        int32_t target;
+        double nll;
+        int32_t top1;
+    } cases[] = {
+        { "a sure target keeps its digits",
+          { 0, 40, -5 },
+          1,
+          4.24835425529158904e-18 + 2.8625185805493937e-20,
+          1 },
+        { "an impossible target", { 0, 40, -5 }, 2, 45, 1 },
+        { "the lowest id among equals", { 7, 7, 7 }, 2, 1.09861228866810969, 0 },
+        { "far logits do not underflow", { -1000, -1001, -1002 }, 0, 0.40760596444438, 0 },
     };
     struct config c = { .hidden_size = 1 };
     struct arena arena = test_arena();
@@ -102,20 +111,27 @@ static void test_edges(void)
     struct head_score s;
     size_t bad;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct matrix head = { .dtype = DTYPE_F32, .data = (const uint8_t *)cases[i].logits, .rows = 3,
-                               .cols = 1 };
+        struct matrix head = {
+            .dtype = DTYPE_F32, .data = (const uint8_t *)cases[i].logits, .rows = 3, .cols = 1
+        };
         bool ok = score(&cm, &arena, &s, &one, &cases[i].target, 1, &head, &bad);
         check(ok && fabs(s.nll - cases[i].nll) <= 1e-6 * cases[i].nll && s.top1 == cases[i].top1,
               cases[i].name, "nll %.17g, top-1 %d", s.nll, (int)s.top1);
     }
-    static const float broken[][3] = { { 0, NAN, 1 }, { NAN, 0, 1 }, { 0, INFINITY, 1 }, { INFINITY, 0, 0 } };
+    static const float broken[][3] = {
+        { 0, NAN, 1 }, { NAN, 0, 1 }, { 0, INFINITY, 1 }, { INFINITY, 0, 0 }
+    };
     for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
-        struct matrix head = { .dtype = DTYPE_F32, .data = (const uint8_t *)broken[i], .rows = 3, .cols = 1 };
+        struct matrix head = {
+            .dtype = DTYPE_F32, .data = (const uint8_t *)broken[i], .rows = 3, .cols = 1
+        };
         int32_t target = 0;
         check(!score(&cm, &arena, &s, &one, &target, 1, &head, &bad) && bad == 0,
               "a NaN or infinite logit is found", "case %zu: nll %g", i, s.nll);
     }
-    struct matrix single = { .dtype = DTYPE_F32, .data = (const uint8_t *)&one, .rows = 1, .cols = 1 };
+    struct matrix single = {
+        .dtype = DTYPE_F32, .data = (const uint8_t *)&one, .rows = 1, .cols = 1
+    };
     int32_t zero = 0;
     check(score(&cm, &arena, &s, &one, &zero, 1, &single, &bad) && s.nll == 0,
           "a vocabulary of one has no surprise", "nll %g", s.nll);

@@ -13,8 +13,9 @@ static bool need(void *user, size_t part, struct error *err)
 }
 
 /* x [n_tokens, D] through the mixer, of which `wanted` is wanted. */
-static void mix(const struct compute *cm, struct arena *arena, const struct layer_weights *w, enum layer_type type,
-                const struct batch *b, const size_t *wanted, size_t tile, float *x)
+static void mix(const struct compute *cm, struct arena *arena, const struct layer_weights *w,
+                enum layer_type type, const struct batch *b, const size_t *wanted, size_t tile,
+                float *x)
 {
     const struct weight_feed feed = { .need = need };
     size_t rows_done = 0;
@@ -48,14 +49,17 @@ static int wrong_row(char *where, const struct batch *b, const size_t *wanted, c
 
 int main(void)
 {
-    static const struct { const char *name; size_t lengths[WINDOWS], wanted[WINDOWS], tile; } cases[] = {
-        { "the second halves",              { 64, 64, 64, 64, 64 },  { 32, 32, 32, 32, 32 }, 128 },
-        { "one row of each",                { 70, 1, 33, 2, 5 },     { 1, 1, 1, 1, 1 },      128 },
-        { "windows of which none is",       { 20, 70, 33, 1, 9 },    { 0, 70, 0, 1, 0 },     192 },
-        { "none at all",                    { 3, 4, 5, 6, 70 },      { 0, 0, 0, 0, 0 },      128 },
-        { "pieces, the last rows",          { 300, 20, 1, 200, 64 }, { 7, 3, 1, 10, 2 },     64  },
-        { "pieces, from inside one on",     { 300, 20, 1, 200, 64 }, { 130, 0, 0, 190, 64 }, 64  },
-        { "all, in so many words",          { 40, 130, 9, 1, 64 },   { 40, 130, 9, 1, 64 },  64  },
+    static const struct {
+        const char *name;
+        size_t lengths[WINDOWS], wanted[WINDOWS], tile;
+    } cases[] = {
+        { "the second halves", { 64, 64, 64, 64, 64 }, { 32, 32, 32, 32, 32 }, 128 },
+        { "one row of each", { 70, 1, 33, 2, 5 }, { 1, 1, 1, 1, 1 }, 128 },
+        { "windows of which none is", { 20, 70, 33, 1, 9 }, { 0, 70, 0, 1, 0 }, 192 },
+        { "none at all", { 3, 4, 5, 6, 70 }, { 0, 0, 0, 0, 0 }, 128 },
+        { "pieces, the last rows", { 300, 20, 1, 200, 64 }, { 7, 3, 1, 10, 2 }, 64 },
+        { "pieces, from inside one on", { 300, 20, 1, 200, 64 }, { 130, 0, 0, 190, 64 }, 64 },
+        { "all, in so many words", { 40, 130, 9, 1, 64 }, { 40, 130, 9, 1, 64 }, 64 },
     };
     struct random r = { 5 };
     const struct config config = fixture_config(false);
@@ -84,7 +88,8 @@ int main(void)
                       wrong == 1 ? "a wanted row has other bits"
                                  : "a row that is not wanted changed",
                       where);
-                free(all), free(some), free((void *)(uintptr_t)x.data), free((void *)(uintptr_t)b.start);
+                free(all), free(some), free((void *)(uintptr_t)x.data),
+                    free((void *)(uintptr_t)b.start);
             }
     free_layer(&w);
     arena_free(&arena);

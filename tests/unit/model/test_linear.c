@@ -29,7 +29,11 @@ static struct stored store(struct random *r, enum dtype dtype, size_t rows, size
     size_t n = rows * cols;
     struct stored s = { .data = malloc(4 * n), .scale = malloc(n / MXFP4_BLOCK + 1),
                         .values = malloc(n * sizeof(float)) };
-    s.w = (struct matrix){ .dtype = dtype, .data = s.data, .scale = dtype == DTYPE_MXFP4 ? s.scale : NULL, .rows = rows, .cols = cols };
+    s.w = (struct matrix){ .dtype = dtype,
+                           .data = s.data,
+                           .scale = dtype == DTYPE_MXFP4 ? s.scale : NULL,
+                           .rows = rows,
+                           .cols = cols };
     fill(r, s.values, n);
     for (size_t i = 0; i < n; i++)
         if (dtype == DTYPE_BF16) {
@@ -198,8 +202,10 @@ static void test_soon(void)
     const struct matrix w = { .dtype = DTYPE_F32, .data = data, .rows = 10, .cols = 3 };
     for (size_t k = 0; k < sizeof shares / sizeof *shares; k++) {
         struct prefetch prefetch = { 0 };
-        linear_prefetch_add(&prefetch, &w, shares[k].first, shares[k].rows, shares[k].i, shares[k].count);
-        check(prefetch.span[0].at == data + shares[k].begin && prefetch.span[0].bytes == shares[k].bytes,
+        linear_prefetch_add(&prefetch, &w, shares[k].first, shares[k].rows, shares[k].i,
+                            shares[k].count);
+        check(prefetch.span[0].at == data + shares[k].begin
+                  && prefetch.span[0].bytes == shares[k].bytes,
               shares[k].name, "%zu bytes", prefetch.span[0].bytes);
     }
     struct prefetch prefetch = { 0 };

@@ -9,13 +9,18 @@
 
 static void test_route(void)
 {
-    static const struct { const char *name; float logits[4]; size_t k; int32_t chosen[4]; double weight[4]; }
-    cases[] = {
-        { "by falling weight",              { 0, 2, 1, -1 }, 2, { 1, 2 }, { 0.731058578630, 0.268941421370 } },
-        { "top 1 has weight one",           { 0, 2, 1, -1 }, 1, { 1 },    { 1 } },
-        { "the lower index among equals",   { 1, 3, 3, 3 },  2, { 1, 2 }, { 0.5, 0.5 } },
-        { "large logits do not overflow",   { 3e38f, -3e38f, 0, 3e38f }, 2, { 0, 3 }, { 0.5, 0.5 } },
-        { "all of them",                    { 0, 0, 0, 0 },  4, { 0, 1, 2, 3 }, { 0.25, 0.25, 0.25, 0.25 } },
+    static const struct {
+        const char *name;
+        float logits[4];
+        size_t k;
+        int32_t chosen[4];
+        double weight[4];
+    } cases[] = {
+        { "by falling weight", { 0, 2, 1, -1 }, 2, { 1, 2 }, { 0.731058578630, 0.268941421370 } },
+        { "top 1 has weight one", { 0, 2, 1, -1 }, 1, { 1 }, { 1 } },
+        { "the lower index among equals", { 1, 3, 3, 3 }, 2, { 1, 2 }, { 0.5, 0.5 } },
+        { "large logits do not overflow", { 3e38f, -3e38f, 0, 3e38f }, 2, { 0, 3 }, { 0.5, 0.5 } },
+        { "all of them", { 0, 0, 0, 0 }, 4, { 0, 1, 2, 3 }, { 0.25, 0.25, 0.25, 0.25 } },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int32_t expert[4];
@@ -170,7 +175,9 @@ static void test_storage(void)
             if (e >> j & 1) {
                 kernels_scalar.rows->round_bf16(values, n);
                 kernels_scalar.rows->to_bf16(half, values, n);
-                *to[j] = (struct matrix){ .dtype = DTYPE_BF16, .data = (const uint8_t *)half, .rows = from[j]->rows, .cols = from[j]->cols };
+                *to[j] = (struct matrix){ .dtype = DTYPE_BF16, .data = (const uint8_t *)half,
+                                           .rows = from[j]->rows,
+                                           .cols = from[j]->cols };
             } else {
                 to[j]->data = memcpy(realloc(half, n * sizeof *values), values, n * sizeof *values);
             }
@@ -181,7 +188,8 @@ static void test_storage(void)
     float weight[N * K];
     for (size_t t = 0; t < N; t++)
         for (size_t k = 0; k < K; k++) {
-            chosen[t * K + k] = (int32_t)((t + k * (1 + t % 5)) % (E - 1));     /* the last has no token */
+            chosen[t * K + k] =
+                (int32_t)((t + k * (1 + t % 5)) % (E - 1)); /* the last has no token */
             weight[t * K + k] = 0.5f;
         }
     struct mlp_weights *stored[] = { plain, mixed };
@@ -203,7 +211,8 @@ static void test_storage(void)
             struct layer_weights w = { .experts = stored[j] };
             memset(out[j], 0, sizeof out[j]);
             experts_forward(&cm, &buffers, out[j], (const float *)x.data, (const float *)norm.data,
-                            N, &w, &routing, &(struct expert_callbacks){ begin, end, &calls }, NULL);
+                            N, &w, &routing, &(struct expert_callbacks){ begin, end, &calls },
+                            NULL);
             arena.used = 0;
         }
         char where[DIFFER_TEXT] = "";

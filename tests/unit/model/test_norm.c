@@ -95,7 +95,8 @@ static void test_first_not_finite(const struct compute *with)
         x[cases[k].at[0]] = x[cases[k].at[1]] = cases[k].value;
         size_t first = norm_first_not_finite(cm, x, N);
         name_of(name, cm, cases[k].name);
-        check(first == cases[k].first && norm_first_not_finite(cm, x, 0) == 0, name, "row %zu", first);
+        check(first == cases[k].first && norm_first_not_finite(cm, x, 0) == 0, name, "row %zu",
+              first);
     }
 }
 
@@ -110,7 +111,7 @@ static void test_vectors(const struct compute *cm)
         enum dtype dtype;
         float offset;
     } cases[] = {
-        { "a vector in F32, as it is", vector_expand, DTYPE_F32, 0 },
+        { "a vector in F32, as it is", norm_vector, DTYPE_F32, 0 },
         { "the gated norm's factors, as they are", norm_weight_plain, DTYPE_BF16, 0 },
         { "an offset from one in F32", norm_weight, DTYPE_F32, 1 },
         { "an offset from one in BF16", norm_weight, DTYPE_BF16, 1 },

@@ -207,8 +207,9 @@ static void test_kernels(const struct kernels *kn, struct arena *arena)
                 l.cm = (struct compute){ .config = &c, .kernels = kn, .n_threads = 2,
                                          .type = (enum compute_type)type };
                 l.type = full ? FULL_ATTENTION : LINEAR_ATTENTION;
-                snprintf(name, sizeof name, "%s %s %s: %s", kn->isa, kernels_compute_name(l.cm.type),
-                         full ? "attention" : "delta net", cases[k].name);
+                snprintf(name, sizeof name, "%s %s %s: %s", kn->isa,
+                         kernels_compute_name(l.cm.type), full ? "attention" : "delta net",
+                         cases[k].name);
                 test_case(&l, k, (const float *)x.data, name);
             }
         free_layer(&l.w);

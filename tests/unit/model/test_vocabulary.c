@@ -205,8 +205,8 @@ static void test_stops(void)
           "weights that do not come end the pass", "'%s'", err.message);
     f = (struct feed){ 0 };
     task.progress = (struct step_progress){ stop, &share };
-    check(!vocabulary_pass(&task, &b, &err) && err.interrupted && next == VOCABULARY_TILE && share > 0.3
-              && share < 0.4 && f.held == 0,
+    check(!vocabulary_pass(&task, &b, &err) && err.interrupted && next == VOCABULARY_TILE
+              && share > 0.3 && share < 0.4 && f.held == 0,
           "a pass that is to stop stops after a tile", "'%s', id %zu, share %g", err.message, next,
           share);
     free((void *)(uintptr_t)head.data);
