@@ -6,27 +6,31 @@
 
 #define TOKENIZER "tokenizer.json"
 
+/* Gives the path of the file. */
+static char *tokenizer_path_of(const struct surprisal_eval_options *o, struct error *err)
+{
+    if (!o->tokenizer)
+        return checkpoint_tokenizer(o->checkpoint, err);
+    return file_is_directory(o->tokenizer) ? file_join(o->tokenizer, TOKENIZER, err)
+                                           : mem_string(o->tokenizer, err);
+}
+
 bool job_inputs_add(struct input_files *in, const struct surprisal_eval_options *o,
                     struct error *err)
 {
-    /* What is no checkpoint is refused when it is opened. */
-    char *own = !o->tokenizer && o->text ? checkpoint_tokenizer(o->checkpoint, NULL) : NULL;
-    const char *tokenizer = o->tokenizer ? o->tokenizer : own;
-    bool ok = checkpoint_list_folder(in, o->checkpoint, err)
-           && (!tokenizer || (file_is_directory(tokenizer)
-                              ? input_files_add_in(in, tokenizer, TOKENIZER, err)
-                              : input_files_add(in, tokenizer, err)))
+    /* What has no tokenizer is refused when it is opened. */
+    char *tokenizer = o->tokenizer || o->text ? tokenizer_path_of(o, NULL) : NULL;
+    bool ok = checkpoint_list_folder(in, o->checkpoint, err) && input_files_add(in, tokenizer, err)
            && input_files_add(in, o->text, err) && input_files_add(in, o->ids, err);
-    free(own);
+    free(tokenizer);
     return ok;
 }
 
 struct tokenizer *job_tokenizer(const struct surprisal_eval_options *o, struct error *err)
 {
-    char *own = o->tokenizer ? NULL : checkpoint_tokenizer(o->checkpoint, err);
-    const char *path = o->tokenizer ? o->tokenizer : own;
+    char *path = tokenizer_path_of(o, err);
     struct tokenizer *t = path ? tokenizer_open(path, err) : NULL;
-    free(own);
+    free(path);
     return t;
 }
 

@@ -41,19 +41,13 @@ bool checkpoint_fault_add(const struct checkpoint_faults *faults, enum checkpoin
 
 /* ---- opening ---------------------------------------------------------------------- */
 
-static int compare_names(const void *a, const void *b)
-{
-    const struct tensor *x = *(const struct tensor *const *)a;
-    const struct tensor *y = *(const struct tensor *const *)b;
-    return strcmp(x->name, y->name);
-}
-
+/* By name, then by file; a key has no file. */
 static int compare_tensors(const void *a, const void *b)
 {
     const struct tensor *x = *(const struct tensor *const *)a;
     const struct tensor *y = *(const struct tensor *const *)b;
     int by_name = strcmp(x->name, y->name);
-    return by_name ? by_name : strcmp(x->file, y->file);
+    return by_name || !x->file ? by_name : strcmp(x->file, y->file);
 }
 
 /* Sorts, and keeps the first of a name. */
@@ -71,7 +65,7 @@ static bool sort_tensors(struct checkpoint *ck, const struct checkpoint_faults *
             continue;
         }
         struct error why = { 0 };
-        const struct checkpoint_place at = { .file = t->file, .tensor = t->name, .other = kept->file };
+        const struct checkpoint_place at = { t->file, t->name, kept->file, 0 };
         error_set(&why, "%s: '%s' stands in %s too, and there is no %s to decide", t->file, t->name,
                   kept->file, CHECKPOINT_INDEX);
         ok = checkpoint_fault_add(faults, CHECKPOINT_TWICE, &at, &why, err);
@@ -137,7 +131,8 @@ bool checkpoint_list_folder(struct input_files *in, const char *path, struct err
     return input_files_add(in, path, err) && (!reader || reader->list(in, path, err));
 }
 
-bool checkpoint_list_weights(struct input_files *in, const struct checkpoint *ck, struct error *err)
+bool checkpoint_list_weights(struct input_files *in, const struct checkpoint *ck,
+                             struct error *err)
 {
     for (size_t i = 0; i < ck->n_files; i++)
         if (!input_files_add_mapped(in, &ck->files[i].map, err))
@@ -167,7 +162,7 @@ const struct tensor *checkpoint_find(const struct checkpoint *ck, const char *na
 {
     const struct tensor key = { .name = name }, *const wanted = &key;
     const struct tensor *const *found = ck->n_tensors
-        ? bsearch(&wanted, ck->tensors, ck->n_tensors, sizeof *ck->tensors, compare_names) : NULL;
+        ? bsearch(&wanted, ck->tensors, ck->n_tensors, sizeof *ck->tensors, compare_tensors) : NULL;
     return found ? *found : NULL;
 }
 

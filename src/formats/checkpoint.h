@@ -1,10 +1,10 @@
-/* checkpoint.h - a checkpoint, whatever its container: settings, and tensors under the model's names.
+/* checkpoint.h - a checkpoint in any container: settings, and tensors under the model's names.
  *
  * A container is read by a checkpoint_reader.  The first one that recognises a path reads it
- * (safetensors_folder.h is the only one so far).  A reader translates: a container that has other names
- * gives each tensor the name that the model has for it (FORMATS), one that stores heads in another order
- * or norms as 1 + w says so in the tensor (row_order, col_order, one_added), one that has its settings
- * elsewhere makes a config.json of them.  Headers are read, data only mapped. */
+ * (safetensors_folder.h is the only one so far).  A reader translates: a container that has other
+ * names gives each tensor the name that the model has for it (FORMATS), one that stores heads in
+ * another order or norms as 1 + w says so in the tensor (row_order, col_order, one_added), one
+ * that has its settings elsewhere makes a config.json of them.  Data is mapped, not read. */
 #ifndef SURPRISAL_FORMATS_CHECKPOINT_H
 #define SURPRISAL_FORMATS_CHECKPOINT_H
 
@@ -40,11 +40,12 @@ struct checkpoint {
 /* Refuses a checkpoint at its first fault. */
 bool checkpoint_open(struct checkpoint *ck, const char *path, struct error *err);
 void checkpoint_close(struct checkpoint *ck);
-/* Lists what checkpoint_open reads (base/input_files.h): the path and the files that it reads whole,
- * before it is opened; */
+/* Lists what checkpoint_open reads (base/input_files.h): the path and the files that it reads
+ * whole, before it is opened; */
 bool checkpoint_list_folder(struct input_files *in, const char *path, struct error *err);
 /* and then the files of weights, as they were when they were opened. */
-bool checkpoint_list_weights(struct input_files *in, const struct checkpoint *ck, struct error *err);
+bool checkpoint_list_weights(struct input_files *in, const struct checkpoint *ck,
+                             struct error *err);
 /* Gives the path of the checkpoint's own tokenizer.json. */
 char *checkpoint_tokenizer(const char *path, struct error *err);
 
@@ -52,7 +53,7 @@ char *checkpoint_tokenizer(const char *path, struct error *err);
 const struct mapped_file *checkpoint_file_of(const struct checkpoint *ck, const uint8_t *data);
 /* By its full name; NULL when there is none. */
 const struct tensor *checkpoint_find(const struct checkpoint *ck, const char *name);
-/* The first tensor that its container stores otherwise than safetensors do; NULL when there is none. */
+/* The first tensor that is stored otherwise than in safetensors; NULL when there is none. */
 const struct tensor *checkpoint_find_reordered(const struct checkpoint *ck);
 
 /* ---- faults ----------------------------------------------------------------------- */
@@ -64,7 +65,7 @@ enum checkpoint_fault {
     CHECKPOINT_UNREADABLE,              /* `file` */
     CHECKPOINT_NO_TENSOR,               /* not in `file`, where it is looked for, but in `other` */
     CHECKPOINT_TWICE,                   /* in `file` and in `other` */
-    CHECKPOINT_LOST,                    /* with a file that a fault has named; no tensor: any may be */
+    CHECKPOINT_LOST,                    /* with a file that was named; no tensor: any may be */
     CHECKPOINT_TOTAL,                   /* of bytes, is not what the index says; harmless */
     CHECKPOINT_FAULTS
 };
@@ -75,16 +76,17 @@ struct checkpoint_place {
     size_t n;
 };
 
-/* Where faults go.  why is what refuses the checkpoint; add() returns false to stop, having set err. */
+/* Where faults go.  why would refuse the checkpoint; add() returns false to stop, and sets err. */
 struct checkpoint_faults {
     bool (*add)(void *user, enum checkpoint_fault fault, const struct checkpoint_place *at,
                 const struct error *why, struct error *err);
     void *user;
 };
 
-/* Without faults the first one is the error.  With them all are reported, and the checkpoint is what can
- * be read of it; more is looked at: files that nothing names, and what is wrong but harmless.  The lack of
- * memory or descriptors is an error in any case.  reader NULL: the one that recognises the path. */
+/* Without faults the first one is the error.  With them all are reported, and the checkpoint is
+ * what can be read of it; more is looked at: files that nothing names, and what is wrong but
+ * harmless.  The lack of memory or descriptors is an error in any case.  reader NULL: the one that
+ * recognises the path. */
 bool checkpoint_open_with(struct checkpoint *ck, const char *path,
                           const struct checkpoint_reader *reader,
                           const struct checkpoint_faults *faults, struct error *err);

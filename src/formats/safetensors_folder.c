@@ -30,7 +30,6 @@ struct walk {
     size_t n_names;
     struct shard *shards;               /* owned [n_shards] */
     size_t n_shards, capacity;
-    size_t tensors_capacity;
 };
 
 __attribute__((format(printf, 4, 5)))
@@ -102,8 +101,8 @@ static bool read_row(struct walk *o, const cJSON *item)
                      o->index_path, item->string);
     const char *file = item->valuestring;
     if (!*file || strchr(file, '/') || strcmp(file, ".") == 0 || strcmp(file, "..") == 0)
-        return fault(o, CHECKPOINT_INDEX_ROW, at, "%s: '%s' is mapped to '%s', expected the name of a"
-                     " file in the same folder", o->index_path, item->string, file);
+        return fault(o, CHECKPOINT_INDEX_ROW, at, "%s: '%s' is mapped to '%s', expected the name of"
+                     " a file in the same folder", o->index_path, item->string, file);
     o->rows[o->n_rows++] = (struct index_row){ item->string, file };
     return true;
 }
@@ -148,25 +147,25 @@ static bool read_index(struct walk *o)
 
 /* ---- which files ------------------------------------------------------------------------ */
 
-static bool add_shard(struct walk *o, struct shard shard)
+static bool add_shard(struct walk *o, const struct shard *shard)
 {
-    if (!mem_grow(&o->shards, &o->capacity, o->n_shards + 1, sizeof *o->shards, "checkpoint files",
-                  o->err))
-        return false;
-    o->shards[o->n_shards++] = shard;
-    return true;
+    bool ok = mem_grow(&o->shards, &o->capacity, o->n_shards + 1, sizeof *o->shards,
+                       "checkpoint files", o->err);
+    if (ok)
+        o->shards[o->n_shards++] = *shard;
+    return ok;
 }
 
 /* Those that the index names, sorted. */
 static bool add_indexed(struct walk *o)
 {
     bool ok = true;
-    for (size_t i = 0, end; ok && i < o->n_rows; i = end) {
-        for (end = i + 1; end < o->n_rows && strcmp(o->rows[end].file, o->rows[i].file) == 0;)
-            end++;
-        ok = add_shard(o, (struct shard){ .name = o->rows[i].file, .rows = o->rows + i,
-                                          .n_rows = end - i });
-    }
+    for (size_t i = 0; ok && i < o->n_rows; i++)
+        if (i && strcmp(o->rows[i - 1].file, o->rows[i].file) == 0)
+            o->shards[o->n_shards - 1].n_rows++;
+        else
+            ok = add_shard(o, &(struct shard){ .name = o->rows[i].file, .rows = o->rows + i,
+                                               .n_rows = 1 });
     return ok;
 }
 
@@ -182,7 +181,7 @@ static bool add_others(struct walk *o, bool is_whole)
     bool ok = file_list(&o->names, &o->n_names, o->ck->path, CHECKPOINT_SUFFIX, o->err);
     for (size_t i = 0; ok && i < o->n_names; i++)
         if (!n || !bsearch(o->names[i], o->shards, n, sizeof *o->shards, compare_name))
-            ok = add_shard(o, (struct shard){ .name = o->names[i], .is_whole = is_whole });
+            ok = add_shard(o, &(struct shard){ .name = o->names[i], .is_whole = is_whole });
     return ok;
 }
 
@@ -192,7 +191,7 @@ static bool list_shards(struct walk *o)
     bool is_single = single && !o->index && has_entry(single);
     bool ok = single && add_indexed(o)
            && (!is_single
-               || add_shard(o, (struct shard){ .name = CHECKPOINT_SINGLE, .is_whole = true }));
+               || add_shard(o, &(struct shard){ .name = CHECKPOINT_SINGLE, .is_whole = true }));
     free(single);
     if (ok && (o->faults || (!o->index && !is_single)))
         ok = add_others(o, !o->index && !is_single);
@@ -205,29 +204,29 @@ static bool list_shards(struct walk *o)
 
 /* ---- files -------------------------------------------------------------------------------- */
 
-/* A fault has named the file. */
+/* What is in a file that a fault has named. */
 static bool lose(const struct walk *o, const struct shard *s)
 {
-    bool ok = true;
+    struct checkpoint_place at = { .file = s->name };
+    bool ok = !s->is_whole || fault(o, CHECKPOINT_LOST, at, "lost");
     o->ck->is_partial = true;
-    for (size_t i = 0; ok && i < s->n_rows; i++)
-        ok = fault(o, CHECKPOINT_LOST,
-                   (struct checkpoint_place){ .file = s->name, .tensor = s->rows[i].tensor }, "lost");
-    return ok && (!s->is_whole
-                  || fault(o, CHECKPOINT_LOST, (struct checkpoint_place){ .file = s->name }, "lost"));
+    for (size_t i = 0; ok && i < s->n_rows; i++) {
+        at.tensor = s->rows[i].tensor;
+        ok = fault(o, CHECKPOINT_LOST, at, "lost");
+    }
+    return ok;
 }
 
 static bool open_shard(struct walk *o, struct shard *s)
 {
     struct safetensors_file *file = &o->ck->files[o->ck->n_files];
+    const struct checkpoint_place at = { .file = s->name, .n = s->n_rows };
     struct error why = { 0 };
     char *path = file_join(o->ck->path, s->name, o->err);
     bool ok = path != NULL;
     if (ok && s->rows && !has_entry(path))
-        ok = fault(o, CHECKPOINT_NO_FILE,
-                   (struct checkpoint_place){ .file = s->name, .n = s->n_rows },
-                   "%s: '%s' is mapped to '%s', which does not exist", o->index_path,
-                   s->rows[0].tensor, s->name)
+        ok = fault(o, CHECKPOINT_NO_FILE, at, "%s: '%s' is mapped to '%s', which does not exist",
+                   o->index_path, s->rows[0].tensor, s->name)
           && lose(o, s);
     else if (ok && safetensors_open(file, path, &why)) {
         s->file = file;
@@ -247,52 +246,55 @@ static bool open_shards(struct walk *o)
     return ok;
 }
 
-/* ---- which tensors count --------------------------------------------------------------------- */
+/* ---- which tensors count ------------------------------------------------------------ */
 
-static bool take(struct walk *o, const struct tensor *t)
+static void take(struct checkpoint *ck, const struct tensor *t)
 {
-    struct checkpoint *ck = o->ck;
-    if (!mem_grow(&ck->tensors, &o->tensors_capacity, ck->n_tensors + 1, sizeof *ck->tensors,
-                  "tensors", o->err))
-        return false;
     ck->tensors[ck->n_tensors++] = t;
-    return true;
 }
 
 /* A tensor that is not in the file where the index places it. */
-static bool take_elsewhere(struct walk *o, const struct shard *s, const char *name)
+static bool take_elsewhere(const struct walk *o, const struct shard *s, const char *name)
 {
     const struct tensor *t = NULL;
     for (size_t i = 0; !t && i < o->ck->n_files; i++)
         t = safetensors_find(&o->ck->files[i], name);
     const struct checkpoint_place at = { .file = s->file->map.path, .tensor = name,
                                          .other = t ? t->file : NULL };
+    if (t)
+        take(o->ck, t);
     return fault(o, CHECKPOINT_NO_TENSOR, at, "%s: no tensor '%s', which %s places there", at.file,
                  name, CHECKPOINT_INDEX)
-        && (t ? take(o, t) : fault(o, CHECKPOINT_LOST, at, "lost"));
+        && (t || fault(o, CHECKPOINT_LOST, at, "lost"));
 }
 
-static bool take_shard(struct walk *o, const struct shard *s)
+static bool take_shard(const struct walk *o, const struct shard *s)
 {
     bool ok = true;
     for (size_t i = 0; ok && i < s->n_rows; i++) {
         const struct tensor *t = safetensors_find(s->file, s->rows[i].tensor);
-        ok = t ? take(o, t) : take_elsewhere(o, s, s->rows[i].tensor);
+        if (t)
+            take(o->ck, t);
+        else
+            ok = take_elsewhere(o, s, s->rows[i].tensor);
     }
-    for (size_t i = 0; ok && s->is_whole && i < s->file->n_tensors; i++)
-        ok = take(o, &s->file->tensors[i]);
+    for (size_t i = 0; s->is_whole && i < s->file->n_tensors; i++)
+        take(o->ck, &s->file->tensors[i]);
     return ok;
 }
 
-static bool take_tensors(struct walk *o)
+/* None is taken twice: a name is in the index once. */
+static bool take_tensors(const struct walk *o)
 {
     struct checkpoint *ck = o->ck;
-    bool ok = true;
+    size_t n = 0;
+    for (size_t i = 0; i < ck->n_files; i++)
+        n += ck->files[i].n_tensors;
+    ck->tensors = mem_array(n, sizeof *ck->tensors, "tensors", o->err);
+    bool ok = ck->tensors != NULL;
     for (size_t i = 0; ok && i < o->n_shards; i++)
         ok = !o->shards[i].file || take_shard(o, &o->shards[i]);
-    for (size_t i = 0; i < ck->n_files; i++)
-        ck->n_stale += ck->files[i].n_tensors;
-    ck->n_stale -= size_min(ck->n_stale, ck->n_tensors);
+    ck->n_stale = n - ck->n_tensors;
     return ok;
 }
 
@@ -302,14 +304,14 @@ static bool check_total(const struct walk *o)
     size_t bytes = 0, stated;
     for (size_t i = 0; i < o->ck->n_tensors; i++)
         bytes += o->ck->tensors[i]->n_bytes;
+    const struct checkpoint_place at = { .file = o->index_path };
     return !json_to_size(json_get(json_get(o->index, "metadata"), "total_size"), &stated)
         || stated == bytes
-        || fault(o, CHECKPOINT_TOTAL, (struct checkpoint_place){ .file = o->index_path },
-                 "%s: metadata.total_size is %zu, the tensors have %zu bytes", o->index_path, stated,
-                 bytes);
+        || fault(o, CHECKPOINT_TOTAL, at, "%s: metadata.total_size is %zu, the tensors have %zu"
+                 " bytes", at.file, stated, bytes);
 }
 
-/* ---- the reader --------------------------------------------------------------------------------- */
+/* ---- the reader ------------------------------------------------------------------------ */
 
 static bool open_folder(struct checkpoint *ck, const struct checkpoint_faults *faults,
                         struct error *err)

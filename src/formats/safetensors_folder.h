@@ -2,11 +2,11 @@
  *
  * Which files: those that model.safetensors.index.json names (its weight_map decides which tensor
  * is read from which file; tensors that it does not name are stale and ignored); without an index
- * model.safetensors; else every *.safetensors in the folder by their headers, in which case one name in
- * two files is refused.  Links are followed.  An index entry is a plain file name: no '/' in it.
+ * model.safetensors; else every *.safetensors in the folder by their headers, in which case one
+ * name in two files is refused.  Links are followed.  An index entry is a file name without '/'.
  *
- * Where faults are collected: a tensor that the index looks for in the wrong file is taken from the
- * right one, without a usable index the headers decide, and all files of the folder are read. */
+ * Where faults are collected, a tensor that the index looks for in the wrong file is taken from
+ * the right one, the headers decide without a usable index, and all files are read. */
 #ifndef SURPRISAL_FORMATS_SAFETENSORS_FOLDER_H
 #define SURPRISAL_FORMATS_SAFETENSORS_FOLDER_H
 

@@ -15,8 +15,8 @@
 /* Settings that a quantizer may change. */
 static bool may_differ(const char *key)
 {
-    static const char *const keys[] = { "quantization_config", "transformers_version", "_name_or_path",
-                                        "dtype", "torch_dtype" };
+    static const char *const keys[] = { "quantization_config", "transformers_version",
+                                        "_name_or_path", "dtype", "torch_dtype" };
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (strcmp(keys[i], key) == 0)
             return true;
@@ -54,7 +54,8 @@ static bool compare_setting(const struct settings *s, const cJSON *here, const c
     if (!ok)
         ok = findings_add(s->found, FOUND_CONFIG_DIFFERS, "config.json", NULL, s->err,
                           "%s%s is %.80s, %.80s in the original", in,
-                          here ? here->string : there->string, a ? a : "missing", b ? b : "missing");
+                          here ? here->string : there->string, a ? a : "missing",
+                          b ? b : "missing");
     cJSON_free(a);
     cJSON_free(b);
     return ok;
@@ -89,19 +90,16 @@ static bool is_note(const char *name)
                                         "NOTICE" };
     if (name[0] == '.' || (strchr(name, '/') && strncmp(name, TEMPLATES, strlen(TEMPLATES)) != 0))
         return true;
-    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
-        size_t n = strlen(name), n_end = strlen(ends[i]);
-        if (n >= n_end && strcmp(name + n - n_end, ends[i]) == 0)
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+        if (name_ends_with(name, ends[i]))
             return strcmp(name, "merges.txt") != 0;     /* of a tokenizer */
-    }
     return false;
 }
 
 static bool is_weights(const char *name)
 {
-    size_t n = strlen(name), n_suffix = strlen(CHECKPOINT_SUFFIX);
     return strcmp(name, "config.json") == 0 || strcmp(name, CHECKPOINT_INDEX) == 0
-        || (n > n_suffix && strcmp(name + n - n_suffix, CHECKPOINT_SUFFIX) == 0);
+        || name_ends_with(name, CHECKPOINT_SUFFIX);
 }
 
 static bool same_bytes(bool *same, const struct mapped_file *a, const struct mapped_file *b,
@@ -138,8 +136,8 @@ static bool add(struct findings *found, enum finding_code code, const char *name
 static bool say_differs(const char *name, size_t here, size_t there, struct findings *found,
                         struct error *err)
 {
-    return add(found, FOUND_FILE_DIFFERS, name, err, "has %zu bytes that are not the original's %zu",
-               here, there);
+    return add(found, FOUND_FILE_DIFFERS, name, err,
+               "has %zu bytes that are not the original's %zu", here, there);
 }
 
 /* `size`: of the original's. */
@@ -153,7 +151,8 @@ static bool compare_paths(const char *here, const char *there, const char *name,
     if (!file_exists(here))
         return add(found, FOUND_MISSING_FILE, name, err, "is not here, but in the original");
     if (is_note(name) && size > COMPARED_BYTES && stat(here, &st) == 0)
-        return (size_t)st.st_size == size || say_differs(name, (size_t)st.st_size, size, found, err);
+        return (size_t)st.st_size == size
+            || say_differs(name, (size_t)st.st_size, size, found, err);
     if (!file_map(&a, here, &why) && !why.lacking)
         return add(found, FOUND_UNREADABLE, name, err, "%s", why.message);
     if (why.lacking || !file_map(&b, there, &why)) {
@@ -176,7 +175,8 @@ static bool compare_file(const struct verify_folder *f, const struct verify_fold
     char *here = file_join(f->ck.path, name, err), *there = file_join(original->ck.path, name, err);
     struct stat st;
     bool ok = here && there;
-    if (ok && stat(there, &st) == 0 && S_ISREG(st.st_mode))     /* links to folders are others' business */
+    /* Links to folders are others' business. */
+    if (ok && stat(there, &st) == 0 && S_ISREG(st.st_mode))
         ok = compare_paths(here, there, name, (size_t)st.st_size, found, err);
     free(here);
     free(there);

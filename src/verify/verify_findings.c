@@ -114,7 +114,8 @@ static const char *without_tensor(const char *text, const char *tensor)
     char quoted[ERROR_MESSAGE_BYTES];
     struct error shown = { 0 };
     int n = tensor ? snprintf(quoted, sizeof quoted, "'%s' ", error_clean(&shown, tensor)) : 0;
-    return n > 0 && n < (int)sizeof quoted && strncmp(text, quoted, (size_t)n) == 0 ? text + n : text;
+    bool is_there = n < (int)sizeof quoted && strncmp(text, quoted, (size_t)n) == 0;
+    return is_there ? text + n : text;
 }
 
 bool findings_add_error(struct findings *f, enum finding_code code, const char *path,

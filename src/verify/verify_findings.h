@@ -81,8 +81,8 @@ bool finding_is_note(enum finding_code code);
 /* file: a path, of which the last part is kept; tensor: a tensor or module.  NULL for none. */
 bool findings_add(struct findings *f, enum finding_code code, const char *file, const char *tensor,
                   struct error *err, const char *format, ...) __attribute__((format(printf, 6, 7)));
-/* A finding about a path, or a tensor in it, whose text is an error; false and the run's own error when
- * what failed is the lack of memory or descriptors, which is no fault of the checkpoint. */
+/* A finding about a path, or a tensor in it, whose text is an error; false and the run's own error
+ * when what failed is the lack of memory or descriptors, which is no fault of the checkpoint. */
 bool findings_add_error(struct findings *f, enum finding_code code, const char *path,
                         const char *tensor, const struct error *why, struct error *err);
 void findings_free(struct findings *f);

@@ -45,7 +45,8 @@ static bool is_lost(void *user, const char *tensor)
 {
     const struct verify_folder *f = user;
     return f->may_lack_any
-        || (f->n_sorted && bsearch(&tensor, f->lost, f->n_sorted, sizeof *f->lost, compare_strings));
+        || (f->n_sorted
+            && bsearch(&tensor, f->lost, f->n_sorted, sizeof *f->lost, compare_strings));
 }
 
 bool verify_folder_is_lost_weight(const struct verify_folder *f, const char *weight)
@@ -55,32 +56,28 @@ bool verify_folder_is_lost_weight(const struct verify_folder *f, const char *wei
 
 /* ---- opening -------------------------------------------------------------------------- */
 
-static bool add_lost(struct sink *s, const struct checkpoint_place *at, struct error *err)
+static bool add_no_file(struct findings *found, const struct checkpoint_place *at,
+                        struct error *err)
 {
-    if (at->tensor)
-        return lose(s->f, at->tensor, err);
-    s->f->may_lack_any = true;
-    return true;
-}
-
-static bool add_no_file(struct sink *s, const struct checkpoint_place *at, struct error *err)
-{
-    return at->n ? findings_add(s->found, FOUND_MISSING_FILE, at->file, NULL, err, "does not exist, but"
-                                " the index places %zu tensors there", at->n)
-                 : findings_add(s->found, FOUND_MISSING_FILE, at->file, NULL, err,
+    return at->n ? findings_add(found, FOUND_MISSING_FILE, at->file, NULL, err,
+                                "does not exist, but the index places %zu tensors there", at->n)
+                 : findings_add(found, FOUND_MISSING_FILE, at->file, NULL, err,
                                 "the folder has no *%s file", CHECKPOINT_SUFFIX);
 }
 
-static bool add_no_tensor(struct sink *s, const struct checkpoint_place *at, struct error *err)
+static bool add_no_tensor(struct findings *found, const struct checkpoint_place *at,
+                          struct error *err)
 {
-    return at->other ? findings_add(s->found, FOUND_WRONG_FILE, at->file, at->tensor, err, "the index"
-                                    " places it there, but it stands in %s", base_name(at->other))
-                     : findings_add(s->found, FOUND_MISSING, at->file, at->tensor, err,
+    return at->other ? findings_add(found, FOUND_WRONG_FILE, at->file, at->tensor, err,
+                                    "the index places it there, but it stands in %s",
+                                    base_name(at->other))
+                     : findings_add(found, FOUND_MISSING, at->file, at->tensor, err,
                                     "the index places it there, but no file has it");
 }
 
-static bool add_open_fault(void *user, enum checkpoint_fault fault, const struct checkpoint_place *at,
-                           const struct error *why, struct error *err)
+static bool add_open_fault(void *user, enum checkpoint_fault fault,
+                           const struct checkpoint_place *at, const struct error *why,
+                           struct error *err)
 {
     static const enum finding_code codes[CHECKPOINT_FAULTS] = {
         [CHECKPOINT_CONFIG] = FOUND_CONFIG, [CHECKPOINT_INDEX_ROW] = FOUND_INDEX,
@@ -89,14 +86,16 @@ static bool add_open_fault(void *user, enum checkpoint_fault fault, const struct
     struct sink *s = user;
     switch (fault) {
     case CHECKPOINT_NO_FILE:
-        return add_no_file(s, at, err);
+        return add_no_file(s->found, at, err);
     case CHECKPOINT_NO_TENSOR:
-        return add_no_tensor(s, at, err);
+        return add_no_tensor(s->found, at, err);
     case CHECKPOINT_LOST:
-        return add_lost(s, at, err);
+        s->f->may_lack_any |= !at->tensor;
+        return !at->tensor || lose(s->f, at->tensor, err);
     case CHECKPOINT_TWICE:
-        return findings_add(s->found, FOUND_TWICE, at->file, at->tensor, err, "stands in %s too, and"
-                            " there is no index to decide", base_name(at->other));
+        return findings_add(s->found, FOUND_TWICE, at->file, at->tensor, err,
+                            "stands in %s too, and there is no index to decide",
+                            base_name(at->other));
     default:
         return findings_add_error(s->found, codes[fault], at->file, at->tensor, why, err);
     }
@@ -221,8 +220,9 @@ static bool say_lacking(const struct sink *s, const struct weight_list *w, struc
     for (size_t i = 0; i < w->n; i++)
         n += w->list[i].is_expected && lacks_part(&w->list[i]);
     return !s->f->may_lack_any || n == 0
-        || findings_add(s->found, FOUND_MISSING, NULL, NULL, err, "%s%zu weights that the config asks"
-                        " for are in no file that can be read", s->is_full ? "at least " : "", n);
+        || findings_add(s->found, FOUND_MISSING, NULL, NULL, err,
+                        "%s%zu weights that the config asks for are in no file that can be read",
+                        s->is_full ? "at least " : "", n);
 }
 
 bool verify_folder_match(struct verify_folder *f, struct weight_list *w, struct findings *found,

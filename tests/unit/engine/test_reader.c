@@ -1,6 +1,6 @@
-/* A reader that exists only here: one file beside its settings, other names, norms stored as 1 + w in F32,
- * and the value heads of the delta net in another order, as a GGUF has them.  The engine's results must be
- * those of the safetensors folder it was made from, bit by bit. */
+/* A reader that exists only here: one file beside its settings, other names, norms stored as 1 + w
+ * in F32, and the value heads of the delta net in another order, as a GGUF has them.  The engine's
+ * results must be those of the safetensors folder it was made from, bit by bit. */
 #include "engine/engine.h"
 #include "formats/weights.h"
 #include "kernels/kernels.h"
@@ -78,8 +78,8 @@ static void fill(char out[NAME_BYTES], const char *prefix, const char *pattern, 
 {
     const char *n = strchr(pattern, 'N');
     if (n)
-        snprintf(out, NAME_BYTES, "%s%.*s%zu%s%s", prefix, (int)(n - pattern), pattern, layer, n + 1,
-                 rest);
+        snprintf(out, NAME_BYTES, "%s%.*s%zu%s%s", prefix, (int)(n - pattern), pattern, layer,
+                 n + 1, rest);
     else
         snprintf(out, NAME_BYTES, "%s%s%s", prefix, pattern, rest);
 }
@@ -105,7 +105,8 @@ static const struct name *translate(char out[NAME_BYTES], const char *name, bool
     }
     for (size_t i = 0; i < N_NAMES; i++)
         if (matches(base, to_ours ? names[i].theirs : names[i].ours, &layer, &rest)) {
-            fill(out, to_ours ? PREFIX : "", to_ours ? names[i].ours : names[i].theirs, layer, rest);
+            fill(out, to_ours ? PREFIX : "", to_ours ? names[i].ours : names[i].theirs, layer,
+                 rest);
             return &names[i];
         }
     return NULL;
@@ -136,14 +137,14 @@ static size_t place_of(const struct head_order *o, size_t i)
     return o->first + o->place[head] * o->head_size + (i - o->first) % o->head_size;
 }
 
-/* GGUF's order: head k * rep + r is the (r * nk + k)-th.  Heads that share the scale of a block cannot be
- * told apart without another scale: then blocks are in reverse, and the heads in each. */
+/* GGUF's order: head k * rep + r is the (r * nk + k)-th.  Heads that share the scale of a block
+ * cannot be told apart without another scale: then blocks are in reverse, and the heads in each. */
 static void choose_places(struct orders *o, const struct config *c, bool is_packed)
 {
     size_t heads = c->linear_num_value_heads, nk = c->linear_num_key_heads, rep = heads / nk;
-    size_t together = is_packed && c->linear_value_head_dim < 32 ? 32 / c->linear_value_head_dim : 1;
+    bool in_reverse = is_packed && c->linear_value_head_dim < 32;
     for (size_t h = 0; h < heads; h++)
-        o->place[h] = (uint32_t)(together > 1 ? heads - 1 - h : h % rep * nk + h / rep);
+        o->place[h] = (uint32_t)(in_reverse ? heads - 1 - h : h % rep * nk + h / rep);
     fill_orders(o, c);
 }
 
@@ -165,7 +166,8 @@ static void move_rows(uint8_t *out, const struct tensor *t, const struct head_or
 static void move_cols(uint8_t *out, const struct tensor *t, const struct head_order *o)
 {
     size_t rows = t->shape[0], n = t->n_bytes / rows, size = dtype_bytes(t->dtype);
-    bool is_codes = name_ends_with(t->name, "_packed"), is_scale = name_ends_with(t->name, "_scale");
+    bool is_codes = name_ends_with(t->name, "_packed");
+    bool is_scale = name_ends_with(t->name, "_scale");
     memset(out, 0, t->n_bytes);
     for (size_t i = 0; i < rows; i++) {
         const uint8_t *from = t->data + i * n;
@@ -237,8 +239,8 @@ static void write_other(const char *path, const struct checkpoint *ck, const str
         const struct tensor *t = ck->tensors[i];
         rows[i] = translate(theirs[i], t->name, false);
         bool one_added = rows[i] && rows[i]->one_added;
-        entries[i] = (struct safetensors_entry){ theirs[i], one_added ? DTYPE_F32 : t->dtype, t->ndim,
-                                                 { 0 } };
+        entries[i] = (struct safetensors_entry){ theirs[i], one_added ? DTYPE_F32 : t->dtype,
+                                                 t->ndim, { 0 } };
         memcpy(entries[i].shape, t->shape, sizeof entries[i].shape);
     }
     if (!safetensors_create(&w, path, entries, ck->n_tensors, &err))
@@ -404,7 +406,8 @@ static void compare(const char *folder, const struct checkpoint *a, const struct
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct error err = { 0 };
         char name[NAME_BYTES], where[DIFFER_TEXT] = "";
-        snprintf(name, sizeof name, "%s, another container: the same bits in %s", folder, cases[i].name);
+        snprintf(name, sizeof name, "%s, another container: the same bits in %s", folder,
+                 cases[i].name);
         bool ok = score(&here, a, wa, &cases[i].options, &err)
                && score(&there, b, wb, &cases[i].options, &err);
         check(ok && same(where, &here, &there), name, "%s %s", err.message, where);
@@ -439,24 +442,27 @@ static void test_folder(const char *path)
     struct error err = { 0 };
     char file[NAME_BYTES];
     snprintf(file, sizeof file, "%s", folder_path(&f, "one.file"));
-    if (!check(checkpoint_open(&ck, path, &err) && weights_bind(&w, &ck, &err), path, "%s", err.message))
+    if (!check(checkpoint_open(&ck, path, &err) && weights_bind(&w, &ck, &err), path, "%s",
+               err.message))
         return;
     choose_places(&orders, &ck.config, packs_delta_net(&ck));
     write_other(file, &ck, &orders);
     check(has_other_names(file), "written under other names", "%s", path);
     bool ok = checkpoint_open_with(&re, file, &other, NULL, &err);
-    if (check(ok && weights_bind(&wr, &re, &err), "opened by a reader of its own", "%s", err.message)) {
+    if (check(ok && weights_bind(&wr, &re, &err), "opened by a reader of its own", "%s",
+              err.message)) {
         const struct tensor *t = checkpoint_find_reordered(&re);
         check(!checkpoint_find_reordered(&ck) && t && checkpoint_find(&re, t->name) == t
                   && wr.parameters == w.parameters,
-              "it has the same weights, stored otherwise", "%zu of %zu", wr.parameters, w.parameters);
+              "it has the same weights, stored otherwise", "%zu of %zu", wr.parameters,
+              w.parameters);
         compare(path, &ck, &w, &re, &wr);
         weights_free(&wr);
     }
     checkpoint_close(&re);
     ok = checkpoint_open(&re, file, &err);
-    check(!ok && strstr(err.message, "one.file: is not a folder"), "no reader of the program's takes it",
-          "%s", err.message);
+    check(!ok && strstr(err.message, "one.file: is not a folder"),
+          "no reader of the program's takes it", "%s", err.message);
     weights_free(&w);
     checkpoint_close(&ck);
     folder_remove(&f);

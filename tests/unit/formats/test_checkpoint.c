@@ -235,9 +235,11 @@ static const struct {
       "unreadable broken;lost broken a;", 1 },
     { "the wrong file, or none",
       MAP("\"a\":\"b.safetensors\",\"b\":\"b.safetensors\",\"x\":\"b.safetensors\""),
-      "no-tensor b.safetensors a a.safetensors;no-tensor b.safetensors x;lost b.safetensors x;", 2 },
-    { "the sum of bytes", "{\"metadata\":{\"total_size\":5},\"weight_map\":{\"a\":\"a.safetensors\","
-      "\"c\":\"b.safetensors\"}}", "total model.safetensors.index.json;", 2 },
+      "no-tensor b.safetensors a a.safetensors;no-tensor b.safetensors x;"
+      "lost b.safetensors x;", 2 },
+    { "the sum of bytes", "{\"metadata\":{\"total_size\":5},"
+      "\"weight_map\":{\"a\":\"a.safetensors\",\"c\":\"b.safetensors\"}}",
+      "total model.safetensors.index.json;", 2 },
     { "more layers than tensors", MAP("\"a\":\"a.safetensors\""), "config config.json;", 1 },
     { "an index that cannot be used: headers decide", "{",
       "index model.safetensors.index.json;twice b.safetensors b a.safetensors;", 3 },
