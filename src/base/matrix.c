@@ -8,6 +8,7 @@ static const struct {
     [DTYPE_F16] = { "F16", 2 },
     [DTYPE_BF16] = { "BF16", 2 },
     [DTYPE_MXFP4] = { "MXFP4", 0 },
+    [DTYPE_FP8] = { "FP8", 0 },
     [DTYPE_F64] = { "F64", 8 },
     [DTYPE_I64] = { "I64", 8 },
     [DTYPE_I32] = { "I32", 4 },

@@ -17,6 +17,7 @@ enum dtype {
     DTYPE_F16,
     DTYPE_BF16,
     DTYPE_MXFP4,        /* packed: 4-bit codes, a power of two for each 32 of a row */
+    DTYPE_FP8,          /* packed: E4M3 codes, a factor for each block of rows and columns */
     DTYPE_F64,
     DTYPE_I64,
     DTYPE_I32,
@@ -53,6 +54,8 @@ struct matrix {
     const uint8_t *data;        /* values or codes; not necessarily aligned to the element */
     const uint8_t *scale;       /* packed: of blocks of codes, row by row; else NULL */
     size_t rows, cols;
+    enum dtype scale_dtype;     /* FP8: of scale, and the codes that share one */
+    size_t block_rows, block_cols;
     const struct head_order *row_order, *col_order;     /* NULL: in their order */
     bool one_added;             /* of a norm: the values are 1 + w, where others store w */
 };

@@ -6,6 +6,7 @@
 #include "convert/job.h"
 #include "convert/new_config.h"
 #include "convert/quantize.h"
+#include "kernels/stored.h"
 
 /* ---- experts, put together again -------------------------------------------------------- */
 
@@ -113,12 +114,18 @@ static bool make_layout(struct job *j, size_t shard_bytes, struct error *err)
     return ok;
 }
 
+/* Some weights are packed, and BF16 holds the values of all. */
 static bool expect_quantized(const struct job *j, struct error *err)
 {
-    for (size_t i = 0; i < j->modules.n; i++)
-        if (j->modules.list[i].stored.is_packed)
-            return true;
-    return error_set(err, "%s: has no MXFP4 weights, expected some", j->ck.path);
+    bool any = false;
+    for (size_t i = 0; i < j->modules.n; i++) {
+        const struct stored_weight *w = &j->modules.list[i].stored;
+        any |= w->is_packed;
+        if (w->is_packed && !stored_exact_in_bf16(&w->view))
+            return error_set(err, "%s: '%s' has %s values that BF16 does not hold, expected MXFP4",
+                             w->parts[0]->file, w->parts[0]->name, dtype_name(w->view.dtype));
+    }
+    return any || error_set(err, "%s: has no MXFP4 weights, expected some", j->ck.path);
 }
 
 static bool run(struct job *j, const struct surprisal_dequantize_options *o, cJSON *result,

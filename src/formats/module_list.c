@@ -100,6 +100,23 @@ static bool find(bool *found, const struct module_list *list, const char *name, 
     return true;
 }
 
+/* An entry is the first n bytes of the module's name. */
+static bool has_name(const struct module_list *list, const char *module, size_t n)
+{
+    for (size_t i = 0; i < list->n_names; i++)
+        if (strncmp(list->names[i], module, n) == 0 && list->names[i][n] == '\0')
+            return true;
+    return false;
+}
+
+static bool names_parent(const struct module_list *list, const char *module)
+{
+    for (const char *dot = strchr(module, '.'); dot; dot = strchr(dot + 1, '.'))
+        if (has_name(list, module, (size_t)(dot - module)))
+            return true;
+    return false;
+}
+
 bool module_list_names(bool *found, const struct module_list *list, const char *module,
                        struct error *err)
 {
@@ -117,5 +134,6 @@ bool module_list_names(bool *found, const struct module_list *list, const char *
         ok = *found || find(found, list, names[i], strlen(names[i]), err);
     }
     free(parent);
+    *found = *found || (ok && list->names_parents && names_parent(list, module));
     return ok;
 }

@@ -16,6 +16,7 @@ struct module_list {
     void *limits;               /* owned: pcre2_match_context */
     size_t n_names, n_patterns, names_capacity, patterns_capacity;
     bool has_linear;            /* the class "Linear" is in the list */
+    bool names_parents;         /* an entry means all modules below it, too (transformers' fp8) */
 };
 
 /* Adds the entries of a JSON array (NULL: none); `key` names it in errors.  Start with a zeroed

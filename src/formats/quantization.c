@@ -31,12 +31,19 @@ struct setting {
 };
 
 static const struct setting top_settings[] = {
-    { "quant_method", false, { "\"compressed-tensors\"" } },
+    { "quant_method", false, { "\"compressed-tensors\"", "\"fp8\"" } },
     { "format", false, { "\"" FORMAT "\"", "\"mixed-precision\"" } },
     { "quantization_status", true, { "\"compressed\"", "\"frozen\"" } },
     { "kv_cache_scheme", true, { "null" } },
     { "sparsity_config", true, { "null", "{}" } },
     { "transform_config", true, { "null", "{}" } },
+};
+
+/* transformers' fp8 (FineGrainedFP8Config), as Qwen releases it. */
+static const struct setting fp8_settings[] = {
+    { "activation_scheme", true, { "\"dynamic\"" } },
+    { "fmt", true, { "\"e4m3\"" } },
+    { "scale_fmt", true, { "\"ue8m0\"", "\"float\"" } },
 };
 
 static const struct setting group_settings[] = {
@@ -120,8 +127,33 @@ static bool check_group(const struct checking *c, const cJSON *group)
     return ok;
 }
 
+static bool is_fp8(const cJSON *config)
+{
+    const cJSON *method = json_get(config, "quant_method");
+    return cJSON_IsString(method) && strcmp(method->valuestring, "fp8") == 0;
+}
+
+/* Absent: 128 x 128 (formats/weight.c). */
+static bool check_block_size(const struct checking *c, const cJSON *config)
+{
+    const cJSON *size = json_get_value(config, "weight_block_size");
+    size_t n[2];
+    bool ok = !size || cJSON_GetArraySize(size) == 2;
+    for (int i = 0; ok && size && i < 2; i++)
+        ok = json_to_size(cJSON_GetArrayItem(size, i), &n[i]) && n[i] > 0;
+    if (!ok)
+        error_set(c->err,
+                  "%s: quantization_config.weight_block_size is not a list of two numbers from 1,"
+                  " rows and columns",
+                  c->path);
+    return ok || report(c);
+}
+
 static bool check_config(const struct checking *c, const cJSON *config)
 {
+    if (is_fp8(config))
+        return check_settings(c, config, fp8_settings, COUNT(fp8_settings), "quantization_config")
+            && check_block_size(c, config);
     const cJSON *groups = json_get_value(config, "config_groups"), *group;
     bool ok = check_settings(c, config, top_settings, COUNT(top_settings), "quantization_config")
            && check_object(c, groups, "quantization_config.config_groups");
@@ -137,6 +169,13 @@ static bool read_rules(struct quantization_rules *r, const struct source *s, str
 {
     const cJSON *group;
     r->is_there = s->config != NULL;
+    if (is_fp8(s->config)) {            /* every linear but these, and what is below them */
+        r->targets.has_linear = r->ignore.names_parents = true;
+        return module_list_add(&r->ignore, json_get_value(s->config, "modules_to_not_convert"),
+                               "quantization_config.modules_to_not_convert", s->path, err)
+            && module_list_add(&r->ignore, json_get_value(s->config, "ignored_layers"),
+                               "quantization_config.ignored_layers", s->path, err);
+    }
     bool ok = module_list_add(&r->ignore, json_get_value(s->config, "ignore"),
                               "quantization_config.ignore", s->path, err);
     cJSON_ArrayForEach(group, json_get_value(s->config, "config_groups"))

@@ -6,31 +6,40 @@
 #include <string.h>
 
 #include "base/format.h"
+#include "base/json.h"
 #include "base/memory.h"
 #include "kernels/stored.h"
 
 #define PLAIN ".weight"
+#define FP8_BLOCK ((size_t)128)      /* rows, and columns, of a block if the config does not say */
 #define NAME_BYTES 1024             /* of messages; names in files may be longer */
 
 /* ---- the table of stored formats ------------------------------------------------------ */
 
-/* One tensor of a weight [rows, cols]: [rows / rows_per, cols / cols_per]. */
+/* One tensor of a weight [rows, cols]: [rows / rows_per, cols / cols_per].  0: as the config says
+ * (weight_block_size), rounded up. */
 struct part {
     const char *suffix;             /* of its name, after the module's */
-    enum dtype dtype;
+    unsigned dtypes;                /* a bit for each that it may have */
     size_t rows_per, cols_per;
 };
+
+#define IS(dtype) (1u << (dtype))
 
 /* A plain weight's tensor has the weight's own shape, of any number of dimensions. */
 static const struct format {
     enum dtype dtype;
     struct part parts[WEIGHT_PARTS];        /* codes first */
 } formats[] = {
-    { DTYPE_BF16, { { PLAIN, DTYPE_BF16, 1, 1 } } },
-    { DTYPE_F16, { { PLAIN, DTYPE_F16, 1, 1 } } },
-    { DTYPE_F32, { { PLAIN, DTYPE_F32, 1, 1 } } },
-    { DTYPE_MXFP4, { { ".weight_packed", DTYPE_U8, 1, 2 },
-                     { ".weight_scale", DTYPE_U8, 1, MXFP4_BLOCK } } },
+    { DTYPE_BF16, { { PLAIN, IS(DTYPE_BF16), 1, 1 } } },
+    { DTYPE_F16, { { PLAIN, IS(DTYPE_F16), 1, 1 } } },
+    { DTYPE_F32, { { PLAIN, IS(DTYPE_F32), 1, 1 } } },
+    { DTYPE_MXFP4,
+      { { ".weight_packed", IS(DTYPE_U8), 1, 2 },
+        { ".weight_scale", IS(DTYPE_U8), 1, MXFP4_BLOCK } } },
+    { DTYPE_FP8,
+      { { PLAIN, IS(DTYPE_F8_E4M3), 1, 1 },
+        { ".weight_scale_inv", IS(DTYPE_BF16) | IS(DTYPE_F32) | IS(DTYPE_F8_E8M0), 0, 0 } } },
 };
 #define N_FORMATS (sizeof formats / sizeof *formats)
 
@@ -181,19 +190,32 @@ static bool expect_shape(struct finder *f, const struct tensor *t, const size_t 
                       tensor_shape_text(&expected, expected_text, sizeof expected_text));
 }
 
-/* "BF16, F16 or F32": what codes of this suffix may be. */
-static const char *dtypes_text(char text[NAME_BYTES], const char *suffix, bool only_plain)
+/* "BF16, F16 or F32", the others after them. */
+static const char *dtypes_text(char text[NAME_BYTES], unsigned dtypes)
 {
-    const char *names[N_FORMATS];
-    size_t n = 0, used = 0;
+    size_t left = 0, used = 0;
+    for (unsigned i = dtypes; i; i &= i - 1)
+        left++;
+    for (size_t i = 0, n = left; i < DTYPE_COUNT; i++) {
+        enum dtype dtype = (enum dtype)(i <= DTYPE_BF16 ? DTYPE_BF16 - i : i);
+        if (!(dtypes & IS(dtype)))
+            continue;
+        used += (size_t)snprintf(text + used, NAME_BYTES - used, "%s%s",
+                                 left == n ? "" : left > 1 ? ", " : " or ", dtype_name(dtype));
+        left--;
+    }
+    return text;
+}
+
+/* What values or codes of this suffix may be. */
+static unsigned dtypes_of(const char *suffix, bool only_plain)
+{
+    unsigned dtypes = 0;
     for (size_t i = 0; i < N_FORMATS; i++)
         if (strcmp(formats[i].parts[0].suffix, suffix) == 0
             && !(only_plain && dtype_is_packed(formats[i].dtype)))
-            names[n++] = dtype_name(formats[i].parts[0].dtype);
-    for (size_t i = 0; i < n; i++)
-        used += (size_t)snprintf(text + used, NAME_BYTES - used, "%s%s",
-                                 i == 0 ? "" : i + 1 < n ? ", " : " or ", names[i]);
-    return text;
+            dtypes |= formats[i].parts[0].dtypes;
+    return dtypes;
 }
 
 /* ---- plain, packed, fused -------------------------------------------------------------------- */
@@ -219,7 +241,7 @@ static bool check_float(struct finder *f, const struct tensor *t, const char *su
     char text[NAME_BYTES];
     return dtype_is_float(t->dtype)
         || part_fault(f, WEIGHT_DTYPE, t, "has dtype %s, expected %s", dtype_name(t->dtype),
-                      dtypes_text(text, suffix, !f->expected->is_linear));
+                      dtypes_text(text, dtypes_of(suffix, !f->expected->is_linear)));
 }
 
 /* Outside the model any dtype is fine. */
@@ -234,14 +256,43 @@ static bool take_plain(struct finder *f, const struct tensor *t)
             && expect_shape(f, t, f->expected->shape, f->expected->ndim));
 }
 
+/* The config's block of rows and columns that share a scale. */
+static void read_block(size_t block[2], const struct checkpoint *ck)
+{
+    const cJSON *root = ck->config_json, *config = json_get_value(root, "quantization_config");
+    if (!config)
+        config = json_get_value(json_get_value(root, "text_config"), "quantization_config");
+    const cJSON *size = json_get_value(config, "weight_block_size");
+    for (int i = 0; i < 2; i++)
+        if (!json_to_size(cJSON_GetArrayItem(size, i), &block[i]) || block[i] == 0)
+            block[i] = FP8_BLOCK;
+}
+
+/* A part whose shape is in blocks of the config's size. */
+static bool check_grid(struct finder *f, const struct tensor *t)
+{
+    struct stored_weight *w = f->out;
+    size_t block[2], shape[2];
+    read_block(block, f->ck);
+    for (int i = 0; i < 2; i++)
+        shape[i] = w->shape[i] / block[i] + (w->shape[i] % block[i] != 0);
+    w->view.block_rows = block[0];
+    w->view.block_cols = block[1];
+    w->view.scale_dtype = t->dtype;
+    return expect_shape(f, t, shape, 2);
+}
+
 /* A part of a format, against the shape of the weight. */
 static bool check_part(struct finder *f, const struct part *p, const struct tensor *t)
 {
     const struct stored_weight *w = f->out;
-    const size_t shape[] = { w->shape[0] / p->rows_per, w->shape[1] / p->cols_per };
-    if (t->dtype != p->dtype)
+    char text[NAME_BYTES];
+    if (!(p->dtypes & IS(t->dtype)))
         return part_fault(f, WEIGHT_DTYPE, t, "has dtype %s, expected %s", dtype_name(t->dtype),
-                          dtype_name(p->dtype));
+                          dtypes_text(text, p->dtypes));
+    if (!p->rows_per)
+        return check_grid(f, t);
+    const size_t shape[] = { w->shape[0] / p->rows_per, w->shape[1] / p->cols_per };
     if (w->shape[0] % p->rows_per || w->shape[1] % p->cols_per) {
         bool rows = w->shape[0] % p->rows_per != 0;
         return part_fault(f, WEIGHT_SHAPE, w->parts[0], "has %zu %s, %s needs a multiple of %zu",
@@ -304,7 +355,7 @@ static const struct format *format_of(const char *suffix, const struct tensor *t
 {
     for (const struct format *f = formats; f < formats + N_FORMATS; f++)
         if (strcmp(f->parts[0].suffix, suffix) == 0
-            && (f->parts[0].dtype == t->dtype || strcmp(suffix, PLAIN) != 0))
+            && ((f->parts[0].dtypes & IS(t->dtype)) || strcmp(suffix, PLAIN) != 0))
             return f;
     return NULL;
 }
@@ -313,7 +364,9 @@ static const struct format *format_of(const char *suffix, const struct tensor *t
 static bool take_codes(struct finder *f, const char *suffix, const struct tensor *t)
 {
     const struct format *format = format_of(suffix, t);
-    return format && dtype_is_packed(format->dtype) ? take_packed(f, format, t) : take_plain(f, t);
+    bool may_be_packed = !f->expected || f->expected->is_linear;
+    return format && dtype_is_packed(format->dtype) && may_be_packed ? take_packed(f, format, t)
+                                                                     : take_plain(f, t);
 }
 
 /* One projection of an expert: rows of a tensor [E, parts * rows, cols]. */
@@ -347,15 +400,22 @@ struct candidates {
     size_t n;
 };
 
-/* One for each suffix of codes. */
+/* The suffix of a format's codes, if no row before it has the same. */
+static const char *new_suffix(size_t format)
+{
+    const char *suffix = formats[format].parts[0].suffix;
+    for (size_t i = 0; i < format; i++)
+        if (strcmp(formats[i].parts[0].suffix, suffix) == 0)
+            return NULL;
+    return suffix;
+}
+
 static void find_codes(struct candidates *c, const struct finder *f)
 {
-    const char *last = "";
     for (size_t i = 0; i < N_FORMATS; i++) {
-        const char *suffix = formats[i].parts[0].suffix;
-        if (strcmp(suffix, last) == 0 || (!f->expected->is_linear && strcmp(suffix, PLAIN) != 0))
+        const char *suffix = new_suffix(i);
+        if (!suffix || (!f->expected->is_linear && strcmp(suffix, PLAIN) != 0))
             continue;
-        last = suffix;
         c->codes[c->n] = find(f->ck, f->name, f->n_module, suffix);
         c->suffixes[c->n] = suffix;
         c->n += c->codes[c->n] != NULL;
@@ -390,9 +450,8 @@ static bool miss(struct finder *f, const struct fused_place *place)
     if (f->expected->may_be_absent)
         return true;
     for (size_t i = 0; f->expected->is_linear && i < N_FORMATS; i++) {
-        const char *suffix = formats[i].parts[0].suffix;
-        if (strcmp(suffix, PLAIN) == 0
-            || (i && strcmp(suffix, formats[i - 1].parts[0].suffix) == 0))
+        const char *suffix = new_suffix(i);
+        if (!suffix || strcmp(suffix, PLAIN) == 0)
             continue;
         used += (size_t)snprintf(text + used, sizeof text - used, "%s'%s'",
                                  first ? " (or " : ", or ", suffix);
@@ -511,7 +570,8 @@ static bool take_companion(struct finder *f, const struct format *format, const 
 {
     const char *codes = format->parts[0].suffix;
     char missing[NAME_BYTES];
-    if (find(f->ck, f->name, f->n_module, codes))
+    const struct tensor *found = find(f->ck, f->name, f->n_module, codes);
+    if (found && (strcmp(codes, PLAIN) != 0 || format->parts[0].dtypes & IS(found->dtype)))
         return true;
     snprintf(missing, sizeof missing, "%.*s%s", (int)f->n_module, f->name, codes);
     return weight_fault_add(f->faults, f->ck, WEIGHT_ALONE, t, missing, f->err,

@@ -81,6 +81,28 @@ static void expand_mxfp4(float *restrict out, const uint8_t *restrict packed,
     }
 }
 
+/* Codes that share a scale.  Scaling by 2^120 moves the exponent's bias from 7 to 127 and is exact
+ * for subnormals too; 0x7F, NaN, is put right by hand. */
+static void expand_e4m3(float *restrict out, const uint8_t *restrict codes, float scale, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t magnitude = codes[i] & 0x7Fu, sign = (uint32_t)(codes[i] & 0x80) << 24, bits;
+        float x = float_of_bits(magnitude << 20) * 0x1p120f * scale;
+        memcpy(&bits, &x, sizeof bits);
+        out[i] = float_of_bits(magnitude == 0x7F ? 0x7FC00000 : bits ^ sign);
+    }
+}
+
+static void expand_fp8(float *out, const struct matrix *w, size_t row, size_t first, size_t n)
+{
+    const uint8_t *codes = w->data + row * w->cols;
+    for (size_t at = first, end; at < first + n; at = end) {
+        end = (at / w->block_cols + 1) * w->block_cols;
+        end = end < first + n ? end : first + n;
+        expand_e4m3(out + (at - first), codes + at, stored_scale(w, row, at), end - at);
+    }
+}
+
 static void expand_in_order(float *out, const struct matrix *w, size_t row, size_t first, size_t n)
 {
     size_t at = row * w->cols + first;
@@ -96,6 +118,9 @@ static void expand_in_order(float *out, const struct matrix *w, size_t row, size
         break;
     case DTYPE_MXFP4:
         expand_mxfp4(out, w->data + at / 2, w->scale + at / MXFP4_BLOCK, n);
+        break;
+    case DTYPE_FP8:
+        expand_fp8(out, w, row, first, n);
         break;
     default:
         assert(0 && "a weight's dtype is checked when it is bound");

@@ -30,6 +30,15 @@ static float f16_value(uint16_t half)
     return half & 0x8000 ? -x : x;
 }
 
+/* E4M3: sign, 4 bits of exponent, 3 of fraction. */
+static float e4m3(uint8_t code)
+{
+    int exponent = code >> 3 & 15, fraction = code & 7;
+    float x = (code & 0x7F) == 0x7F ? NAN
+            : exponent ? ldexpf((float)(fraction + 8), exponent - 10) : ldexpf((float)fraction, -9);
+    return code & 0x80 ? -x : x;
+}
+
 static void expand_in_order(float *out, const struct matrix *w, size_t row, size_t first, size_t n)
 {
     size_t at = row * w->cols + first;
@@ -44,6 +53,7 @@ static void expand_in_order(float *out, const struct matrix *w, size_t row, size
         case DTYPE_MXFP4:
             out[i] = e2m1[w->data[at / 2] >> 4 * (at % 2) & 15] * e8m0(w->scale[at / MXFP4_BLOCK]);
             break;
+        case DTYPE_FP8: out[i] = e4m3(w->data[at]) * stored_scale(w, row, first + i); break;
         default: assert(0 && "a weight's dtype is checked when it is bound");
         }
     }

@@ -2,7 +2,13 @@
  *
  * MXFP4 (OCP Microscaling 1.0, compressed-tensors `mxfp4-pack-quantized`): data is [rows, cols /
  * 2], byte i of a row with column 2i in its low nibble and 2i + 1 in its high one; scale is [rows,
- * cols / 32].  A value is E2M1[code] * 2^(scale - 127); scale 255 is NaN. */
+ * cols / 32].  A value is E2M1[code] * 2^(scale - 127); scale 255 is NaN.
+ *
+ * FP8 with block scales (Qwen's own releases, transformers' finegrained_fp8): data is [rows, cols],
+ * a byte each: sign, 4 bits of exponent with bias 7, 3 of fraction; 0x7F and 0xFF are NaN, nothing
+ * is infinite (OCP 8-bit Floating Point, E4M3).  scale is [rows / block_rows, cols / block_cols],
+ * rounded up: blocks at the edges are partial.  A value is E4M3[code] * scale, rounded once to f32:
+ * exact when the scale is BF16. */
 #ifndef SURPRISAL_KERNELS_STORED_H
 #define SURPRISAL_KERNELS_STORED_H
 
@@ -18,6 +24,8 @@ struct stored_block stored_block(const struct matrix *m);
 /* The largest magnitude of a code in a format whose scales are powers of two, one a block of a row;
  * else 0. */
 float stored_largest_code(const struct matrix *m);
+/* FP8: the factor of an element. */
+float stored_scale(const struct matrix *m, size_t row, size_t col);
 /* Whether BF16 holds every value. */
 bool stored_exact_in_bf16(const struct matrix *m);
 /* Whether equal bytes mean equal values. */

@@ -31,11 +31,12 @@ def read(path):
             for name, t in header.items()}
 
 
-def write(path, tensors):
+def write(path, tensors, dtypes={}):
+    """dtypes: {name: dtype} of tensors whose bytes numpy has no type for"""
     header, data = {}, b""
     for name, a in tensors.items():
         raw = np.ascontiguousarray(a).tobytes()
-        header[name] = {"dtype": NAMES[np.asarray(a).dtype], "shape": list(np.shape(a)),
+        header[name] = {"dtype": dtypes.get(name) or NAMES[np.asarray(a).dtype], "shape": list(np.shape(a)),
                         "data_offsets": [len(data), len(data) + len(raw)]}
         data += raw
     join(path, header, data)

@@ -20,8 +20,9 @@ static const struct {
     { "a group's other format", GROUP, "format", "\"nvfp4-pack-quantized\"",
       "quantization_config.config_groups.group_0.format is \"nvfp4-pack-quantized\", expected"
       " \"mxfp4-pack-quantized\"" },
-    { "quant_method fp8", "", "quant_method", "\"fp8\"",
-      "quantization_config.quant_method is \"fp8\", expected \"compressed-tensors\"" },
+    { "quant_method fp8", "", "quant_method", "\"fp8\"", NULL },
+    { "quant_method gptq", "", "quant_method", "\"gptq\"",
+      "quantization_config.quant_method is \"gptq\", expected \"compressed-tensors\" or \"fp8\"" },
     { "quant_method absent", "", "quant_method", NULL, "quant_method is missing" },
     { "quant_method a number", "", "quant_method", "4", "quant_method is 4" },
     { "format nvfp4", "", "format", "\"nvfp4-pack-quantized\"",

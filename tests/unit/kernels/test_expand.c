@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/bf16.h"
 #include "kernels/kernels.h"
 #include "tests/differ.h"
 #include "tests/isas.h"
@@ -133,6 +134,55 @@ static void test_to_bf16(const struct row_kernels *rows)
     }
 }
 
+/* Every E4M3 code under scales of each type, in blocks that divide neither rows nor columns, from
+ * columns that begin a block and from others. */
+static void test_fp8(const struct row_kernels *rows)
+{
+    enum { ROWS = 5, COLS = 300, BLOCK_ROWS = 2, BLOCK_COLS = 128, BLOCKS = 3 * 3 };
+    static uint8_t codes[ROWS * COLS];
+    const float f32[BLOCKS] = { 1, 0.1f, 3e-5f, -2, 0, 0x1p-140f, 0.7f, 1e30f, 12345 };
+    const uint8_t e8m0[BLOCKS] = { 127, 0, 1, 250, 254, 100, 128, 126, 64 };
+    uint16_t bf16[BLOCKS];
+    for (size_t i = 0; i < sizeof codes; i++)
+        codes[i] = (uint8_t)(i * 7);
+    for (size_t i = 0; i < BLOCKS; i++)
+        bf16[i] = bf16_of(f32[i]);
+    const struct {
+        const char *name;
+        enum dtype dtype;
+        const void *scales;
+    } cases[] = { { "FP8, F32 scales", DTYPE_F32, f32 }, { "FP8, BF16 scales", DTYPE_BF16, bf16 },
+                  { "FP8, E8M0 scales", DTYPE_F8_E8M0, e8m0 } };
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        const struct matrix w = { .dtype = DTYPE_FP8,
+                                  .data = codes,
+                                  .scale = cases[k].scales,
+                                  .rows = ROWS,
+                                  .cols = COLS,
+                                  .scale_dtype = cases[k].dtype,
+                                  .block_rows = BLOCK_ROWS,
+                                  .block_cols = BLOCK_COLS };
+        float out[COLS];
+        size_t wrong = 0;
+        for (size_t first = 0; first < COLS; first += 32)
+            for (size_t i = 0, n = COLS - first; i < ROWS * n; i++) {
+                size_t row = i / n, j = i % n, code = codes[row * COLS + first + j];
+                size_t block = row / BLOCK_ROWS * 3 + (first + j) / BLOCK_COLS, e = code >> 3 & 15,
+                       f = code & 7;
+                double scale = k == 0 ? (double)f32[block]
+                             : k == 1 ? (double)bf16_value(bf16[block])
+                                      : ldexp(1, e8m0[block] - 127);
+                double x = (e ? ldexp(8 + (double)f, (int)e - 10) : ldexp((double)f, -9)) * scale;
+                float expected = (float)(code & 128 ? -x : x);
+                if (j == 0)
+                    rows->expand(out, &w, row, first, n);
+                wrong += (size_t)((code & 127) == 127 ? !isnan(out[j])
+                                                       : memcmp(&expected, &out[j], 4) != 0);
+            }
+        check(wrong == 0, cases[k].name, "%zu values differ from E4M3[code] scale", wrong);
+    }
+}
+
 /* Heads of rows and of columns in another order: every element by itself, in pieces of every
  * length.  An F32 matrix holds its own index; an MXFP4 block is wider than a head. */
 static void test_orders(const struct row_kernels *rows)
@@ -191,6 +241,7 @@ int main(void)
         test_all_codes(kn->rows);
         test_halves(kn->rows);
         test_to_bf16(kn->rows);
+        test_fp8(kn->rows);
         test_orders(kn->rows);
         float out[3];
         kn->rows->expand(
