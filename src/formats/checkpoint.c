@@ -61,7 +61,7 @@ static bool sort_tensors(struct checkpoint *ck, const struct checkpoint_faults *
         const struct checkpoint_place at = { .file = t->file,
                                              .tensor = t->name,
                                              .other = kept->file };
-        error_set(&why, "%s: '%s' stands in %s too, and there is no %s to decide", t->file, t->name,
+        error_set(&why, "%s: '%s' is in %s too, and there is no %s to decide", t->file, t->name,
                   kept->file, CHECKPOINT_INDEX);
         ok = checkpoint_fault_add(faults, CHECKPOINT_TWICE, &at, &why, err);
     }

@@ -50,7 +50,7 @@ bool checkpoint_list_weights(struct input_files *in, const struct checkpoint *ck
 /* Gives the path of the checkpoint's own tokenizer.json. */
 char *checkpoint_tokenizer(const char *path, struct error *err);
 
-/* The file in whose mapping data stands; NULL when it stands in none. */
+/* The file whose mapping data points into; NULL when there is none. */
 const struct mapped_file *checkpoint_file_of(const struct checkpoint *ck, const uint8_t *data);
 /* By its full name; NULL when there is none. */
 const struct tensor *checkpoint_find(const struct checkpoint *ck, const char *name);

@@ -53,7 +53,7 @@ static bool file_fault(const struct walk *o, enum checkpoint_fault code, const c
                                 o->err);
 }
 
-/* Any entry of the folder, a dangling link included: what stands there must be usable. */
+/* Any entry of the folder, a dangling link included: what is there must be usable. */
 static bool has_entry(const char *path)
 {
     struct stat st;

@@ -1,4 +1,4 @@
-/* verify_files.h - what stands beside the weights, against the original: tokenizer.json, chat
+/* verify_files.h - what is beside the weights, against the original: tokenizer.json, chat
  * template, generation_config.json and the like byte for byte; config.json setting by setting, but
  * for quantization_config. */
 #ifndef SURPRISAL_VERIFY_VERIFY_FILES_H

@@ -78,7 +78,7 @@ static bool add_no_tensor(struct sink *s, const struct checkpoint_place *at, str
 {
     return at->other ? findings_add(s->found, FOUND_WRONG_FILE, at->file, at->tensor, err,
                                     "the index"
-                                    " places it there, but it stands in %s",
+                                    " places it there, but it is in %s",
                                     base_name(at->other))
                      : findings_add(s->found, FOUND_MISSING, at->file, at->tensor, err,
                                     "the index places it there, but no file has it");
@@ -102,7 +102,7 @@ static bool add_open_fault(void *user, enum checkpoint_fault fault,
         return add_lost(s, at, err);
     case CHECKPOINT_TWICE:
         return findings_add(s->found, FOUND_TWICE, at->file, at->tensor, err,
-                            "stands in %s too, and"
+                            "is in %s too, and"
                             " there is no index to decide",
                             base_name(at->other));
     default:
@@ -126,7 +126,7 @@ static bool list_stale(const struct checkpoint *ck, struct findings *found, stru
             const struct tensor *t = &file->tensors[j];
             if (checkpoint_find(ck, t->name) != t)
                 ok = findings_add(found, FOUND_STALE, t->file, t->name, err,
-                                  "stands in the file, but the index does not place it there");
+                                  "is in the file, but the index does not place it there");
         }
     }
     return ok;

@@ -96,7 +96,7 @@ static void test_without_index(void)
 {
     struct folder f = folder_make();
     two_files(&f);
-    expect("one name in two files", f.path, "'b' stands in", 0, 0);
+    expect("one name in two files", f.path, "'b' is in", 0, 0);
     expect("both are named", f.path, "/b.safetensors", 0, 0);
     unlink(folder_path(&f, "b.safetensors"));
     folder_write_safetensors(&f, "z.safetensors", "{\"z\":{" A4 "}}", 4);
