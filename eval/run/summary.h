@@ -8,6 +8,7 @@
  *                     windows of each document with tokens, in order
  *     plans           the number of protocols scored in the same pass over the weights: seconds,
  *                     tokens_per_second, peak_rss_bytes, bytes_read and passes are of the whole run
+ *     warnings        [line]: what the run warned about
  *     tokens_sha256   of the columns in tokens.safetensors (run_folder.h); null without a folder
  *     hidden          "f32" or "bf16", null: not kept
  *     hidden_sha256   null: not kept
@@ -22,6 +23,7 @@
 #include "eval/protocol/input.h"
 #include "eval/protocol/sequence.h"
 #include "eval/run/run_folder.h"
+#include "eval/run/warnings.h"
 #include "eval/statistics/statistics.h"
 
 struct summary {
@@ -37,6 +39,7 @@ struct summary {
     int threads;
     size_t windows, scored;
     const struct sequence *sequence;
+    const struct warnings *warnings;
     struct run_digests digests;
     struct figures figures;
     /* Of the whole run, all plans: */

@@ -10,6 +10,7 @@
 #include "eval/run/record.h"
 #include "eval/run/run_state.h"
 #include "eval/run/unfinished_run.h"
+#include "eval/run/warnings.h"
 #include "eval/score/finished.h"
 #include "eval/score/changed_inputs.h"
 #include "eval/score/job_inputs.h"
@@ -20,6 +21,8 @@
 
 struct job {
     const struct surprisal_eval_options *options;
+    struct surprisal_eval_options own_options;      /* the caller's, but for its progress */
+    struct warnings warnings;
     struct model model;
     struct plans plans;
     struct input_files inputs;          /* as they were before they were read */
@@ -36,8 +39,18 @@ struct job {
     double started, saved, save_seconds;
 };
 
+/* options stay borrowed. */
+static void job_begin(struct job *j, const struct surprisal_eval_options *options)
+{
+    *j = (struct job){ .own_options = *options };
+    j->options = &j->own_options;
+    warnings_begin(&j->warnings, &options->machine.progress);
+    j->own_options.machine.progress = j->warnings.progress;
+}
+
 static void job_close(struct job *j)
 {
+    warnings_free(&j->warnings);
     weights_hash_close(j->hash);
     run_state_close(&j->state);
     buffer_free(&j->settings);
@@ -60,6 +73,7 @@ static bool open_engine(struct job *j, struct error *err)
     for (size_t i = 0; i < j->runs.n; i++) {
         j->runs.list[i].summary.isa = engine_isa(j->model.engine);
         j->runs.list[i].summary.threads = engine_threads(j->model.engine);
+        j->runs.list[i].summary.warnings = &j->warnings;
     }
     return true;
 }
@@ -204,7 +218,7 @@ static bool tell_plan(const struct job *j, struct error *err)
     if (!make_plan(j, &plan, &least_bytes, err))
         return false;
     if (o->plan)
-        o->plan(o->machine.progress.user, &plan);
+        o->plan(j->warnings.to.user, &plan);
     return true;
 }
 
@@ -414,7 +428,8 @@ bool evaluate_check(const struct surprisal_eval_options *o, struct error *err)
 bool evaluate_prepare(const struct surprisal_eval_options *o, struct evaluate_prepared *out,
                       struct error *err)
 {
-    struct job j = { .options = o };
+    struct job j;
+    job_begin(&j, o);
     *out = (struct evaluate_prepared){ 0 };
     bool ok = evaluate_check(o, err) && prepare(&j, err)
            && make_plan(&j, &out->plan, &out->least_bytes, err);
@@ -444,7 +459,8 @@ void evaluate_prepared_free(struct evaluate_prepared *p)
 bool evaluate_run(const struct surprisal_eval_options *o, struct surprisal_result *results,
                   struct error *err)
 {
-    struct job j = { .options = o };
+    struct job j;
+    job_begin(&j, o);
     bool ok = evaluate_check(o, err) && prepare(&j, err)
            && (j.is_complete ? take_complete(&j, results, err)
                              : score(&j, err) && conclude(&j, results, err))
