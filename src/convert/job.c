@@ -4,14 +4,6 @@
 #include "base/progress.h"
 #include "base/threads.h"
 
-/* What is copied as it is stored would lose what its container says of it. */
-static bool refuse_reordered(const struct checkpoint *ck, struct error *err)
-{
-    const struct tensor *t = checkpoint_find_reordered(ck);
-    return !t || error_set(err, "%s: '%s' is stored %s, which is not converted", t->file, t->name,
-                           t->one_added ? "as 1 + w" : "with its heads in another order");
-}
-
 static bool open_folder(struct job *j, const char *checkpoint, struct error *err)
 {
     j->is_open = checkpoint_list_folder(&j->inputs, checkpoint, err)
@@ -29,6 +21,7 @@ static bool borrow(struct job *j, const struct opened_checkpoint *from, struct e
         && input_files_check(&j->inputs, NULL, &j->progress, err);
 }
 
+/* Bytes are copied as they are stored: the container must say nothing else of them. */
 bool job_open(struct job *j, const char *checkpoint, const struct opened_checkpoint *opened,
               const struct surprisal_machine *machine, struct error *err)
 {
@@ -39,7 +32,8 @@ bool job_open(struct job *j, const char *checkpoint, const struct opened_checkpo
     j->stream.kn = kernels_find(machine->isa, err);
     return j->stream.kn && threads_start(j->stream.n_threads, 0, err)
         && (opened ? borrow(j, opened, err) : open_folder(j, checkpoint, err))
-        && refuse_reordered(&j->ck, err) && weight_list_of_model(&j->modules, &j->ck, &j->w, err);
+        && checkpoint_check_bytes(&j->ck, err)
+        && weight_list_of_model(&j->modules, &j->ck, &j->w, err);
 }
 
 static bool add_figures(cJSON *result, const struct job *j, double seconds, struct error *err)

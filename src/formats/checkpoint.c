@@ -160,12 +160,13 @@ const struct tensor *checkpoint_find(const struct checkpoint *ck, const char *na
     return found ? *found : NULL;
 }
 
-const struct tensor *checkpoint_find_reordered(const struct checkpoint *ck)
+bool checkpoint_check_bytes(const struct checkpoint *ck, struct error *err)
 {
     for (size_t i = 0; i < ck->n_tensors; i++) {
         const struct tensor *t = ck->tensors[i];
         if (t->row_order || t->col_order || t->one_added)
-            return t;
+            return error_set(err, "%s: '%s' is stored %s, expected as safetensors have it", t->file,
+                             t->name, t->one_added ? "as 1 + w" : "with heads in another order");
     }
-    return NULL;
+    return true;
 }

@@ -54,9 +54,8 @@ char *checkpoint_tokenizer(const char *path, struct error *err);
 const struct mapped_file *checkpoint_file_of(const struct checkpoint *ck, const uint8_t *data);
 /* By its full name; NULL when there is none. */
 const struct tensor *checkpoint_find(const struct checkpoint *ck, const char *name);
-/* The first tensor that its container stores otherwise than safetensors do; NULL when there is
- * none. */
-const struct tensor *checkpoint_find_reordered(const struct checkpoint *ck);
+/* Refuses a tensor whose bytes alone do not say what it is: heads in another order, or 1 + w. */
+bool checkpoint_check_bytes(const struct checkpoint *ck, struct error *err);
 
 /* ---- faults ----------------------------------------------------------------------- */
 
