@@ -132,14 +132,16 @@ static bool list_stale(const struct checkpoint *ck, struct findings *found, stru
     return ok;
 }
 
-/* Whatever is missing, the other names tell. */
-static const char *prefix_of(const struct checkpoint *ck)
+/* Whatever is missing, the other names tell, those of what is lost included. */
+static const char *prefix_of(const struct verify_folder *f)
 {
     static const char multimodal[] = "model.language_model.";
-    for (size_t i = 0; i < ck->n_tensors; i++)
-        if (strncmp(ck->tensors[i]->name, multimodal, sizeof multimodal - 1) == 0)
-            return multimodal;
-    return "model.";
+    bool is_multimodal = false;
+    for (size_t i = 0; i < f->ck.n_tensors; i++)
+        is_multimodal |= strncmp(f->ck.tensors[i]->name, multimodal, strlen(multimodal)) == 0;
+    for (size_t i = 0; i < f->n_lost; i++)
+        is_multimodal |= strncmp(f->lost[i], multimodal, strlen(multimodal)) == 0;
+    return is_multimodal ? multimodal : "model.";
 }
 
 bool verify_folder_open(struct verify_folder *f, const char *path, struct findings *found,
@@ -151,7 +153,7 @@ bool verify_folder_open(struct verify_folder *f, const char *path, struct findin
     bool ok = checkpoint_open_with(&f->ck, path, NULL, &faults, err)
            && list_stale(&f->ck, found, err);
     sort_lost(f);
-    f->prefix = prefix_of(&f->ck);
+    f->prefix = prefix_of(f);
     if (!ok)
         verify_folder_close(f);
     return ok;
