@@ -151,7 +151,7 @@ bool dequantize_checkpoint(cJSON **result, const struct surprisal_dequantize_opt
         ok = error_set(err, "the checkpoint or the folder to write is missing");
     ok = ok && job_open(&j, o->checkpoint, opened, &o->machine, err)
       && quantization_check(&j.ck, err) && expect_quantized(&j, err)
-      && new_folder_check(o->out, &j.inputs, err) && run(&j, o, *result, err);
+      && unfinished_checkpoint_check(o->out, &j.inputs, err) && run(&j, o, *result, err);
     job_close(&j);
     if (!ok) {
         cJSON_Delete(*result);

@@ -57,11 +57,11 @@ bool job_run(struct job *j, const char *out, const char *config, const struct di
     double start = machine_seconds();
     for (size_t i = 0; i < j->layout.n_tasks; i++)
         j->stream.total_bytes += j->layout.tasks[i].module->stored.n_bytes;
-    j->folder = (struct new_folder){
+    j->folder = (struct unfinished_checkpoint){
         .path = out, .work = { &j->ck, &j->layout, config, *settings }, .resume = resume,
         .progress = &j->progress, .inputs = &j->inputs,
     };
-    return new_folder_write(&j->folder, &j->stream, err)
+    return unfinished_checkpoint_write(&j->folder, &j->stream, err)
         && add_figures(result, j, machine_seconds() - start, err);
 }
 

@@ -4,7 +4,7 @@
 
 #include <surprisal.h>
 
-#include "convert/new_folder.h"
+#include "convert/unfinished_checkpoint.h"
 #include "convert/quantize.h"
 #include "formats/weights.h"
 
@@ -19,7 +19,7 @@ struct job {
     struct progress progress;
     struct layout layout;               /* owned */
     struct stream stream;               /* owned; rule and importance are the caller's to set */
-    struct new_folder folder;
+    struct unfinished_checkpoint folder;
     bool is_open, is_bound;
 };
 

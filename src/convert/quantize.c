@@ -133,7 +133,7 @@ static bool plan_and_run(struct job *j, const struct surprisal_quantize_options 
     struct importance im = { 0 };
     bool ok = refuse_quantized(j, err) && input_files_add(&j->inputs, o->gamma, err)
            && input_files_add(&j->inputs, o->activations, err)
-           && (!o->out || new_folder_check(o->out, &j->inputs, err))
+           && (!o->out || unfinished_checkpoint_check(o->out, &j->inputs, err))
            && selection_make(&s, &j->modules, o, err) && importance_open(&im, o, err);
     cJSON *plan = ok ? packing_plan_make(&j->modules, &s, o, &im, err) : NULL;
     ok = plan && cJSON_AddItemToObject(result, "plan", plan) && show_plan(plan, o, err)

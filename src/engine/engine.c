@@ -52,7 +52,7 @@ struct engine *engine_open(const struct checkpoint *ck, const struct weights *w,
         .ck = ck, .w = w, .kernels = kernels, .progress = options->progress,
         .compute = options->compute, .budget = budget, .n_threads = n_threads,
     };
-    if (!parts_make(&e->parts, ck, w, err)) {
+    if (!weight_schedule_make(&e->parts, ck, w, err)) {
         free(e);
         return NULL;
     }
@@ -67,7 +67,7 @@ void engine_close(struct engine *e)
 {
     if (!e)
         return;
-    parts_free(&e->parts);
+    weight_schedule_free(&e->parts);
     free(e);
 }
 

@@ -67,7 +67,7 @@ static bool hash_bytes(void *user, const uint8_t *data, size_t n, struct error *
 
 static bool open_stream(struct pass *p, const struct plan *plan, struct error *err)
 {
-    const struct parts *parts = &p->e->parts;
+    const struct weight_schedule *parts = &p->e->parts;
     struct stream_options options = { .ahead_bytes = plan->ahead_bytes, .evict = p->e->evict,
                                       .seen = p->job->hash ? hash_bytes : NULL,
                                       .user = p->job->hash };

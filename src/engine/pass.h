@@ -3,7 +3,7 @@
 #define SURPRISAL_ENGINE_PASS_H
 
 #include "engine/engine.h"
-#include "engine/parts.h"
+#include "engine/weight_schedule.h"
 #include "engine/plan.h"
 #include "formats/weights.h"
 #include "kernels/kernels.h"
@@ -15,7 +15,7 @@ struct engine {
     const struct weights *w;        /* borrowed */
     const struct kernels *kernels;
     enum compute_type compute;
-    struct parts parts;             /* owned */
+    struct weight_schedule parts;             /* owned */
     struct progress progress;
     int n_threads;
     struct budget budget;           /* what is left of it is for the engine */

@@ -91,13 +91,14 @@ static size_t tokens_that_fit(const struct plan_task *t, const struct plan *p, s
 }
 
 /* At least the part in use and the one that comes in. */
-static size_t least_ahead(const struct parts *parts)
+static size_t least_ahead(const struct weight_schedule *parts)
 {
     return size_min(2 * parts->largest, parts->bytes);
 }
 
 /* At most one layer of weights, and at most the memory that the smallest pass leaves. */
-static size_t bytes_ahead(const struct parts *parts, size_t memory_bytes, size_t least_pass_bytes)
+static size_t bytes_ahead(const struct weight_schedule *parts, size_t memory_bytes,
+                          size_t least_pass_bytes)
 {
     size_t most = size_min(parts->largest_layer + parts->largest, parts->bytes);
     size_t room = memory_bytes - size_min(memory_bytes, least_pass_bytes);

@@ -7,7 +7,7 @@
 #define SURPRISAL_ENGINE_PLAN_H
 
 #include "engine/engine.h"
-#include "engine/parts.h"
+#include "engine/weight_schedule.h"
 #include "model/head.h"
 #include "model/moe.h"
 
@@ -15,7 +15,7 @@
 struct plan_task {
     const struct compute *cm;
     const struct weights *w;
-    const struct parts *parts;
+    const struct weight_schedule *parts;
     const struct engine_window *windows;
     size_t n_windows;
     size_t copies;                  /* of each window, side by side in one pass */

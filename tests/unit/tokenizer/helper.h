@@ -12,14 +12,14 @@
 #include "tokenizer/tokenizer.h"
 
 /* The parts of a file as JSON; NULL leaves the default of small_tokenizer(). */
-struct parts {
+struct weight_schedule {
     const char *normalizer, *pre_tokenizer, *added_tokens, *decoder, *vocab, *merges;
     const char *model;              /* more members of the model, each with a comma behind */
     const char *more;               /* more members of the root, each with a comma behind */
 };
 
 /* Words end at spaces; "ab", "abc", "bc" and two halves of U+00E9 can be told apart. */
-static const struct parts default_parts = {
+static const struct weight_schedule default_parts = {
     .normalizer = "{\"type\":\"NFC\"}",
     .pre_tokenizer = "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}",
     .added_tokens = "[]",
@@ -33,7 +33,7 @@ static const struct parts default_parts = {
 #define PART(name) (p->name ? p->name : default_parts.name)
 
 /* Writes the file of these parts into a new folder and opens it; the folder is removed. */
-static inline struct tokenizer *open_parts(const struct parts *p, struct error *err)
+static inline struct tokenizer *open_parts(const struct weight_schedule *p, struct error *err)
 {
     char folder[] = "/tmp/surprisal-tokenizer-XXXXXX";
     struct buffer text = { 0 };

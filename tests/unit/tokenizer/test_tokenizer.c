@@ -18,7 +18,7 @@
 
 static const struct {
     const char *name;
-    struct parts parts;
+    struct weight_schedule parts;
     const char *text, *ids;
 } encodings[] = {
     { "empty text", { 0 }, "", "" },
@@ -81,7 +81,7 @@ static const struct {
 
 static const struct {
     const char *message;        /* part of it */
-    struct parts parts;
+    struct weight_schedule parts;
 } refusals[] = {
     { "truncation is not supported", { .more = "\"truncation\":{}," } },
     { "padding is not supported", { .more = "\"padding\":{}," } },
@@ -181,7 +181,7 @@ static void test_decodings(void)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct error err = { 0 };
         struct buffer out = { 0 };
-        struct tokenizer *t = open_parts(&(struct parts){ .decoder = cases[i].decoder,
+        struct tokenizer *t = open_parts(&(struct weight_schedule){ .decoder = cases[i].decoder,
                                                           .added_tokens = added }, &err);
         bool ok = t && buffer_append(&out, "", 0, &err)
                && tokenizer_decode(t, cases[i].ids, cases[i].n, &out, &err);
@@ -223,7 +223,7 @@ static void test_long_texts(void)
                   "\"pattern\":{\"Regex\":\"%s\"},\"behavior\":\"Isolated\",\"invert\":false},"
                   "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}]}",
                   qwen);
-    struct tokenizer *t = open_parts(&(struct parts){ .pre_tokenizer = split.data,
+    struct tokenizer *t = open_parts(&(struct weight_schedule){ .pre_tokenizer = split.data,
         .model = "\"unk_token\":\"c\",",
         .added_tokens = "[" TOKEN(11, "<<<<<<<<<<<<<<<<", PLAIN) "]" }, &err);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -1,4 +1,5 @@
-/* parts.h - the weights that a pass reads, in parts, in the order in which the model uses them.
+/* weight_schedule.h - the weights that a pass reads, in parts, in the order in which the model uses
+ * them.
  *
  *     part 0 .. V-1     V           V+1        ...  V+E          V+E+1            layer[L] .. +V-1
  *     +-----------+-----------+----------+-----+----------+-----------+-----+-------------------+
@@ -24,13 +25,13 @@
  *
  * A tile of the vocabulary is VOCABULARY_TILE rows of the embedding or the head; a tile of a matrix
  * product is MR x NR of its elements (kernels/gemm.h). */
-#ifndef SURPRISAL_ENGINE_PARTS_H
-#define SURPRISAL_ENGINE_PARTS_H
+#ifndef SURPRISAL_ENGINE_WEIGHT_SCHEDULE_H
+#define SURPRISAL_ENGINE_WEIGHT_SCHEDULE_H
 
 #include "engine/stream.h"
 #include "formats/weights.h"
 
-struct parts {
+struct weight_schedule {
     struct stream_parts list;           /* owned */
     size_t *layer; /* owned [n_layers + 1]: first part of each layer, and of the head */
     size_t bytes;                       /* of all parts */
@@ -39,8 +40,8 @@ struct parts {
 };
 
 /* ck and w stay borrowed. */
-bool parts_make(struct parts *p, const struct checkpoint *ck, const struct weights *w,
-                struct error *err);
-void parts_free(struct parts *p);
+bool weight_schedule_make(struct weight_schedule *p, const struct checkpoint *ck,
+                          const struct weights *w, struct error *err);
+void weight_schedule_free(struct weight_schedule *p);
 
 #endif

@@ -1,17 +1,18 @@
-/* new_folder.h - writes a checkpoint folder, shard by shard, so that a kill costs at most one.
+/* unfinished_checkpoint.h - writes a checkpoint folder, shard by shard, so that a kill costs at
+ * most one.
  *
  * The folder is built as OUT.partial (base/output_folder.h).  Shards that an earlier process
  * completed there are taken over (shard_state.h).  What else it left is removed; a name that is
  * none of ours is refused. */
-#ifndef SURPRISAL_CONVERT_NEW_FOLDER_H
-#define SURPRISAL_CONVERT_NEW_FOLDER_H
+#ifndef SURPRISAL_CONVERT_UNFINISHED_CHECKPOINT_H
+#define SURPRISAL_CONVERT_UNFINISHED_CHECKPOINT_H
 
 #include "base/input_files.h"
 #include "base/output_folder.h"
 #include "convert/shard_state.h"
 #include "convert/stream.h"
 
-struct new_folder {
+struct unfinished_checkpoint {
     /* Set by the caller; borrowed. */
     const char *path;
     struct work work;                   /* the other files of its checkpoint are copied */
@@ -28,9 +29,11 @@ struct new_folder {
 
 /* Everything: opens the folder, writes shards by `s`, then index, config and the other files, and
  * gives the folder its name.  What was interrupted stays for `resume`, when a shard is complete. */
-bool new_folder_write(struct new_folder *f, struct stream *s, struct error *err);
+bool unfinished_checkpoint_write(struct unfinished_checkpoint *f, struct stream *s,
+                                 struct error *err);
 
 /* Refuses an OUT that exists, or that is, holds or lies in an input. */
-bool new_folder_check(const char *path, const struct input_files *inputs, struct error *err);
+bool unfinished_checkpoint_check(const char *path, const struct input_files *inputs,
+                                 struct error *err);
 
 #endif

@@ -1,4 +1,4 @@
-#include "convert/new_folder.h"
+#include "convert/unfinished_checkpoint.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,8 @@
 
 /* ---- where -------------------------------------------------------------------------- */
 
-bool new_folder_check(const char *path, const struct input_files *inputs, struct error *err)
+bool unfinished_checkpoint_check(const char *path, const struct input_files *inputs,
+                                 struct error *err)
 {
     struct stat st;
     if (!*path)
@@ -25,11 +26,11 @@ bool new_folder_check(const char *path, const struct input_files *inputs, struct
 
 /* What the folder can hold. */
 struct names {
-    const struct new_folder *f;
+    const struct unfinished_checkpoint *f;
     const struct other_files *others;
 };
 
-static bool is_shard(const struct new_folder *f, const char *name)
+static bool is_shard(const struct unfinished_checkpoint *f, const char *name)
 {
     char shard[SHARD_NAME_BYTES];
     for (size_t i = 0; i < f->work.layout->n_shards; i++) {
@@ -67,7 +68,8 @@ static bool is_kept(void *user, const char *name)
 }
 
 /* Removes what an interrupted process left and is not kept. */
-static bool clear(const struct new_folder *f, const struct other_files *others, struct error *err)
+static bool clear(const struct unfinished_checkpoint *f, const struct other_files *others,
+                  struct error *err)
 {
     struct names all = { f, others };
     const struct output_names names = { is_ours, is_kept, &all };
@@ -84,7 +86,7 @@ static size_t text_bytes(const struct work *w)
 }
 
 /* Space for all but what an earlier process has written. */
-static bool check_space(const struct new_folder *f, size_t others, struct error *err)
+static bool check_space(const struct unfinished_checkpoint *f, size_t others, struct error *err)
 {
     size_t needed = f->work.layout->bytes + text_bytes(&f->work) + others, size;
     const cJSON *item;
@@ -105,8 +107,8 @@ static bool check_space(const struct new_folder *f, size_t others, struct error 
 
 /* ---- shards ---------------------------------------------------------------------------------- */
 
-static bool fill_shard(const struct new_folder *f, struct stream *s, size_t shard, const char *path,
-                       struct error *err)
+static bool fill_shard(const struct unfinished_checkpoint *f, struct stream *s, size_t shard,
+                       const char *path, struct error *err)
 {
     const struct layout *l = f->work.layout;
     struct safetensors_writer w;
@@ -128,7 +130,7 @@ static bool fill_shard(const struct new_folder *f, struct stream *s, size_t shar
 /* A shard that was made while an input's inode changed: made once more, it must have the same
  * bytes. */
 struct remake {
-    const struct new_folder *f;
+    const struct unfinished_checkpoint *f;
     struct stream *stream;
     size_t shard;
     const char *path;
@@ -152,8 +154,8 @@ static bool make_again(void *user, const char *input, bool *same, struct error *
     return true;
 }
 
-static bool make_shard(struct new_folder *f, struct stream *s, size_t shard, const char *name,
-                       const char *path, struct error *err)
+static bool make_shard(struct unfinished_checkpoint *f, struct stream *s, size_t shard,
+                       const char *name, const char *path, struct error *err)
 {
     struct remake remake = { .f = f, .stream = s, .shard = shard, .path = path };
     const struct input_files_again again = { make_again, &remake, true };
@@ -162,7 +164,8 @@ static bool make_shard(struct new_folder *f, struct stream *s, size_t shard, con
         && shard_state_add(&f->state, name, path, shard + 1 == f->work.layout->n_shards, err);
 }
 
-static bool write_shard(struct new_folder *f, struct stream *s, size_t shard, struct error *err)
+static bool write_shard(struct unfinished_checkpoint *f, struct stream *s, size_t shard,
+                        struct error *err)
 {
     char name[SHARD_NAME_BYTES];
     layout_shard_name(name, f->work.layout, shard);
@@ -184,7 +187,7 @@ static bool write_shard(struct new_folder *f, struct stream *s, size_t shard, st
 
 /* ---- the rest -------------------------------------------------------------------------------- */
 
-static bool write_text(const struct new_folder *f, const char *name, const char *text,
+static bool write_text(const struct unfinished_checkpoint *f, const char *name, const char *text,
                        struct error *err)
 {
     char *path = file_join(f->folder.building, name, err);
@@ -215,7 +218,7 @@ static bool append_index(struct buffer *b, const struct layout *l,
     return ok && buffer_printf(b, err, "\n  }\n}\n");
 }
 
-static bool write_index(const struct new_folder *f, struct error *err)
+static bool write_index(const struct unfinished_checkpoint *f, struct error *err)
 {
     const struct layout *l = f->work.layout;
     const struct new_tensor **sorted = mem_array(l->n_tensors, sizeof *sorted, "the index", err);
@@ -238,8 +241,8 @@ static bool was_used(void *user, const char *path, bool *same, struct error *err
     return *same = true;
 }
 
-static bool write_all(struct new_folder *f, struct stream *s, const struct other_files *others,
-                      struct error *err)
+static bool write_all(struct unfinished_checkpoint *f, struct stream *s,
+                      const struct other_files *others, struct error *err)
 {
     const struct input_files_again again = { was_used, NULL, true };
     f->bytes = others->bytes;
@@ -256,7 +259,7 @@ static bool write_all(struct new_folder *f, struct stream *s, const struct other
 }
 
 /* Lets go of the folder, and removes it unless a shard of it is complete. */
-static void end_folder(struct new_folder *f, const struct other_files *others)
+static void end_folder(struct unfinished_checkpoint *f, const struct other_files *others)
 {
     struct names all = { f, others };
     const struct output_names names = { .is_ours = is_ours, .user = &all };
@@ -267,7 +270,8 @@ static void end_folder(struct new_folder *f, const struct other_files *others)
         output_folder_end(&f->folder);
 }
 
-bool new_folder_write(struct new_folder *f, struct stream *s, struct error *err)
+bool unfinished_checkpoint_write(struct unfinished_checkpoint *f, struct stream *s,
+                                 struct error *err)
 {
     struct other_files others;
     const struct output_request request = { .path = f->path, .kind = "checkpoint",

@@ -1,4 +1,4 @@
-#include "engine/parts.h"
+#include "engine/weight_schedule.h"
 
 #include <stdlib.h>
 
@@ -7,7 +7,7 @@
 #include "model/vocabulary.h"
 
 struct maker {
-    struct parts *p;
+    struct weight_schedule *p;
     const struct checkpoint *ck;
     size_t capacity, n_ranges, part_capacity;
     struct error *err;
@@ -96,10 +96,10 @@ static bool add_vocabulary(struct maker *m, const struct matrix *table)
     return ok;
 }
 
-bool parts_make(struct parts *p, const struct checkpoint *ck, const struct weights *w,
-                struct error *err)
+bool weight_schedule_make(struct weight_schedule *p, const struct checkpoint *ck,
+                          const struct weights *w, struct error *err)
 {
-    *p = (struct parts){ 0 };
+    *p = (struct weight_schedule){ 0 };
     struct maker m = { .p = p, .ck = ck, .err = err };
     size_t L = w->n_layers;
     p->layer = mem_array(L + 1, sizeof *p->layer, "the list of weights", err);
@@ -117,14 +117,14 @@ bool parts_make(struct parts *p, const struct checkpoint *ck, const struct weigh
         p->layer[L] = p->list.n_parts;
     ok = ok && add_matrix(&m, &w->norm) && add_vocabulary(&m, &w->lm_head);
     if (!ok)
-        parts_free(p);
+        weight_schedule_free(p);
     return ok;
 }
 
-void parts_free(struct parts *p)
+void weight_schedule_free(struct weight_schedule *p)
 {
     free(p->list.ranges);
     free(p->list.begin);
     free(p->layer);
-    *p = (struct parts){ 0 };
+    *p = (struct weight_schedule){ 0 };
 }
