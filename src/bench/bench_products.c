@@ -50,7 +50,7 @@ static size_t expert_rows(const struct config *c)
 static const struct group {
     const char *label, *name;
     size_t times;
-    int use;
+    enum bench_use use;
 } groups[] = {
     { "linear_attn.in_proj_qkv",  "in_proj_qkv",         1, BENCH_PLAIN },
     { "linear_attn.in_proj_z",    "in_proj_z",           1, BENCH_PLAIN },

@@ -32,16 +32,18 @@ bool bench_has(const struct config *c, enum layer_type type);
 
 /* ---- the parts ---------------------------------------------------------- */
 
+enum bench_use {
+    BENCH_PLAIN,
+    BENCH_MLP,                      /* experts or dense MLP: what is quantized first */
+    BENCH_HEAD                      /* its output is a tile of the vocabulary at a time */
+};
+
 /* A linear layer; several of one shape are one. */
 struct bench_shape {
     char name[BENCH_NAME_BYTES];
     size_t rows, n, k;
     size_t per_token;               /* times in the layer, for one token */
-    enum {
-        BENCH_PLAIN,
-        BENCH_MLP,                  /* experts or dense MLP: what is quantized first */
-        BENCH_HEAD                  /* its output is a tile of the vocabulary at a time */
-    } use;
+    enum bench_use use;
 };
 #define BENCH_SHAPES_MOST 16
 
