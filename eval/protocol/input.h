@@ -19,7 +19,9 @@ struct input {
     struct digest digest;               /* of the text after the join, or of the ids file */
     size_t bytes;                       /* of the digested bytes, or of the documents */
     size_t words;                       /* text only; of it, or of the documents */
-    bool has_crlf;                      /* text only: lines end in CR LF: another result */
+    /* Of a text, what is easily overlooked and gives another result: */
+    bool has_crlf;                      /* lines end in CR LF */
+    bool has_mark;                      /* it begins with a byte order mark */
 };
 
 /* Reads the text or ids that the options name, and splits a text into documents if the task does.
