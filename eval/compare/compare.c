@@ -17,6 +17,7 @@
 #include "eval/run/plan_folders.h"
 #include "eval/run/run_folder.h"
 #include "eval/run/unfinished_run.h"
+#include "eval/run/warnings.h"
 #include "eval/score/evaluate.h"
 #include "eval/score/model.h"
 
@@ -195,6 +196,7 @@ struct job {
     struct input_files inputs;          /* of all sides, as they were before they were read */
     char *paths[N_SIDES];               /* owned; run folders, NULL: none */
     struct record records[N_SIDES];
+    struct warnings warnings;           /* of the runs, and about the pair */
     struct comparison comparison, floor;
     struct divergence_row *rows, *floor_rows;   /* owned */
     struct evaluate_prepared prepared;  /* A's; of checkpoints */
@@ -480,6 +482,22 @@ static bool compare_side(struct job *j, enum side side, struct comparison *c,
         && comparison_make(c, &j->records[A], &j->records[side], *rows, &bootstrap, err);
 }
 
+/* What the evaluations warned about belongs to the comparison.  Those of checkpoints were told just
+ * now. */
+static void take_warnings(struct job *j)
+{
+    const struct surprisal_progress silent = { 0 };
+    bool runs = !j->prepared.ids;
+    warnings_begin(&j->warnings, runs ? &j->options->eval.machine.progress : &silent);
+    for (int side = A; side < N_SIDES; side++) {
+        const cJSON *line;
+        cJSON_ArrayForEach(line, json_get(j->records[side].summary, "warnings"))
+            if (cJSON_IsString(line))
+                model_warn(&j->warnings.progress, "%s%s%s", runs ? j->paths[side] : "",
+                           runs ? ": " : "", line->valuestring);
+    }
+}
+
 static bool open_records(struct job *j, struct error *err)
 {
     const struct record *r = j->records;
@@ -488,6 +506,7 @@ static bool open_records(struct job *j, struct error *err)
                                || !input_files_add_mapped(&j->inputs, &j->records[side].file.map,
                                                           err)))
             return false;
+    take_warnings(j);
     return comparable_check(&r[A], &r[B], err)
         && (!j->paths[FLOOR]
             || (check_floor(&r[A], &r[FLOOR], err) && comparable_check(&r[A], &r[FLOOR], err)))
@@ -537,7 +556,8 @@ static cJSON *tell(struct job *j, const char *plan, struct buffer *text, struct 
     struct buffer by_layer = { 0 };
     struct comparison_view view = {
         .comparison = &j->comparison, .floor = j->paths[FLOOR] ? &j->floor : NULL,
-        .tokenizer = find_tokenizer(j), .command = o->command, .plan = plan,
+        .warnings = &j->warnings, .tokenizer = find_tokenizer(j), .command = o->command,
+        .plan = plan,
     };
     cJSON *document = comparison_json(&view, err);
     bool ok = document && add_layers(document, &by_layer, j, err);
@@ -573,6 +593,7 @@ static void job_close(struct job *j)
     comparison_free(&j->floor);
     free(j->rows);
     free(j->floor_rows);
+    warnings_free(&j->warnings);
     for (int side = A; side < N_SIDES; side++)
         record_close(&j->records[side]);
     close_folder(j);
@@ -659,7 +680,9 @@ cJSON *compare_runs(const struct surprisal_compare_options *o, const char *plan,
 
 bool compare_check_memory(const struct surprisal_compare_options *o, struct error *err)
 {
-    struct job j = { .options = o };
+    struct surprisal_compare_options silent = *o;       /* the comparison warns */
+    silent.eval.machine.progress.warn = NULL;
+    struct job j = { .options = &silent };
     bool ok = !o->eval.machine.memory_bytes || (take_run_folders(&j, err) && open_records(&j, err));
     job_close(&j);
     return ok;

@@ -122,13 +122,6 @@ static void add_extras(cJSON *root, const struct summary *s)
     json_add_size(root, "plans", size_max(s->options->n_plans, 1));
 }
 
-static void add_warnings(cJSON *root, const struct summary *s)
-{
-    cJSON *list = cJSON_AddArrayToObject(root, "warnings");
-    for (const char *line = NULL; (line = warnings_next(s->warnings, line));)
-        cJSON_AddItemToArray(list, cJSON_CreateString(line));
-}
-
 static void add_digest_or_null(cJSON *root, const char *key, const struct digest *d, bool there)
 {
     if (there)
@@ -228,7 +221,7 @@ char *summary_json(const struct summary *s, struct error *err)
     add_protocol(root, s);
     add_figures(root, s);
     add_extras(root, s);
-    add_warnings(root, s);
+    warnings_add_json(root, s->warnings);
     add_record(root, s);
     cJSON_AddTrueToObject(root, "complete");
     char *plain = json_print(root);

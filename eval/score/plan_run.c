@@ -73,7 +73,6 @@ static bool make_run(struct plan_runs *s, struct plan_run *run, const struct sou
     const struct surprisal_eval_options *o = from->options;
     const struct model *model = from->model;
     const struct tokenizer *t = model->tokenizer;
-    size_t most = model->checkpoint->config.max_position_embeddings;
     const struct input *in;
     int32_t prefix;
     plan_name(run->name, plan);
@@ -81,10 +80,7 @@ static bool make_run(struct plan_runs *s, struct plan_run *run, const struct sou
         || !find_prefix(from, plan->protocol, &prefix, err)
         || !sequence_make(&run->sequence, in, plan, prefix, o->max_windows, err))
         return false;
-    if (most && plan->context > most)
-        model_warn(&o->machine.progress,
-                   "%s: context %zu is longer than max_position_embeddings %zu",
-                   model->checkpoint->path, plan->context, most);
+    model_warn_context(&o->machine.progress, model->checkpoint, plan->context);
     run->summary = (struct summary){
         .options = o, .plan = plan, .checkpoint = model->checkpoint, .weights = model->weights,
         .sequence = &run->sequence, .input = in, .prefix_id = prefix,

@@ -108,7 +108,40 @@ def test_mark_of_ids_and_json():
     check(p.returncode == 0 and p.stdout == q.stdout, "16.14: lines of JSON behind a mark are read", p.stderr)
 
 
-TESTS = [test_mark_of_texts, test_mark_of_wikitext, test_mark_of_ids_and_json]
+# ---- 15: a context beyond the model's positions ------------------------------------------
+
+
+def short_of(source, positions):
+    with open(os.path.join(source, "config.json")) as f:
+        text = json.load(f)["text_config"]
+    return copy(source, config={"text_config": text | {"max_position_embeddings": positions}})
+
+
+def test_context():
+    text, line = put(excerpt()), "context 64 is longer than max_position_embeddings 63"
+    a, b = short_of(BF16, 63), short_of(MXFP4, 63)
+    runs = [evaluate(c, "--text", text) for c in (a, b)]
+    check(all(line in p.stderr and any(line in w for w in s["warnings"]) for p, s, _ in runs), "16.15: eval warns", runs[0])
+    p = run("calibrate", a, "--text", text, "--context", 64, "--out", fresh(), "--json")
+    check(line in p.stderr and line in str(json.loads(p.stdout)["warnings"]), "16.15: calibrate warns, in its report too", p.stderr)
+    ids = put(" ".join("5" for _ in range(64)))
+    p = run("trace", a, "--ids", ids, "--out", fresh())
+    check(p.returncode == 0 and line in p.stderr, "16.15: trace warns", p.stderr)
+    exact = run("trace", short_of(BF16, 64), "--ids", ids, "--out", fresh())
+    check(exact.returncode == 0 and exact.stderr == "", "16.15: no warning at the limit itself", exact.stderr)
+    for name, args in (("checkpoints", (a, b, "--text", text, "--context", 64, "--layers", "none")),
+                       ("run folders", [out for _, _, out in runs])):
+        html, markdown = fresh("page"), fresh("card")
+        p = run("compare", *args, "--quiet", "--json", "--html", html, "--markdown", markdown)
+        check(p.returncode == 0 and p.stderr.count(line) == 2 and str(json.loads(p.stdout)["warnings"]).count(line) == 2,
+              f"16.15: compare of two {name} warns for both, in its document too", p.stderr)
+        pages = [open(f).read().replace("\\", "") for f in (html, markdown)]
+        check(all(page.count(line) >= 2 for page in pages), f"16.15: and in the pages of two {name}", [len(p) for p in pages])
+        p = run("compare", *args, "--quiet")
+        check(p.stdout.count("warning          ") == 2, f"16.15: and in the table of two {name}", p.stdout[:900])
+
+
+TESTS = [test_mark_of_texts, test_mark_of_wikitext, test_mark_of_ids_and_json, test_context]
 
 if __name__ == "__main__":
     for test in TESTS:
