@@ -217,6 +217,32 @@ static size_t run_bytes(const struct surprisal_compare_options *o,
     return run_folder_bytes(plan->scored, kept_hidden(o), plan->hidden_size);
 }
 
+/* A's and B's ids of the text must be the same; tokenizers that differ only as files are a
+ * warning. */
+static bool check_ids(const struct job *j, const struct evaluate_prepared *p, struct error *err)
+{
+    const struct surprisal_compare_options *o = j->options;
+    const struct evaluate_prepared *first = &j->prepared;
+    char x[COMPARABLE_TOKEN_BYTES] = "none", y[COMPARABLE_TOKEN_BYTES] = "none";
+    size_t i = 0;
+    while (i < first->n_ids && i < p->n_ids && first->ids[i] == p->ids[i])
+        i++;
+    if (i == first->n_ids && i == p->n_ids) {
+        if (strcmp(p->tokenizer, first->tokenizer) != 0)
+            model_warn(&o->eval.machine.progress, "the tokenizers of %s and %s differ (sha256 "
+                       "%.12s against %.12s), but give the same ids for the text", name_of(o, A),
+                       name_of(o, B), first->tokenizer, p->tokenizer);
+        return true;
+    }
+    if (i < first->n_ids)
+        comparable_token(x, model_source_path(source_of(o, A)), first->ids[i]);
+    if (i < p->n_ids)
+        comparable_token(y, model_source_path(source_of(o, B)), p->ids[i]);
+    return error_set(err, "%s and %s have different tokenizers: sha256 %.12s against %.12s, token "
+                     "%zu is %s against %s (one for both can be named)", name_of(o, A),
+                     name_of(o, B), first->tokenizer, p->tokenizer, i, x, y);
+}
+
 /* Prepares each side without scoring it, to find mistakes and sides that cannot be compared. */
 static bool prepare_side(struct job *j, enum side side, struct evaluate_prepared *p,
                          struct error *err)
@@ -233,13 +259,10 @@ static bool prepare_side(struct job *j, enum side side, struct evaluate_prepared
     if (!evaluate_prepare(&e, p, err))
         return false;
     j->evaluation_bytes = size_max(j->evaluation_bytes, p->least_bytes);
-    if (strcmp(p->tokenizer, first->tokenizer) != 0)
-        return error_set(err, "%s and %s have different tokenizers: sha256 %.12s against %.12s "
-                         "(one for both can be named)", name_of(o, A), name_of(o, B),
-                         first->tokenizer, p->tokenizer);
-    return p->prefix_id == first->prefix_id
-        || error_set(err, "%s and %s have different prefix tokens: %d against %d", name_of(o, A),
-                     name_of(o, B), (int)first->prefix_id, (int)p->prefix_id);
+    if (p->prefix_id != first->prefix_id)
+        return error_set(err, "%s and %s have different prefix tokens: %d against %d",
+                         name_of(o, A), name_of(o, B), (int)first->prefix_id, (int)p->prefix_id);
+    return check_ids(j, p, err);
 }
 
 static bool prepare(struct job *j, size_t *disk_bytes, struct error *err)
@@ -507,9 +530,10 @@ static bool open_records(struct job *j, struct error *err)
                                                           err)))
             return false;
     take_warnings(j);
-    return comparable_check(&r[A], &r[B], err)
-        && (!j->paths[FLOOR]
-            || (check_floor(&r[A], &r[FLOOR], err) && comparable_check(&r[A], &r[FLOOR], err)))
+    const struct surprisal_progress *progress = &j->warnings.progress;
+    return comparable_check(&r[A], &r[B], progress, err)
+        && (!j->paths[FLOOR] || (check_floor(&r[A], &r[FLOOR], err)
+                                 && comparable_check(&r[A], &r[FLOOR], progress, err)))
         && (j->prepared.ids || check_memory(j, err));
 }
 

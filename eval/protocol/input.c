@@ -118,7 +118,8 @@ bool input_read(struct input *in, const struct surprisal_eval_options *o, enum s
     *in = (struct input){ .path = o->text ? o->text : o->ids };
     bool ok = (o->text ? read_text(in, o, task, t, err) : read_ids(in, err))
            && (in->n_ids || error_set(err, "%s: holds no tokens", in->path))
-           && input_check_ids(in->ids, in->n_ids, in->path, ck, err);
+           && input_check_ids(in->ids, in->n_ids, in->path, ck, err)
+           && digest_of(&in->ids_digest, in->ids, in->n_ids * sizeof *in->ids, err);
     if (!ok)
         input_free(in);
     return ok;

@@ -1,4 +1,5 @@
 """Faults of texts and tokenizers: one test a row of the list that practice gave (12 to 16), by its number."""
+import hashlib
 import json
 import os
 import shutil
@@ -8,7 +9,9 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests"))
 sys.path.insert(0, os.path.join(ROOT, "tests", "conformance"))
-from check import attempt, check, done, skip
+import numpy as np
+import records
+from check import attempt, check, done, interrupted, skip
 from program import SURPRISAL, fresh
 
 DEMO = os.path.join(ROOT, "data", "demo")
@@ -141,7 +144,88 @@ def test_context():
         check(p.stdout.count("warning          ") == 2, f"16.15: and in the table of two {name}", p.stdout[:900])
 
 
-TESTS = [test_mark_of_texts, test_mark_of_wikitext, test_mark_of_ids_and_json, test_context]
+# ---- 13: tokenizers that differ as files -------------------------------------------------
+
+
+def resaved(source=BF16, change=lambda data: None):
+    """A copy whose tokenizer.json was written again: merges as pairs, other white space."""
+    folder = copy(source)
+    path = os.path.join(folder, "tokenizer.json")
+    with open(path, encoding="utf-8") as f:
+        data = json.load(f)
+    data["model"]["merges"] = [m.split(" ") if isinstance(m, str) else m for m in data["model"]["merges"]]
+    change(data)
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump(data, f, indent=1, ensure_ascii=False)
+    return folder
+
+
+def older(folder):
+    """The run folder as a version without ids_sha256 has written it."""
+    with open(os.path.join(folder, "summary.json")) as f:
+        summary = json.load(f)
+    del summary["sha256"], summary["text"]["ids_sha256"], summary["warnings"]
+    records.sign(summary, folder)
+    return folder
+
+
+def without_a_merge(data):
+    """The first merge of letters is gone."""
+    merges = data["model"]["merges"]
+    del merges[next(i for i, (a, b) in enumerate(merges) if a == "t" and b == "h")]
+
+
+def test_tokenizers():
+    text = put(excerpt())
+    same, other = resaved(), resaved(change=without_a_merge)
+    _, s, a = evaluate(BF16, "--text", text)
+    _, t, b = evaluate(same, "--text", text)
+    _, u, c = evaluate(other, "--text", text)
+    ids = np.array(run("tokenize", text, "--tokenizer", BF16).stdout.split(), "<i4")
+    check(s["text"]["ids_sha256"] == t["text"]["ids_sha256"] == hashlib.sha256(ids.tobytes()).hexdigest() != u["text"]["ids_sha256"],
+          "16.13: summary.json has the digest of all ids, as little-endian I32", s["text"])
+    check(s["tokenizer"]["sha256"] != t["tokenizer"]["sha256"], "16.13: the files differ", s["tokenizer"])
+    p = run("compare", a, b, "--json")
+    check(p.returncode == 0 and "give the same ids" in p.stderr and "give the same ids" in str(json.loads(p.stdout)["warnings"]),
+          "16.13: run folders whose tokenizers differ as files only compare, with a note", p.stderr)
+    baseline = put(run("compare", a, a, "--json").stdout)
+    p = run("compare", b, b, "--baseline", baseline)
+    check(p.returncode == 0, "16.13: and such a baseline is taken", p.stderr)
+    p = run("compare", c, c, "--baseline", baseline)
+    check(p.returncode == 1 and "tokenizer is" in p.stderr, "16.13: one with other ids is not", p.stderr)
+    first = next(i for i, (x, y) in enumerate(zip(ids, run("tokenize", text, "--tokenizer", other).stdout.split())) if x != int(y))
+    p = run("compare", a, c)
+    check(p.returncode == 1 and "token id of scored token" in p.stderr and f": {ids[first]} '" in p.stderr and "tokenizer sha256" in p.stderr,
+          "16.13: other ids are refused, and the first token that differs is shown", p.stderr)
+    p = run("compare", older(a), older(b))
+    check(p.returncode == 0 and "the scored ones, are the same" in p.stderr, "16.13: older runs compare by the ids that they have", p.stderr)
+    p = run("compare", a, older(c))
+    check(p.returncode == 1 and "token id of scored token" in p.stderr, "16.13: and are refused by them", p.stderr)
+    args = ("--text", text, "--context", 64, "--layers", "none", "--quiet")
+    p = run("compare", BF16, same, *args)
+    check(p.returncode == 0 and p.stderr.count("give the same ids") == 1, "16.13: checkpoints whose tokenizers differ as files compare", p.stderr)
+    p = run("compare", BF16, other, *args)
+    check(p.returncode == 1 and f"token {first} is {ids[first]} '" in p.stderr, "16.13: checkpoints with other ids: the first one is shown", p.stderr)
+
+
+def test_resume():
+    """A run goes on after its tokenizer.json was saved again, and not with one that gives other ids."""
+    tokenizers = [os.path.join(d, "tokenizer.json") for d in (BF16, resaved(), resaved(change=without_a_merge))]
+    own, out = fresh(), fresh("run")
+    command = ["eval", BF16, "--text", TEXT, "--context", 512, "--tokenizer", own, "--out", out, "--progress"]
+    shutil.copy(tokenizers[0], own)
+    status, _, err = interrupted([SURPRISAL, *map(str, command)])
+    if status != 130 or not os.path.exists(out + ".partial/state.safetensors"):
+        return skip("16.13: resumed with a tokenizer that was saved again", "the run could not be interrupted")
+    shutil.copy(tokenizers[2], own)
+    p = run(*command, "--resume")
+    check(p.returncode == 1 and "token ids" in p.stderr, "16.13: no run is resumed with other ids", p.stderr[-300:])
+    shutil.copy(tokenizers[1], own)
+    p = run(*command, "--resume")
+    check(p.returncode == 0, "16.13: a run is resumed with a tokenizer that was saved again", p.stderr[-300:])
+
+
+TESTS = [test_mark_of_texts, test_mark_of_wikitext, test_mark_of_ids_and_json, test_context, test_tokenizers, test_resume]
 
 if __name__ == "__main__":
     for test in TESTS:
