@@ -7,8 +7,15 @@
 
 #include "eval/run/record.h"
 
-/* Refuses with all that differs in one message. */
-bool comparable_check(const struct record *a, const struct record *b, struct error *err);
+/* Refuses with all that differs in one message.  Tokenizers that differ as files and give the same
+ * ids are a warning: to save tokenizer.json again changes its bytes. */
+bool comparable_check(const struct record *a, const struct record *b,
+                      const struct surprisal_progress *progress, struct error *err);
+
+#define COMPARABLE_TOKEN_BYTES 128
+
+/* "17 'text'": an id as the tokenizer at `path` has it (NULL: without text). */
+void comparable_token(char out[COMPARABLE_TOKEN_BYTES], const char *path, int32_t id);
 
 /* A member by its path ("text.sha256") as text that may be printed: null is "none", a number is in
  * full. */

@@ -17,6 +17,7 @@
 #include "eval/run/plan_folders.h"
 #include "eval/run/run_folder.h"
 #include "eval/run/unfinished_run.h"
+#include "eval/run/warnings.h"
 #include "eval/score/evaluate.h"
 #include "eval/score/model.h"
 
@@ -195,6 +196,7 @@ struct job {
     struct input_files inputs;          /* of all sides, as they were before they were read */
     char *paths[N_SIDES];               /* owned; run folders, NULL: none */
     struct record records[N_SIDES];
+    struct warnings warnings;           /* of the runs, and about the pair */
     struct comparison comparison, floor;
     struct divergence_row *rows, *floor_rows;   /* owned */
     struct evaluate_prepared prepared;  /* A's; of checkpoints */
@@ -215,6 +217,32 @@ static size_t run_bytes(const struct surprisal_compare_options *o,
     return run_folder_bytes(plan->scored, kept_hidden(o), plan->hidden_size);
 }
 
+/* A's and B's ids of the text must be the same; tokenizers that differ only as files are a
+ * warning. */
+static bool check_ids(const struct job *j, const struct evaluate_prepared *p, struct error *err)
+{
+    const struct surprisal_compare_options *o = j->options;
+    const struct evaluate_prepared *first = &j->prepared;
+    char x[COMPARABLE_TOKEN_BYTES] = "none", y[COMPARABLE_TOKEN_BYTES] = "none";
+    size_t i = 0;
+    while (i < first->n_ids && i < p->n_ids && first->ids[i] == p->ids[i])
+        i++;
+    if (i == first->n_ids && i == p->n_ids) {
+        if (strcmp(p->tokenizer, first->tokenizer) != 0)
+            model_warn(&o->eval.machine.progress, "the tokenizers of %s and %s differ (sha256 "
+                       "%.12s against %.12s), but give the same ids for the text", name_of(o, A),
+                       name_of(o, B), first->tokenizer, p->tokenizer);
+        return true;
+    }
+    if (i < first->n_ids)
+        comparable_token(x, model_source_path(source_of(o, A)), first->ids[i]);
+    if (i < p->n_ids)
+        comparable_token(y, model_source_path(source_of(o, B)), p->ids[i]);
+    return error_set(err, "%s and %s have different tokenizers: sha256 %.12s against %.12s, token "
+                     "%zu is %s against %s (one for both can be named)", name_of(o, A),
+                     name_of(o, B), first->tokenizer, p->tokenizer, i, x, y);
+}
+
 /* Prepares each side without scoring it, to find mistakes and sides that cannot be compared. */
 static bool prepare_side(struct job *j, enum side side, struct evaluate_prepared *p,
                          struct error *err)
@@ -231,13 +259,10 @@ static bool prepare_side(struct job *j, enum side side, struct evaluate_prepared
     if (!evaluate_prepare(&e, p, err))
         return false;
     j->evaluation_bytes = size_max(j->evaluation_bytes, p->least_bytes);
-    if (strcmp(p->tokenizer, first->tokenizer) != 0)
-        return error_set(err, "%s and %s have different tokenizers: sha256 %.12s against %.12s "
-                         "(one for both can be named)", name_of(o, A), name_of(o, B),
-                         first->tokenizer, p->tokenizer);
-    return p->prefix_id == first->prefix_id
-        || error_set(err, "%s and %s have different prefix tokens: %d against %d", name_of(o, A),
-                     name_of(o, B), (int)first->prefix_id, (int)p->prefix_id);
+    if (p->prefix_id != first->prefix_id)
+        return error_set(err, "%s and %s have different prefix tokens: %d against %d",
+                         name_of(o, A), name_of(o, B), (int)first->prefix_id, (int)p->prefix_id);
+    return check_ids(j, p, err);
 }
 
 static bool prepare(struct job *j, size_t *disk_bytes, struct error *err)
@@ -480,6 +505,22 @@ static bool compare_side(struct job *j, enum side side, struct comparison *c,
         && comparison_make(c, &j->records[A], &j->records[side], *rows, &bootstrap, err);
 }
 
+/* What the evaluations warned about belongs to the comparison.  Those of checkpoints were told just
+ * now. */
+static void take_warnings(struct job *j)
+{
+    const struct surprisal_progress silent = { 0 };
+    bool runs = !j->prepared.ids;
+    warnings_begin(&j->warnings, runs ? &j->options->eval.machine.progress : &silent);
+    for (int side = A; side < N_SIDES; side++) {
+        const cJSON *line;
+        cJSON_ArrayForEach(line, json_get(j->records[side].summary, "warnings"))
+            if (cJSON_IsString(line))
+                model_warn(&j->warnings.progress, "%s%s%s", runs ? j->paths[side] : "",
+                           runs ? ": " : "", line->valuestring);
+    }
+}
+
 static bool open_records(struct job *j, struct error *err)
 {
     const struct record *r = j->records;
@@ -488,9 +529,11 @@ static bool open_records(struct job *j, struct error *err)
                                || !input_files_add_mapped(&j->inputs, &j->records[side].file.map,
                                                           err)))
             return false;
-    return comparable_check(&r[A], &r[B], err)
-        && (!j->paths[FLOOR]
-            || (check_floor(&r[A], &r[FLOOR], err) && comparable_check(&r[A], &r[FLOOR], err)))
+    take_warnings(j);
+    const struct surprisal_progress *progress = &j->warnings.progress;
+    return comparable_check(&r[A], &r[B], progress, err)
+        && (!j->paths[FLOOR] || (check_floor(&r[A], &r[FLOOR], err)
+                                 && comparable_check(&r[A], &r[FLOOR], progress, err)))
         && (j->prepared.ids || check_memory(j, err));
 }
 
@@ -537,7 +580,8 @@ static cJSON *tell(struct job *j, const char *plan, struct buffer *text, struct 
     struct buffer by_layer = { 0 };
     struct comparison_view view = {
         .comparison = &j->comparison, .floor = j->paths[FLOOR] ? &j->floor : NULL,
-        .tokenizer = find_tokenizer(j), .command = o->command, .plan = plan,
+        .warnings = &j->warnings, .tokenizer = find_tokenizer(j), .command = o->command,
+        .plan = plan,
     };
     cJSON *document = comparison_json(&view, err);
     bool ok = document && add_layers(document, &by_layer, j, err);
@@ -573,6 +617,7 @@ static void job_close(struct job *j)
     comparison_free(&j->floor);
     free(j->rows);
     free(j->floor_rows);
+    warnings_free(&j->warnings);
     for (int side = A; side < N_SIDES; side++)
         record_close(&j->records[side]);
     close_folder(j);
@@ -659,7 +704,9 @@ cJSON *compare_runs(const struct surprisal_compare_options *o, const char *plan,
 
 bool compare_check_memory(const struct surprisal_compare_options *o, struct error *err)
 {
-    struct job j = { .options = o };
+    struct surprisal_compare_options silent = *o;       /* the comparison warns */
+    silent.eval.machine.progress.warn = NULL;
+    struct job j = { .options = &silent };
     bool ok = !o->eval.machine.memory_bytes || (take_run_folders(&j, err) && open_records(&j, err));
     job_close(&j);
     return ok;

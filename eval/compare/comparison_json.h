@@ -11,6 +11,7 @@
  *     perplexity_ratio, perplexity_difference, each also _stderr, _ci95
  *     units_needed                     null when there is no effect
  *     verdict                          a sentence
+ *     warnings                         [line]: of the runs and about the pair
  *     mean_kld, kld_stderr, kld {median .. max}, the same of kld_reverse, top5_overlap,
  *     kld_by_confidence, kld_histogram divergence_figures.h; absent when it was not measured
  *     same_top1                        share of scored tokens
@@ -29,12 +30,14 @@
 #define SURPRISAL_EVAL_COMPARE_COMPARISON_JSON_H
 
 #include "eval/compare/comparison.h"
+#include "eval/run/warnings.h"
 #include "tokenizer/tokenizer.h"
 
 /* What the document and the table are made of; all borrowed. */
 struct comparison_view {
     const struct comparison *comparison;
     const struct comparison *floor;         /* of A and A in another compute type; NULL: none */
+    const struct warnings *warnings;        /* of the runs and the pair; NULL: none */
     const struct tokenizer *tokenizer;      /* NULL: tokens are shown by id */
     const char *command;                    /* NULL: not known */
     const char *plan;                       /* NULL: not one of several */

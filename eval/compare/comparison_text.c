@@ -46,6 +46,14 @@ static bool add_protocol(struct buffer *out, const struct comparison *c, struct 
                          c->n_units == 1 ? "" : "s");
 }
 
+static bool add_warnings(struct buffer *out, const struct warnings *w, struct error *err)
+{
+    bool ok = true;
+    for (const char *line = NULL; ok && (line = warnings_next(w, line));)
+        ok = buffer_printf(out, err, "%-16s %s\n", "warning", line);
+    return ok;
+}
+
 /* ---- figures ---------------------------------------------------------------------------- */
 
 static void put(char *out, size_t n, const char *format, double value)
@@ -288,6 +296,7 @@ bool comparison_text(struct buffer *out, const struct comparison_view *v, struct
     const struct comparison *c = v->comparison;
     return comparison_text_run(out, "A", c->a->summary, err)
         && comparison_text_run(out, "B", c->b->summary, err) && add_protocol(out, c, err)
+        && add_warnings(out, v->warnings, err)
         && add_sides(out, c, err) && add_estimates(out, c, err) && add_divergence(out, c, err)
         && add_agreement(out, c, err) && add_floor(out, v->floor, err)
         && (!v->by_layer || buffer_printf(out, err, "%s", v->by_layer))

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/encoding.h"
 #include "base/file.h"
 #include "eval/protocol/text.h"
 #include "eval/protocol/wikitext.h"
@@ -57,12 +58,13 @@ static bool append_document(struct input *in, const struct tokenizer *t, const c
     return ok && end_document(in, err);
 }
 
-/* Words and bytes are counted in the articles as the file has them, before detokenization. */
+/* Words and bytes are counted in the articles as the file has them, before detokenization.  A byte
+ * order mark belongs to none. */
 static bool append_articles(struct input *in, const struct tokenizer *t, const char *text, size_t n,
                             size_t max_documents, struct error *err)
 {
     in->bytes = 0;
-    struct wikitext_articles articles = { .text = text, .n = n };
+    struct wikitext_articles articles = { .text = text, .n = n, .at = encoding_mark(text, n) };
     struct buffer page = { 0 }, plain = { 0 };
     bool ok = true;
     while (ok && (!max_documents || in->n_documents < max_documents)
@@ -86,6 +88,7 @@ static bool read_text(struct input *in, const struct surprisal_eval_options *o,
     in->is_text = true;
     in->bytes = text.size;
     in->has_crlf = text.size && memmem(text.data, text.size, "\r\n", 2);
+    in->has_mark = encoding_mark(text.data, text.size) > 0;
     bool ok = (text.size || error_set(err, "%s: is empty", in->path))
            && digest_of(&in->digest, text.data, text.size, err);
     if (ok && task == SURPRISAL_TASK_WIKITEXT)
@@ -115,7 +118,8 @@ bool input_read(struct input *in, const struct surprisal_eval_options *o, enum s
     *in = (struct input){ .path = o->text ? o->text : o->ids };
     bool ok = (o->text ? read_text(in, o, task, t, err) : read_ids(in, err))
            && (in->n_ids || error_set(err, "%s: holds no tokens", in->path))
-           && input_check_ids(in->ids, in->n_ids, in->path, ck, err);
+           && input_check_ids(in->ids, in->n_ids, in->path, ck, err)
+           && digest_of(&in->ids_digest, in->ids, in->n_ids * sizeof *in->ids, err);
     if (!ok)
         input_free(in);
     return ok;

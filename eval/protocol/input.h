@@ -16,10 +16,13 @@ struct input {
     size_t n_ids, capacity;
     size_t *document_ends;              /* owned [n_documents]: ends in ids; the last is n_ids */
     size_t n_documents, documents_capacity;
+    struct digest ids_digest;           /* of all ids, I32 in little-endian order */
     struct digest digest;               /* of the text after the join, or of the ids file */
     size_t bytes;                       /* of the digested bytes, or of the documents */
     size_t words;                       /* text only; of it, or of the documents */
-    bool has_crlf;                      /* text only: lines end in CR LF: another result */
+    /* Of a text, what is easily overlooked and gives another result: */
+    bool has_crlf;                      /* lines end in CR LF */
+    bool has_mark;                      /* it begins with a byte order mark */
 };
 
 /* Reads the text or ids that the options name, and splits a text into documents if the task does.

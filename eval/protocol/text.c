@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/encoding.h"
 #include "base/file.h"
-#include "base/utf8.h"
 
 size_t text_space(const char *s, size_t n)
 {
@@ -80,9 +80,7 @@ bool text_read(struct buffer *b, const char *path, enum surprisal_join join, str
 {
     if (!file_read_input(b, path, err))
         return false;
-    size_t bad;
-    bool ok = utf8_valid(b->data, b->size, &bad)
-           || error_set(err, "%s: invalid UTF-8 at byte %zu", path, bad);
+    bool ok = encoding_check(b->data, b->size, path, err);
     if (ok && join == SURPRISAL_JOIN_HF) {
         struct buffer joined;
         ok = text_join_hf(&joined, b->data, b->size, err);
@@ -123,7 +121,9 @@ bool text_parse_ids(const char *text, size_t n, const char *path, int32_t **ids,
 {
     int32_t *list = NULL;
     size_t count = 0, capacity = 0, line = 1;
-    for (size_t i = 0; i < n;) {
+    if (!encoding_refuse_utf16(text, n, path, err))
+        return false;
+    for (size_t i = encoding_mark(text, n); i < n;) {
         if (is_ascii_space(text[i])) {
             line += text[i++] == '\n';
             continue;

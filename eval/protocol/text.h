@@ -26,8 +26,8 @@ size_t text_space(const char *s, size_t n);
 /* Removes white space at both ends from *s, *n (str.strip). */
 void text_trim(const char **s, size_t *n);
 
-/* Decimal ids separated by ASCII white space; anything else is refused with its line.  path names
- * the source in errors.  *ids: [*n_ids], given (free). */
+/* Decimal ids separated by ASCII white space, after a byte order mark at most; anything else is
+ * refused with its line.  path names the source in errors.  *ids: [*n_ids], given (free). */
 bool text_parse_ids(const char *text, size_t n, const char *path, int32_t **ids, size_t *n_ids,
                     struct error *err);
 

@@ -9,7 +9,7 @@
 
 #include "base/memory.h"
 
-struct wikitext_articles {      /* the caller sets text and n; at starts as 0 */
+struct wikitext_articles {      /* the caller sets text and n; at: where the first begins */
     const char *text;           /* borrowed, UTF-8 */
     size_t n, at;
 };

@@ -204,6 +204,20 @@ static void add_key_figures(struct markup *m, const struct report *r)
     markup_raw(m, "</p>\n</section>\n");
 }
 
+static void add_warnings(struct markup *m, const cJSON *document)
+{
+    const cJSON *line, *list = json_get(document, "warnings");
+    if (!cJSON_GetArraySize(list))
+        return;
+    markup_raw(m, "<section>\n<h2>Warnings</h2>\n<ul>\n");
+    cJSON_ArrayForEach(line, list) {
+        markup_raw(m, "<li>");
+        markup_text(m, cJSON_GetStringValue(line));
+        markup_raw(m, "</li>\n");
+    }
+    markup_raw(m, "</ul>\n</section>\n");
+}
+
 /* ---- where they differ, and how to repeat it -------------------------------------------- */
 
 static void add_setting(struct markup *m, const struct setting *s, const cJSON *document)
@@ -280,6 +294,7 @@ bool html_write(const struct report *r, const char *path, struct error *missing,
     add_tiles(&m, r->document);
     add_gates(&m, r);
     markup_raw(&m, "</header>\n<main>\n");
+    add_warnings(&m, r->document);
     add_runs(&m, r->document);
     add_key_figures(&m, r);
     add_differences(&m, r->document, missing);

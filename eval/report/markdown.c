@@ -123,6 +123,18 @@ static void add_protocol(struct markup *m, const struct report *r)
     markup_raw(m, "\n");
 }
 
+static void add_warnings(struct markup *m, const struct report *r)
+{
+    const cJSON *line, *list = json_get(r->document, "warnings");
+    cJSON_ArrayForEach(line, list) {
+        markup_raw(m, "- Warning: ");
+        add_text(m, cJSON_GetStringValue(line));
+        markup_raw(m, "\n");
+    }
+    if (cJSON_GetArraySize(list))
+        markup_raw(m, "\n");
+}
+
 static void add_gates(struct markup *m, const struct report *r)
 {
     if (!r->n_gates)
@@ -144,6 +156,7 @@ bool markdown_write(const struct report *r, const char *path, struct error *err)
     markup_raw(&m, "## Quality\n\n");
     add_text(&m, cJSON_GetStringValue(json_get(r->document, "verdict")));
     markup_raw(&m, "\n\n");
+    add_warnings(&m, r);
     add_runs(&m, r);
     add_difference(&m, r);
     add_gates(&m, r);

@@ -49,6 +49,7 @@ static void add_input(cJSON *root, const struct summary *s)
     add_digest(o, "sha256", &in->digest);
     json_add_size(o, "bytes", in->bytes);
     add_size_or_null(o, "words", in->words);
+    add_digest(o, "ids_sha256", &in->ids_digest);
     if (in->is_text)
         cJSON_AddStringToObject(o, "join",
                                 s->options->join == SURPRISAL_JOIN_HF ? "hf" : "raw");
@@ -122,13 +123,6 @@ static void add_extras(cJSON *root, const struct summary *s)
     json_add_size(root, "plans", size_max(s->options->n_plans, 1));
 }
 
-static void add_warnings(cJSON *root, const struct summary *s)
-{
-    cJSON *list = cJSON_AddArrayToObject(root, "warnings");
-    for (const char *line = NULL; (line = warnings_next(s->warnings, line));)
-        cJSON_AddItemToArray(list, cJSON_CreateString(line));
-}
-
 static void add_digest_or_null(cJSON *root, const char *key, const struct digest *d, bool there)
 {
     if (there)
@@ -155,9 +149,8 @@ bool summary_settings(const struct summary *s, struct buffer *out, struct error 
     char config[2 * DIGEST_BYTES + 1], text[2 * DIGEST_BYTES + 1];
     digest_hex(config, &s->checkpoint->config_digest);
     digest_hex(text, &s->input->digest);
-    return buffer_printf(out, err, "version: %s\nconfig.json: %s\ntext: %s\ntokenizer: %s\n",
-                         SURPRISAL_VERSION, config, text,
-                         s->tokenizer ? s->tokenizer_sha256 : "none")
+    return buffer_printf(out, err, "version: %s\nconfig.json: %s\ntext: %s\n",
+                         SURPRISAL_VERSION, config, text)
         && buffer_printf(out, err, "join: %d\nmax-documents: %zu\nmax-windows: %zu\nhidden: %d\n"
                          "compute: %d\nisa: %s\nplans: %zu\n", (int)o->join, o->max_documents,
                          o->max_windows, (int)o->hidden,
@@ -167,9 +160,12 @@ bool summary_settings(const struct summary *s, struct buffer *out, struct error 
 bool summary_plan_settings(const struct summary *s, struct buffer *out, struct error *err)
 {
     const struct surprisal_protocol_plan *p = s->plan;
+    char ids[2 * DIGEST_BYTES + 1];
+    digest_hex(ids, &s->input->ids_digest);
     return buffer_printf(out, err, "protocol: %s\ncontext: %zu\nstride: %zu\ntask: %d\n"
-                         "prefix-id: %d\nscored: %zu\n", protocol_name(p->protocol), p->context,
-                         p->stride, (int)p->task, (int)s->prefix_id, s->scored);
+                         "prefix-id: %d\ntoken ids: %s\nscored: %zu\n",
+                         protocol_name(p->protocol), p->context, p->stride, (int)p->task,
+                         (int)s->prefix_id, ids, s->scored);
 }
 
 /* ---- the summary's own digest ------------------------------------------------- */
@@ -228,7 +224,7 @@ char *summary_json(const struct summary *s, struct error *err)
     add_protocol(root, s);
     add_figures(root, s);
     add_extras(root, s);
-    add_warnings(root, s);
+    warnings_add_json(root, s->warnings);
     add_record(root, s);
     cJSON_AddTrueToObject(root, "complete");
     char *plain = json_print(root);

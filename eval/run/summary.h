@@ -1,7 +1,8 @@
 /* summary.h - summary.json: everything that decides the numbers of a run, and the numbers.
  *
  * docs/run-folder.md explains each field; `stride` of a protocol other than strided is the context.
- * The fields that every tool may use come first, then
+ * The fields that every tool may use come first (text.ids_sha256: of all token ids of the text, I32
+ * in little-endian order; the columns have those that are scored), then
  *     prefix_id       only for rolling, else null
  *     max_windows     null: all
  *     documents       {split, count, windows}, null: the text was not split; windows: the number of

@@ -34,6 +34,13 @@ void warnings_free(struct warnings *w)
 
 const char *warnings_next(const struct warnings *w, const char *line)
 {
-    const char *next = line ? line + strlen(line) + 1 : w->lines.data;
-    return w->n && next < w->lines.data + w->lines.size ? next : NULL;
+    const char *next = line ? line + strlen(line) + 1 : w ? w->lines.data : NULL;
+    return next && next < w->lines.data + w->lines.size ? next : NULL;
+}
+
+void warnings_add_json(cJSON *object, const struct warnings *w)
+{
+    cJSON *list = cJSON_AddArrayToObject(object, "warnings");
+    for (const char *line = NULL; (line = warnings_next(w, line));)
+        cJSON_AddItemToArray(list, cJSON_CreateString(line));
 }

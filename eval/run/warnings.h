@@ -2,6 +2,7 @@
 #ifndef SURPRISAL_EVAL_RUN_WARNINGS_H
 #define SURPRISAL_EVAL_RUN_WARNINGS_H
 
+#include "base/json.h"
 #include "base/memory.h"
 #include "surprisal.h"
 
@@ -17,7 +18,9 @@ struct warnings {
 
 void warnings_begin(struct warnings *w, const struct surprisal_progress *to);
 void warnings_free(struct warnings *w);
-/* The line after `line`, the first for NULL; NULL after the last. */
+/* The line after `line`, the first for NULL; NULL after the last.  w NULL: there are none. */
 const char *warnings_next(const struct warnings *w, const char *line);
+/* Adds the member `warnings`: a list of the lines. */
+void warnings_add_json(cJSON *object, const struct warnings *w);
 
 #endif

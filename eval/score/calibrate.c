@@ -6,6 +6,7 @@
 #include "base/machine.h"
 #include "base/output_file.h"
 #include "base/progress.h"
+#include "eval/run/warnings.h"
 #include "eval/score/calibration_file.h"
 #include "eval/score/evaluate.h"
 #include "eval/score/changed_inputs.h"
@@ -17,6 +18,8 @@
 
 struct job {
     const struct surprisal_calibrate_options *options;
+    struct surprisal_calibrate_options own_options;     /* the caller's, but for its progress */
+    struct warnings warnings;
     struct input_files inputs;
     struct model model;
     struct plans plans;                 /* one: calibrate_check */
@@ -28,8 +31,18 @@ struct job {
     double seconds;
 };
 
+/* options stay borrowed. */
+static void job_begin(struct job *j, const struct surprisal_calibrate_options *options)
+{
+    *j = (struct job){ .own_options = *options };
+    j->options = &j->own_options;
+    warnings_begin(&j->warnings, &options->eval.machine.progress);
+    j->own_options.eval.machine.progress = j->warnings.progress;
+}
+
 static void job_close(struct job *j)
 {
+    warnings_free(&j->warnings);
     calibration_free(&j->calibration);
     weights_hash_close(j->hash);
     plan_runs_free(&j->runs);
@@ -109,7 +122,7 @@ static bool tell_plan(const struct job *j, struct error *err)
         .flop = cost.flop, .seconds = o->plan ? engine_seconds(j->model.engine, cost.flop) : 0,
     };
     if (o->plan)
-        o->plan(o->machine.progress.user, &plan);
+        o->plan(j->warnings.to.user, &plan);
     return true;
 }
 
@@ -215,6 +228,7 @@ static cJSON *report_json(const struct job *j)
     json_add_size(root, "threads", (size_t)engine_threads(j->model.engine));
     json_add_size(root, "linears", j->calibration.n);
     add_experts(root, j);
+    warnings_add_json(root, &j->warnings);
     json_add_double(root, "seconds", j->seconds);
     json_add_size(root, "passes", j->work.passes);
     json_add_size(root, "bytes_read", j->work.bytes_read);
@@ -263,7 +277,8 @@ static bool add_text(struct buffer *out, const struct job *j, struct error *err)
 bool calibrate_checkpoint(cJSON **json, struct buffer *text,
                           const struct surprisal_calibrate_options *o, struct error *err)
 {
-    struct job j = { .options = o };
+    struct job j;
+    job_begin(&j, o);
     bool ok = calibrate_check(o, err)
            && open_checkpoint(&j, err) && read_text(&j, err)
            && calibration_begin(&j.calibration, j.model.checkpoint, j.model.weights, err)

@@ -27,6 +27,15 @@ void model_warn(const struct surprisal_progress *p, const char *format, ...)
     p->warn(p->user, safe.message);
 }
 
+void model_warn_context(const struct surprisal_progress *p, const struct checkpoint *ck,
+                        size_t context)
+{
+    size_t most = ck->config.max_position_embeddings;
+    if (most && context > most)
+        model_warn(p, "%s: context %zu is longer than max_position_embeddings %zu", ck->path,
+                   context, most);
+}
+
 /* ---- the handle ----------------------------------------------------------------- */
 
 static bool warn_contradictions(const struct surprisal_model *m,

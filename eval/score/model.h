@@ -78,6 +78,10 @@ struct model {
 __attribute__((format(printf, 2, 3)))
 void model_warn(const struct surprisal_progress *p, const char *format, ...);
 
+/* Warns about a context beyond the positions that the model was made for. */
+void model_warn_context(const struct surprisal_progress *p, const struct checkpoint *ck,
+                        size_t context);
+
 /* Opens a folder, binds its weights, warns about contradictions between config and files, and adds
  * the files of weights to `in`.  With a handle, opens nothing and refuses files in `in` that have
  * changed. in: the list that model_source_list filled; NULL: changes are not looked for. */

@@ -35,6 +35,22 @@ static bool find_prefix(const struct source *from, enum surprisal_protocol proto
     return true;
 }
 
+/* Of a text: what is easily overlooked and gives another result.  again: another task has read the
+ * file before. */
+static void warn_about(const struct input *in, enum surprisal_task task, bool again,
+                       const struct surprisal_progress *progress)
+{
+    if (in->has_crlf && !again)
+        model_warn(progress, "%s: lines end in CR LF, which changes the tokens and the result",
+                   in->path);
+    if (in->has_mark && task == SURPRISAL_TASK_WIKITEXT)
+        model_warn(progress, "%s: begins with a byte order mark, which is left out of the articles",
+                   in->path);
+    else if (in->has_mark)
+        model_warn(progress, "%s: begins with a byte order mark, which becomes tokens and shifts "
+                   "the windows (`tail -c +4` removes it)", in->path);
+}
+
 /* The input as the task has it, read once. */
 static bool find_input(struct plan_runs *s, const struct source *from, enum surprisal_task task,
                        const struct input **input, struct error *err)
@@ -46,9 +62,7 @@ static bool find_input(struct plan_runs *s, const struct source *from, enum surp
     if (!input_read(in, from->options, task, from->model->tokenizer, from->model->checkpoint, err))
         return false;
     const struct input *other = &s->inputs[!task];
-    if (!other->path && in->has_crlf)
-        model_warn(&from->options->machine.progress, "%s: lines end in CR LF, which changes the "
-                   "tokens and the result", in->path);
+    warn_about(in, task, other->path != NULL, &from->options->machine.progress);
     return !other->path || memcmp(&in->digest, &other->digest, sizeof in->digest) == 0
         || error_set(err, "%s: was changed while it was read", in->path);
 }
@@ -59,7 +73,6 @@ static bool make_run(struct plan_runs *s, struct plan_run *run, const struct sou
     const struct surprisal_eval_options *o = from->options;
     const struct model *model = from->model;
     const struct tokenizer *t = model->tokenizer;
-    size_t most = model->checkpoint->config.max_position_embeddings;
     const struct input *in;
     int32_t prefix;
     plan_name(run->name, plan);
@@ -67,10 +80,7 @@ static bool make_run(struct plan_runs *s, struct plan_run *run, const struct sou
         || !find_prefix(from, plan->protocol, &prefix, err)
         || !sequence_make(&run->sequence, in, plan, prefix, o->max_windows, err))
         return false;
-    if (most && plan->context > most)
-        model_warn(&o->machine.progress,
-                   "%s: context %zu is longer than max_position_embeddings %zu",
-                   model->checkpoint->path, plan->context, most);
+    model_warn_context(&o->machine.progress, model->checkpoint, plan->context);
     run->summary = (struct summary){
         .options = o, .plan = plan, .checkpoint = model->checkpoint, .weights = model->weights,
         .sequence = &run->sequence, .input = in, .prefix_id = prefix,

@@ -87,6 +87,7 @@ static bool open_all(struct model *model, struct input_files *inputs, int32_t **
         && model_open_engine(model, &engine, err);
 }
 
+
 bool trace_ids(const struct surprisal_trace_options *o, struct error *err)
 {
     if ((!o->checkpoint && !o->model) || !o->ids || !o->out)
@@ -102,6 +103,7 @@ bool trace_ids(const struct surprisal_trace_options *o, struct error *err)
                               &progress, err)
            && create(&f, o->out, &model.checkpoint->config, n_ids, err);
     if (ok) {
+        model_warn_context(&o->machine.progress, model.checkpoint, n_ids);
         ok = write(&f, &model, ids, n_ids, err)
           && changed_inputs_refuse(&inputs, NULL, &o->machine.progress, err);
         if (ok)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/encoding.h"
 #include "base/file.h"
 #include "base/format.h"
 #include "base/utf8.h"
@@ -26,10 +27,8 @@ static size_t find_escaped_nul(const char *text, size_t n)
 cJSON *json_parse(const char *text, size_t n, const char *path, struct error *err)
 {
     size_t bad;
-    if (!utf8_valid(text, n, &bad)) {
-        error_set(err, "%s: invalid UTF-8 at byte %zu", path, bad);
+    if (!encoding_check(text, n, path, err))
         return NULL;
-    }
     const char *nul = n ? memchr(text, '\0', n) : NULL;
     bad = nul ? (size_t)(nul - text) : find_escaped_nul(text, n);
     if (bad < n) {

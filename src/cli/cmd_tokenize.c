@@ -130,6 +130,8 @@ static int each_line(struct lines *l, FILE *f,
     int status = DONE;
     while (status == DONE && !ferror(stdout) && (n = getline(&line, &capacity, f)) >= 0) {
         number++;
+        if (number == 1 && n >= 3 && memcmp(line, "\xEF\xBB\xBF", 3) == 0) /* byte order mark */
+            memmove(line, line + 3, (size_t)(n -= 3) + 1);
         n -= n > 0 && line[n - 1] == '\n';
         if (!jsonl_is_blank(line, (size_t)n) && !one(l, line, (size_t)n, &err))
             status = options_fail("%s: line %zu: %s", l->settings->file, number, err.message);

@@ -112,7 +112,7 @@ static void test_refusal(void)
     struct error err = { 0 };
     y.id[3] = 8;
     y.position[6] = 9;
-    check(!comparable_check(&a, &b, &err)
+    check(!comparable_check(&a, &b, &(struct surprisal_progress){ 0 }, &err)
           && strstr(err.message, "position of scored token 6: 8 against 9")
           && strstr(err.message, "token id of scored token 3: 7 against 8"),
           "other rows are named, all in one message", "'%s'", err.message);

@@ -1,0 +1,233 @@
+"""Faults of texts and tokenizers: one test a row of the list that practice gave (12 to 16), by its number."""
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests"))
+sys.path.insert(0, os.path.join(ROOT, "tests", "conformance"))
+import numpy as np
+import records
+from check import attempt, check, done, interrupted, skip
+from program import SURPRISAL, fresh
+
+DEMO = os.path.join(ROOT, "data", "demo")
+BF16, MXFP4, TEXT = (os.path.join(DEMO, name) for name in ("bf16", "mxfp4", "text.txt"))
+MARK = b"\xef\xbb\xbf"
+
+
+def run(*args):
+    return subprocess.run([SURPRISAL, *map(str, args)], capture_output=True, text=True, timeout=900)
+
+
+def put(content, name="file"):
+    path = fresh(name)
+    with open(path, "wb") as f:
+        f.write(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def copy(source=BF16, **settings):
+    """A copy of a checkpoint; settings replace members of its files, those of None are removed: config={...}."""
+    folder = fresh("checkpoint")
+    shutil.copytree(source, folder)
+    for name, members in settings.items():
+        path = os.path.join(folder, name + ".json")
+        with open(path) as f:
+            data = json.load(f)
+        data |= members
+        with open(path, "w") as f:
+            json.dump({k: v for k, v in data.items() if v is not None}, f, ensure_ascii=False)
+    return folder
+
+
+def excerpt(n=1500):
+    with open(TEXT, "rb") as f:
+        return f.read(n)
+
+
+def evaluate(checkpoint, *args):
+    """-> CompletedProcess, summary, run folder"""
+    out = fresh("run")
+    p = run("eval", checkpoint, *args, "--context", 64, "--quiet", "--out", out)
+    if p.returncode:
+        return p, {}, out
+    with open(os.path.join(out, "summary.json")) as f:
+        return p, json.load(f), out
+
+
+# ---- 14: byte order marks ----------------------------------------------------------------
+
+
+def test_mark_of_texts():
+    text = excerpt()
+    plain, marked = put(text), put(MARK + text)
+    p, s, _ = evaluate(BF16, "--text", marked)
+    q, t, _ = evaluate(BF16, "--text", plain)
+    check(p.stderr.count("warning: ") == 1 and "byte order mark" in p.stderr and "byte order mark" in str(s["warnings"]),
+          "16.14: a text with a byte order mark is warned about, in summary.json too", p.stderr)
+    check(s["tokens"] > t["tokens"] and q.stderr == "" and t["warnings"] == [], "16.14: the mark is tokens; without one, no warning",
+          (s["tokens"], t["tokens"], q.stderr))
+    p = run("calibrate", BF16, "--text", marked, "--context", 64, "--out", fresh())
+    check(p.returncode == 0 and "byte order mark" in p.stderr, "16.14: calibrate warns too", p.stderr)
+    p = run("compare", BF16, MXFP4, "--text", marked, "--context", 64, "--layers", "none", "--quiet")
+    check(p.returncode == 0 and "byte order mark" in p.stderr, "16.14: compare warns too", p.stderr)
+    p = run("eval", BF16, "--text", put(text.decode().encode("utf-16")), "--quiet")
+    check(p.returncode == 1 and "is UTF-16" in p.stderr and "iconv" in p.stderr, "16.14: UTF-16 is refused in words", p.stderr)
+
+
+def test_mark_of_wikitext():
+    articles = b" \n = Title = \n \n Some words of the first article . \n = Second = \n \n Others . \n"
+    p, s, _ = evaluate(BF16, "--text", put(MARK + articles), "--task", "wikitext")
+    q, t, _ = evaluate(BF16, "--text", put(articles), "--task", "wikitext")
+    check("byte order mark" in p.stderr and q.stderr == "", "16.14: wikitext warns", p.stderr)
+    same = ("documents", "mean_nll", "word_perplexity", "byte_perplexity", "tokens")
+    check(all(s[k] == t[k] for k in same) and t["documents"]["count"] == 2,
+          "16.14: wikitext finds the same articles behind a byte order mark", [(s[k], t[k]) for k in same])
+
+
+def test_mark_of_ids_and_json():
+    ids = b" ".join(b"%d" % (i * 7 % 4000) for i in range(200))
+    p, s, _ = evaluate(BF16, "--ids", put(MARK + ids))
+    _, t, _ = evaluate(BF16, "--ids", put(ids))
+    check(p.returncode == 0 and s["mean_nll"] == t["mean_nll"] and s["tokens"] == 200, "16.14: ids behind a byte order mark are read", p.stderr)
+    p = run("eval", BF16, "--ids", put("1 2 3".encode("utf-16")), "--quiet")
+    check(p.returncode == 1 and "is UTF-16" in p.stderr, "16.14: ids in UTF-16 are refused in words", p.stderr)
+    folder, text = copy(), put(excerpt())
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors.index.json"):
+        path = os.path.join(folder, name)
+        with open(path, "rb") as f:
+            content = f.read()
+        with open(path, "wb") as f:
+            f.write(MARK + content)
+    p, s, _ = evaluate(folder, "--text", text)
+    _, t, _ = evaluate(BF16, "--text", text)
+    check(p.returncode == 0 and s["mean_nll"] == t["mean_nll"], "16.14: a checkpoint whose JSON files have a mark is read", p.stderr)
+    p = run("tokenize", put(MARK + b'"a b"\n'), "--tokenizer", BF16, "--jsonl")
+    q = run("tokenize", put(b'"a b"\n'), "--tokenizer", BF16, "--jsonl")
+    check(p.returncode == 0 and p.stdout == q.stdout, "16.14: lines of JSON behind a mark are read", p.stderr)
+
+
+# ---- 15: a context beyond the model's positions ------------------------------------------
+
+
+def short_of(source, positions):
+    with open(os.path.join(source, "config.json")) as f:
+        text = json.load(f)["text_config"]
+    return copy(source, config={"text_config": text | {"max_position_embeddings": positions}})
+
+
+def test_context():
+    text, line = put(excerpt()), "context 64 is longer than max_position_embeddings 63"
+    a, b = short_of(BF16, 63), short_of(MXFP4, 63)
+    runs = [evaluate(c, "--text", text) for c in (a, b)]
+    check(all(line in p.stderr and any(line in w for w in s["warnings"]) for p, s, _ in runs), "16.15: eval warns", runs[0])
+    p = run("calibrate", a, "--text", text, "--context", 64, "--out", fresh(), "--json")
+    check(line in p.stderr and line in str(json.loads(p.stdout)["warnings"]), "16.15: calibrate warns, in its report too", p.stderr)
+    ids = put(" ".join("5" for _ in range(64)))
+    p = run("trace", a, "--ids", ids, "--out", fresh())
+    check(p.returncode == 0 and line in p.stderr, "16.15: trace warns", p.stderr)
+    exact = run("trace", short_of(BF16, 64), "--ids", ids, "--out", fresh())
+    check(exact.returncode == 0 and exact.stderr == "", "16.15: no warning at the limit itself", exact.stderr)
+    for name, args in (("checkpoints", (a, b, "--text", text, "--context", 64, "--layers", "none")),
+                       ("run folders", [out for _, _, out in runs])):
+        html, markdown = fresh("page"), fresh("card")
+        p = run("compare", *args, "--quiet", "--json", "--html", html, "--markdown", markdown)
+        check(p.returncode == 0 and p.stderr.count(line) == 2 and str(json.loads(p.stdout)["warnings"]).count(line) == 2,
+              f"16.15: compare of two {name} warns for both, in its document too", p.stderr)
+        pages = [open(f).read().replace("\\", "") for f in (html, markdown)]
+        check(all(page.count(line) >= 2 for page in pages), f"16.15: and in the pages of two {name}", [len(p) for p in pages])
+        p = run("compare", *args, "--quiet")
+        check(p.stdout.count("warning          ") == 2, f"16.15: and in the table of two {name}", p.stdout[:900])
+
+
+# ---- 13: tokenizers that differ as files -------------------------------------------------
+
+
+def resaved(source=BF16, change=lambda data: None):
+    """A copy whose tokenizer.json was written again: merges as pairs, other white space."""
+    folder = copy(source)
+    path = os.path.join(folder, "tokenizer.json")
+    with open(path, encoding="utf-8") as f:
+        data = json.load(f)
+    data["model"]["merges"] = [m.split(" ") if isinstance(m, str) else m for m in data["model"]["merges"]]
+    change(data)
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump(data, f, indent=1, ensure_ascii=False)
+    return folder
+
+
+def older(folder):
+    """The run folder as a version without ids_sha256 has written it."""
+    with open(os.path.join(folder, "summary.json")) as f:
+        summary = json.load(f)
+    del summary["sha256"], summary["text"]["ids_sha256"], summary["warnings"]
+    records.sign(summary, folder)
+    return folder
+
+
+def without_a_merge(data):
+    """The first merge of letters is gone."""
+    merges = data["model"]["merges"]
+    del merges[next(i for i, (a, b) in enumerate(merges) if a == "t" and b == "h")]
+
+
+def test_tokenizers():
+    text = put(excerpt())
+    same, other = resaved(), resaved(change=without_a_merge)
+    _, s, a = evaluate(BF16, "--text", text)
+    _, t, b = evaluate(same, "--text", text)
+    _, u, c = evaluate(other, "--text", text)
+    ids = np.array(run("tokenize", text, "--tokenizer", BF16).stdout.split(), "<i4")
+    check(s["text"]["ids_sha256"] == t["text"]["ids_sha256"] == hashlib.sha256(ids.tobytes()).hexdigest() != u["text"]["ids_sha256"],
+          "16.13: summary.json has the digest of all ids, as little-endian I32", s["text"])
+    check(s["tokenizer"]["sha256"] != t["tokenizer"]["sha256"], "16.13: the files differ", s["tokenizer"])
+    p = run("compare", a, b, "--json")
+    check(p.returncode == 0 and "give the same ids" in p.stderr and "give the same ids" in str(json.loads(p.stdout)["warnings"]),
+          "16.13: run folders whose tokenizers differ as files only compare, with a note", p.stderr)
+    baseline = put(run("compare", a, a, "--json").stdout)
+    p = run("compare", b, b, "--baseline", baseline)
+    check(p.returncode == 0, "16.13: and such a baseline is taken", p.stderr)
+    p = run("compare", c, c, "--baseline", baseline)
+    check(p.returncode == 1 and "tokenizer is" in p.stderr, "16.13: one with other ids is not", p.stderr)
+    first = next(i for i, (x, y) in enumerate(zip(ids, run("tokenize", text, "--tokenizer", other).stdout.split())) if x != int(y))
+    p = run("compare", a, c)
+    check(p.returncode == 1 and "token id of scored token" in p.stderr and f": {ids[first]} '" in p.stderr and "tokenizer sha256" in p.stderr,
+          "16.13: other ids are refused, and the first token that differs is shown", p.stderr)
+    p = run("compare", older(a), older(b))
+    check(p.returncode == 0 and "the scored ones, are the same" in p.stderr, "16.13: older runs compare by the ids that they have", p.stderr)
+    p = run("compare", a, older(c))
+    check(p.returncode == 1 and "token id of scored token" in p.stderr, "16.13: and are refused by them", p.stderr)
+    args = ("--text", text, "--context", 64, "--layers", "none", "--quiet")
+    p = run("compare", BF16, same, *args)
+    check(p.returncode == 0 and p.stderr.count("give the same ids") == 1, "16.13: checkpoints whose tokenizers differ as files compare", p.stderr)
+    p = run("compare", BF16, other, *args)
+    check(p.returncode == 1 and f"token {first} is {ids[first]} '" in p.stderr, "16.13: checkpoints with other ids: the first one is shown", p.stderr)
+
+
+def test_resume():
+    """A run goes on after its tokenizer.json was saved again, and not with one that gives other ids."""
+    tokenizers = [os.path.join(d, "tokenizer.json") for d in (BF16, resaved(), resaved(change=without_a_merge))]
+    own, out = fresh(), fresh("run")
+    command = ["eval", BF16, "--text", TEXT, "--context", 512, "--tokenizer", own, "--out", out, "--progress"]
+    shutil.copy(tokenizers[0], own)
+    status, _, err = interrupted([SURPRISAL, *map(str, command)])
+    if status != 130 or not os.path.exists(out + ".partial/state.safetensors"):
+        return skip("16.13: resumed with a tokenizer that was saved again", "the run could not be interrupted")
+    shutil.copy(tokenizers[2], own)
+    p = run(*command, "--resume")
+    check(p.returncode == 1 and "token ids" in p.stderr, "16.13: no run is resumed with other ids", p.stderr[-300:])
+    shutil.copy(tokenizers[1], own)
+    p = run(*command, "--resume")
+    check(p.returncode == 0, "16.13: a run is resumed with a tokenizer that was saved again", p.stderr[-300:])
+
+
+TESTS = [test_mark_of_texts, test_mark_of_wikitext, test_mark_of_ids_and_json, test_context, test_tokenizers, test_resume]
+
+if __name__ == "__main__":
+    for test in TESTS:
+        attempt(test.__name__, test)
+    done()
