@@ -14,9 +14,11 @@
 #include "eval/compare/excerpt.h"
 #include "eval/compare/layers.h"
 #include "eval/compare/record_divergence.h"
+#include "eval/compare/warned.h"
 #include "eval/run/plan_folders.h"
 #include "eval/run/run_folder.h"
 #include "eval/run/unfinished_run.h"
+#include "eval/run/warnings.h"
 #include "eval/score/evaluate.h"
 #include "eval/score/model.h"
 
@@ -190,7 +192,10 @@ bool compare_check(const struct surprisal_compare_options *o, struct error *err)
 /* ---- checkpoints become run folders --------------------------------------------------- */
 
 struct job {
-    const struct surprisal_compare_options *options;
+    struct warnings warnings;           /* first: what calls the job back gets its address */
+    const struct surprisal_compare_options *caller;         /* its options, and */
+    struct surprisal_compare_options own_options;           /* those with the job's callbacks, */
+    const struct surprisal_compare_options *options;        /* which are used */
     struct output_folder folder;        /* of the runs, when they are made */
     struct input_files inputs;          /* of all sides, as they were before they were read */
     char *paths[N_SIDES];               /* owned; run folders, NULL: none */
@@ -202,6 +207,23 @@ struct job {
     bool skips_layers;                  /* figures by layer are not possible; a warning said so */
     struct tokenizer *tokenizer;        /* owned; opened to show text */
 };
+
+/* The plan of an evaluation, or of the figures by layer, goes to the caller. */
+static void relay_plan(void *user, const struct surprisal_plan *plan)
+{
+    const struct job *j = user;
+    j->caller->eval.plan(j->warnings.to.user, plan);
+}
+
+static void job_begin(struct job *j, const struct surprisal_compare_options *o)
+{
+    *j = (struct job){ .caller = o, .own_options = *o };
+    j->options = &j->own_options;
+    warnings_begin(&j->warnings, &o->eval.machine.progress);
+    j->own_options.eval.machine.progress = j->warnings.progress;
+    if (o->eval.plan)
+        j->own_options.eval.plan = relay_plan;
+}
 
 /* Hidden states are always kept, because KL divergence is computed from them. */
 static enum surprisal_hidden kept_hidden(const struct surprisal_compare_options *o)
@@ -251,6 +273,9 @@ static bool prepare(struct job *j, size_t *disk_bytes, struct error *err)
         ok = prepare_side(j, (enum side)side, &p, err)
           && input_files_add_all(&j->inputs, &p.inputs, err);
         *disk_bytes += ok ? run_bytes(o, &p.plan) : 0;
+        if (ok && side == B)
+            warned_swapped(&o->eval.machine.progress, name_of(o, A), j->prepared.quantized_bytes,
+                           name_of(o, B), p.quantized_bytes);
         evaluate_prepared_free(&p);
     }
     return ok;
@@ -294,7 +319,7 @@ static bool tell_plan(const struct job *j, size_t disk_bytes, struct error *err)
     if (!output_folder_space(&plan.free_bytes, plan.folder, err))
         return false;
     if (o->plan)
-        o->plan(o->eval.machine.progress.user, &plan);
+        o->plan(j->warnings.to.user, &plan);
     return plan.disk_bytes <= plan.free_bytes
         || error_set(err, "%s: the runs take %.3g GB with their final hidden states, but %.3g GB "
                      "are free", plan.folder, (double)plan.disk_bytes / 1e9,
@@ -494,9 +519,29 @@ static bool open_records(struct job *j, struct error *err)
         && (j->prepared.ids || check_memory(j, err));
 }
 
+static size_t quantized_bytes(const struct record *r)
+{
+    size_t bytes = 0;
+    const cJSON *checkpoint = json_get(r->summary, "checkpoint");
+    json_to_size(json_get(checkpoint, "quantized_bytes"), &bytes);
+    return bytes;
+}
+
+/* Checkpoints were looked at before they were evaluated. */
+static void warn_swapped_runs(const struct job *j)
+{
+    const struct record *a = &j->records[A], *b = &j->records[B];
+    if (!j->prepared.ids)
+        warned_swapped(&j->options->eval.machine.progress, a->folder, quantized_bytes(a),
+                       b->folder, quantized_bytes(b));
+}
+
 static bool compare_records(struct job *j, struct error *err)
 {
-    return open_records(j, err) && compare_side(j, B, &j->comparison, &j->rows, err)
+    if (!open_records(j, err))
+        return false;
+    warn_swapped_runs(j);
+    return compare_side(j, B, &j->comparison, &j->rows, err)
         && (!j->paths[FLOOR] || compare_side(j, FLOOR, &j->floor, &j->floor_rows, err));
 }
 
@@ -540,8 +585,10 @@ static cJSON *tell(struct job *j, const char *plan, struct buffer *text, struct 
         .tokenizer = find_tokenizer(j), .command = o->command, .plan = plan,
     };
     cJSON *document = comparison_json(&view, err);
-    bool ok = document && add_layers(document, &by_layer, j, err);
+    bool ok = document && add_layers(document, &by_layer, j, err)
+           && warned_add(document, &j->warnings, j->records[FLOOR].summary, err);
     view.by_layer = by_layer.data;
+    view.document = document;
     ok = ok && (!text || comparison_text(text, &view, err));
     buffer_free(&by_layer);
     if (ok)
@@ -579,6 +626,7 @@ static void job_close(struct job *j)
     for (int side = A; side < N_SIDES; side++)
         free(j->paths[side]);
     input_files_free(&j->inputs);
+    warnings_free(&j->warnings);
 }
 
 /* ---- inputs that stay ------------------------------------------------------------------ */
@@ -642,8 +690,9 @@ static bool inputs_hold(struct job *j, bool made, struct error *err)
 cJSON *compare_runs(const struct surprisal_compare_options *o, const char *plan,
                     struct buffer *text, struct error *err)
 {
-    struct job j = { .options = o };
+    struct job j;
     cJSON *document = NULL;
+    job_begin(&j, o);
     bool ok = compare_check(o, err), made = ok && kind_of(o, A) == CHECKPOINT;
     ok = ok && (made ? evaluate_all(&j, err) : take_run_folders(&j, err));
     if (ok && compare_records(&j, err))
@@ -659,7 +708,8 @@ cJSON *compare_runs(const struct surprisal_compare_options *o, const char *plan,
 
 bool compare_check_memory(const struct surprisal_compare_options *o, struct error *err)
 {
-    struct job j = { .options = o };
+    struct job j;
+    job_begin(&j, o);
     bool ok = !o->eval.machine.memory_bytes || (take_run_folders(&j, err) && open_records(&j, err));
     job_close(&j);
     return ok;

@@ -24,7 +24,8 @@
  *     worst_windows [{window, delta_nll, begin, end, text}]
  *                                      positions [begin, end); text: of the first of them
  *     worst_tokens [{position, window, id, token, before, after, nll_a, nll_b, delta_nll, kld}]
- *     repeat {command, surprisal_a, surprisal_b, compute_a, compute_b, isa_a, isa_b} */
+ *     repeat {command, surprisal_a, surprisal_b, compute_a, compute_b, isa_a, isa_b}
+ * Added by the job: figures by layer (layers.h) and `warnings` (warned.h). */
 #ifndef SURPRISAL_EVAL_COMPARE_COMPARISON_JSON_H
 #define SURPRISAL_EVAL_COMPARE_COMPARISON_JSON_H
 
@@ -38,7 +39,9 @@ struct comparison_view {
     const struct tokenizer *tokenizer;      /* NULL: tokens are shown by id */
     const char *command;                    /* NULL: not known */
     const char *plan;                       /* NULL: not one of several */
-    const char *by_layer;                   /* table of layers.h, for the text; NULL: none */
+    /* For the text: */
+    const char *by_layer;                   /* table of layers.h; NULL: none */
+    const cJSON *document;                  /* whose warnings are shown; NULL: none are */
 };
 
 /* Gives the document, to be freed by cJSON_Delete. */

@@ -8,6 +8,7 @@
 #include "eval/compare/comparison_json.h"
 #include "eval/compare/excerpt.h"
 #include "eval/compare/verdict.h"
+#include "eval/compare/warned.h"
 
 #define WINDOWS_SHOWN 5
 #define TOKENS_SHOWN  10
@@ -292,6 +293,7 @@ bool comparison_text(struct buffer *out, const struct comparison_view *v, struct
         && add_agreement(out, c, err) && add_floor(out, v->floor, err)
         && (!v->by_layer || buffer_printf(out, err, "%s", v->by_layer))
         && add_positions(out, c, err) && add_worst_windows(out, v, err)
-        && add_worst_tokens(out, v, err) && buffer_printf(out, err, "\n")
-        && verdict_append(out, c, err) && buffer_printf(out, err, "\n");
+        && add_worst_tokens(out, v, err) && warned_text(out, v->document, err)
+        && buffer_printf(out, err, "\n") && verdict_append(out, c, err)
+        && buffer_printf(out, err, "\n");
 }

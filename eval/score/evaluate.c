@@ -437,6 +437,7 @@ bool evaluate_prepare(const struct surprisal_eval_options *o, struct evaluate_pr
         snprintf(out->tokenizer, sizeof out->tokenizer, "%s",
                  j.model.tokenizer ? tokenizer_sha256(j.model.tokenizer) : "");
         out->prefix_id = j.runs.list[0].summary.prefix_id;
+        out->quantized_bytes = j.model.weights->quantized_bytes;
         out->ids = j.runs.ids;
         out->n_ids = j.runs.n_ids;
         out->windows = j.runs.windows;
