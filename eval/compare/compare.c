@@ -14,6 +14,7 @@
 #include "eval/compare/excerpt.h"
 #include "eval/compare/layers.h"
 #include "eval/compare/record_divergence.h"
+#include "eval/compare/warned.h"
 #include "eval/run/plan_folders.h"
 #include "eval/run/run_folder.h"
 #include "eval/run/unfinished_run.h"
@@ -191,12 +192,14 @@ bool compare_check(const struct surprisal_compare_options *o, struct error *err)
 /* ---- checkpoints become run folders --------------------------------------------------- */
 
 struct job {
-    const struct surprisal_compare_options *options;
+    struct warnings warnings;           /* first: what calls the job back gets its address */
+    const struct surprisal_compare_options *caller;         /* its options, and */
+    struct surprisal_compare_options own_options;           /* those with the job's callbacks, */
+    const struct surprisal_compare_options *options;        /* which are used */
     struct output_folder folder;        /* of the runs, when they are made */
     struct input_files inputs;          /* of all sides, as they were before they were read */
     char *paths[N_SIDES];               /* owned; run folders, NULL: none */
     struct record records[N_SIDES];
-    struct warnings warnings;           /* of the runs, and about the pair */
     struct comparison comparison, floor;
     struct divergence_row *rows, *floor_rows;   /* owned */
     struct evaluate_prepared prepared;  /* A's; of checkpoints */
@@ -204,6 +207,23 @@ struct job {
     bool skips_layers;                  /* figures by layer are not possible; a warning said so */
     struct tokenizer *tokenizer;        /* owned; opened to show text */
 };
+
+/* The plan of an evaluation, or of the figures by layer, goes to the caller. */
+static void relay_plan(void *user, const struct surprisal_plan *plan)
+{
+    const struct job *j = user;
+    j->caller->eval.plan(j->warnings.to.user, plan);
+}
+
+static void job_begin(struct job *j, const struct surprisal_compare_options *o)
+{
+    *j = (struct job){ .caller = o, .own_options = *o };
+    j->options = &j->own_options;
+    warnings_begin(&j->warnings, &o->eval.machine.progress);
+    j->own_options.eval.machine.progress = j->warnings.progress;
+    if (o->eval.plan)
+        j->own_options.eval.plan = relay_plan;
+}
 
 /* Hidden states are always kept, because KL divergence is computed from them. */
 static enum surprisal_hidden kept_hidden(const struct surprisal_compare_options *o)
@@ -276,6 +296,9 @@ static bool prepare(struct job *j, size_t *disk_bytes, struct error *err)
         ok = prepare_side(j, (enum side)side, &p, err)
           && input_files_add_all(&j->inputs, &p.inputs, err);
         *disk_bytes += ok ? run_bytes(o, &p.plan) : 0;
+        if (ok && side == B)
+            warned_swapped(&o->eval.machine.progress, name_of(o, A), j->prepared.quantized_bytes,
+                           name_of(o, B), p.quantized_bytes);
         evaluate_prepared_free(&p);
     }
     return ok;
@@ -319,7 +342,7 @@ static bool tell_plan(const struct job *j, size_t disk_bytes, struct error *err)
     if (!output_folder_space(&plan.free_bytes, plan.folder, err))
         return false;
     if (o->plan)
-        o->plan(o->eval.machine.progress.user, &plan);
+        o->plan(j->warnings.to.user, &plan);
     return plan.disk_bytes <= plan.free_bytes
         || error_set(err, "%s: the runs take %.3g GB with their final hidden states, but %.3g GB "
                      "are free", plan.folder, (double)plan.disk_bytes / 1e9,
@@ -505,22 +528,6 @@ static bool compare_side(struct job *j, enum side side, struct comparison *c,
         && comparison_make(c, &j->records[A], &j->records[side], *rows, &bootstrap, err);
 }
 
-/* What the evaluations warned about belongs to the comparison.  Those of checkpoints were told just
- * now. */
-static void take_warnings(struct job *j)
-{
-    const struct surprisal_progress silent = { 0 };
-    bool runs = !j->prepared.ids;
-    warnings_begin(&j->warnings, runs ? &j->options->eval.machine.progress : &silent);
-    for (int side = A; side < N_SIDES; side++) {
-        const cJSON *line;
-        cJSON_ArrayForEach(line, json_get(j->records[side].summary, "warnings"))
-            if (cJSON_IsString(line))
-                model_warn(&j->warnings.progress, "%s%s%s", runs ? j->paths[side] : "",
-                           runs ? ": " : "", line->valuestring);
-    }
-}
-
 static bool open_records(struct job *j, struct error *err)
 {
     const struct record *r = j->records;
@@ -529,17 +536,36 @@ static bool open_records(struct job *j, struct error *err)
                                || !input_files_add_mapped(&j->inputs, &j->records[side].file.map,
                                                           err)))
             return false;
-    take_warnings(j);
-    const struct surprisal_progress *progress = &j->warnings.progress;
+    const struct surprisal_progress *progress = &j->options->eval.machine.progress;
     return comparable_check(&r[A], &r[B], progress, err)
         && (!j->paths[FLOOR] || (check_floor(&r[A], &r[FLOOR], err)
                                  && comparable_check(&r[A], &r[FLOOR], progress, err)))
         && (j->prepared.ids || check_memory(j, err));
 }
 
+static size_t quantized_bytes(const struct record *r)
+{
+    size_t bytes = 0;
+    const cJSON *checkpoint = json_get(r->summary, "checkpoint");
+    json_to_size(json_get(checkpoint, "quantized_bytes"), &bytes);
+    return bytes;
+}
+
+/* Checkpoints were looked at before they were evaluated. */
+static void warn_swapped_runs(const struct job *j)
+{
+    const struct record *a = &j->records[A], *b = &j->records[B];
+    if (!j->prepared.ids)
+        warned_swapped(&j->options->eval.machine.progress, a->folder, quantized_bytes(a),
+                       b->folder, quantized_bytes(b));
+}
+
 static bool compare_records(struct job *j, struct error *err)
 {
-    return open_records(j, err) && compare_side(j, B, &j->comparison, &j->rows, err)
+    if (!open_records(j, err))
+        return false;
+    warn_swapped_runs(j);
+    return compare_side(j, B, &j->comparison, &j->rows, err)
         && (!j->paths[FLOOR] || compare_side(j, FLOOR, &j->floor, &j->floor_rows, err));
 }
 
@@ -580,12 +606,13 @@ static cJSON *tell(struct job *j, const char *plan, struct buffer *text, struct 
     struct buffer by_layer = { 0 };
     struct comparison_view view = {
         .comparison = &j->comparison, .floor = j->paths[FLOOR] ? &j->floor : NULL,
-        .warnings = &j->warnings, .tokenizer = find_tokenizer(j), .command = o->command,
-        .plan = plan,
+        .tokenizer = find_tokenizer(j), .command = o->command, .plan = plan,
     };
     cJSON *document = comparison_json(&view, err);
-    bool ok = document && add_layers(document, &by_layer, j, err);
+    bool ok = document && add_layers(document, &by_layer, j, err)
+           && warned_add(document, &j->warnings, j->records[FLOOR].summary, err);
     view.by_layer = by_layer.data;
+    view.document = document;
     ok = ok && (!text || comparison_text(text, &view, err));
     buffer_free(&by_layer);
     if (ok)
@@ -617,13 +644,13 @@ static void job_close(struct job *j)
     comparison_free(&j->floor);
     free(j->rows);
     free(j->floor_rows);
-    warnings_free(&j->warnings);
     for (int side = A; side < N_SIDES; side++)
         record_close(&j->records[side]);
     close_folder(j);
     for (int side = A; side < N_SIDES; side++)
         free(j->paths[side]);
     input_files_free(&j->inputs);
+    warnings_free(&j->warnings);
 }
 
 /* ---- inputs that stay ------------------------------------------------------------------ */
@@ -687,8 +714,9 @@ static bool inputs_hold(struct job *j, bool made, struct error *err)
 cJSON *compare_runs(const struct surprisal_compare_options *o, const char *plan,
                     struct buffer *text, struct error *err)
 {
-    struct job j = { .options = o };
+    struct job j;
     cJSON *document = NULL;
+    job_begin(&j, o);
     bool ok = compare_check(o, err), made = ok && kind_of(o, A) == CHECKPOINT;
     ok = ok && (made ? evaluate_all(&j, err) : take_run_folders(&j, err));
     if (ok && compare_records(&j, err))
@@ -704,9 +732,8 @@ cJSON *compare_runs(const struct surprisal_compare_options *o, const char *plan,
 
 bool compare_check_memory(const struct surprisal_compare_options *o, struct error *err)
 {
-    struct surprisal_compare_options silent = *o;       /* the comparison warns */
-    silent.eval.machine.progress.warn = NULL;
-    struct job j = { .options = &silent };
+    struct job j;
+    job_begin(&j, o);
     bool ok = !o->eval.machine.memory_bytes || (take_run_folders(&j, err) && open_records(&j, err));
     job_close(&j);
     return ok;

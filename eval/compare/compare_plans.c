@@ -13,6 +13,7 @@
 #include "eval/score/model.h"
 #include "eval/run/plan_folders.h"
 #include "eval/compare/verdict.h"
+#include "eval/compare/warned.h"
 
 #define DASH_OR_NUMBER_BYTES 32
 
@@ -139,13 +140,25 @@ static bool add_table(struct buffer *text, const cJSON *list, struct error *err)
     return ok;
 }
 
+static bool add_warnings(struct buffer *text, const cJSON *list, struct error *err)
+{
+    cJSON *all = cJSON_CreateObject();
+    bool ok = true;
+    for (const cJSON *d = list->child; ok && d; d = d->next)
+        ok = warned_collect(all, d, err);
+    ok = ok && warned_text(text, all, err);
+    cJSON_Delete(all);
+    return ok;
+}
+
 /* A new document holds its numbers as the digits to print: only a parsed one has values. */
 static bool tell(struct buffer *text, const cJSON *root, struct error *err)
 {
     char *printed = json_print(root);
     cJSON *parsed = printed ? json_parse(printed, strlen(printed), "the comparisons", err) : NULL;
     bool ok = (printed || error_set(err, "out of memory: the comparisons as JSON")) && parsed
-           && add_table(text, json_get(parsed, "comparisons"), err);
+           && add_table(text, json_get(parsed, "comparisons"), err)
+           && add_warnings(text, json_get(parsed, "comparisons"), err);
     cJSON_Delete(parsed);
     cJSON_free(printed);
     return ok;

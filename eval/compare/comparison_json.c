@@ -228,7 +228,6 @@ cJSON *comparison_json(const struct comparison_view *v, struct error *err)
         cJSON_Delete(root);
         return NULL;
     }
-    warnings_add_json(root, v->warnings);
     if (c->divergence) {
         divergence_figures_add(root, &c->kl);
         divergence_figures_add_distribution(root, &c->kl);

@@ -11,7 +11,6 @@
  *     perplexity_ratio, perplexity_difference, each also _stderr, _ci95
  *     units_needed                     null when there is no effect
  *     verdict                          a sentence
- *     warnings                         [line]: of the runs and about the pair
  *     mean_kld, kld_stderr, kld {median .. max}, the same of kld_reverse, top5_overlap,
  *     kld_by_confidence, kld_histogram divergence_figures.h; absent when it was not measured
  *     same_top1                        share of scored tokens
@@ -25,23 +24,24 @@
  *     worst_windows [{window, delta_nll, begin, end, text}]
  *                                      positions [begin, end); text: of the first of them
  *     worst_tokens [{position, window, id, token, before, after, nll_a, nll_b, delta_nll, kld}]
- *     repeat {command, surprisal_a, surprisal_b, compute_a, compute_b, isa_a, isa_b} */
+ *     repeat {command, surprisal_a, surprisal_b, compute_a, compute_b, isa_a, isa_b}
+ * Added by the job: figures by layer (layers.h) and `warnings` (warned.h). */
 #ifndef SURPRISAL_EVAL_COMPARE_COMPARISON_JSON_H
 #define SURPRISAL_EVAL_COMPARE_COMPARISON_JSON_H
 
 #include "eval/compare/comparison.h"
-#include "eval/run/warnings.h"
 #include "tokenizer/tokenizer.h"
 
 /* What the document and the table are made of; all borrowed. */
 struct comparison_view {
     const struct comparison *comparison;
     const struct comparison *floor;         /* of A and A in another compute type; NULL: none */
-    const struct warnings *warnings;        /* of the runs and the pair; NULL: none */
     const struct tokenizer *tokenizer;      /* NULL: tokens are shown by id */
     const char *command;                    /* NULL: not known */
     const char *plan;                       /* NULL: not one of several */
-    const char *by_layer;                   /* table of layers.h, for the text; NULL: none */
+    /* For the text: */
+    const char *by_layer;                   /* table of layers.h; NULL: none */
+    const cJSON *document;                  /* whose warnings are shown; NULL: none are */
 };
 
 /* Gives the document, to be freed by cJSON_Delete. */

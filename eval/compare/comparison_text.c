@@ -8,6 +8,7 @@
 #include "eval/compare/comparison_json.h"
 #include "eval/compare/excerpt.h"
 #include "eval/compare/verdict.h"
+#include "eval/compare/warned.h"
 
 #define WINDOWS_SHOWN 5
 #define TOKENS_SHOWN  10
@@ -44,14 +45,6 @@ static bool add_protocol(struct buffer *out, const struct comparison *c, struct 
                          sha256, "protocol", protocol, r->context, r->stride, "scored", r->scored,
                          r->tokens, c->n_units, c->by_document ? "document" : "window",
                          c->n_units == 1 ? "" : "s");
-}
-
-static bool add_warnings(struct buffer *out, const struct warnings *w, struct error *err)
-{
-    bool ok = true;
-    for (const char *line = NULL; ok && (line = warnings_next(w, line));)
-        ok = buffer_printf(out, err, "%-16s %s\n", "warning", line);
-    return ok;
 }
 
 /* ---- figures ---------------------------------------------------------------------------- */
@@ -296,11 +289,11 @@ bool comparison_text(struct buffer *out, const struct comparison_view *v, struct
     const struct comparison *c = v->comparison;
     return comparison_text_run(out, "A", c->a->summary, err)
         && comparison_text_run(out, "B", c->b->summary, err) && add_protocol(out, c, err)
-        && add_warnings(out, v->warnings, err)
         && add_sides(out, c, err) && add_estimates(out, c, err) && add_divergence(out, c, err)
         && add_agreement(out, c, err) && add_floor(out, v->floor, err)
         && (!v->by_layer || buffer_printf(out, err, "%s", v->by_layer))
         && add_positions(out, c, err) && add_worst_windows(out, v, err)
-        && add_worst_tokens(out, v, err) && buffer_printf(out, err, "\n")
-        && verdict_append(out, c, err) && buffer_printf(out, err, "\n");
+        && add_worst_tokens(out, v, err) && warned_text(out, v->document, err)
+        && buffer_printf(out, err, "\n") && verdict_append(out, c, err)
+        && buffer_printf(out, err, "\n");
 }

@@ -189,6 +189,27 @@ const char *describe_setting(char number[DESCRIBE_BYTES], const struct setting *
     return number;
 }
 
+bool describe_warning_next(struct describe_warning *w, const cJSON *document)
+{
+    const cJSON *const lists[] = {
+        json_get(document, "warnings"), json_get(json_get(document, "a"), "warnings"),
+        json_get(json_get(document, "b"), "warnings"),
+    };
+    static const char *const of[] = { "", "A", "B" };
+    while (w->group < sizeof lists / sizeof *lists) {
+        const cJSON *first = lists[w->group] ? lists[w->group]->child : NULL;
+        w->item = w->item ? w->item->next : first;
+        if (!w->item)
+            w->group++;
+        else if (cJSON_IsString(w->item)) {
+            w->of = of[w->group];
+            w->line = w->item->valuestring;
+            return true;
+        }
+    }
+    return false;
+}
+
 void describe_name(char out[DESCRIBE_NAME_BYTES], const cJSON *document, const char *run)
 {
     const char *path = cJSON_GetStringValue(

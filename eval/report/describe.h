@@ -60,6 +60,16 @@ bool describe_change(char out[DESCRIBE_BYTES], const struct key_figure *f, const
 const char *describe_setting(char number[DESCRIBE_BYTES], const struct setting *s,
                              const cJSON *summary);
 
+/* The warnings of a comparison, one by one: those of both runs and its own (eval/compare/warned.h).
+ * Zero-initialise; false after the last. */
+struct describe_warning {
+    const char *of;             /* "A", "B"; "" for the comparison */
+    const char *line;           /* borrowed */
+    const cJSON *item;
+    size_t group;
+};
+bool describe_warning_next(struct describe_warning *w, const cJSON *document);
+
 /* The name of a checkpoint: the last part of its path.  run: "a" or "b". */
 void describe_name(char out[DESCRIBE_NAME_BYTES], const cJSON *document, const char *run);
 

@@ -115,6 +115,21 @@ static void add_gates(struct markup *m, const struct report *r)
     markup_raw(m, "</ul>\n");
 }
 
+static void add_warnings(struct markup *m, const cJSON *document)
+{
+    struct describe_warning w = { 0 };
+    bool headed = false;
+    for (; describe_warning_next(&w, document); headed = true) {
+        if (!headed)
+            markup_raw(m, "<h2 class=\"unseen\">Warnings</h2>\n<ul class=\"gates\">\n");
+        markup_printf(m, "<li class=\"warning\"><b>warning</b> %s%s<span>", w.of,
+                      *w.of ? ": " : "");
+        markup_text(m, w.line);
+        markup_raw(m, "</span></li>\n");
+    }
+    markup_raw(m, headed ? "</ul>\n" : "");
+}
+
 /* ---- tables -------------------------------------------------------------------------- */
 
 static void add_row_heading(struct markup *m, const struct key_figure *f)
@@ -204,20 +219,6 @@ static void add_key_figures(struct markup *m, const struct report *r)
     markup_raw(m, "</p>\n</section>\n");
 }
 
-static void add_warnings(struct markup *m, const cJSON *document)
-{
-    const cJSON *line, *list = json_get(document, "warnings");
-    if (!cJSON_GetArraySize(list))
-        return;
-    markup_raw(m, "<section>\n<h2>Warnings</h2>\n<ul>\n");
-    cJSON_ArrayForEach(line, list) {
-        markup_raw(m, "<li>");
-        markup_text(m, cJSON_GetStringValue(line));
-        markup_raw(m, "</li>\n");
-    }
-    markup_raw(m, "</ul>\n</section>\n");
-}
-
 /* ---- where they differ, and how to repeat it -------------------------------------------- */
 
 static void add_setting(struct markup *m, const struct setting *s, const cJSON *document)
@@ -293,8 +294,8 @@ bool html_write(const struct report *r, const char *path, struct error *missing,
     add_head(&m, r->document);
     add_tiles(&m, r->document);
     add_gates(&m, r);
-    markup_raw(&m, "</header>\n<main>\n");
     add_warnings(&m, r->document);
+    markup_raw(&m, "</header>\n<main>\n");
     add_runs(&m, r->document);
     add_key_figures(&m, r);
     add_differences(&m, r->document, missing);

@@ -104,6 +104,19 @@ static void add_difference(struct markup *m, const struct report *r)
     markup_raw(m, "\n\n");
 }
 
+static void add_warnings(struct markup *m, const struct report *r)
+{
+    struct describe_warning w = { 0 };
+    bool headed = false;
+    for (; describe_warning_next(&w, r->document); headed = true) {
+        markup_raw(m, headed ? "" : "### Warnings\n\n");
+        markup_printf(m, "- %s%s", w.of, *w.of ? ": " : "");
+        add_text(m, w.line);
+        markup_raw(m, "\n");
+    }
+    markup_raw(m, headed ? "\n" : "");
+}
+
 static void add_protocol(struct markup *m, const struct report *r)
 {
     const cJSON *a = json_get(r->document, "a"), *b = json_get(r->document, "b");
@@ -121,18 +134,6 @@ static void add_protocol(struct markup *m, const struct report *r)
         markup_raw(m, " |\n");
     }
     markup_raw(m, "\n");
-}
-
-static void add_warnings(struct markup *m, const struct report *r)
-{
-    const cJSON *line, *list = json_get(r->document, "warnings");
-    cJSON_ArrayForEach(line, list) {
-        markup_raw(m, "- Warning: ");
-        add_text(m, cJSON_GetStringValue(line));
-        markup_raw(m, "\n");
-    }
-    if (cJSON_GetArraySize(list))
-        markup_raw(m, "\n");
 }
 
 static void add_gates(struct markup *m, const struct report *r)
@@ -156,10 +157,10 @@ bool markdown_write(const struct report *r, const char *path, struct error *err)
     markup_raw(&m, "## Quality\n\n");
     add_text(&m, cJSON_GetStringValue(json_get(r->document, "verdict")));
     markup_raw(&m, "\n\n");
-    add_warnings(&m, r);
     add_runs(&m, r);
     add_difference(&m, r);
     add_gates(&m, r);
+    add_warnings(&m, r);
     add_protocol(&m, r);
     if (r->command) {
         markup_raw(&m, "### Repeat it\n\n");

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "base/machine.h"
 #include "eval/protocol/protocol.h"
 #include "formats/weights.h"
 
@@ -90,7 +89,7 @@ static void add_figures(cJSON *root, const struct summary *s)
     json_add_double(root, "bits_per_byte", f->bits_per_byte);
     json_add_double(root, "seconds", s->seconds);
     json_add_double(root, "tokens_per_second", summary_tokens_per_second(s));
-    json_add_size(root, "peak_rss_bytes", machine_peak_memory());
+    add_size_or_null(root, "peak_rss_bytes", s->peak_bytes);
     json_add_size(root, "bytes_read", s->work.bytes_read);
     json_add_size(root, "passes", s->work.passes);
 }

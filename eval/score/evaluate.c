@@ -30,6 +30,7 @@ struct job {
     struct plan_runs runs;
     struct weights_hash *hash;
     double seconds;
+    size_t peak_bytes;
     struct engine_statistics work;
     /* Saving and resuming: */
     struct buffer settings;
@@ -301,6 +302,7 @@ static bool conclude_run(const struct job *j, struct plan_run *run, const struct
     s->checkpoint_digest = *checkpoint;
     s->head_digest = *head;
     s->seconds = j->seconds;
+    s->peak_bytes = j->peak_bytes;
     s->work = j->work;
     s->figures = statistics_figures(run->scoring.windows, s->windows);
     const struct input *in = s->input;
@@ -325,6 +327,7 @@ static bool conclude_run(const struct job *j, struct plan_run *run, const struct
 static bool conclude(struct job *j, struct surprisal_result *results, struct error *err)
 {
     struct digest checkpoint, head;
+    j->peak_bytes = machine_peak_memory_since(j->model.peak_before);
     bool ok = weights_hash_end(&checkpoint, j->hash, err) && weights_hash_head(&head, j->hash, err);
     if (ok)
         model_hash_keep(&j->model, j->hash);
@@ -437,6 +440,8 @@ bool evaluate_prepare(const struct surprisal_eval_options *o, struct evaluate_pr
         snprintf(out->tokenizer, sizeof out->tokenizer, "%s",
                  j.model.tokenizer ? tokenizer_sha256(j.model.tokenizer) : "");
         out->prefix_id = j.runs.list[0].summary.prefix_id;
+        out->quantized_bytes = j.model.weights->quantized_bytes;
+        out->head_values = j.model.weights->lm_head.rows * j.model.weights->lm_head.cols;
         out->ids = j.runs.ids;
         out->n_ids = j.runs.n_ids;
         out->windows = j.runs.windows;

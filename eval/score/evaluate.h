@@ -21,10 +21,12 @@ bool evaluate_run(const struct surprisal_eval_options *o, struct surprisal_resul
 
 /* What is known of an evaluation before its long work. */
 struct evaluate_prepared {
-    struct surprisal_plan plan;             /* without an estimated time */
+    struct surprisal_plan plan;             /* with an estimated time if options->plan is given */
     size_t least_bytes;                     /* the smallest memory budget that does */
     char tokenizer[2 * DIGEST_BYTES + 1];   /* sha256; empty: none is read */
     int32_t prefix_id;                      /* -1: none */
+    size_t quantized_bytes;                 /* of the checkpoint's weights */
+    size_t head_values;                     /* vocabulary x hidden size */
     int32_t *ids;                           /* given [n_ids]: what the model sees, */
     size_t n_ids;
     struct windows windows;                 /* given: and the windows over it */

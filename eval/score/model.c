@@ -225,9 +225,7 @@ bool model_open_engine(struct model *m, const struct engine_options *options, st
 {
     struct engine_options mine = *options;
     mine.held_bytes += budget_held_now() + m->weights->n_tensors * TENSOR_BYTES;
-    size_t peak = machine_peak_memory();
-    if (peak > m->peak_before)                  /* peaks before this job do not count */
-        mine.reached_bytes = peak;
+    mine.reached_bytes = machine_peak_memory_since(m->peak_before);
     m->held_bytes = mine.held_bytes;
     m->engine = engine_open(m->checkpoint, m->weights, &mine, err);
     return m->engine != NULL;

@@ -69,7 +69,8 @@ struct model {
     const struct tokenizer *tokenizer;  /* by model_open_tokenizer; NULL: none is needed */
     struct engine *engine;              /* owned; by model_open_engine */
     size_t held_bytes;                  /* of memory, by others than the engine */
-    size_t peak_before;                 /* of memory, before anything was opened */
+    size_t peak_before;                 /* of memory, before anything was opened: peaks of
+                                           other jobs do not count */
     struct surprisal_model *handle;     /* borrowed from the caller; NULL: none */
     struct surprisal_model own;         /* what the job opened itself */
 };

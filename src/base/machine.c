@@ -105,6 +105,12 @@ size_t machine_peak_memory(void)
     return kib_of("/proc/self/status", "VmHWM");
 }
 
+size_t machine_peak_memory_since(size_t before)
+{
+    size_t peak = machine_peak_memory();
+    return peak > before ? peak : 0;
+}
+
 /* schedstat: nanoseconds on a processor, nanoseconds waiting for one, time slices
  * (Documentation/scheduler/sched-stats.rst of Linux). */
 double machine_waited_seconds(void)

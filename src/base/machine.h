@@ -18,6 +18,9 @@ size_t machine_free_memory(void);
  * (getrusage would count what the parent held before the exec.) */
 size_t machine_resident_memory(void);
 size_t machine_peak_memory(void);
+/* The most since machine_peak_memory() was `before`; 0: not known, as it has not held more
+ * since. */
+size_t machine_peak_memory_since(size_t before);
 
 /* Seconds that threads of this process waited for a processor that other processes used; 0 when
  * unknown. */

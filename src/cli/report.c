@@ -82,9 +82,11 @@ static void print_computed(const cJSON *root)
     printf("%-16s %s, %s, %.0f thread%s, surprisal %s\n", "computed", word(root, "compute"),
            word(root, "isa"), number(root, "threads"), number(root, "threads") > 1 ? "s" : "",
            word(root, "surprisal"));
-    printf("%-16s %.0f tokens/s, %.1f s, %.0f pass%s, %.2f GB peak memory\n\n", "speed",
-           number(root, "tokens_per_second"), number(root, "seconds"), number(root, "passes"),
-           number(root, "passes") > 1 ? "es" : "", number(root, "peak_rss_bytes") / 1e9);
+    printf("%-16s %.0f tokens/s, %.1f s, %.0f pass%s", "speed", number(root, "tokens_per_second"),
+           number(root, "seconds"), number(root, "passes"), number(root, "passes") > 1 ? "es" : "");
+    if (has(root, "peak_rss_bytes"))
+        printf(", %.2f GB peak memory", number(root, "peak_rss_bytes") / 1e9);
+    printf("\n\n");
 }
 
 static void print_by_token(const cJSON *root)

@@ -26,6 +26,7 @@ bool job_open(struct job *j, const char *checkpoint, const struct opened_checkpo
               const struct surprisal_machine *machine, struct error *err)
 {
     int n_threads = machine->threads;
+    j->peak_before = machine_peak_memory();
     j->progress = PROGRESS_OF(&machine->progress);
     j->stream = (struct stream){ .ck = &j->ck, .layout = &j->layout, .progress = &j->progress,
                                  .n_threads = n_threads > 0 ? n_threads : machine_processors() };
@@ -39,6 +40,7 @@ bool job_open(struct job *j, const char *checkpoint, const struct opened_checkpo
 static bool add_figures(cJSON *result, const struct job *j, double seconds, struct error *err)
 {
     const struct stream *s = &j->stream;
+    size_t peak = machine_peak_memory_since(j->peak_before);
     bool ok = json_add_size(result, "bytes_read", s->done_bytes)
            && json_add_size(result, "bytes_written", j->folder.bytes)
            && json_add_size(result, "shards", j->layout.n_shards)
@@ -47,7 +49,8 @@ static bool add_figures(cJSON *result, const struct job *j, double seconds, stru
            && cJSON_AddStringToObject(result, "isa", s->kn->isa)
            && json_add_double(result, "seconds", seconds)
            && json_add_double(result, "bytes_read_per_second", (double)s->done_bytes / seconds)
-           && json_add_size(result, "peak_rss_bytes", machine_peak_memory());
+           && (peak ? json_add_size(result, "peak_rss_bytes", peak)
+                    : cJSON_AddNullToObject(result, "peak_rss_bytes"));
     return ok || error_set(err, "out of memory: the result");
 }
 

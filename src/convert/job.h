@@ -20,6 +20,7 @@ struct job {
     struct layout layout;               /* owned */
     struct stream stream;               /* owned; rule and importance are the caller's to set */
     struct unfinished_checkpoint folder;
+    size_t peak_before;                 /* of memory, before anything was opened */
     bool is_open, is_bound;
 };
 

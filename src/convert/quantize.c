@@ -167,12 +167,15 @@ bool quantize_text(struct buffer *out, const cJSON *result, struct error *err)
     if (!json_get(result, "bytes_read"))        /* a plan alone */
         return buffer_append(out, "", 0, err);
     double kept = packing_plan_number(result, "shards_kept");
-    bool ok = buffer_printf(out, err, "%.1f MB read, %.1f MB written in %.1f s (%.0f MB/s), at most"
-                            " %.0f MB of memory\n", packing_plan_number(result, "bytes_read") / 1e6,
+    bool ok = buffer_printf(out, err, "%.1f MB read, %.1f MB written in %.1f s (%.0f MB/s)",
+                            packing_plan_number(result, "bytes_read") / 1e6,
                             packing_plan_number(result, "bytes_written") / 1e6,
                             packing_plan_number(result, "seconds"),
-                            packing_plan_number(result, "bytes_read_per_second") / 1e6,
-                            packing_plan_number(result, "peak_rss_bytes") / 1e6);
+                            packing_plan_number(result, "bytes_read_per_second") / 1e6)
+           && (!json_get_value(result, "peak_rss_bytes")
+               || buffer_printf(out, err, ", at most %.0f MB of memory",
+                                packing_plan_number(result, "peak_rss_bytes") / 1e6))
+           && buffer_printf(out, err, "\n");
     if (ok && json_get(result, "blocks"))
         ok = buffer_printf(out, err,
                            "%.0f blocks, %.0f of them not decided by the algorithm (two scales"

@@ -209,7 +209,7 @@ def page_of(document, **env):
     return Page(text), text, status, err
 
 
-SECTIONS = ["Gates", "The two checkpoints", "The difference", "Where they differ", "Tokens that changed most",
+SECTIONS = ["Gates", "Warnings", "The two checkpoints", "The difference", "Where they differ", "Tokens that changed most",
             "Windows that changed most", "Use of the experts", "Repeat it"]
 no_gnuplot = fresh()
 os.mkdir(no_gnuplot)

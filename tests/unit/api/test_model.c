@@ -545,6 +545,27 @@ static void test_none(struct surprisal_model *model)
     surprisal_model_close(NULL);
 }
 
+/* 16.25: what the process held before is not the peak of a run. */
+static void test_peak(struct surprisal_model *model)
+{
+    enum { BYTES = 400 << 20 };
+    struct surprisal_error err = { 0 };
+    struct surprisal_result result = { 0 };
+    const struct surprisal_eval_options o = eval_options(NULL, model);
+    char *much = malloc(BYTES);
+    if (much)
+        memset(much, 1, BYTES);
+    free(much);
+    bool ok = surprisal_eval(&o, &result, &err);
+    cJSON *summary = ok ? cJSON_Parse(result.summary_json) : NULL;
+    const cJSON *peak = cJSON_GetObjectItemCaseSensitive(summary, "peak_rss_bytes");
+    check(cJSON_IsNull(peak) || (cJSON_IsNumber(peak) && cJSON_GetNumberValue(peak) < BYTES),
+          "16.25 what the process held before is not a run's peak memory", "%g, %s",
+          cJSON_GetNumberValue(peak), err.message);
+    cJSON_Delete(summary);
+    surprisal_result_free(&result);
+}
+
 /* tests/fixtures/mini has no tokenizer. */
 static void test_no_tokenizer(void)
 {
@@ -581,6 +602,7 @@ int main(void)
         test_threads();
         test_both(b);
         test_none(b);
+        test_peak(b);
     }
     surprisal_model_close(a);
     surprisal_model_close(b);
