@@ -15,7 +15,7 @@ static bool open_original(struct verify_result *r, const char *path, struct erro
     bool ok = verify_folder_open(&r->original, path, &faults, err)
            && verify_folder_list(&r->original_weights, &r->original, NULL, err);
     for (size_t i = 0; ok && i < faults.n; i++)
-        if (!finding_is_note(faults.list[i].code))
+        if (finding_level(faults.list[i].code) != LEVEL_NOTE)
             ok = findings_add(&r->findings, faults.list[i].code, faults.list[i].file,
                               faults.list[i].tensor, err, "in the original: %s",
                               faults.list[i].text);
