@@ -54,8 +54,8 @@ enum finding_code {
     FINDINGS,
     /* suspicions, without the original */
     SUSPECT_NORM = FINDINGS,    /* 1 added once more, or taken away (verify_norms.h) */
-    SUSPECT_EXTREME,            /* a value unlike all others (verify_values.h) */
-    SUSPECT_SCALE,              /* a quantized kind too large or too small (verify_values.h) */
+    SUSPECT_EXTREME,            /* a value unlike all others (verify_extremes.h) */
+    SUSPECT_SCALE,              /* a quantized kind too large or too small (verify_levels.h) */
     SUSPECT_VERSION,            /* of a quantizer that is known to write other scales */
     SUSPICIONS_END,
     /* notes */

@@ -2,11 +2,12 @@
  *
  * JSON: {"surprisal", "checkpoint", "against", "tensors", "quantized", "bytes", "seconds",
  * "finding_count", "findings": [{"code", "file", "tensor", "text"}], "suspicion_count",
- * "suspicions": [same], "note_count", "notes": [same], "total": figures, "kinds": [{"kind", figures}], "layers": [{"layer", "kind", figures}], "worst":
- * [{"tensor", figures}] (at most ten, by SQNR), "quantized_tensors": [{"tensor", figures}]}.
- * Figures are "tensors", "weights", "sqnr_db", "relative_error", "clipped_share" (|w| above the
- * largest code), "largest_code_share", "zero_block_share", "zero_rows"; null where not known: the
- * distances and the clipped share without the original, SQNR also where the error is 0. */
+ * "suspicions": [same], "note_count", "notes": [same], "total": figures, "kinds": [{"kind",
+ * figures}], "layers": [{"layer", "kind", figures}], "worst": [{"tensor", figures}] (at most ten,
+ * by SQNR), "quantized_tensors": [{"tensor", figures}]}. Figures are "tensors", "weights",
+ * "sqnr_db", "relative_error", "clipped_share" (|w| above the largest code), "largest_code_share",
+ * "zero_block_share", "zero_rows"; null where not known: the distances and the clipped share
+ * without the original, SQNR also where the error is 0. */
 #ifndef SURPRISAL_VERIFY_VERIFY_REPORT_H
 #define SURPRISAL_VERIFY_VERIFY_REPORT_H
 
