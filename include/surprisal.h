@@ -400,10 +400,12 @@ struct surprisal_verify_options {
     const char *against;                /* the original that it was made from, or NULL */
     const char *html;                   /* page to write, or NULL; a file there is replaced */
     struct surprisal_machine machine;   /* threads and progress */
+    bool all;                           /* text and page: a line also for what repeats */
 };
 
 struct surprisal_verify_result {
     size_t findings;                    /* faults; 0: none was found */
+    size_t suspicions;                  /* values unlike those of any model that is known */
     size_t notes;                       /* worth knowing, but not faults */
     char *json, *text;                  /* for programs and for people; owned */
 };

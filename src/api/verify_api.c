@@ -24,8 +24,9 @@ static bool write_all(struct surprisal_verify_result *result, const struct verif
                          && output_file_write(html, o.html.data, o.html.size, err)));
     ok = public_give(o.json, &o.text, ok, &result->json, &result->text, err);
     if (ok) {
-        result->findings = r->findings.n_findings;
-        result->notes = r->findings.n_notes;
+        result->findings = r->findings.counts[LEVEL_FINDING];
+        result->suspicions = r->findings.counts[LEVEL_SUSPICION];
+        result->notes = r->findings.counts[LEVEL_NOTE];
     }
     buffer_free(&o.html);
     verify_table_free(&t);
@@ -56,6 +57,7 @@ bool surprisal_verify(const struct surprisal_verify_options *options,
            && verify_checkpoint(&r, options->checkpoint, options->against, options->machine.threads,
                                 &progress, &inner);
     if (ok) {
+        r.lists_all = options->all;
         ok = write_all(result, &r, options->html, &inner);
         verify_free(&r);
     }

@@ -8,7 +8,7 @@
 struct settings {
     struct surprisal_verify_options verify;
     struct progress_line progress;
-    bool json;
+    bool json, strict;
 };
 
 static int run(const struct command *c, int argc, char **argv)
@@ -28,7 +28,7 @@ static int run(const struct command *c, int argc, char **argv)
         puts(result.json);
     else
         fputs(result.text, stdout);
-    status = result.findings ? FAILED : DONE;
+    status = result.findings || (s.strict && result.suspicions) ? FAILED : DONE;
     surprisal_verify_result_free(&result);
     return status;
 }
@@ -42,6 +42,10 @@ static const struct option options[] = {
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(verify.against) },
     { .name = "html", .value = "FILE", .help = "write a page with findings and a table of SQNR",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(verify.html) },
+    { .name = "all", .help = "a line for each finding, also for those that repeat",
+      .parse = parse_switch, FIELD(verify.all) },
+    { .name = "strict", .help = "exit with status 1 on a suspicion too",
+      .parse = parse_switch, FIELD(strict) },
     OPTION_JSON(FIELD(json)),
     { .name = "threads", .value = "N", .help = "threads to check with (default: all)",
       .parse = parse_threads, .expected = EXPECTED_THREADS, FIELD(verify.machine.threads) },

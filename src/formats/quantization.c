@@ -11,12 +11,16 @@ struct source {
     char *path;                 /* owned: of config.json */
 };
 
+static const cJSON *config_of(const struct checkpoint *ck)
+{
+    const cJSON *config = json_get_value(ck->config_json, "quantization_config");
+    return config ? config : json_get_value(json_get_value(ck->config_json, "text_config"),
+                                            "quantization_config");
+}
+
 static bool open_source(struct source *s, const struct checkpoint *ck, struct error *err)
 {
-    s->config = json_get_value(ck->config_json, "quantization_config");
-    if (!s->config)
-        s->config = json_get_value(json_get_value(ck->config_json, "text_config"),
-                                   "quantization_config");
+    s->config = config_of(ck);
     s->path = file_join(ck->path, "config.json", err);
     return s->path != NULL;
 }
@@ -161,6 +165,14 @@ static bool check_config(const struct checking *c, const cJSON *config)
         cJSON_ArrayForEach(group, groups)
             ok = ok && check_group(c, group);
     return ok;
+}
+
+/* compressed-tensors 0.13 subtracted 2; 0.12 has no MXFP4, and 0.14 writes it as the standard says
+ * (compressors/quantized_compressors/fp4_quantized.py; pull request 538). */
+const char *quantization_off_version(const struct checkpoint *ck)
+{
+    const char *version = cJSON_GetStringValue(json_get_value(config_of(ck), "version"));
+    return version && strncmp(version, "0.13.", strlen("0.13.")) == 0 ? version : NULL;
 }
 
 /* ---- what the config says of a module ------------------------------------------ */

@@ -20,6 +20,10 @@ bool quantization_check_each(const struct checkpoint *ck,
                              bool (*fault)(void *user, const struct error *why), void *user,
                              struct error *err);
 
+/* The version of a quantizer that is known to have written MXFP4 scales with another bias; NULL: it
+ * is another, or none is named.  Borrows from the config. */
+const char *quantization_off_version(const struct checkpoint *ck);
+
 /* What the config says of modules; the strings borrow from its JSON. */
 struct quantization_rules {
     bool is_there;              /* a quantization_config */

@@ -178,6 +178,18 @@ bool weight_fault_add(const struct weight_faults *faults, const struct checkpoin
     ((f)->out->is_whole = false, \
      weight_fault_add((f)->faults, (f)->ck, fault, t, (f)->name, (f)->err, __VA_ARGS__))
 
+/* [C, 1, K] is a convolution of each channel.  MLX stores [C, K, 1]; its converter transposes where
+ * it adds 1 to the norms (mlx_lm, models/qwen3_5.py: sanitize). */
+const char *weight_shape_hint(size_t ndim, const size_t *shape, size_t expected_ndim,
+                              const size_t *expected)
+{
+    if (expected_ndim != 3 || expected[1] != 1 || ndim < 2 || shape[0] != expected[0])
+        return "";
+    if (ndim == 3 && shape[1] == expected[2] && shape[2] == 1)
+        return ": the layout of MLX, whose converters also add 1 to the norms";
+    return ndim == 2 && shape[1] == expected[2] ? ": without the dimension of 1" : "";
+}
+
 static bool expect_shape(struct finder *f, const struct tensor *t, const size_t *shape, size_t ndim)
 {
     struct tensor expected = { .ndim = ndim };
@@ -185,9 +197,10 @@ static bool expect_shape(struct finder *f, const struct tensor *t, const size_t 
     memcpy(expected.shape, shape, ndim * sizeof *shape);
     if (t->ndim == ndim && memcmp(t->shape, shape, ndim * sizeof *shape) == 0)
         return true;
-    return part_fault(f, WEIGHT_SHAPE, t, "has shape %s, expected %s",
+    return part_fault(f, WEIGHT_SHAPE, t, "has shape %s, expected %s%s",
                       tensor_shape_text(t, found_text, sizeof found_text),
-                      tensor_shape_text(&expected, expected_text, sizeof expected_text));
+                      tensor_shape_text(&expected, expected_text, sizeof expected_text),
+                      weight_shape_hint(t->ndim, t->shape, ndim, shape));
 }
 
 /* "BF16, F16 or F32", the others after them. */

@@ -108,6 +108,11 @@ bool weight_fused_place(struct fused_place *place, const char *weight_name, stru
 bool weight_is_in_any(const char *weight_name, bool (*is)(void *user, const char *tensor),
                       void *user);
 
+/* What is known of a weight that has another shape than the config asks for, to end a message with:
+ * "" or ": ...".  shape: as found, then as expected. */
+const char *weight_shape_hint(size_t ndim, const size_t *shape, size_t expected_ndim,
+                              const size_t *expected);
+
 bool weight_name_ends_with(const char *name, const char *end);
 /* The length of a weight's name without ".weight". */
 size_t weight_module_length(const char *weight_name);

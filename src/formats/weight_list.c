@@ -122,9 +122,10 @@ static bool check_shape(const struct matching *m, const struct listed_weight *w,
     if (same || !s->is_whole)           /* a fault that was named already */
         return true;
     return weight_fault_add(m->faults, m->ck, WEIGHT_SHAPE, s->parts[0], w->name, m->err,
-                            "makes a weight %s of shape %s, expected %s", w->name,
+                            "makes a weight %s of shape %s, expected %s%s", w->name,
                             tensor_shape_text(&have, found_text, sizeof found_text),
-                            tensor_shape_text(&want, expected_text, sizeof expected_text));
+                            tensor_shape_text(&want, expected_text, sizeof expected_text),
+                            weight_shape_hint(have.ndim, have.shape, want.ndim, want.shape));
 }
 
 static bool match(void *user, const struct model_weight *expected)

@@ -7,6 +7,9 @@
 #include "verify/verify_files.h"
 #include "verify/verify_judge.h"
 #include "verify/verify_coverage.h"
+#include "verify/verify_extremes.h"
+#include "verify/verify_levels.h"
+#include "verify/verify_norms.h"
 
 /* Its own faults are not what was asked for, but what cannot be read of it is said. */
 static bool open_original(struct verify_result *r, const char *path, struct error *err)
@@ -15,12 +18,26 @@ static bool open_original(struct verify_result *r, const char *path, struct erro
     bool ok = verify_folder_open(&r->original, path, &faults, err)
            && verify_folder_list(&r->original_weights, &r->original, NULL, err);
     for (size_t i = 0; ok && i < faults.n; i++)
-        if (!finding_is_note(faults.list[i].code))
+        if (finding_level(faults.list[i].code) != LEVEL_NOTE)
             ok = findings_add(&r->findings, faults.list[i].code, faults.list[i].file,
                               faults.list[i].tensor, err, "in the original: %s",
                               faults.list[i].text);
     findings_free(&faults);
     r->has_original = ok;
+    return ok;
+}
+
+/* What only the values can tell, and the original would prove. */
+static bool suspect(struct verify_result *r, struct error *err)
+{
+    const struct verify_folder *f = &r->folder;
+    struct verify_labels labels;
+    if (!verify_labels_make(&labels, &r->weights, f->prefix, err))
+        return false;
+    bool ok = verify_norms(f, &r->weights, &labels, &r->findings, err)
+           && verify_extremes(r->tallies, &r->weights, &labels, &r->findings, err)
+           && verify_levels(r->tallies, f, &r->weights, &labels, &r->findings, err);
+    verify_labels_free(&labels);
     return ok;
 }
 
@@ -42,7 +59,7 @@ static bool check(struct verify_result *r, const char *checkpoint, const char *a
     r->tallies = mem_array(w->n, sizeof *r->tallies, "the scan", err);
     return r->tallies
         && verify_scan(r->tallies, &r->folder, w, &r->original, original, n_threads, progress, err)
-        && verify_judge(r->tallies, w, original, found, err);
+        && verify_judge(r->tallies, w, original, found, err) && (original || suspect(r, err));
 }
 
 bool verify_checkpoint(struct verify_result *out, const char *checkpoint, const char *against,

@@ -15,6 +15,7 @@ struct verify_result {
     struct weight_list weights, original_weights;
     struct tally *tallies;              /* owned [weights.n] */
     struct findings findings;
+    bool lists_all;                     /* a line for each finding, also for those that repeat */
     double seconds;
 };
 

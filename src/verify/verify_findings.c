@@ -42,6 +42,10 @@ static const char *const names[FINDING_CODES] = {
     [FOUND_ZEROED] = "zeroed",
     [FOUND_CONFIG_DIFFERS] = "config-differs",
     [FOUND_FILE_DIFFERS] = "file-differs",
+    [SUSPECT_NORM] = "norm-offset",
+    [SUSPECT_EXTREME] = "extreme",
+    [SUSPECT_SCALE] = "scale-level",
+    [SUSPECT_VERSION] = "scale-version",
     [NOTE_CONSTANT] = "constant",
     [NOTE_CODES] = "codes",
     [NOTE_PATTERN] = "pattern",
@@ -54,9 +58,9 @@ const char *finding_code_name(enum finding_code code)
     return names[code];
 }
 
-bool finding_is_note(enum finding_code code)
+enum finding_level finding_level(enum finding_code code)
 {
-    return code >= FINDINGS;
+    return code < FINDINGS ? LEVEL_FINDING : code < SUSPICIONS_END ? LEVEL_SUSPICION : LEVEL_NOTE;
 }
 
 /* Gives a copy that is safe to print. */
@@ -83,8 +87,9 @@ bool findings_add(struct findings *f, enum finding_code code, const char *file, 
 {
     struct error text = { 0 };
     va_list args;
-    *(finding_is_note(code) ? &f->n_notes : &f->n_findings) += 1;
-    if (f->n == FINDINGS_KEPT || (finding_is_note(code) && f->n_notes > NOTES_KEPT))
+    enum finding_level level = finding_level(code);
+    f->counts[level]++;
+    if (f->n == FINDINGS_KEPT || (level == LEVEL_NOTE && f->counts[level] > NOTES_KEPT))
         return true;
     va_start(args, format);
     error_vset(&text, format, args);

@@ -1,8 +1,9 @@
 /* verify_findings.h - what verify found: one line each, with a short code.
  *
  * A finding says that the checkpoint is damaged, incomplete or contradicts itself, and decides the
- * exit status; a note only tells.  The code says which of the two it is.  Texts are safe to print:
- * what comes from files went through error_set. */
+ * exit status.  A suspicion says that values are unlike those of any model that is known, though a
+ * model could have them; a note only tells.  The code says which of the three it is.  Texts are
+ * safe to print: what comes from files went through error_set. */
 #ifndef SURPRISAL_VERIFY_VERIFY_FINDINGS_H
 #define SURPRISAL_VERIFY_VERIFY_FINDINGS_H
 
@@ -51,14 +52,22 @@ enum finding_code {
     FOUND_CONFIG_DIFFERS,
     FOUND_FILE_DIFFERS,
     FINDINGS,
+    /* suspicions, without the original */
+    SUSPECT_NORM = FINDINGS,    /* 1 added once more, or taken away (verify_norms.h) */
+    SUSPECT_EXTREME,            /* a value unlike all others (verify_extremes.h) */
+    SUSPECT_SCALE,              /* a quantized kind too large or too small (verify_levels.h) */
+    SUSPECT_VERSION,            /* of a quantizer that is known to write other scales */
+    SUSPICIONS_END,
     /* notes */
-    NOTE_CONSTANT = FINDINGS,   /* vectors, or as in the original */
+    NOTE_CONSTANT = SUSPICIONS_END,   /* vectors, or as in the original */
     NOTE_CODES,                 /* many of the largest or smallest, and yet close to the original */
     NOTE_PATTERN,               /* a pattern that vLLM does not match */
     NOTE_TOTAL_SIZE,
     NOTE_FILE,
     FINDING_CODES
 };
+
+enum finding_level { LEVEL_FINDING, LEVEL_SUSPICION, LEVEL_NOTE, FINDING_LEVELS };
 
 struct finding {
     enum finding_code code;
@@ -72,11 +81,11 @@ struct finding {
 struct findings {
     struct finding *list;               /* owned [n]; zero-initialise */
     size_t n, capacity;
-    size_t n_findings, n_notes;         /* counted, kept or not */
+    size_t counts[FINDING_LEVELS];      /* kept or not */
 };
 
 const char *finding_code_name(enum finding_code code);
-bool finding_is_note(enum finding_code code);
+enum finding_level finding_level(enum finding_code code);
 
 /* file: a path, of which the last part is kept; tensor: a tensor or module.  NULL for none. */
 bool findings_add(struct findings *f, enum finding_code code, const char *file, const char *tensor,

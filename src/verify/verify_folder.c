@@ -237,6 +237,44 @@ static bool say_lacking(const struct sink *s, const struct weight_list *w, struc
                         s->is_full ? "at least " : "", n);
 }
 
+/* The length of "<prefix>layers.N." where the config has no layer N, *layer; 0: the name has
+ * none. */
+static size_t uncounted_layer(const struct verify_folder *f, const char *name, size_t *layer)
+{
+    static const char layers[] = "layers.";
+    const size_t n = strlen(f->prefix), digits_at = n + sizeof layers - 1;
+    if (strncmp(name, f->prefix, n) != 0 || strncmp(name + n, layers, sizeof layers - 1) != 0)
+        return 0;
+    size_t digits = strspn(name + digits_at, "0123456789");
+    *layer = digits ? strtoull(name + digits_at, NULL, 10) : 0;
+    return digits && name[digits_at + digits] == '.' && *layer >= f->ck.config.num_hidden_layers
+        ? digits_at + digits + 1 : 0;
+}
+
+/* What the config does not ask for; a whole layer of it, which follow each other, is one. */
+static bool say_unexpected(const struct verify_folder *f, const struct weight_list *w,
+                           struct findings *found, struct error *err)
+{
+    bool ok = true;
+    for (size_t i = 0, end; ok && i < w->n; i = end) {
+        const struct tensor *t = w->list[i].stored.parts[0];
+        const char *name = w->list[i].name;
+        size_t layer, n = w->list[i].is_unexpected ? uncounted_layer(f, name, &layer) : 0;
+        for (end = i + 1; n && end < w->n && strncmp(w->list[end].name, name, n) == 0; end++)
+            ;
+        if (n)
+            ok = findings_add(found, FOUND_UNEXPECTED, t->file, t->name, err,
+                              "is of layer %zu, of which %zu weights are here: the config does not"
+                              " count it (num_hidden_layers is %zu).  Multi-token prediction (MTP)"
+                              " stored as one more layer?", layer, end - i,
+                              f->ck.config.num_hidden_layers);
+        else if (w->list[i].is_unexpected)
+            ok = findings_add(found, FOUND_UNEXPECTED, t->file, t->name, err,
+                              "is not part of the model that the config describes");
+    }
+    return ok;
+}
+
 bool verify_folder_match(struct verify_folder *f, struct weight_list *w, struct findings *found,
                          struct error *err)
 {
@@ -247,12 +285,5 @@ bool verify_folder_match(struct verify_folder *f, struct weight_list *w, struct 
     if (!weight_list_match(w, &f->ck, f->prefix, &faults, err) && !sink.is_full)
         return false;
     sort_lost(f);
-    bool ok = say_lacking(&sink, w, err);
-    for (size_t i = 0; ok && i < w->n; i++) {
-        const struct tensor *t = w->list[i].stored.parts[0];
-        if (w->list[i].is_unexpected)
-            ok = findings_add(found, FOUND_UNEXPECTED, t->file, t->name, err,
-                              "is not part of the model that the config describes");
-    }
-    return ok;
+    return say_lacking(&sink, w, err) && say_unexpected(f, w, found, err);
 }

@@ -35,24 +35,31 @@ static bool put(struct buffer *out, const char *tag, const char *text, struct er
         && buffer_printf(out, err, "</%s>", tag);
 }
 
-static bool put_findings(struct buffer *out, const struct findings *found, bool notes,
-                         struct error *err)
+static bool put_group(struct buffer *out, const struct verify_group *x, struct error *err)
 {
-    size_t n = notes ? found->n_notes : found->n_findings;
-    if (!n)
-        return true;
-    bool ok = buffer_printf(out, err, "<h2>%s</h2>\n<table class=\"findings\"><tr><th>code<th>file"
-                            "<th>tensor<th>what\n", notes ? "Notes" : "Findings");
-    for (size_t i = 0; ok && i < found->n; i++) {
-        const struct finding *x = &found->list[i];
-        if (finding_is_note(x->code) != notes)
+    return buffer_printf(out, err, "<tr><td>")
+        && put(out, "code", finding_code_name(x->first->code), err)
+        && put(out, "td", x->first->file, err) && buffer_printf(out, err, "<td>")
+        && put(out, "code", x->tensor, err) && buffer_printf(out, err, "<td>")
+        && (x->n == 1 || buffer_printf(out, err, VERIFY_GROUP_COUNT, x->n))
+        && escape_text(out, x->first->text, err) && buffer_printf(out, err, "</td>\n");
+}
+
+static bool put_findings(struct buffer *out, const struct verify_groups *g,
+                         enum finding_level level, struct error *err)
+{
+    static const char *const titles[] = { "Findings", "Suspicions", "Notes" };
+    bool ok = true, any = false;
+    for (size_t i = 0; ok && i < g->n; i++) {
+        if (finding_level(g->list[i].first->code) != level)
             continue;
-        ok = buffer_printf(out, err, "<tr><td>")
-          && put(out, "code", finding_code_name(x->code), err) && put(out, "td", x->file, err)
-          && buffer_printf(out, err, "<td>") && put(out, "code", x->tensor, err)
-          && put(out, "td", x->text, err) && buffer_printf(out, err, "\n");
+        if (!any)
+            ok = buffer_printf(out, err, "<h2>%s</h2>\n<table class=\"findings\"><tr><th>code"
+                               "<th>file<th>tensor<th>what\n", titles[level]);
+        any = true;
+        ok = ok && put_group(out, &g->list[i], err);
     }
-    return ok && buffer_printf(out, err, "</table>\n");
+    return ok && (!any || buffer_printf(out, err, "</table>\n"));
 }
 
 static bool put_cell(struct buffer *out, const struct verify_cell *cell, struct error *err)
@@ -106,22 +113,34 @@ static bool put_worst(struct buffer *out, const struct verify_result *r, struct 
     return ok && buffer_printf(out, err, "</table>\n");
 }
 
-bool verify_html(struct buffer *out, const struct verify_result *r, const struct verify_table *t,
-                 struct error *err)
+static bool put_top(struct buffer *out, const struct verify_result *r, size_t n_lines,
+                    struct error *err)
 {
     struct buffer closing = { 0 };
     bool ok = buffer_append(out, head, sizeof head - 1, err)
            && buffer_printf(out, err, "<p>") && put(out, "code", r->folder.ck.path, err);
     if (ok && r->has_original)
         ok = buffer_printf(out, err, " against ") && put(out, "code", r->original.ck.path, err);
-    ok = ok && verify_report_closing(&closing, r, err) && buffer_printf(out, err, "</p>\n");
+    ok = ok && verify_report_closing(&closing, r, n_lines, err)
+      && buffer_printf(out, err, "</p>\n");
     if (ok)
         closing.data[strcspn(closing.data, "\n")] = '\0';
-    ok = ok && put(out, "p", closing.data, err)
-      && put_findings(out, &r->findings, false, err) && put_findings(out, &r->findings, true, err)
-      && (isnan(tally_sqnr(&t->all.sum))
-          || (put_heat(out, t, err) && put_worst(out, r, err)))
-      && buffer_printf(out, err, "<p>surprisal %s</p>\n</body></html>\n", SURPRISAL_VERSION);
+    ok = ok && put(out, "p", closing.data, err);
     buffer_free(&closing);
+    return ok;
+}
+
+bool verify_html(struct buffer *out, const struct verify_result *r, const struct verify_table *t,
+                 struct error *err)
+{
+    struct verify_groups groups;
+    if (!verify_groups_make(&groups, &r->findings, r->lists_all, err))
+        return false;
+    bool ok = put_top(out, r, groups.n, err);
+    for (enum finding_level level = 0; ok && level < FINDING_LEVELS; level++)
+        ok = put_findings(out, &groups, level, err);
+    ok = ok && (isnan(tally_sqnr(&t->all.sum)) || (put_heat(out, t, err) && put_worst(out, r, err)))
+      && buffer_printf(out, err, "<p>surprisal %s</p>\n</body></html>\n", SURPRISAL_VERSION);
+    verify_groups_free(&groups);
     return ok;
 }

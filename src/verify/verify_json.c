@@ -65,13 +65,16 @@ static bool add_tensors(cJSON *root, const struct verify_result *r)
     return ok;
 }
 
-static bool add_findings(cJSON *root, const char *key, const struct findings *found, bool notes)
+/* How many of a level there are, and those that were kept. */
+static bool add_findings(cJSON *root, const char *count_key, const char *key,
+                         const struct findings *found, enum finding_level level)
 {
-    cJSON *list = cJSON_AddArrayToObject(root, key);
-    bool ok = list != NULL;
+    cJSON *list = NULL;
+    bool ok = json_add_size(root, count_key, found->counts[level])
+           && (list = cJSON_AddArrayToObject(root, key));
     for (size_t i = 0; ok && i < found->n; i++) {
         const struct finding *x = &found->list[i];
-        if (finding_is_note(x->code) != notes)
+        if (finding_level(x->code) != level)
             continue;
         cJSON *to = cJSON_CreateObject();
         ok = cJSON_AddItemToArray(list, to)
@@ -100,10 +103,9 @@ bool verify_json(cJSON **out, const struct verify_result *r, const struct verify
     const struct findings *found = &r->findings;
     cJSON *root = cJSON_CreateObject();
     bool ok = root && add_inputs(root, r) && json_add_size(root, "quantized", t->all.tensors)
-           && json_add_size(root, "finding_count", found->n_findings)
-           && add_findings(root, "findings", found, false)
-           && json_add_size(root, "note_count", found->n_notes)
-           && add_findings(root, "notes", found, true) && add_table(root, t)
+           && add_findings(root, "finding_count", "findings", found, LEVEL_FINDING)
+           && add_findings(root, "suspicion_count", "suspicions", found, LEVEL_SUSPICION)
+           && add_findings(root, "note_count", "notes", found, LEVEL_NOTE) && add_table(root, t)
            && add_tensors(root, r);
     if (!ok) {
         cJSON_Delete(root);

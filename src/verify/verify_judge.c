@@ -6,26 +6,15 @@
 
 #include "base/format.h"
 #include "kernels/stored.h"
-
-#define PLACE_BYTES 128
+#include "verify/verify_label.h"
 
 /* ---- where -------------------------------------------------------------------------- */
 
-/* "[3, 17]" of element `index`. */
-static const char *place_text(char text[PLACE_BYTES], const struct listed_weight *w, size_t index)
-{
-    struct tensor at = { .ndim = w->stored.ndim };
-    for (size_t i = w->stored.ndim; i-- > 0;) {
-        at.shape[i] = index % w->stored.shape[i];
-        index /= w->stored.shape[i];
-    }
-    return tensor_shape_text(&at, text, PLACE_BYTES);
-}
-
-static const char *block_text(char text[PLACE_BYTES], const struct listed_weight *w, size_t block)
+static const char *block_text(char text[VERIFY_PLACE_BYTES], const struct listed_weight *w,
+                              size_t block)
 {
     size_t blocks = w->stored.view.cols / stored_block(&w->stored.view).cols;
-    snprintf(text, PLACE_BYTES, "[%zu, %zu]", block / blocks, block % blocks);
+    snprintf(text, VERIFY_PLACE_BYTES, "[%zu, %zu]", block / blocks, block % blocks);
     return text;
 }
 
@@ -56,7 +45,7 @@ static bool add(const struct judge *j, enum finding_code code, const struct tens
 static bool judge_finite(const struct judge *j)
 {
     const struct tally *t = j->t;
-    char place[PLACE_BYTES];
+    char place[VERIFY_PLACE_BYTES];
     bool ok = true;
     if (t->nan_scales)
         ok = add(j, FOUND_SCALE_NAN, j->w->stored.parts[1],
@@ -66,7 +55,7 @@ static bool judge_finite(const struct judge *j)
     if (ok && t->non_finite)
         ok = add(j, FOUND_NON_FINITE, j->w->stored.parts[0],
                  "%zu of %zu values are NaN or infinite, the first at %s", t->non_finite,
-                 t->elements, place_text(place, j->w, t->first_non_finite));
+                 t->elements, verify_label_place(place, j->w, t->first_non_finite));
     return ok;
 }
 
@@ -123,7 +112,7 @@ static bool judge_codes(const struct judge *j)
 static bool judge_equal(const struct judge *j)
 {
     const struct tally *t = j->t;
-    char place[PLACE_BYTES];
+    char place[VERIFY_PLACE_BYTES];
     if (!t->different)
         return true;
     if (j->w->stored.is_packed)
@@ -132,13 +121,13 @@ static bool judge_equal(const struct judge *j)
     return add(j, FOUND_DIFFERS, j->w->stored.parts[0],
                "%zu of %zu values are not the original's, the first at %s", t->different,
                j->w->stored.view.rows * j->w->stored.view.cols,
-               place_text(place, j->w, t->first_different));
+               verify_label_place(place, j->w, t->first_different));
 }
 
 static bool judge_distance(const struct judge *j)
 {
     const struct tally *t = j->t;
-    char place[PLACE_BYTES];
+    char place[VERIFY_PLACE_BYTES];
     bool ok = true;
     double sqnr = tally_sqnr(t);
     if (t->original_non_finite)

@@ -50,33 +50,39 @@ static const char *plural(size_t n)
     return n == 1 ? "" : "s";
 }
 
-bool verify_report_closing(struct buffer *out, const struct verify_result *r, struct error *err)
+bool verify_report_closing(struct buffer *out, const struct verify_result *r, size_t n_lines,
+                           struct error *err)
 {
+    static const char *const names[] = { "finding", "suspicion", "note" };
     const struct findings *f = &r->findings;
-    char count[32] = "no";
-    if (f->n_findings)
-        snprintf(count, sizeof count, "%zu", f->n_findings);
-    return buffer_printf(out, err, "%s finding%s", count, plural(f->n_findings))
-        && (!f->n_notes || buffer_printf(out, err, ", %zu note%s", f->n_notes, plural(f->n_notes)))
-        && (f->n == f->n_findings + f->n_notes
-            || buffer_printf(out, err, " (%zu of them are listed)", f->n))
+    size_t n_all = 0;
+    bool ok = f->counts[LEVEL_FINDING] || buffer_printf(out, err, "no findings");
+    for (size_t i = 0; ok && i < FINDING_LEVELS; i++) {
+        if (f->counts[i])
+            ok = buffer_printf(out, err, "%s%zu %s%s", i ? ", " : "", f->counts[i], names[i],
+                               plural(f->counts[i]));
+        n_all += f->counts[i];
+    }
+    return ok && (f->n == n_all || buffer_printf(out, err, " (%zu of them are kept)", f->n))
+        && (n_lines == f->n || buffer_printf(out, err, " (%zu lines; --all lists them)", n_lines))
         && buffer_printf(out, err, ": %zu tensors, %.4g MB, %.1f s\n", r->folder.ck.n_tensors,
                          (double)verify_report_bytes(r) / 1e6, r->seconds);
 }
 
 /* ---- text --------------------------------------------------------------------------- */
 
-static bool add_findings(struct buffer *out, const struct findings *found, bool notes,
-                         struct error *err)
+static bool add_groups(struct buffer *out, const struct verify_groups *g, struct error *err)
 {
+    static const char *const marks[] = { "", "suspicion ", "note " };
     bool ok = true;
-    for (size_t i = 0; ok && i < found->n; i++) {
-        const struct finding *x = &found->list[i];
-        if (finding_is_note(x->code) != notes)
-            continue;
-        ok = buffer_printf(out, err, "%s%s: %s%s%s%s%s\n", notes ? "note " : "",
-                           finding_code_name(x->code), x->file, *x->file ? ": " : "", x->tensor,
-                           *x->tensor ? ": " : "", x->text);
+    for (size_t i = 0; ok && i < g->n; i++) {
+        const struct verify_group *x = &g->list[i];
+        const struct finding *first = x->first;
+        ok = buffer_printf(out, err, "%s%s: %s%s%s%s", marks[finding_level(first->code)],
+                           finding_code_name(first->code), first->file, *first->file ? ": " : "",
+                           x->tensor, *x->tensor ? ": " : "")
+          && (x->n == 1 || buffer_printf(out, err, VERIFY_GROUP_COUNT, x->n))
+          && buffer_printf(out, err, "%s\n", first->text);
     }
     return ok;
 }
@@ -159,12 +165,17 @@ bool verify_report_text(struct buffer *out, const struct verify_result *r,
                         const struct verify_table *t, struct error *err)
 {
     const struct findings *found = &r->findings;
-    bool ok = add_findings(out, found, false, err) && add_findings(out, found, true, err);
+    struct verify_groups groups;
+    if (!verify_groups_make(&groups, found, r->lists_all, err))
+        return false;
+    bool ok = add_groups(out, &groups, err);
     if (ok && t->all.tensors) {
         ok = !found->n || buffer_printf(out, err, "\n");
         if (ok && !isnan(tally_sqnr(&t->all.sum)))
             ok = add_distances(out, r, t, err) && buffer_printf(out, err, "\n");
         ok = ok && add_summary(out, t, err);
     }
-    return ok && verify_report_closing(out, r, err);
+    ok = ok && verify_report_closing(out, r, groups.n, err);
+    verify_groups_free(&groups);
+    return ok;
 }

@@ -21,12 +21,25 @@
  * blocks below 1e-6 zero. */
 #define VERIFY_ZERO_WEIGHT 1e-5f
 
+/* The largest magnitude of each run of a row that is finite and not zero: TALLY_RUN columns, one of
+ * a vector.  A tensor's largest values are all seen, and most of the others cost nothing. */
+#define TALLY_RUN ((size_t)32)
+struct tally_peaks {
+    size_t n;
+    uint64_t sum_bits;                          /* of the peaks as f32: 2^23 times their log2 */
+    uint64_t exponents[4];                      /* a bit for each biased exponent that a peak has */
+    uint32_t largest; /* bits of the largest, and its index in the weight */
+    size_t at_largest;
+};
+
 struct tally {
     size_t elements;
     size_t non_finite, first_non_finite;        /* elements; index in the weight */
     uint32_t largest;                           /* bits of the largest magnitude */
     bool varies;                                /* not all elements are the same */
     uint32_t first_bits;
+    double sum_q2;                              /* of finite elements */
+    struct tally_peaks peaks;
     /* packed, in blocks of a row (stored_largest_code) */
     size_t codes;                               /* in blocks */
     size_t blocks, nan_scales, first_nan_scale; /* index of the block */

@@ -1,10 +1,7 @@
 #include "verify/verify_table.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define LAYERS "layers."
 
 /* Names come from files: those beyond the first few share a row or column. */
 #define MAX_LABELS ((size_t)256)
@@ -19,47 +16,6 @@ bool verify_table_is_quantized(const struct verify_result *r, size_t weight)
 }
 
 /* ---- labels ---------------------------------------------------------------------- */
-
-/* Gives the module's name from `from` on, numbers as "*". */
-static char *kind_of(const char *from, size_t n, struct error *err)
-{
-    struct buffer b = { 0 };
-    bool ok = buffer_append(&b, "", 0, err);
-    for (size_t i = 0, end; ok && i < n; i = end + 1) {
-        end = i + strcspn(from + i, ".");
-        end = size_min(end, n);
-        bool is_number = strspn(from + i, "0123456789") == end - i && end > i;
-        ok = buffer_printf(&b, err, "%s%.*s", i ? "." : "", is_number ? 1 : (int)(end - i),
-                           is_number ? "*" : from + i);
-    }
-    if (ok)
-        return b.data;
-    buffer_free(&b);
-    return NULL;
-}
-
-/* Gives both labels of a weight. */
-static bool label(struct verify_label *layer, struct verify_label *kind,
-                  const struct verify_result *r, const char *name, struct error *err)
-{
-    const char *layers = strstr(name, LAYERS), *from = name;
-    const char *prefix = r->folder.prefix;
-    size_t n = weight_module_length(name);
-    char *end = NULL;
-    char text[128] = "-";
-    *layer = *kind = (struct verify_label){ 0 };
-    if (layers && strspn(layers + strlen(LAYERS), "0123456789")) {
-        layer->number = strtoul(layers + strlen(LAYERS), &end, 10);
-        bool is_text = strncmp(name, prefix, strlen(prefix)) == 0
-                    && layers == name + strlen(prefix);
-        snprintf(text, sizeof text, "%.*s%zu", is_text ? 0 : (int)(layers - name), name,
-                 layer->number);
-        from = *end == '.' ? end + 1 : end;
-    }
-    layer->text = mem_string(text, err);
-    kind->text = kind_of(from, n > (size_t)(from - name) ? n - (size_t)(from - name) : 0, err);
-    return layer->text && kind->text;
-}
 
 static size_t find_label(const struct verify_label *list, size_t n, const char *text)
 {
@@ -89,20 +45,9 @@ static bool add_label(struct verify_label **list, size_t *n, size_t *capacity,
     return true;
 }
 
-static bool is_digit(const char *text)
-{
-    return text[0] >= '0' && text[0] <= '9';
-}
-
-/* Layers of the text model by number, then the others by name. */
 static int compare_labels(const void *a, const void *b)
 {
-    const struct verify_label *x = a, *y = b;
-    if (is_digit(x->text) != is_digit(y->text))
-        return is_digit(x->text) ? -1 : 1;
-    if (x->number != y->number)
-        return x->number < y->number ? -1 : 1;
-    return strcmp(x->text, y->text);
+    return verify_label_compare(a, b);
 }
 
 /* ---- cells ------------------------------------------------------------------------- */
@@ -114,7 +59,7 @@ static bool add_labels(struct verify_table *t, const struct verify_result *r, st
         struct verify_label layer, kind;
         if (!verify_table_is_quantized(r, i))
             continue;
-        ok = label(&layer, &kind, r, r->weights.list[i].name, err);
+        ok = verify_label_of(&layer, &kind, r->folder.prefix, r->weights.list[i].name, err);
         if (!ok) {
             free(layer.text);
             free(kind.text);
@@ -140,7 +85,7 @@ static bool add_weight(struct verify_table *t, const struct verify_result *r, si
                        struct error *err)
 {
     struct verify_label layer, kind;
-    bool ok = label(&layer, &kind, r, r->weights.list[i].name, err);
+    bool ok = verify_label_of(&layer, &kind, r->folder.prefix, r->weights.list[i].name, err);
     if (ok) {
         size_t row = find_label(t->layers, t->n_layers, layer.text);
         size_t column = find_label(t->kinds, t->n_kinds, kind.text);

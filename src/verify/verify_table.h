@@ -1,21 +1,14 @@
-/* verify_table.h - the tallies of quantized weights added up by layer and kind of module.
- *
- * The kind is the module's name after "layers.N.", with "*" for an expert's number
- * ("mlp.experts.*.down_proj"); the layer is N, with what comes before it in another model than the
- * text model ("mtp.0"), and "-" outside layers. */
+/* verify_table.h - the tallies of quantized weights added up by layer and kind of module
+ * (verify_label.h). */
 #ifndef SURPRISAL_VERIFY_VERIFY_TABLE_H
 #define SURPRISAL_VERIFY_VERIFY_TABLE_H
 
 #include "verify/verify.h"
+#include "verify/verify_label.h"
 
 struct verify_cell {
     size_t tensors;                     /* 0: no such modules */
     struct tally sum;
-};
-
-struct verify_label {
-    char *text;                         /* owned */
-    size_t number;                      /* of a layer */
 };
 
 struct verify_table {

@@ -13,6 +13,49 @@
 
 /* ---- values -------------------------------------------------------------------- */
 
+static uint32_t magnitude_of(const float *x, size_t n)
+{
+    uint32_t largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        bits &= ~SIGN_BIT;
+        largest = bits > largest ? bits : largest;
+    }
+    return largest;
+}
+
+static void add_peak(struct tally_peaks *p, const float *x, size_t n, uint32_t largest, size_t at)
+{
+    p->n++;
+    p->sum_bits += largest;
+    p->exponents[largest >> 29] |= (uint64_t)1 << (largest >> 23 & 63);
+    if (largest <= p->largest)
+        return;
+    size_t i = 0;
+    while (i + 1 < n && magnitude_of(x + i, 1) != largest)
+        i++;
+    p->largest = largest;
+    p->at_largest = at + i;
+}
+
+/* Peaks and squares.  Four sums, so that one addition need not wait for the last. */
+static void tally_runs(struct tally *t, const float *x, size_t n, size_t run, size_t at)
+{
+    for (size_t first = 0, now; first < n; first += now) {
+        now = size_min(run, n - first);
+        uint32_t largest = magnitude_of(x + first, now);
+        if (largest >= NOT_FINITE)
+            continue;
+        double s[4] = { 0 };
+        for (size_t i = 0; i < now; i++)
+            s[i & 3] += (double)x[first + i] * x[first + i];
+        t->sum_q2 += (s[0] + s[1]) + (s[2] + s[3]);
+        if (largest)
+            add_peak(&t->peaks, x + first, now, largest, at + first);
+    }
+}
+
 /* at: index of x[0] in the weight. */
 static void tally_values(struct tally *t, const float *x, size_t n, size_t at)
 {
@@ -55,18 +98,6 @@ static void compare_bytes(struct tally *t, const uint8_t *a, const uint8_t *b, s
 }
 
 /* ---- blocks ---------------------------------------------------------------------- */
-
-static uint32_t magnitude_of(const float *x, size_t n)
-{
-    uint32_t largest = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, x + i, sizeof bits);
-        bits &= ~SIGN_BIT;
-        largest = bits > largest ? bits : largest;
-    }
-    return largest;
-}
 
 static void tally_codes(struct tally *t, const struct stored_codes *codes, size_t n)
 {
@@ -145,6 +176,7 @@ static bool tally_blocks(struct tally *t, const struct matrix *m, size_t row, si
         }
         /* A NaN scale has its own count; its elements are no others. */
         tally_values(t, q + i, size, at);
+        tally_runs(t, q + i, size, TALLY_RUN, at);
         if (w)
             compare_block(t, w + i, q + i, size, stored_largest_code(m) * codes.scale, block);
     }
@@ -202,6 +234,7 @@ static void tally_row(struct tally *t, const struct tile *tile, size_t row,
             zero &= tally_blocks(t, m, row, first, n, s->q, expand_there ? s->w : NULL);
         else if (tile->is_float) {
             tally_values(t, s->q, n, at);
+            tally_runs(t, s->q, n, m->rows == 1 ? 1 : TALLY_RUN, at);
             if (expand_there)
                 compare_plain(t, s->w, s->q, n);
         }
@@ -234,6 +267,18 @@ static void add_count(size_t *sum, size_t *sum_first, size_t n, size_t first)
     *sum += n;
 }
 
+static void add_peaks(struct tally_peaks *sum, const struct tally_peaks *p)
+{
+    if (p->largest > sum->largest) {
+        sum->largest = p->largest;
+        sum->at_largest = p->at_largest;
+    }
+    sum->n += p->n;
+    sum->sum_bits += p->sum_bits;
+    for (size_t i = 0; i < sizeof p->exponents / sizeof p->exponents[0]; i++)
+        sum->exponents[i] |= p->exponents[i];
+}
+
 void tally_add(struct tally *sum, const struct tally *t)
 {
     if (sum->elements && t->elements)
@@ -258,6 +303,8 @@ void tally_add(struct tally *sum, const struct tally *t)
     sum->zero_rows += t->zero_rows;
     sum->largest_codes += t->largest_codes;
     sum->small_blocks += t->small_blocks;
+    sum->sum_q2 += t->sum_q2;
+    add_peaks(&sum->peaks, &t->peaks);
     sum->sum_w2 += t->sum_w2;
     sum->sum_error2 += t->sum_error2;
     sum->original_non_finite += t->original_non_finite;

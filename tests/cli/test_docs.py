@@ -14,6 +14,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, os.path.join(ROOT, "tests"))
 sys.path.insert(0, os.path.join(ROOT, "tests", "conformance"))
 from check import QUICK, attempt, check, done, skip
+import numpy
 import safetensors_io
 
 PROGRAM = os.environ.get("SURPRISAL", os.path.join(ROOT, "build", "surprisal"))
@@ -161,6 +162,21 @@ def damaged(folder):
     safetensors_io.join(path, header, bytes(data))
 
 
+def folded(folder):
+    """A copy of the demo's BF16 checkpoint with 1 added to each input_layernorm of the text model."""
+    shutil.copytree(os.path.join(ROOT, "data", "demo", "bf16"), folder)
+    for file in (f for f in os.listdir(folder) if f.endswith(".safetensors")):
+        path = os.path.join(folder, file)
+        header, data = safetensors_io.split(path)
+        data = bytearray(data)
+        for name, t in header.items():
+            if name.startswith("model.language_model.layers.") and name.endswith(".input_layernorm.weight"):
+                at = slice(*t["data_offsets"])
+                w = safetensors_io.from_bf16(numpy.frombuffer(bytes(data[at]), numpy.uint16))
+                data[at] = safetensors_io.bf16(w + numpy.float32(1)).tobytes()
+        safetensors_io.join(path, header, bytes(data))
+
+
 def has_avx2():
     with open("/proc/cpuinfo", encoding="utf-8") as f:
         return "avx2" in f.read()
@@ -191,6 +207,7 @@ def prepare(name, found, where, env):
     """What a document takes for granted -> is it there?"""
     if name == "docs/verify.md":
         damaged(os.path.join(where, "damaged"))
+        folded(os.path.join(where, "folded"))
     if name == "docs/run-folder.md":
         run(RUNS, where, env)
         package = os.path.join(where, "safetensors")        # load_file, for a Python without the package
