@@ -28,11 +28,13 @@ static const char *const side_names[N_SIDES] = { "a", "b", "floor" };
 
 /* ---- options ----------------------------------------------------------------------- */
 
-static bool is_checkpoint(const char *folder)
+static bool is_checkpoint(const char *path)
 {
-    char *config = file_join(folder, "config.json", NULL);
+    char *folder = checkpoint_folder(path, NULL);
+    char *config = folder ? file_join(folder, "config.json", NULL) : NULL;
     bool there = config && file_exists(config);
     free(config);
+    free(folder);
     return there;
 }
 

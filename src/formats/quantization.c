@@ -17,7 +17,7 @@ static bool open_source(struct source *s, const struct checkpoint *ck, struct er
     if (!s->config)
         s->config = json_get_value(json_get_value(ck->config_json, "text_config"),
                                    "quantization_config");
-    s->path = file_join(ck->path, "config.json", err);
+    s->path = mem_string(ck->config_path, err);
     return s->path != NULL;
 }
 

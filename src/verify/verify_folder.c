@@ -91,6 +91,8 @@ static bool add_open_fault(void *user, enum checkpoint_fault fault,
     static const enum finding_code codes[CHECKPOINT_FAULTS] = {
         [CHECKPOINT_CONFIG] = FOUND_CONFIG, [CHECKPOINT_INDEX_ROW] = FOUND_INDEX,
         [CHECKPOINT_UNREADABLE] = FOUND_UNREADABLE, [CHECKPOINT_TOTAL] = NOTE_TOTAL_SIZE,
+        [CHECKPOINT_ABSENT] = FOUND_MISSING, [CHECKPOINT_STALE_INDEX] = FOUND_INDEX,
+        [CHECKPOINT_CHOICE] = NOTE_CHOICE,
     };
     struct sink *s = user;
     switch (fault) {

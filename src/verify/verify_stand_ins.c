@@ -35,7 +35,7 @@ static bool check_file(const struct verify_folder *f, const char *name, struct f
 {
     struct mapped_file map;
     struct error why = { 0 };
-    char *path = file_join(f->ck.path, name, err);
+    char *path = file_join(f->ck.folder, name, err);
     bool ok = path != NULL;
     /* What cannot be opened is another's business: nothing here reads it. */
     if (ok && file_map(&map, path, &why)) {
@@ -51,7 +51,7 @@ bool verify_stand_ins(const struct verify_folder *f, struct findings *found, str
 {
     char **names = NULL;
     size_t n = 0;
-    bool ok = file_list(&names, &n, f->ck.path, "", err);
+    bool ok = file_list(&names, &n, f->ck.folder, "", err);
     for (size_t i = 0; ok && i < n; i++)
         if (!is_read_elsewhere(names[i]))
             ok = check_file(f, names[i], found, err);

@@ -129,8 +129,127 @@ def test_stand_ins():
         check(status == 1 and re.search("is a Git LFS pointer", err), f"16.7 a pointer as {option}", (status, err))
 
 
+# ---- 2: the index names what no file has -----------------------------------------------------------
+
+def shards(folder):
+    return sorted(n for n in os.listdir(folder) if n.endswith(".safetensors"))
+
+
+def each_shard(change):
+    """-> a change of header and data of all shards: change(header, data) -> header, data"""
+    def do(folder):
+        for name in shards(folder):
+            path = os.path.join(folder, name)
+            header, data = st.split(path)
+            st.join(path, *change(header, data))
+    return do
+
+
+def without(wanted):
+    """Removes tensors from the files, not from the index."""
+    return each_shard(lambda header, data: ({k: v for k, v in header.items() if not wanted(k)}, data))
+
+
+def also(*changes):
+    def do(folder):
+        for change in changes:
+            change(folder)
+    return do
+
+
+def remove(name):
+    return lambda folder: os.remove(os.path.join(folder, name))
+
+
+def same_figures(name, folder, warning, *options, env=None):
+    """eval warns in words, keeps the warning, and the figures are the demo's"""
+    status, summary, err = evaluate(folder, *options, env=env)
+    warnings = (summary or {}).get("warnings", [])
+    ok = status == 0 and summary["mean_nll"] == GOOD["mean_nll"] and any(re.search(warning, w) for w in warnings)
+    check(ok, name, (status, warnings, err[-500:]))
+
+
+def test_absent():
+    mtp, visual = (lambda k: k.startswith("mtp.")), (lambda k: "visual." in k)
+    for what, wanted in (("MTP", mtp), ("visual", visual)):
+        folder = copy(without(wanted))
+        warning = "the index names [0-9]+ tensors that no file has, '.*' the first: they are not used"
+        same_figures(f"16.2 {what} tensors that no file has", folder, warning)
+        said = inspect(folder)
+        check(any(re.search(warning, w) for w in said["warnings"]), f"16.2 {what}, inspect", said["warnings"])
+        found_by_verify(f"16.2 {what}, verify", folder, "missing", warning)
+        said = verify(folder)[1]["findings"]
+        check(len(said) == 1, f"16.2 {what}, verify: one line", len(said))
+    elsewhere = copy(also(in_json(INDEX, lambda i: i["weight_map"].update(
+        {k: "mtp.safetensors" for k in i["weight_map"] if mtp(k)})), without(mtp)))
+    same_figures("16.2 a file of MTP tensors alone that is not there", elsewhere, "the index names 19 tensors that no file has")
+    used = copy(without(lambda k: mtp(k) or "layers.1.mlp.gate.weight" in k or "layers.2.input_layernorm" in k))
+    refused("16.2 tensors that are used", used, "layers.1.mlp.gate.weight'|layers.2.input_layernorm.weight'", "; 2 such tensors are missing")
+    no_index = copy(also(without(lambda k: "layers.1.mlp.gate.weight" in k or "layers.2.input_layernorm" in k), remove(INDEX)))
+    refused("16.2 the same without an index", no_index, "missing tensor '.*layers.1.mlp.gate.weight'|layers.2.input_layernorm.weight'",
+            "; 2 weights are missing")
+
+
+# ---- 1: two models in one folder -------------------------------------------------------------------
+
+def add_single(change=lambda tensors: None):
+    """Writes all tensors into one file beside the shards, whose embedding is another's."""
+    def do(folder):
+        header, data = {}, b""
+        for name in shards(folder):
+            h, d = st.split(os.path.join(folder, name))
+            for k, v in h.items():
+                if k == "__metadata__":
+                    continue
+                begin, end = v["data_offsets"]
+                header[k] = {**v, "data_offsets": [len(data), len(data) + end - begin]}
+                data += bytes(d[begin:end])
+        data = bytearray(data)
+        begin, end = header["lm_head.weight"]["data_offsets"]
+        data[begin:end] = bytes(end - begin)
+        st.join(os.path.join(folder, SINGLE), header, bytes(data))
+    return do
+
+
+def test_two_models():
+    folder = copy(add_single())
+    warning = "holds two models: model.safetensors.index.json is read, as vLLM and MLX do; transformers reads model.safetensors "
+    same_figures("16.1 the index beside a single file is read", folder, warning)
+    said = inspect(folder)
+    check(any(re.search(warning, w) for w in said["warnings"]), "16.1 inspect warns", said["warnings"])
+    _, said = verify(folder)
+    notes = [n for n in said["findings"] + said.get("notes", []) if n["code"] == "choice"]
+    check(notes and re.search(warning, notes[0]["text"]), "16.1 verify warns", notes)
+    status, other, _ = evaluate(os.path.join(folder, SINGLE))
+    check(status == 0 and other["mean_nll"] != GOOD["mean_nll"]
+          and any("model.safetensors is read, as transformers does; vLLM and MLX read model.safetensors.index.json" in w
+                  for w in other["warnings"]), "16.1 the single file is picked by its path", other)
+    same_figures("16.1 the index is picked by its path", os.path.join(folder, INDEX), "holds two models")
+    status, text, err = ran("eval", os.path.join(folder, SINGLE), "--text", os.path.join(ROOT, "data", "demo", "text.txt"),
+                            "--context", 8, "--max-windows", 1, "--quiet")
+    check(status == 0, "16.1 a picked file's tokenizer is the folder's", err)
+    compared = ran("compare", os.path.join(folder, INDEX), os.path.join(folder, SINGLE), "--ids", IDS, "--context", 8, "--json",
+                   "--quiet", "--layers", "none")
+    check(compared[0] == 0 and json.loads(compared[1])["delta_nll"] != 0, "16.1 compare takes both", compared[2][-300:])
+    out = fresh("dequantized")
+    status, _, err = ran("quantize", os.path.join(folder, SINGLE), out, "--quiet")
+    check(status == 0 and os.path.exists(os.path.join(out, "tokenizer.json")), "16.1 quantize takes a picked file", err)
+    stale = copy(also(add_single(), lambda f: [os.remove(os.path.join(f, n)) for n in shards(f) if "-of-" in n]))
+    warning = "the index names 2 files that are not there .*, so model.safetensors is read"
+    status, summary, err = evaluate(stale)
+    check(status == 0 and summary["mean_nll"] == other["mean_nll"] and any(re.search(warning, w) for w in summary["warnings"]),
+          "16.1 a stale index beside a complete single file", (status, err))
+    found_by_verify("16.1 a stale index, verify", stale, "index", warning)
+    no_index = copy(also(add_single(), remove(INDEX)))
+    status, summary, err = evaluate(no_index)
+    check(status == 0 and any("not the 2 other *.safetensors files" in w for w in summary["warnings"]),
+          "16.1 shards beside a single file without an index", (status, err))
+
+
 # ---- all -----------------------------------------------------------------------------------------
 
-for test in (test_stand_ins,):
+GOOD = evaluate(DEMO)[1]
+check(GOOD["warnings"] == [], "16 no warning about the demo", GOOD["warnings"])
+for test in (test_stand_ins, test_absent, test_two_models):
     attempt(f"16: {test.__name__}", test)
 done()
