@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "formats/checkpoint_note.h"
+#include "formats/names.h"
 #include "formats/safetensors_folder.h"
 #include "formats/weight_kind.h"
 
@@ -165,7 +166,8 @@ bool checkpoint_open_with(struct checkpoint *ck, const char *path,
     *ck = (struct checkpoint){ .reader = reader ? reader : reader_of(path, err) };
     if (ck->reader && (ck->path = mem_string(path, err))
         && (ck->folder = folder_of(ck->reader, path, err)) && ck->reader->open(ck, faults, err)
-        && sort_tensors(ck, faults, err) && check_contents(ck, faults, err))
+        && names_translate(ck, faults, err) && sort_tensors(ck, faults, err)
+        && check_contents(ck, faults, err))
         return true;
     checkpoint_close(ck);
     return false;
@@ -185,6 +187,7 @@ void checkpoint_close(struct checkpoint *ck)
     for (size_t i = 0; i < ck->n_absent; i++)
         free(ck->absent[i].name);
     free(ck->absent);
+    free(ck->names);
     buffer_free(&ck->notes);
     free(ck->files);
     free(ck->tensors);

@@ -36,6 +36,8 @@ struct checkpoint {
     const struct tensor **tensors;      /* owned [n_tensors]; sorted by name; borrow from files */
     size_t n_tensors;
     size_t n_stale;                     /* in the files, but not of the checkpoint */
+    char *names;                        /* owned: of tensors that were translated (names.h); NULL:
+                                           none */
     struct absent_tensor *absent;       /* owned [n_absent] */
     size_t n_absent, absent_capacity;
     struct buffer notes; /* owned: a line for each choice that the files leave open */

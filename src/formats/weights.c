@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "formats/names.h"
 #include "kernels/stored.h"
 
 #define NAME_BYTES 256          /* prefix, two numbers and the longest pattern take less */
@@ -349,8 +350,9 @@ static bool bind(void *user, const struct model_weight *x)
 
 static bool find_prefix(struct binder *b)
 {
-    static const char *const prefixes[] = { "model.language_model.", "model." };
+    static const char *const prefixes[] = { NAMES_MULTIMODAL, NAMES_TEXT };
     const struct tensor *found[2];
+    char there[512];
     for (size_t i = 0; i < 2; i++) {
         char name[NAME_BYTES];
         snprintf(name, sizeof name, "%sembed_tokens.weight", prefixes[i]);
@@ -363,7 +365,8 @@ static bool find_prefix(struct binder *b)
                          b->ck->path, found[0]->name, found[1]->name);
     return found[0] || found[1]
         || error_set(b->err, "%s: missing tensor '%sembed_tokens.weight' (or"
-                     " '%sembed_tokens.weight')", b->ck->path, prefixes[0], prefixes[1]);
+                     " '%sembed_tokens.weight'); there are %s", b->ck->path, prefixes[0],
+                     prefixes[1], names_shown(b->ck, there, sizeof there));
 }
 
 /* The router's shape has proved the number of experts before memory is taken for them. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/names.h"
 #include "formats/safetensors_folder.h"
 
 /* A config may ask for more weights than any folder holds: they are counted no further. */
@@ -137,11 +138,11 @@ static bool list_stale(const struct checkpoint *ck, struct findings *found, stru
 /* Whatever is missing, the other names tell. */
 static const char *prefix_of(const struct checkpoint *ck)
 {
-    static const char multimodal[] = "model.language_model.";
+    static const char multimodal[] = NAMES_MULTIMODAL;
     for (size_t i = 0; i < ck->n_tensors; i++)
         if (strncmp(ck->tensors[i]->name, multimodal, sizeof multimodal - 1) == 0)
             return multimodal;
-    return "model.";
+    return NAMES_TEXT;
 }
 
 bool verify_folder_open(struct verify_folder *f, const char *path, struct findings *found,

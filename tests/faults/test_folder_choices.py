@@ -246,10 +246,45 @@ def test_two_models():
           "16.1 shards beside a single file without an index", (status, err))
 
 
+# ---- 3: prefixes -----------------------------------------------------------------------------------
+
+OWN = "model.language_model."
+
+
+def renamed(rename):
+    """Other names in the files and in the index."""
+    names = in_json(INDEX, lambda i: i.update(weight_map={rename(k): v for k, v in i["weight_map"].items()}))
+    return also(each_shard(lambda header, data: ({k if k == "__metadata__" else rename(k): v for k, v in header.items()}, data)), names)
+
+
+def prefixed(prefix, head="lm_head."):
+    return renamed(lambda k: prefix + k[len(OWN):] if k.startswith(OWN) else head + k[8:] if k.startswith("lm_head.") else k)
+
+
+def test_prefixes():
+    for what, change in (("MLX", prefixed("language_model.model.", "language_model.lm_head.")),
+                         ("transformers 5", prefixed("model.language_model.language_model.language_model.")),
+                         ("a trainer's wrapper", renamed(lambda k: "module." + k)),
+                         ("no prefix", prefixed(""))):
+        folder = copy(change)
+        same_figures(f"16.3 the prefix of {what}", folder, r"the tensors '.*\*' are read as 'model.language_model.\*'")
+        status, said = verify(folder)
+        check(status == 0 and not said["findings"], f"16.3 the prefix of {what}, verify", said["findings"][:3])
+        said = inspect(folder)
+        check(isinstance(said, dict) and said["parameters"] == inspect(DEMO)["parameters"], f"16.3 the prefix of {what}, inspect", said)
+    same_figures("16.3 the head alone has a prefix", copy(prefixed(OWN, "model.lm_head.")), "'model.lm_head.*' are read as 'lm_head")
+    two = copy(renamed(lambda k: "a.embed_tokens.weight" if k == OWN + "embed_tokens.weight" else
+                       "b.embed_tokens.weight" if k == OWN + "norm.weight" else k))
+    refused("16.3 two prefixes are shown", two, "missing tensor 'model.language_model.embed_tokens.weight'",
+            "there are 'a.embed_tokens.weight', 'b.embed_tokens.weight'")
+    other = copy(renamed(lambda k: k.replace("embed_tokens", "tok")))
+    refused("16.3 without an embedding the names are shown", other, "missing tensor", "there are '[a-z_.]+', '")
+
+
 # ---- all -----------------------------------------------------------------------------------------
 
 GOOD = evaluate(DEMO)[1]
 check(GOOD["warnings"] == [], "16 no warning about the demo", GOOD["warnings"])
-for test in (test_stand_ins, test_absent, test_two_models):
+for test in (test_stand_ins, test_absent, test_two_models, test_prefixes):
     attempt(f"16: {test.__name__}", test)
 done()
