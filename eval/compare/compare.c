@@ -30,11 +30,13 @@ static const char *const side_names[N_SIDES] = { "a", "b", "floor" };
 
 /* ---- options ----------------------------------------------------------------------- */
 
-static bool is_checkpoint(const char *folder)
+static bool is_checkpoint(const char *path)
 {
-    char *config = file_join(folder, "config.json", NULL);
+    char *folder = checkpoint_folder(path, NULL);
+    char *config = folder ? file_join(folder, "config.json", NULL) : NULL;
     bool there = config && file_exists(config);
     free(config);
+    free(folder);
     return there;
 }
 
@@ -536,7 +538,10 @@ static bool open_records(struct job *j, struct error *err)
                                || !input_files_add_mapped(&j->inputs, &j->records[side].file.map,
                                                           err)))
             return false;
-    const struct surprisal_progress *progress = &j->options->eval.machine.progress;
+    /* Checkpoints were compared before they were evaluated. */
+    const struct surprisal_progress silent = { 0 };
+    const struct surprisal_progress *progress =
+        j->prepared.ids ? &silent : &j->options->eval.machine.progress;
     return comparable_check(&r[A], &r[B], progress, err)
         && (!j->paths[FLOOR] || (check_floor(&r[A], &r[FLOOR], err)
                                  && comparable_check(&r[A], &r[FLOOR], progress, err)))

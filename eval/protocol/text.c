@@ -5,6 +5,7 @@
 
 #include "base/encoding.h"
 #include "base/file.h"
+#include "base/stand_in.h"
 
 size_t text_space(const char *s, size_t n)
 {
@@ -81,6 +82,8 @@ bool text_read(struct buffer *b, const char *path, enum surprisal_join join, str
     if (!file_read_input(b, path, err))
         return false;
     bool ok = encoding_check(b->data, b->size, path, err);
+    if (ok && stand_in_is_pointer(b->data, b->size))
+        ok = stand_in_check(path, b->data, b->size, err);
     if (ok && join == SURPRISAL_JOIN_HF) {
         struct buffer joined;
         ok = text_join_hf(&joined, b->data, b->size, err);
@@ -154,6 +157,7 @@ bool text_parse_ids(const char *text, size_t n, const char *path, int32_t **ids,
     *n_ids = count;
     return true;
 fail:
+    stand_in_check(path, text, n, err);         /* says it better, if it is one */
     free(list);
     return false;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/cost.h"
+#include "formats/notes.h"
 #include "formats/quantization.h"
 #include "formats/weights.h"
 
@@ -180,6 +181,18 @@ static bool write_contradictions(cJSON *root, const struct inspection *in, struc
     return ok;
 }
 
+static bool write_notes(cJSON *root, const struct inspection *in, struct error *err)
+{
+    cJSON *list = cJSON_AddArrayToObject(root, "warnings");
+    struct buffer notes = { 0 };
+    bool ok = list ? notes_list(&notes, in->ck, in->w, err) : out_of_memory(err);
+    char *rest = notes.data;
+    for (char *line; ok && rest && (line = strtok_r(NULL, "\n", &rest));)
+        ok = add_line(list, line, err);
+    buffer_free(&notes);
+    return ok;
+}
+
 static bool write_cost(cJSON *root, const struct inspection *in, struct error *err)
 {
     const struct config *c = &in->ck->config;
@@ -202,6 +215,7 @@ static bool write_all(cJSON *root, const struct inspection *in, struct error *er
            && json_add_size(root, "stale_tensors", in->ck->n_stale);
     return (ok || out_of_memory(err)) && write_architecture(root, &in->ck->config, err)
         && write_modules(root, in, err) && write_contradictions(root, in, err)
+        && write_notes(root, in, err)
         && write_cost(root, in, err);
 }
 

@@ -129,9 +129,20 @@ static bool add_contradictions(struct buffer *out, const cJSON *inspection, stru
     return ok;
 }
 
+/* Only where there are any. */
+static bool add_warnings(struct buffer *out, const cJSON *inspection, struct error *err)
+{
+    const cJSON *list = json_get(inspection, "warnings"), *line;
+    bool ok = !list || !list->child || buffer_printf(out, err, "\nwarnings:\n");
+    cJSON_ArrayForEach(line, list)
+        ok = ok && buffer_printf(out, err, "  %s\n",
+                                 error_clean(&(struct error){ 0 }, line->valuestring));
+    return ok;
+}
+
 bool inspect_text(struct buffer *out, const cJSON *inspection, struct error *err)
 {
     return add_architecture(out, inspection, err) && add_modules(out, inspection, err)
-        && add_contradictions(out, inspection, err)
+        && add_contradictions(out, inspection, err) && add_warnings(out, inspection, err)
         && add_cost(out, json_get(inspection, "cost"), err);
 }

@@ -8,6 +8,7 @@
 #include "base/machine.h"
 #include "base/memory.h"
 #include "eval/score/changed_inputs.h"
+#include "formats/notes.h"
 #include "formats/quantization.h"
 
 #define CONTRADICTIONS_SHOWN 4
@@ -58,12 +59,26 @@ static bool warn_contradictions(const struct surprisal_model *m,
     return true;
 }
 
+static bool warn_notes(const struct surprisal_model *m, const struct surprisal_progress *progress,
+                       struct error *err)
+{
+    struct buffer notes = { 0 };
+    bool ok = notes_list(&notes, &m->checkpoint, &m->weights, err);
+    const char *rest = ok ? notes.data : NULL, *line;
+    size_t n;
+    while ((line = notes_next(&rest, &n)))
+        model_warn(progress, "%.*s", (int)n, line);
+    buffer_free(&notes);
+    return ok;
+}
+
 static bool open_checkpoint(struct surprisal_model *m, const char *path,
                             const struct surprisal_progress *progress, struct error *err)
 {
     return checkpoint_open(&m->checkpoint, path, err)
         && quantization_check(&m->checkpoint, err)
         && weights_bind(&m->weights, &m->checkpoint, err)
+        && warn_notes(m, progress, err)
         && warn_contradictions(m, progress, err);
 }
 

@@ -8,6 +8,7 @@
 #include "base/encoding.h"
 #include "base/file.h"
 #include "base/format.h"
+#include "base/stand_in.h"
 #include "base/utf8.h"
 
 #define LARGEST_EXACT_INTEGER 9007199254740992.0    /* 2^53 */
@@ -24,7 +25,7 @@ static size_t find_escaped_nul(const char *text, size_t n)
     return n;
 }
 
-cJSON *json_parse(const char *text, size_t n, const char *path, struct error *err)
+static cJSON *parse(const char *text, size_t n, const char *path, struct error *err)
 {
     size_t bad;
     if (!encoding_check(text, n, path, err))
@@ -52,6 +53,14 @@ cJSON *json_parse(const char *text, size_t n, const char *path, struct error *er
         cJSON_Delete(root);
         return NULL;
     }
+    return root;
+}
+
+cJSON *json_parse(const char *text, size_t n, const char *path, struct error *err)
+{
+    cJSON *root = parse(text, n, path, err);
+    if (!root)
+        stand_in_check(path, text, n, err);     /* says it better, if it is one */
     return root;
 }
 

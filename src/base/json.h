@@ -16,8 +16,9 @@
 
 /* Parses the n bytes of a document.  Refuses, with the byte offset: syntax errors, anything but
  * white space after the value, nesting deeper than cJSON's limit (1000), a NUL in the text or as
- * \u0000 (cJSON strings end there), invalid UTF-8.  `path` names the source in the error.  Gives a
- * tree to be freed by cJSON_Delete.  Repeated keys are checked by json_unique_keys. */
+ * \u0000 (cJSON strings end there), invalid UTF-8; what is no JSON at all but a Git LFS pointer or
+ * an error page is called so (stand_in.h).  `path` names the source in the error.  Gives a tree to
+ * be freed by cJSON_Delete.  Repeated keys are checked by json_unique_keys. */
 cJSON *json_parse(const char *text, size_t n, const char *path, struct error *err);
 /* file_read and json_parse. */
 cJSON *json_read(const char *path, struct error *err);

@@ -3,6 +3,7 @@
 #include "base/machine.h"
 #include "base/progress.h"
 #include "base/threads.h"
+#include "formats/notes.h"
 
 static bool open_folder(struct job *j, const char *checkpoint, struct error *err)
 {
@@ -11,6 +12,22 @@ static bool open_folder(struct job *j, const char *checkpoint, struct error *err
     j->is_bound = j->is_open && checkpoint_list_weights(&j->inputs, &j->ck, err)
                && weights_bind(&j->w, &j->ck, err);
     return j->is_bound;
+}
+
+/* As eval does. */
+static bool warn_notes(const struct job *j, struct error *err)
+{
+    struct buffer notes = { 0 };
+    bool ok = notes_list(&notes, &j->ck, &j->w, err);
+    const char *rest = ok ? notes.data : NULL, *line;
+    size_t n;
+    while (j->progress.warn && (line = notes_next(&rest, &n))) {
+        struct error safe = { 0 };
+        error_set(&safe, "%.*s", (int)n, line);
+        j->progress.warn(j->progress.user, safe.message);
+    }
+    buffer_free(&notes);
+    return ok;
 }
 
 static bool borrow(struct job *j, const struct opened_checkpoint *from, struct error *err)
@@ -32,7 +49,7 @@ bool job_open(struct job *j, const char *checkpoint, const struct opened_checkpo
                                  .n_threads = n_threads > 0 ? n_threads : machine_processors() };
     j->stream.kn = kernels_find(machine->isa, err);
     return j->stream.kn && threads_start(j->stream.n_threads, 0, err)
-        && (opened ? borrow(j, opened, err) : open_folder(j, checkpoint, err))
+        && (opened ? borrow(j, opened, err) : open_folder(j, checkpoint, err) && warn_notes(j, err))
         && checkpoint_check_bytes(&j->ck, err)
         && weight_list_of_model(&j->modules, &j->ck, &j->w, err);
 }

@@ -36,7 +36,7 @@ static bool judge(bool *wanted, size_t *bytes, const struct checkpoint *ck, cons
     if (strcmp(name, "config.json") == 0 || strcmp(name, CHECKPOINT_INDEX) == 0
         || strcmp(name, OUTPUT_MARK) == 0)
         return true;
-    char *path = file_join(ck->path, name, err);
+    char *path = file_join(ck->folder, name, err);
     struct stat st = { 0 };
     bool found = path && stat(path, &st) == 0, aside = is_aside(name);
     bool ok = path && (found || aside || error_set(err, "%s: %s", path, error_reason(errno)));
@@ -67,7 +67,7 @@ bool other_files_list(struct other_files *o, const struct checkpoint *ck,
 {
     *o = (struct other_files){ 0 };
     size_t n = 0;
-    bool ok = file_list_below(&o->names, &n, ck->path, err), wanted;
+    bool ok = file_list_below(&o->names, &n, ck->folder, err), wanted;
     for (size_t i = 0; i < n; i++) {
         char *name = o->names[i];
         wanted = false;

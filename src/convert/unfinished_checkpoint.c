@@ -252,7 +252,7 @@ static bool write_all(struct unfinished_checkpoint *f, struct stream *s,
            && check_space(f, others->bytes, err);
     for (size_t i = 0; ok && i < f->work.layout->n_shards; i++)
         ok = write_shard(f, s, i, err);
-    return ok && other_files_copy(others, f->work.ck->path, f->folder.building, f->progress, err)
+    return ok && other_files_copy(others, f->work.ck->folder, f->folder.building, f->progress, err)
         && write_text(f, "config.json", f->work.config, err) && write_index(f, err)
         && input_files_check(f->inputs, &again, f->progress, err)
         && output_folder_commit(&f->folder, NULL, err);

@@ -1,10 +1,15 @@
 #include "checkpoint.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+#include "formats/checkpoint_note.h"
+#include "formats/names.h"
 #include "formats/safetensors_folder.h"
+#include "formats/weight_kind.h"
 
 static const struct checkpoint_reader *const readers[] = { &safetensors_folder };
 #define N_READERS (sizeof readers / sizeof *readers)
@@ -22,8 +27,14 @@ static const struct checkpoint_reader *reader_of(const char *path, struct error 
     for (size_t i = 0; i < N_READERS; i++)
         if (readers[i]->recognises(path))
             return readers[i];
-    error_set(err, "%s: is not a folder, expected a checkpoint folder", path);
+    error_set(err, "%s: is not a folder, expected a checkpoint folder (or in one %s or %s, to pick"
+              " it)", path, CHECKPOINT_SINGLE, CHECKPOINT_INDEX);
     return NULL;
+}
+
+static char *folder_of(const struct checkpoint_reader *reader, const char *path, struct error *err)
+{
+    return reader->folder ? reader->folder(path, err) : mem_string(path, err);
 }
 
 /* ---- opening ---------------------------------------------------------------------- */
@@ -85,13 +96,78 @@ static bool read_config(struct checkpoint *ck, const struct checkpoint_faults *f
     return ck->has_config || checkpoint_fault_add(faults, CHECKPOINT_CONFIG, &at, &why, err);
 }
 
+/* ---- what is absent ------------------------------------------------------------------ */
+
+/* The layer of "PREFIX.layers.7.REST"; false: it is in none. */
+static bool layer_of(size_t *layer, const char *name)
+{
+    static const char layers[] = "layers.";
+    const char *at = strstr(name, layers);
+    if (!at || (at != name && at[-1] != '.'))
+        return false;
+    at += strlen(layers);
+    size_t n = strspn(at, "0123456789");
+    *layer = strtoul(at, NULL, 10);
+    return n > 0 && n < 10 && at[n] == '.';
+}
+
+/* Would the text model use it, if it were there? */
+static bool is_used(const struct checkpoint *ck, const char *name)
+{
+    size_t layer;
+    if (weight_kind_outside(name) != WEIGHT_OTHER)
+        return false;
+    if (ck->has_config && layer_of(&layer, name))
+        return layer < ck->config.num_hidden_layers;
+    return !(ck->has_config && ck->config.tie_word_embeddings && strstr(name, "lm_head."));
+}
+
+/* Tensors that the model uses are refused; of the others one line tells. */
+static bool check_absent(struct checkpoint *ck, const struct checkpoint_faults *faults,
+                         struct error *err)
+{
+    const struct absent_tensor *used = NULL, *unused = NULL;
+    size_t n_used = 0;
+    for (size_t i = ck->n_absent; i-- > 0;) {
+        bool uses = is_used(ck, ck->absent[i].name);
+        *(uses ? &used : &unused) = &ck->absent[i];
+        n_used += uses;
+    }
+    if (used) {
+        char more[64] = "";
+        if (n_used > 1)
+            snprintf(more, sizeof more, "; %zu such tensors are missing", n_used);
+        return error_set(err, "%s: no tensor '%s', which %s places there%s", used->file, used->name,
+                         CHECKPOINT_INDEX, more);
+    }
+    const struct checkpoint_place at = { .file = CHECKPOINT_INDEX,
+                                         .tensor = unused ? unused->name : NULL,
+                                         .n = ck->n_absent };
+    return !unused
+        || checkpoint_note_add(ck, faults, CHECKPOINT_ABSENT, &at, err,
+                           "the index names %zu tensors that no file has, '%s' the first: they are "
+                           "not used", ck->n_absent, unused->name);
+}
+
+/* What is missing says more than that the config asks for more. */
+static bool check_contents(struct checkpoint *ck, const struct checkpoint_faults *faults,
+                           struct error *err)
+{
+    bool is_read = read_config(ck, faults, err);
+    return check_absent(ck, faults, err) && is_read;
+}
+
+/* ---- all of it ---------------------------------------------------------------------- */
+
 bool checkpoint_open_with(struct checkpoint *ck, const char *path,
                           const struct checkpoint_reader *reader,
                           const struct checkpoint_faults *faults, struct error *err)
 {
     *ck = (struct checkpoint){ .reader = reader ? reader : reader_of(path, err) };
-    if (ck->reader && (ck->path = mem_string(path, err)) && ck->reader->open(ck, faults, err)
-        && sort_tensors(ck, faults, err) && read_config(ck, faults, err))
+    if (ck->reader && (ck->path = mem_string(path, err))
+        && (ck->folder = folder_of(ck->reader, path, err)) && ck->reader->open(ck, faults, err)
+        && names_translate(ck, faults, err) && sort_tensors(ck, faults, err)
+        && check_contents(ck, faults, err))
         return true;
     checkpoint_close(ck);
     return false;
@@ -108,12 +184,18 @@ void checkpoint_close(struct checkpoint *ck)
         safetensors_close(&ck->files[i]);
     if (ck->own)
         ck->reader->close(ck);
+    for (size_t i = 0; i < ck->n_absent; i++)
+        free(ck->absent[i].name);
+    free(ck->absent);
+    free(ck->names);
+    buffer_free(&ck->notes);
     free(ck->files);
     free(ck->tensors);
     cJSON_Delete(ck->config_json);
     free(ck->config_path);
     config_free(&ck->config);
     free(ck->path);
+    free(ck->folder);
     *ck = (struct checkpoint){ 0 };
 }
 
@@ -123,7 +205,18 @@ void checkpoint_close(struct checkpoint *ck)
 bool checkpoint_list_folder(struct input_files *in, const char *path, struct error *err)
 {
     const struct checkpoint_reader *reader = reader_of(path, NULL);
-    return input_files_add(in, path, err) && (!reader || reader->list(in, path, err));
+    if (!reader)
+        return input_files_add(in, path, err);
+    char *folder = folder_of(reader, path, err);
+    bool ok = folder && input_files_add(in, folder, err) && reader->list(in, folder, err);
+    free(folder);
+    return ok;
+}
+
+char *checkpoint_folder(const char *path, struct error *err)
+{
+    const struct checkpoint_reader *reader = reader_of(path, err);
+    return reader ? folder_of(reader, path, err) : NULL;
 }
 
 bool checkpoint_list_weights(struct input_files *in, const struct checkpoint *ck, struct error *err)
@@ -137,7 +230,10 @@ bool checkpoint_list_weights(struct input_files *in, const struct checkpoint *ck
 char *checkpoint_tokenizer(const char *path, struct error *err)
 {
     const struct checkpoint_reader *reader = reader_of(path, err);
-    return reader ? reader->tokenizer(path, err) : NULL;
+    char *folder = reader ? folder_of(reader, path, err) : NULL;
+    char *tokenizer = folder ? reader->tokenizer(folder, err) : NULL;
+    free(folder);
+    return tokenizer;
 }
 
 const struct mapped_file *checkpoint_file_of(const struct checkpoint *ck, const uint8_t *data)

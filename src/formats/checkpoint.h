@@ -17,9 +17,16 @@
 
 struct checkpoint_reader;
 
+/* A tensor that is named, and that no file has. */
+struct absent_tensor {
+    char *name;                         /* owned */
+    const char *file;                   /* where it was looked for; NULL: that file is not there */
+};
+
 struct checkpoint {
     const struct checkpoint_reader *reader;
     char *path;                         /* owned: as given */
+    char *folder;                       /* owned: that it is in; the path, unless that is a file */
     /* What the reader fills. */
     cJSON *config_json;                 /* owned: the whole config.json; NULL: none could be read */
     char *config_path;                  /* owned: what messages call it */
@@ -29,6 +36,11 @@ struct checkpoint {
     const struct tensor **tensors;      /* owned [n_tensors]; sorted by name; borrow from files */
     size_t n_tensors;
     size_t n_stale;                     /* in the files, but not of the checkpoint */
+    char *names;                        /* owned: of tensors that were translated (names.h); NULL:
+                                           none */
+    struct absent_tensor *absent;       /* owned [n_absent] */
+    size_t n_absent, absent_capacity;
+    struct buffer notes; /* owned: a line for each choice that the files leave open */
     bool is_partial;                    /* a file cannot be read; only where faults are collected */
     void *own;                          /* of the reader, which frees it */
     /* What checkpoint_open makes of it. */
@@ -47,6 +59,8 @@ bool checkpoint_list_folder(struct input_files *in, const char *path, struct err
 /* and then the files of weights, as they were when they were opened. */
 bool checkpoint_list_weights(struct input_files *in, const struct checkpoint *ck,
                              struct error *err);
+/* Gives the folder of a checkpoint: its path, unless that is a file in it. */
+char *checkpoint_folder(const char *path, struct error *err);
 /* Gives the path of the checkpoint's own tokenizer.json. */
 char *checkpoint_tokenizer(const char *path, struct error *err);
 
@@ -65,9 +79,12 @@ enum checkpoint_fault {
     CHECKPOINT_NO_FILE,    /* `file` is not there; the index places n tensors in it */
     CHECKPOINT_UNREADABLE, /* `file` */
     CHECKPOINT_NO_TENSOR,  /* not in `file`, where it is looked for, but in `other` */
-    CHECKPOINT_TWICE,      /* in `file` and in `other` */
-    CHECKPOINT_LOST,       /* with a file that a fault has named; no tensor: any may be */
-    CHECKPOINT_TOTAL,      /* of bytes, is not what the index says; harmless */
+    CHECKPOINT_ABSENT, /* n tensors that nothing here uses, `tensor` the first, are in no file */
+    CHECKPOINT_STALE_INDEX, /* names files that are not there; another file is read instead */
+    CHECKPOINT_CHOICE,      /* between two models in the folder; harmless */
+    CHECKPOINT_TWICE,       /* in `file` and in `other` */
+    CHECKPOINT_LOST,        /* with a file that a fault has named; no tensor: any may be */
+    CHECKPOINT_TOTAL,       /* of bytes, is not what the index says; harmless */
     CHECKPOINT_FAULTS
 };
 
@@ -98,11 +115,12 @@ bool checkpoint_open_with(struct checkpoint *ck, const char *path,
 struct checkpoint_reader {
     const char *name;
     bool (*recognises)(const char *path);       /* which exists */
+    char *(*folder)(const char *path, struct error *err); /* gives ck->folder; NULL: the path */
     /* Fills what struct checkpoint says; tensors in any order.  Frees nothing after a failure. */
     bool (*open)(struct checkpoint *ck, const struct checkpoint_faults *faults, struct error *err);
     void (*close)(struct checkpoint *ck);       /* of ck->own; NULL: there is none */
-    bool (*list)(struct input_files *in, const char *path, struct error *err);
-    char *(*tokenizer)(const char *path, struct error *err);
+    bool (*list)(struct input_files *in, const char *folder, struct error *err);
+    char *(*tokenizer)(const char *folder, struct error *err);
 };
 
 /* Reports a fault: false when it is the error, or when the sink says so. */

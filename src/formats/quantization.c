@@ -21,7 +21,7 @@ static const cJSON *config_of(const struct checkpoint *ck)
 static bool open_source(struct source *s, const struct checkpoint *ck, struct error *err)
 {
     s->config = config_of(ck);
-    s->path = file_join(ck->path, "config.json", err);
+    s->path = mem_string(ck->config_path, err);
     return s->path != NULL;
 }
 

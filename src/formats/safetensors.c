@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/stand_in.h"
 
 #define LENGTH_BYTES ((size_t)8)        /* the header's length, in front of it */
 
@@ -168,7 +169,8 @@ static bool check_overlaps(const struct safetensors_file *f, struct error *err)
     return ok;
 }
 
-static bool read_header(struct safetensors_file *f, struct error *err)
+/* Where the header is, by its length in front of it. */
+static bool find_header(size_t *n, const struct safetensors_file *f, struct error *err)
 {
     const char *path = f->map.path;
     if (f->map.size < LENGTH_BYTES)
@@ -186,10 +188,22 @@ static bool read_header(struct safetensors_file *f, struct error *err)
     const char *text = (const char *)f->map.data + LENGTH_BYTES;
     if (length == 0 || text[0] != '{')  /* as upstream: no white space in front */
         return error_set(err, "%s: the header is not a JSON object", path);
-    cJSON *header = json_parse(text, (size_t)length, path, err);
+    *n = (size_t)length;
+    return true;
+}
+
+static bool read_header(struct safetensors_file *f, struct error *err)
+{
+    const char *path = f->map.path;
+    size_t length = 0;
+    if (!find_header(&length, f, err)) {
+        stand_in_check(path, f->map.data, f->map.size, err);    /* says it better, if it is one */
+        return false;
+    }
+    cJSON *header = json_parse((const char *)f->map.data + LENGTH_BYTES, length, path, err);
     if (!header)
         return false;
-    size_t data_start = LENGTH_BYTES + (size_t)length;
+    size_t data_start = LENGTH_BYTES + length;
     bool ok = json_unique_keys(header, path, err) && read_tensors(f, header, data_start, err);
     cJSON_Delete(header);
     if (!ok)

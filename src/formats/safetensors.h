@@ -47,7 +47,7 @@ const char *tensor_shape_text(const struct tensor *t, char *text, size_t n);
 
 struct safetensors_file {
     struct mapped_file map;     /* owned */
-    struct tensor *tensors;     /* owned; sorted by name */
+    struct tensor *tensors;     /* owned; sorted by name as in the file */
     char *names;                /* owned; all names, back to back */
     size_t n_tensors;
 };

@@ -4,6 +4,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "formats/checkpoint_note.h"
+#include "formats/weight_kind.h"
+
 /* One row of the index: which tensor is read from which file.  Borrows from the JSON. */
 struct index_row {
     const char *tensor, *file;
@@ -23,6 +26,7 @@ struct walk {
     const struct checkpoint_faults *faults;
     struct error *err;
     char *index_path;                   /* owned */
+    bool has_index;                     /* in the folder */
     cJSON *index;                       /* owned; NULL: there is none, or none that can be used */
     struct index_row *rows;             /* owned [n_rows], sorted by file, then by tensor */
     size_t n_rows;
@@ -67,7 +71,7 @@ static bool read_config(struct walk *o)
     struct checkpoint *ck = o->ck;
     struct error why = { 0 };
     struct buffer text;
-    ck->config_path = file_join(ck->path, "config.json", o->err);
+    ck->config_path = file_join(ck->folder, "config.json", o->err);
     if (!ck->config_path)
         return false;
     if (!file_read(&text, ck->config_path, &why))
@@ -137,9 +141,10 @@ static bool is_usable(const cJSON *json, const char *path, struct error *why)
 static bool read_index(struct walk *o)
 {
     struct error why = { 0 };
-    o->index_path = file_join(o->ck->path, CHECKPOINT_INDEX, o->err);
+    o->index_path = file_join(o->ck->folder, CHECKPOINT_INDEX, o->err);
     if (!o->index_path || !has_entry(o->index_path))
         return o->index_path;
+    o->has_index = true;
     o->index = json_read(o->index_path, &why);
     if (o->index && is_usable(o->index, o->index_path, &why))
         return read_rows(o);
@@ -181,21 +186,127 @@ static int compare_name(const void *key, const void *shard)
 static bool add_others(struct walk *o, bool is_whole)
 {
     size_t n = o->n_shards;
-    bool ok = file_list(&o->names, &o->n_names, o->ck->path, CHECKPOINT_SUFFIX, o->err);
+    bool ok = file_list(&o->names, &o->n_names, o->ck->folder, CHECKPOINT_SUFFIX, o->err);
     for (size_t i = 0; ok && i < o->n_names; i++)
         if (!n || !bsearch(o->names[i], o->shards, n, sizeof *o->shards, compare_name))
             ok = add_shard(o, (struct shard){ .name = o->names[i], .is_whole = is_whole });
     return ok;
 }
 
+/* ---- which of two models ---------------------------------------------------------------- */
+
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* The path may be one of the two files. */
+static bool is_picked(const struct walk *o, const char *name)
+{
+    return strcmp(last_part(o->ck->path), name) == 0 && !file_is_directory(o->ck->path);
+}
+
+static bool drop_index(struct walk *o)
+{
+    cJSON_Delete(o->index);
+    o->index = NULL;
+    o->n_rows = 0;
+    return true;
+}
+
+static bool is_there(bool *there, const struct walk *o, const char *name)
+{
+    char *path = file_join(o->ck->folder, name, o->err);
+    *there = path && has_entry(path);
+    free(path);
+    return path;
+}
+
+/* How many files the index names that are not there, and the first; those that hold nothing of the
+ * text model do not count. */
+static bool count_gone(size_t *n, const char **first, const struct walk *o)
+{
+    bool ok = true, there, is_needed;
+    *n = 0;
+    for (size_t i = 0, end; ok && i < o->n_rows; i = end) {
+        is_needed = false;
+        for (end = i; end < o->n_rows && strcmp(o->rows[end].file, o->rows[i].file) == 0; end++)
+            is_needed |= weight_kind_outside(o->rows[end].tensor) == WEIGHT_OTHER;
+        ok = is_there(&there, o, o->rows[i].file);
+        if (ok && !there && is_needed && (*n)++ == 0)
+            *first = o->rows[i].file;
+    }
+    return ok;
+}
+
+static bool names_single(const struct walk *o)
+{
+    for (size_t i = 0; i < o->n_rows; i++)
+        if (strcmp(o->rows[i].file, CHECKPOINT_SINGLE) == 0)
+            return true;
+    return false;
+}
+
+/* The index beside a single file that it does not name. */
+static bool choose_one(struct walk *o)
+{
+    const struct checkpoint_place at = { .file = CHECKPOINT_INDEX };
+    const char *first = NULL;
+    size_t n_gone = 0;
+    bool picks_index = is_picked(o, CHECKPOINT_INDEX),
+         picks_single = is_picked(o, CHECKPOINT_SINGLE);
+    if (!picks_index && !picks_single && !count_gone(&n_gone, &first, o))
+        return false;
+    if (n_gone)
+        return checkpoint_note_add(o->ck, o->faults, CHECKPOINT_STALE_INDEX, &at, o->err,
+                               "the index names %zu files that are not there ('%s' the first), so "
+                               "%s is read; remove the index", n_gone, first, CHECKPOINT_SINGLE)
+            && drop_index(o);
+    bool single = picks_single;
+    return checkpoint_note_add(o->ck, o->faults, CHECKPOINT_CHOICE, &at, o->err,
+                           "the folder holds two models: %s is read, as %s; %s %s (to pick, give "
+                           "the path of one of the two files, not the folder's)",
+                           single ? CHECKPOINT_SINGLE : CHECKPOINT_INDEX,
+                           single ? "transformers does" : "vLLM and MLX do",
+                           single ? "vLLM and MLX read" : "transformers reads",
+                           single ? CHECKPOINT_INDEX : CHECKPOINT_SINGLE)
+        && (!single || drop_index(o));
+}
+
+/* Without an index vLLM and MLX read every file. */
+static bool tell_others(struct walk *o)
+{
+    const struct checkpoint_place at = { .file = CHECKPOINT_SINGLE };
+    char **names = NULL;
+    size_t n = 0;
+    bool ok = file_list(&names, &n, o->ck->folder, CHECKPOINT_SUFFIX, o->err);
+    if (ok && n > 1 && !is_picked(o, CHECKPOINT_SINGLE))
+        ok = checkpoint_note_add(o->ck, o->faults, CHECKPOINT_CHOICE, &at, o->err,
+                             "%s is read, as transformers does, and not the %zu other *%s files, "
+                             "which vLLM and MLX read too where there is no index",
+                             CHECKPOINT_SINGLE, n - 1, CHECKPOINT_SUFFIX);
+    file_list_free(names, n);
+    return ok;
+}
+
+static bool choose_model(struct walk *o, bool *is_single)
+{
+    bool single;
+    if (!is_there(&single, o, CHECKPOINT_SINGLE))
+        return false;
+    if (o->index && single && !names_single(o) && !choose_one(o))
+        return false;
+    *is_single = single && !o->index;
+    return !*is_single || o->has_index || tell_others(o);
+}
+
 static bool list_shards(struct walk *o)
 {
-    char *single = file_join(o->ck->path, CHECKPOINT_SINGLE, o->err);
-    bool is_single = single && !o->index && has_entry(single);
-    bool ok = single && add_indexed(o)
+    bool is_single;
+    bool ok = choose_model(o, &is_single) && add_indexed(o)
            && (!is_single
                || add_shard(o, (struct shard){ .name = CHECKPOINT_SINGLE, .is_whole = true }));
-    free(single);
     if (ok && (o->faults || (!o->index && !is_single)))
         ok = add_others(o, !o->index && !is_single);
     if (ok && o->n_shards == 0)
@@ -221,18 +332,38 @@ static bool lose(const struct walk *o, const struct shard *s)
             || fault(o, CHECKPOINT_LOST, (struct checkpoint_place){ .file = s->name }, "lost"));
 }
 
+/* Are all that it should hold tensors that the text model does not use? */
+static bool is_outside(const struct shard *s)
+{
+    for (size_t i = 0; i < s->n_rows; i++)
+        if (weight_kind_outside(s->rows[i].tensor) == WEIGHT_OTHER)
+            return false;
+    return s->n_rows > 0;
+}
+
+/* A file that the index names is not there. */
+static bool miss_shard(struct walk *o, const struct shard *s)
+{
+    bool ok = true;
+    if (o->faults || !is_outside(s))
+        return fault(o, CHECKPOINT_NO_FILE,
+                     (struct checkpoint_place){ .file = s->name, .n = s->n_rows },
+                     "%s: '%s' is mapped to '%s', which does not exist", o->index_path,
+                     s->rows[0].tensor, s->name)
+            && lose(o, s);
+    for (size_t i = 0; ok && i < s->n_rows; i++)
+        ok = checkpoint_note_absent(o->ck, s->rows[i].tensor, NULL, o->err);
+    return ok;
+}
+
 static bool open_shard(struct walk *o, struct shard *s)
 {
     struct safetensors_file *file = &o->ck->files[o->ck->n_files];
     struct error why = { 0 };
-    char *path = file_join(o->ck->path, s->name, o->err);
+    char *path = file_join(o->ck->folder, s->name, o->err);
     bool ok = path != NULL;
     if (ok && s->rows && !has_entry(path))
-        ok = fault(o, CHECKPOINT_NO_FILE,
-                   (struct checkpoint_place){ .file = s->name, .n = s->n_rows },
-                   "%s: '%s' is mapped to '%s', which does not exist", o->index_path,
-                   s->rows[0].tensor, s->name)
-          && lose(o, s);
+        ok = miss_shard(o, s);
     else if (ok && safetensors_open(file, path, &why)) {
         s->file = file;
         o->ck->n_files++;
@@ -263,7 +394,8 @@ static bool take(struct walk *o, const struct tensor *t)
     return true;
 }
 
-/* A tensor that is not in the file where the index places it. */
+/* A tensor that is not in the file where the index places it.  If no file has it, it may be one
+ * that nothing uses: the config tells, later. */
 static bool take_elsewhere(struct walk *o, const struct shard *s, const char *name)
 {
     const struct tensor *t = NULL;
@@ -271,8 +403,13 @@ static bool take_elsewhere(struct walk *o, const struct shard *s, const char *na
         t = safetensors_find(&o->ck->files[i], name);
     const struct checkpoint_place at = { .file = s->file->map.path, .tensor = name,
                                          .other = t ? t->file : NULL };
-    return fault(o, CHECKPOINT_NO_TENSOR, at, "%s: no tensor '%s', which %s places there", at.file,
-                 name, CHECKPOINT_INDEX)
+    bool is_known = o->faults ? weight_kind_outside(name) != WEIGHT_OTHER : true;
+    if (!t && is_known)
+        return checkpoint_note_absent(o->ck, name, at.file, o->err)
+            && (!o->faults || fault(o, CHECKPOINT_LOST, at, "lost"));
+    return fault(o, CHECKPOINT_NO_TENSOR, at, "%s: no tensor '%s', which %s places there%s%s",
+                 at.file, name, CHECKPOINT_INDEX, t ? "; it is in " : "",
+                 t ? last_part(t->file) : "")
         && (t ? take(o, t) : fault(o, CHECKPOINT_LOST, at, "lost"));
 }
 
@@ -329,18 +466,38 @@ static bool open_folder(struct checkpoint *ck, const struct checkpoint_faults *f
     return ok;
 }
 
-static bool list_folder(struct input_files *in, const char *path, struct error *err)
+static bool list_folder(struct input_files *in, const char *folder, struct error *err)
 {
-    return input_files_add_in(in, path, "config.json", err)
-        && input_files_add_in(in, path, CHECKPOINT_INDEX, err);
+    return input_files_add_in(in, folder, "config.json", err)
+        && input_files_add_in(in, folder, CHECKPOINT_INDEX, err);
 }
 
-static char *tokenizer_of(const char *path, struct error *err)
+static char *tokenizer_of(const char *folder, struct error *err)
 {
-    return file_join(path, "tokenizer.json", err);
+    return file_join(folder, "tokenizer.json", err);
+}
+
+/* A folder, or in one the file that picks a model. */
+static bool recognises(const char *path)
+{
+    const char *name = last_part(path);
+    return file_is_directory(path) || strcmp(name, CHECKPOINT_SINGLE) == 0
+        || strcmp(name, CHECKPOINT_INDEX) == 0;
+}
+
+static char *folder_of(const char *path, struct error *err)
+{
+    size_t n = (size_t)(last_part(path) - path);
+    if (file_is_directory(path))
+        return mem_string(path, err);
+    char *folder = mem_string(n ? path : ".", err);
+    if (folder && n)
+        folder[n > 1 ? n - 1 : 1] = '\0';
+    return folder;
 }
 
 const struct checkpoint_reader safetensors_folder = {
-    .name = "safetensors folder", .recognises = file_is_directory, .open = open_folder,
+    .name = "safetensors folder", .recognises = recognises, .folder = folder_of,
+    .open = open_folder,
     .list = list_folder, .tokenizer = tokenizer_of,
 };

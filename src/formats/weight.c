@@ -158,6 +158,13 @@ struct finder {
     struct error *err;
 };
 
+bool weight_fault_refuse(const struct checkpoint *ck, const struct tensor *t, const char *name,
+                         const char *text, struct error *err)
+{
+    return t ? error_set(err, "%s: '%s' %s", t->file, t->name, text)
+             : error_set(err, "%s: missing tensor '%s'%s", ck->path, name, text);
+}
+
 bool weight_fault_add(const struct weight_faults *faults, const struct checkpoint *ck,
                       enum weight_fault fault, const struct tensor *t, const char *name,
                       struct error *err, const char *format, ...)
@@ -169,8 +176,7 @@ bool weight_fault_add(const struct weight_faults *faults, const struct checkpoin
     va_end(args);
     if (faults)
         return faults->add(faults->user, fault, t, name, text, err);
-    return t ? error_set(err, "%s: '%s' %s", t->file, t->name, text)
-             : error_set(err, "%s: missing tensor '%s'%s", ck->path, name, text);
+    return weight_fault_refuse(ck, t, name, text, err);
 }
 
 /* Any fault of a part means that the view cannot be read. */

@@ -78,6 +78,10 @@ bool weight_fault_add(const struct weight_faults *faults, const struct checkpoin
                       enum weight_fault fault, const struct tensor *t, const char *name,
                       struct error *err, const char *format, ...);
 
+/* The error that a fault is where nothing collects them; always false. */
+bool weight_fault_refuse(const struct checkpoint *ck, const struct tensor *t, const char *name,
+                         const char *text, struct error *err);
+
 /* ---- one weight ------------------------------------------------------------------- */
 
 /* Finds a weight of the model and checks each of its tensors against the shape that the config asks

@@ -31,6 +31,10 @@ static bool starts_with(const char *s, const char *start)
 
 enum weight_kind weight_kind_outside(const char *name)
 {
-    return starts_with(name, "model.visual.") || starts_with(name, "visual.") ? WEIGHT_VISUAL
+    static const char *const wrappers[] = { "module.", "model.", "language_model." };
+    for (size_t i = 0; i < sizeof wrappers / sizeof *wrappers; i++)
+        while (starts_with(name, wrappers[i]))
+            name += strlen(wrappers[i]);
+    return starts_with(name, "visual.") || starts_with(name, "vision_tower.") ? WEIGHT_VISUAL
          : starts_with(name, "mtp.") ? WEIGHT_MTP : WEIGHT_OTHER;
 }

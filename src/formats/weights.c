@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "formats/names.h"
 #include "kernels/stored.h"
 
 #define NAME_BYTES 256          /* prefix, two numbers and the longest pattern take less */
@@ -285,12 +286,57 @@ static bool remember(struct binder *b, const struct stored_weight *s, enum weigh
     return true;
 }
 
+/* ---- what is missing ------------------------------------------------------- */
+
+/* A config may ask for more weights than any folder holds: they are counted no further. */
+#define COUNTED_MOST ((size_t)100000)
+
+struct counter {
+    const struct checkpoint *ck;
+    size_t n_seen, n_missing;
+};
+
+static bool count_fault(void *user, enum weight_fault fault, const struct tensor *t,
+                        const char *name, const char *text, struct error *err)
+{
+    struct counter *c = user;
+    (void)t, (void)name, (void)text, (void)err;
+    c->n_missing += fault == WEIGHT_MISSING;
+    return true;
+}
+
+static bool count_missing(void *user, const struct model_weight *x)
+{
+    struct counter *c = user;
+    struct stored_weight s;
+    const struct weight_faults faults = { count_fault, c };
+    return weight_find(&s, c->ck, x, &faults, NULL) && ++c->n_seen < COUNTED_MOST;
+}
+
+/* Refuses at the first fault; of what is missing, it says how much there is of it. */
+static bool refuse_fault(void *user, enum weight_fault fault, const struct tensor *t,
+                         const char *name, const char *text, struct error *err)
+{
+    const struct binder *b = user;
+    struct counter c = { .ck = b->ck };
+    char all[ERROR_MESSAGE_BYTES];
+    if (fault != WEIGHT_MISSING)
+        return weight_fault_refuse(b->ck, t, name, text, err);
+    weights_each_of_model(&b->ck->config, b->w->prefix, count_missing, &c);
+    if (c.n_missing < 2)
+        return weight_fault_refuse(b->ck, t, name, text, err);
+    snprintf(all, sizeof all, "%s; %s%zu weights are missing", text,
+             c.n_seen == COUNTED_MOST ? "at least " : "", c.n_missing);
+    return weight_fault_refuse(b->ck, t, name, all, err);
+}
+
 /* The one way in which a weight comes into the model. */
 static bool bind(void *user, const struct model_weight *x)
 {
     struct binder *b = user;
     struct stored_weight s;
-    if (!weight_find(&s, b->ck, x, NULL, b->err))
+    const struct weight_faults faults = { refuse_fault, b };
+    if (!weight_find(&s, b->ck, x, &faults, b->err))
         return false;
     if (s.n_parts == 0) {               /* a tied head */
         *x->matrix = b->w->embed_tokens;
@@ -304,8 +350,9 @@ static bool bind(void *user, const struct model_weight *x)
 
 static bool find_prefix(struct binder *b)
 {
-    static const char *const prefixes[] = { "model.language_model.", "model." };
+    static const char *const prefixes[] = { NAMES_MULTIMODAL, NAMES_TEXT };
     const struct tensor *found[2];
+    char there[512];
     for (size_t i = 0; i < 2; i++) {
         char name[NAME_BYTES];
         snprintf(name, sizeof name, "%sembed_tokens.weight", prefixes[i]);
@@ -318,7 +365,8 @@ static bool find_prefix(struct binder *b)
                          b->ck->path, found[0]->name, found[1]->name);
     return found[0] || found[1]
         || error_set(b->err, "%s: missing tensor '%sembed_tokens.weight' (or"
-                     " '%sembed_tokens.weight')", b->ck->path, prefixes[0], prefixes[1]);
+                     " '%sembed_tokens.weight'); there are %s", b->ck->path, prefixes[0],
+                     prefixes[1], names_shown(b->ck, there, sizeof there));
 }
 
 /* The router's shape has proved the number of experts before memory is taken for them. */

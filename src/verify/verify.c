@@ -10,6 +10,7 @@
 #include "verify/verify_extremes.h"
 #include "verify/verify_levels.h"
 #include "verify/verify_norms.h"
+#include "verify/verify_stand_ins.h"
 
 /* Its own faults are not what was asked for, but what cannot be read of it is said. */
 static bool open_original(struct verify_result *r, const char *path, struct error *err)
@@ -49,6 +50,7 @@ static bool check(struct verify_result *r, const char *checkpoint, const char *a
     const struct weight_list *original = against ? &r->original_weights : NULL;
     if (!threads_start(n_threads, 0, err) || !verify_folder_open(&r->folder, checkpoint, found, err)
         || !verify_folder_list(w, &r->folder, found, err)
+        || !verify_stand_ins(&r->folder, found, err)
         || (against && !open_original(r, against, err))
         || !verify_folder_match(&r->folder, w, found, err)
         || !verify_coverage(&r->folder, w, found, err))

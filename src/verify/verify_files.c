@@ -175,7 +175,8 @@ static bool compare_paths(const char *here, const char *there, const char *name,
 static bool compare_file(const struct verify_folder *f, const struct verify_folder *original,
                          const char *name, struct findings *found, struct error *err)
 {
-    char *here = file_join(f->ck.path, name, err), *there = file_join(original->ck.path, name, err);
+    char *here = file_join(f->ck.folder, name, err),
+         *there = file_join(original->ck.folder, name, err);
     struct stat st;
     bool ok = here && there;
     if (ok && stat(there, &st) == 0
@@ -194,7 +195,7 @@ bool verify_files(const struct verify_folder *f, const struct verify_folder *ori
     const struct settings settings = { found, err };
     bool ok = !f->ck.config_json || !original->ck.config_json
            || compare_objects(&settings, f->ck.config_json, original->ck.config_json, "");
-    ok = ok && file_list_below(&names, &n_names, original->ck.path, err);
+    ok = ok && file_list_below(&names, &n_names, original->ck.folder, err);
     for (size_t i = 0; ok && i < n_names; i++)
         if (!is_weights(names[i]))
             ok = compare_file(f, original, names[i], found, err);

@@ -51,6 +51,7 @@ static const char *const names[FINDING_CODES] = {
     [NOTE_PATTERN] = "pattern",
     [NOTE_TOTAL_SIZE] = "total-size",
     [NOTE_FILE] = "file",
+    [NOTE_CHOICE] = "choice",
 };
 
 const char *finding_code_name(enum finding_code code)

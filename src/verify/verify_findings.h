@@ -64,6 +64,7 @@ enum finding_code {
     NOTE_PATTERN,               /* a pattern that vLLM does not match */
     NOTE_TOTAL_SIZE,
     NOTE_FILE,
+    NOTE_CHOICE,                /* that the folder leaves open: which of two models is read, say */
     FINDING_CODES
 };
 

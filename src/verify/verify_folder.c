@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/names.h"
 #include "formats/safetensors_folder.h"
 
 /* A config may ask for more weights than any folder holds: they are counted no further. */
@@ -91,6 +92,8 @@ static bool add_open_fault(void *user, enum checkpoint_fault fault,
     static const enum finding_code codes[CHECKPOINT_FAULTS] = {
         [CHECKPOINT_CONFIG] = FOUND_CONFIG, [CHECKPOINT_INDEX_ROW] = FOUND_INDEX,
         [CHECKPOINT_UNREADABLE] = FOUND_UNREADABLE, [CHECKPOINT_TOTAL] = NOTE_TOTAL_SIZE,
+        [CHECKPOINT_ABSENT] = FOUND_MISSING, [CHECKPOINT_STALE_INDEX] = FOUND_INDEX,
+        [CHECKPOINT_CHOICE] = NOTE_CHOICE,
     };
     struct sink *s = user;
     switch (fault) {
@@ -135,13 +138,13 @@ static bool list_stale(const struct checkpoint *ck, struct findings *found, stru
 /* Whatever is missing, the other names tell, those of what is lost included. */
 static const char *prefix_of(const struct verify_folder *f)
 {
-    static const char multimodal[] = "model.language_model.";
+    static const char multimodal[] = NAMES_MULTIMODAL;
     bool is_multimodal = false;
     for (size_t i = 0; i < f->ck.n_tensors; i++)
         is_multimodal |= strncmp(f->ck.tensors[i]->name, multimodal, strlen(multimodal)) == 0;
     for (size_t i = 0; i < f->n_lost; i++)
         is_multimodal |= strncmp(f->lost[i], multimodal, strlen(multimodal)) == 0;
-    return is_multimodal ? multimodal : "model.";
+    return is_multimodal ? multimodal : NAMES_TEXT;
 }
 
 bool verify_folder_open(struct verify_folder *f, const char *path, struct findings *found,

@@ -211,7 +211,8 @@ static bool add_line(void *user, enum checkpoint_fault fault, const struct check
                      const struct error *why, struct error *err)
 {
     static const char *const names[CHECKPOINT_FAULTS] = {
-        "config", "index", "no-file", "unreadable", "no-tensor", "twice", "lost", "total" };
+        "config", "index", "no-file", "unreadable", "no-tensor", "absent", "stale-index", "choice",
+        "twice", "lost", "total" };
     const char *file = strrchr(at->file, '/'), *other = at->other ? strrchr(at->other, '/') : NULL;
     (void)why;
     return buffer_printf(user, err, "%s %s%s%s%s%s;", names[fault], file ? file + 1 : at->file,
