@@ -447,10 +447,17 @@ struct surprisal_trace_options {
 };
 
 /* Writes ids I32 [T], residual F32 [L, T, D] after each layer, routing I32 [L, T, k] (mixture of
- * experts only) and logits F32 [T, V].  A file at `out` is replaced when the new one is
- * complete. */
+ * experts only), hidden F32 [T, D] after the last norm and logits F32 [T, V].  A file at `out` is
+ * replaced when the new one is complete. */
 SURPRISAL_API bool surprisal_trace(const struct surprisal_trace_options *options,
                                    struct surprisal_error *err);
+/* Compares with a trace that another program wrote: `against` holds the tensors above by the same
+ * names, or some of them.  `ids` may be NULL, if `against` has ids; `out` may be NULL.  Differences
+ * are not a failure.  eval/score/trace_report.h describes the JSON.  Each is released with free();
+ * either pointer may be NULL. */
+SURPRISAL_API bool surprisal_trace_against(const struct surprisal_trace_options *options,
+                                           const char *against, char **json, char **text,
+                                           struct surprisal_error *err);
 
 /* ---- quantizing -------------------------------------------------------- */
 

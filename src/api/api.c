@@ -278,3 +278,13 @@ bool surprisal_trace(const struct surprisal_trace_options *options, struct surpr
     struct error inner = { 0 };
     return public_tell(err, trace_ids(options, &inner), &inner);
 }
+
+bool surprisal_trace_against(const struct surprisal_trace_options *options, const char *against,
+                             char **json, char **text, struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    cJSON *found = NULL;
+    struct buffer b = { 0 };
+    bool ok = trace_against(json ? &found : NULL, text ? &b : NULL, options, against, &inner);
+    return public_tell(err, public_give(found, &b, ok, json, text, &inner), &inner);
+}

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "nearest.h"
 
 static const struct command *const commands[] = {
     &command_eval, &command_compare, &command_inspect, &command_verify, &command_quantize,
@@ -30,6 +31,23 @@ static int help(void)
     return DONE;
 }
 
+static int refuse_command(const char *word)
+{
+    /* `surprisal --eval` and `surprisal version` are near, too. */
+    size_t dashes = strspn(word, "-");
+    struct nearest best = { .word = word + dashes, .n = strlen(word + dashes),
+                            .cost = NEAREST_NONE };
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        nearest_try(&best, commands[i]->name);
+    size_t of_commands = best.cost;
+    nearest_try(&best, "version");
+    nearest_try(&best, "help");
+    if (!best.name)
+        return options_refuse(NULL, "unknown command '%s'", word);
+    return options_refuse(NULL, "unknown command '%s'; did you mean %s%s?", word,
+                          best.cost < of_commands ? "--" : "", best.name);
+}
+
 static int run(int argc, char **argv)
 {
     if (argc < 2)
@@ -44,7 +62,7 @@ static int run(int argc, char **argv)
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         if (strcmp(argv[1], commands[i]->name) == 0)
             return commands[i]->run(commands[i], argc - 2, argv + 2);
-    return options_refuse(NULL, "unknown command '%s'", argv[1]);
+    return refuse_command(argv[1]);
 }
 
 /* If a standard descriptor is closed, the first file that is opened would get its number, and be

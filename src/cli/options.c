@@ -7,6 +7,8 @@
 #include <string.h>
 #include <surprisal.h>
 
+#include "nearest.h"
+
 /* ---- messages -------------------------------------------------------------- */
 
 /* Messages repeat arguments and names, which must not control the terminal. */
@@ -231,6 +233,25 @@ static const struct option *find_option(const struct command *c, const char *nam
     return o ? o : find_in(c->more_options, c->n_more_options, name, n);
 }
 
+static void try_names(struct nearest *best, const struct option *options, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        nearest_try(best, options[i].name);
+}
+
+/* dashes: as they were typed; name: [n], what follows them. */
+static int refuse_unknown(const struct command *c, const char *dashes, const char *name, size_t n)
+{
+    struct nearest best = { .word = name, .n = n, .cost = NEAREST_NONE };
+    try_names(&best, c->options, c->n_options);
+    try_names(&best, c->more_options, c->n_more_options);
+    nearest_try(&best, "help");
+    if (!best.name)
+        return options_refuse(c, "unknown option '%s%.*s'", dashes, (int)n, name);
+    return options_refuse(c, "unknown option '%s%.*s'; did you mean --%s?", dashes, (int)n, name,
+                          best.name);
+}
+
 static bool is_choice(const struct option *o, const char *value)
 {
     unsigned ignored;
@@ -245,7 +266,7 @@ static int parse_option(const struct command *c, void *settings, int argc, char 
     const struct option *o = find_option(c, name, n);
     *used = 1;
     if (!o)
-        return options_refuse(c, "unknown option '--%.*s'", (int)n, name);
+        return refuse_unknown(c, "--", name, n);
     if (!o->value && equals)
         return options_refuse(c, "--%s takes no value", o->name);
     if (equals)
@@ -292,7 +313,7 @@ int options_parse(const struct command *c, void *settings, int argc, char **argv
         } else if (!options_over && arg[0] == '-' && arg[1] == '-')
             status = parse_option(c, settings, argc - i, argv + i, &used);
         else if (!options_over && arg[0] == '-' && arg[1])
-            status = options_refuse(c, "unknown option '%s'", arg);
+            status = refuse_unknown(c, "-", arg + 1, strcspn(arg + 1, "="));
         else
             status = parse_operand(c, settings, arg, &operands);
         if (status != GO_ON)

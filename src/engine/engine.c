@@ -380,8 +380,8 @@ double engine_seconds(const struct engine *e, double flop)
 
 /* ---- tracing ----------------------------------------------------------------- */
 
-/* Logits of all rows, a block at a time; only traces keep them. */
-static bool trace_logits(struct pass *p, const struct engine_tracer *tracer, struct error *err)
+/* Norm and logits of all rows, a block at a time; only traces keep them. */
+static bool trace_head(struct pass *p, const struct engine_tracer *tracer, struct error *err)
 {
     const struct config *c = &p->e->ck->config;
     const struct weights *w = p->e->w;
@@ -393,8 +393,12 @@ static bool trace_logits(struct pass *p, const struct engine_tracer *tracer, str
     bool ok = logits && hidden;
     for (size_t row = 0; ok && row < T; row += ROWS) {
         size_t n = size_min(ROWS, T - row);
-        head_logits(&p->cm, &b, logits, hidden, p->x + row * D, n, &w->norm, &w->lm_head);
-        ok = tracer->logits(tracer->user, row, n, logits, err);
+        head_norm(&p->cm, &b, hidden, p->x + row * D, n, &w->norm);
+        ok = tracer->hidden(tracer->user, row, n, hidden, err);
+        if (ok) {
+            head_logits(&p->cm, &b, logits, hidden, n, &w->lm_head);
+            ok = tracer->logits(tracer->user, row, n, logits, err);
+        }
     }
     free(logits);
     free(hidden);
@@ -422,7 +426,7 @@ bool engine_trace(struct engine *e, const int32_t *ids, size_t n_ids,
         ok = pass_layer(&p, err)
           && tracer->layer(tracer->user, layer, p.x,
                            e->ck->config.num_experts ? p.routing.expert : NULL, err);
-    ok = ok && trace_logits(&p, tracer, err);
+    ok = ok && trace_head(&p, tracer, err);
     if (opened)
         pass_close(&p);
     arena_free(&arena);

@@ -108,10 +108,13 @@ double engine_seconds(const struct engine *e, double flop);
 
 /* Receives, for the whole of one sequence of T ids: after each layer the residual stream [T, D]
  * and, in a mixture of experts, routing [T, k] (ids of the chosen experts by falling weight; NULL
- * in dense models); then logits, tile by tile: rows [row, row + n) of [T, V]. */
+ * in dense models); then, tile by tile, rows [row, row + n) of the states after the last norm
+ * [T, D] and of the logits [T, V].  The next step goes on from what layer and hidden leave in
+ * residual and hidden: a tracer may put other states there. */
 struct engine_tracer {
-    bool (*layer)(void *user, size_t layer, const float *residual, const int32_t *routing,
+    bool (*layer)(void *user, size_t layer, float *residual, const int32_t *routing,
                   struct error *err);
+    bool (*hidden)(void *user, size_t row, size_t n, float *hidden, struct error *err);
     bool (*logits)(void *user, size_t row, size_t n, const float *logits, struct error *err);
     void *user;
 };

@@ -121,11 +121,15 @@ struct head_logits_buffers head_logits_buffers_take(struct arena *a, const struc
                                          linear_buffers_take(a, cm, &shape, 1) };
 }
 
-void head_logits(const struct compute *cm, const struct head_logits_buffers *b, float *logits,
-                 float *hidden, const float *x, size_t n, const struct matrix *norm,
-                 const struct matrix *lm_head)
+void head_norm(const struct compute *cm, const struct head_logits_buffers *b, float *hidden,
+               const float *x, size_t n, const struct matrix *norm)
 {
     norm_weight(cm, b->norm, norm);
     norm_rows(cm, hidden, x, n, b->norm);
+}
+
+void head_logits(const struct compute *cm, const struct head_logits_buffers *b, float *logits,
+                 const float *hidden, size_t n, const struct matrix *lm_head)
+{
     linear_forward(cm, &b->linear, logits, lm_head->rows, hidden, lm_head->cols, n, lm_head);
 }

@@ -52,10 +52,11 @@ struct head_logits_buffers {
 struct head_logits_buffers head_logits_buffers_take(struct arena *a, const struct compute *cm,
                                                     const struct matrix *lm_head);
 
-/* All logits [n, V] of n rows of the residual stream.  hidden [n, D]: buffer for the normed
- * rows. */
+/* hidden [n, D]: n rows of the residual stream after the final norm. */
+void head_norm(const struct compute *cm, const struct head_logits_buffers *b, float *hidden,
+               const float *x, size_t n, const struct matrix *norm);
+/* All logits [n, V] of n rows after the final norm. */
 void head_logits(const struct compute *cm, const struct head_logits_buffers *b, float *logits,
-                 float *hidden, const float *x, size_t n, const struct matrix *norm,
-                 const struct matrix *lm_head);
+                 const float *hidden, size_t n, const struct matrix *lm_head);
 
 #endif

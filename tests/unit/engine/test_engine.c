@@ -415,11 +415,17 @@ static void test_refusals(void)
 
 /* ---- tracing: a model whose head is its largest part by far, so that scratch follows it ---- */
 
-static bool keep_layer(void *user, size_t layer, const float *residual, const int32_t *routing,
+static bool keep_layer(void *user, size_t layer, float *residual, const int32_t *routing,
                        struct error *err)
 {
     (void)residual, (void)err;
     *(size_t *)user += layer == 0 && routing;
+    return true;
+}
+
+static bool keep_hidden(void *user, size_t row, size_t n, float *hidden, struct error *err)
+{
+    (void)user, (void)row, (void)n, (void)hidden, (void)err;
     return true;
 }
 
@@ -446,7 +452,7 @@ static void test_trace(void)
     wide.lm_head.data = head;
     struct engine_options one = { .n_threads = 1 };
     struct engine *e = engine_open(&other, &wide, &one, &err);
-    struct engine_tracer tracer = { keep_layer, keep_logits, &seen };
+    struct engine_tracer tracer = { keep_layer, keep_hidden, keep_logits, &seen };
     check(e && engine_trace(e, ids, 70, &tracer, &err) && seen == 71, "a trace with a wide head",
           "%s, saw %zu", err.message, seen);
     engine_close(e);

@@ -32,13 +32,19 @@ struct trace {
     size_t first, n;                    /* rows of the sequence in work */
 };
 
-static bool take_layer(void *user, size_t layer, const float *x, const int32_t *routing,
+static bool take_layer(void *user, size_t layer, float *x, const int32_t *routing,
                        struct error *err)
 {
     struct trace *t = user;
     (void)err;
     memcpy(&t->x[layer][t->first * D], x, t->n * D * sizeof *x);
     memcpy(&t->expert[layer][t->first * K], routing, t->n * K * sizeof *routing);
+    return true;
+}
+
+static bool take_hidden(void *user, size_t row, size_t n, float *hidden, struct error *err)
+{
+    (void)user, (void)row, (void)n, (void)hidden, (void)err;
     return true;
 }
 
@@ -53,7 +59,7 @@ static bool trace(struct trace *t, const struct checkpoint *ck, const struct wei
 {
     struct error err = { 0 };
     struct engine *e = engine_open(ck, w, &(struct engine_options){ .n_threads = 1 }, &err);
-    const struct engine_tracer tracer = { take_layer, take_logits, t };
+    const struct engine_tracer tracer = { take_layer, take_hidden, take_logits, t };
     bool ok = e != NULL;
     t->first = 0;
     for (size_t i = 0; ok && i < N_WINDOWS; i++, t->first += t->n) {
