@@ -49,7 +49,7 @@ def content(folder):
                 found[os.path.relpath(full, folder)] = f.read()
             if name == "summary.json":
                 summary = json.loads(found[os.path.relpath(full, folder)])
-                for key in ("seconds", "tokens_per_second", "peak_rss_bytes", "bytes_read", "passes", "sha256"):
+                for key in ("seconds", "tokens_per_second", "peak_rss_bytes", "bytes_read", "passes", "sha256", "warnings"):
                     summary.pop(key)
                 found[os.path.relpath(full, folder)] = summary
     return found
