@@ -190,8 +190,9 @@ struct surprisal_eval_options {
     enum surprisal_join join;           /* RAW */
     size_t max_documents;               /* of the task; 0: all */
     size_t max_windows;                 /* of each plan; 0: all */
-    /* What rolling puts before a document.  -1: the tokenizer's <|endoftext|>, else (no tokenizer
-     * is read with `ids`) the config's bos_token_id, else its eos_token_id. */
+    /* What rolling puts before a document.  -1: what lm-evaluation-harness puts there, the
+     * bos_token of the tokenizer_config.json beside the tokenizer, else its eos_token; without
+     * them the config's eos_token_id. */
     int32_t prefix_id;
     const char *out;                    /* run folder to create, or NULL */
     /* Resume the run that was interrupted while it wrote `out`, if there is one.  Its state is

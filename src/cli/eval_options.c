@@ -110,8 +110,9 @@ const struct option eval_options[EVAL_OPTIONS] = {
       FIELD(eval.max_documents) },
     { .name = "prefix-id",
       .value = "ID",
-      .help = "rolling: the prefix token (default: the tokenizer's <|endoftext|>;\n"
-              "with --ids the config's bos_token_id, else its eos_token_id)",
+      .help = "rolling: the prefix token (default: lm_eval's, the bos_token, else\n"
+              "the eos_token of tokenizer_config.json; without it the config's\n"
+              "eos_token_id)",
       .parse = parse_id,
       .expected = EXPECTED_ID,
       FIELD(eval.prefix_id) },

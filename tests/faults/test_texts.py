@@ -144,6 +144,72 @@ def test_context():
         check(p.stdout.count("warning          ") == 2, f"16.15: and in the table of two {name}", p.stdout[:900])
 
 
+# ---- 12: the prefix token of rolling -----------------------------------------------------
+
+END_OF_TEXT, START, END = 4063, 4064, 4065              # <|endoftext|>, <|im_start|>, <|im_end|> of the demo
+
+
+def rolling(checkpoint, *args):
+    """-> what the summary says of the prefix token, or the error"""
+    p = run("eval", checkpoint, *args, "--protocol", "rolling", "--context", 64, "--json", "--quiet")
+    if p.returncode:
+        return p.stderr
+    s = json.loads(p.stdout)
+    return s["prefix_id"], s["prefix_token"], s["prefix_source"]
+
+
+def without(folder, *names):
+    for name in names:
+        os.remove(os.path.join(folder, name))
+    return folder
+
+
+def test_prefix():
+    text = put(excerpt(600))
+    ids = put(run("tokenize", text, "--tokenizer", BF16).stdout)
+    decoder = {"4064": {"content": "<|im_start|>"}, "x": {"content": "<|im_end|>"}, "4065": {"content": "<|im_end|>", "special": True}}
+    no_eos = {"text_config": json.load(open(os.path.join(BF16, "config.json")))["text_config"] | {"eos_token_id": None}}
+    cases = (                                           # what, checkpoint, id, text, source
+        ("eos_token, as Qwen has it", BF16, END, "<|im_end|>", "eos_token of {}/tokenizer_config.json"),
+        ("bos_token comes first", copy(tokenizer_config={"bos_token": "<|im_start|>"}), START, "<|im_start|>",
+         "bos_token of {}/tokenizer_config.json"),
+        ("an object with its content", copy(tokenizer_config={"eos_token": {"content": "<|endoftext|>", "special": True}}), END_OF_TEXT,
+         "<|endoftext|>", "eos_token of {}/tokenizer_config.json"),
+        ("no tokenizer_config.json", without(copy(), "tokenizer_config.json"), END_OF_TEXT, "<|endoftext|>", "eos_token_id of {}/config.json"),
+        ("one that names neither", copy(tokenizer_config={"eos_token": None}), END_OF_TEXT, "<|endoftext|>", "eos_token_id of {}/config.json"),
+    )
+    for what, checkpoint, token_id, token, source in cases:
+        by_text, by_ids = rolling(checkpoint, "--text", text), rolling(checkpoint, "--ids", ids)
+        expected = (token_id, token, source.format(checkpoint))
+        check(by_text == expected, f"16.12: {what}", by_text)
+        known = "token of" in source                    # ids alone read no tokenizer to show the text of an id
+        check(by_ids == (expected if known else (token_id, None, expected[2])), f"16.12: {what}: --ids as --text", by_ids)
+    bare = without(copy(tokenizer_config={"added_tokens_decoder": decoder}), "tokenizer.json")
+    check(rolling(bare, "--ids", ids)[0] == END, "16.12: without tokenizer.json the id is in tokenizer_config.json", rolling(bare, "--ids", ids))
+    given = rolling(BF16, "--text", text, "--prefix-id", END_OF_TEXT)
+    check(given == (END_OF_TEXT, "<|endoftext|>", "as given"), "16.12: --prefix-id", given)
+    for what, checkpoint, words in (
+            ("a token that no tokenizer has", copy(tokenizer_config={"eos_token": "<none>"}), ("eos_token '<none>'", "has no such token", "prefix id")),
+            ("neither text nor object", copy(tokenizer_config={"bos_token": 7}), ("bos_token is neither",)),
+            ("a list of ids that is none", without(copy(tokenizer_config={"added_tokens_decoder": [1]}), "tokenizer.json"), ("has no id", "tokenizer.json")),
+            ("nothing at all", without(copy(config=no_eos), "tokenizer_config.json"), ("no prefix token", "eos_token_id"))):
+        error = rolling(checkpoint, "--ids", ids)
+        check(isinstance(error, str) and all(w in error for w in words), f"16.12: refused: {what}", error)
+    report = run("eval", BF16, "--text", text, "--task", "wikitext", "--context", 64).stdout
+    check(f"<|im_end|>, id {END}, eos_token of" in report and f"lm_eval: --model_args prefix_token_id={END}" in report,
+          "16.12: the report names the token, where it is from, and lm_eval's option", report)
+    report = run("eval", BF16, "--text", text, "--plan", "disjoint:64", "--plan", "rolling:64").stdout
+    check(f"prefix_token_id={END}" in report, "16.12: so does the one of several plans", report)
+    outs = [evaluate(BF16, "--text", text, "--protocol", "rolling", *more)[2] for more in ((), ("--prefix-id", END_OF_TEXT))]
+    p = run("compare", *outs)
+    check(p.returncode == 1 and f"prefix id {END} against {END_OF_TEXT}" in p.stderr, "16.12: runs with different prefixes do not compare", p.stderr)
+    args = ("--text", text, "--protocol", "rolling", "--context", 64, "--layers", "none", "--quiet")
+    p = run("compare", BF16, cases[3][1], *args)
+    check(p.returncode == 1 and f"different prefix tokens: {END} against {END_OF_TEXT}" in p.stderr, "16.12: nor do such checkpoints", p.stderr)
+    p = run("compare", BF16, MXFP4, *args)
+    check(p.returncode == 0 and f"prefix token <|im_end|> (id {END})" in p.stdout, "16.12: compare names the token", p.stderr + p.stdout[:600])
+
+
 # ---- 13: tokenizers that differ as files -------------------------------------------------
 
 
@@ -225,7 +291,7 @@ def test_resume():
     check(p.returncode == 0, "16.13: a run is resumed with a tokenizer that was saved again", p.stderr[-300:])
 
 
-TESTS = [test_mark_of_texts, test_mark_of_wikitext, test_mark_of_ids_and_json, test_context, test_tokenizers, test_resume]
+TESTS = [test_mark_of_texts, test_mark_of_wikitext, test_mark_of_ids_and_json, test_context, test_prefix, test_tokenizers, test_resume]
 
 if __name__ == "__main__":
     for test in TESTS:
