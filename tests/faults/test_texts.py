@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "conformance"))
 import numpy as np
 import records
 from check import attempt, check, done, interrupted, skip
-from program import SURPRISAL, fresh
+from program import SHARED, SURPRISAL, fresh
 
 DEMO = os.path.join(ROOT, "data", "demo")
 BF16, MXFP4, TEXT = (os.path.join(DEMO, name) for name in ("bf16", "mxfp4", "text.txt"))
@@ -291,7 +291,23 @@ def test_resume():
     check(p.returncode == 0, "16.13: a run is resumed with a tokenizer that was saved again", p.stderr[-300:])
 
 
-TESTS = [test_mark_of_texts, test_mark_of_wikitext, test_mark_of_ids_and_json, test_context, test_prefix, test_tokenizers, test_resume]
+# ---- 16: the vocabulary of Qwen3.5 -------------------------------------------------------
+
+
+def test_vocabulary():
+    """Published runs show 580, 145 and 72 chunks of 512, 2,048 and 4,096."""
+    tokenizer, text = os.path.join(SHARED, "data/tokenizers/qwen3.5"), os.path.join(SHARED, "data/wikitext-2-raw/wiki.test.raw")
+    if not (os.path.exists(tokenizer) and os.path.exists(text)):
+        return skip("16.16: the tokenizer of Qwen3.5", "no ../shared/data")
+    for join in ("raw", "hf"):
+        n = int(run("tokenize", text, "--tokenizer", tokenizer, "--join", join, "--count").stdout)
+        check(n == 297193 and [n // c for c in (512, 2048, 4096)] == [580, 145, 72], f"16.16: Qwen3.5's tokens of the test text, join {join}", n)
+    with open(os.path.join(ROOT, "docs", "protocols.md")) as f:
+        page = f.read()
+    check("297,193" in page and "580" in page, "16.16: docs/protocols.md has the counts", "it has not")
+
+
+TESTS = [test_mark_of_texts, test_mark_of_wikitext, test_mark_of_ids_and_json, test_context, test_prefix, test_tokenizers, test_resume, test_vocabulary]
 
 if __name__ == "__main__":
     for test in TESTS:
