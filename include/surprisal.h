@@ -145,8 +145,9 @@ enum surprisal_protocol {
 enum surprisal_hidden { SURPRISAL_HIDDEN_NONE, SURPRISAL_HIDDEN_F32, SURPRISAL_HIDDEN_BF16 };
 /* WIKITEXT is lm-evaluation-harness's task `wikitext`, with the context as its maximal length: the
  * articles of a WikiText file are split, detokenized and scored one by one with ROLLING; words and
- * bytes are counted in the original. */
-enum surprisal_task { SURPRISAL_TASK_NONE, SURPRISAL_TASK_WIKITEXT };
+ * bytes are counted in the original.  LINES scores each line that is not blank, without its
+ * newline, as a document of its own with ROLLING. */
+enum surprisal_task { SURPRISAL_TASK_NONE, SURPRISAL_TASK_WIKITEXT, SURPRISAL_TASK_LINES };
 
 /* One way to score the text; all zero is the default. */
 struct surprisal_protocol_plan {
@@ -215,7 +216,7 @@ SURPRISAL_API bool surprisal_eval_check(const struct surprisal_eval_options *opt
 
 struct surprisal_result {
     char plan[64];                          /* PROTOCOL-CONTEXT[-STRIDE], "strided-2048-512"; or
-                                               TASK-CONTEXT, "wikitext-2048" */
+                                               TASK-CONTEXT, "lines-2048" */
     size_t windows, tokens, scored;
     double mean_nll, perplexity;
     double nll_stderr, perplexity_stderr;   /* over windows; NaN for one window */

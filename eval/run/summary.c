@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "base/machine.h"
+#include "eval/protocol/plans.h"
 #include "eval/protocol/protocol.h"
 #include "formats/weights.h"
 
@@ -129,9 +130,9 @@ static void add_extras(cJSON *root, const struct summary *s)
 {
     add_prefix(root, s);
     add_size_or_null(root, "max_windows", s->options->max_windows);
-    if (s->plan->task == SURPRISAL_TASK_WIKITEXT) {
+    if (s->plan->task != SURPRISAL_TASK_NONE) {
         cJSON *o = cJSON_AddObjectToObject(root, "documents");
-        cJSON_AddStringToObject(o, "split", "wikitext");
+        cJSON_AddStringToObject(o, "split", plan_task_name(s->plan->task));
         json_add_size(o, "count", s->input->n_documents);
         add_document_windows(o, s->sequence);
     } else

@@ -56,9 +56,9 @@ static void warn_about(const struct input *in, enum surprisal_task task, bool ag
     if (in->has_crlf && !again)
         model_warn(progress, "%s: lines end in CR LF, which changes the tokens and the result",
                    in->path);
-    if (in->has_mark && task == SURPRISAL_TASK_WIKITEXT)
-        model_warn(progress, "%s: begins with a byte order mark, which is left out of the articles",
-                   in->path);
+    if (in->has_mark && task != SURPRISAL_TASK_NONE)
+        model_warn(progress, "%s: begins with a byte order mark, which is left out of the "
+                   "documents", in->path);
     else if (in->has_mark)
         model_warn(progress, "%s: begins with a byte order mark, which becomes tokens and shifts "
                    "the windows (`tail -c +4` removes it)", in->path);
@@ -74,9 +74,12 @@ static bool find_input(struct plan_runs *s, const struct source *from, enum surp
         return true;
     if (!input_read(in, from->options, task, from->model->tokenizer, from->model->checkpoint, err))
         return false;
-    const struct input *other = &s->inputs[!task];
-    warn_about(in, task, other->path != NULL, &from->options->machine.progress);
-    return !other->path || memcmp(&in->digest, &other->digest, sizeof in->digest) == 0
+    const struct input *other = NULL;
+    for (size_t i = 0; i < N_TASKS; i++)
+        if (i != (size_t)task && s->inputs[i].path)
+            other = &s->inputs[i];
+    warn_about(in, task, other != NULL, &from->options->machine.progress);
+    return !other || memcmp(&in->digest, &other->digest, sizeof in->digest) == 0
         || error_set(err, "%s: was changed while it was read", in->path);
 }
 

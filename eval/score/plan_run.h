@@ -22,7 +22,7 @@ struct plan_run {
     struct summary summary;             /* what is known beforehand; see plan_runs_make */
 };
 
-enum { N_TASKS = SURPRISAL_TASK_WIKITEXT + 1 };
+enum { N_TASKS = SURPRISAL_TASK_LINES + 1 };
 
 /* Zero-initialise; release with plan_runs_free. */
 struct plan_runs {

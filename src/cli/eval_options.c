@@ -37,7 +37,9 @@ const struct choice eval_options_protocols[] = {
 static const struct choice joins[] = {
     { "raw", SURPRISAL_JOIN_RAW }, { "hf", SURPRISAL_JOIN_HF }, { NULL, 0 },
 };
-const struct choice eval_options_tasks[] = { { "wikitext", SURPRISAL_TASK_WIKITEXT }, { NULL, 0 } };
+const struct choice eval_options_tasks[] = {
+    { "wikitext", SURPRISAL_TASK_WIKITEXT }, { "lines", SURPRISAL_TASK_LINES }, { NULL, 0 },
+};
 static const struct choice computes[] = {
     { "f32", SURPRISAL_COMPUTE_F32 }, { "bf16", SURPRISAL_COMPUTE_BF16 }, { NULL, 0 },
 };
@@ -95,16 +97,17 @@ const struct option eval_options[EVAL_OPTIONS] = {
       .expected = EXPECTED_COUNT,
       FIELD(eval.max_windows) },
     { .name = "task",
-      .value = "wikitext",
-      .help = "lm-evaluation-harness's task of this name: rolling over the articles of a\n"
-              "WikiText file, at most --context tokens at a time",
+      .value = "NAME",
+      .help = "wikitext: lm-evaluation-harness's task, rolling over the articles of a\n"
+              "WikiText file, at most --context tokens at a time;\n"
+              "lines: rolling over the lines, each a document",
       .parse = parse_choice,
-      .expected = "wikitext",
+      .expected = "wikitext or lines",
       .choices = eval_options_tasks,
       FIELD(eval.task) },
     { .name = "max-documents",
       .value = "N",
-      .help = "for the task: only the first N articles",
+      .help = "for the task: only the first N articles or lines",
       .parse = parse_count,
       .expected = EXPECTED_COUNT,
       FIELD(eval.max_documents) },

@@ -110,7 +110,7 @@ USAGE = [                                   # name, what the line says, argument
     ("unknown kind of hidden states", "--hidden: 'f16' is not bf16 or f32", ["eval", MINI, "--ids", IDS, "--hidden=f16"]),
     ("a task with another protocol", "scored by the protocol rolling, not llama",
      ["eval", MINI, "--text", TEXT, "--task", "wikitext", "--protocol", "llama"]),
-    ("an unknown task", "--task: 'x' is not wikitext", ["eval", MINI, "--text", TEXT, "--task", "x"]),
+    ("an unknown task", "--task: 'x' is not wikitext or lines", ["eval", MINI, "--text", TEXT, "--task", "x"]),
     ("a task of ids", "the task wikitext needs a text", ["eval", MINI, "--ids", IDS, "--task", "wikitext"]),
     ("a task of joined rows", "not in joined rows", ["eval", MINI, "--text", TEXT, "--task", "wikitext", "--join", "hf"]),
     ("documents counted but not asked for", "a number of documents needs the task wikitext",

@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests"))
 sys.path.insert(0, os.path.join(ROOT, "tests", "conformance"))
 import numpy as np
 import records
+import safetensors_io as st
 from check import attempt, check, done, interrupted, skip
 from program import SHARED, SURPRISAL, fresh
 
@@ -307,7 +308,42 @@ def test_vocabulary():
     check("297,193" in page and "580" in page, "16.16: docs/protocols.md has the counts", "it has not")
 
 
-TESTS = [test_mark_of_texts, test_mark_of_wikitext, test_mark_of_ids_and_json, test_context, test_prefix, test_tokenizers, test_resume, test_vocabulary]
+# ---- lines as documents ------------------------------------------------------------------
+
+
+def test_lines():
+    """Each line that is not blank gets the bits that it has as a text of its own."""
+    lines = ["The river rises in the hills .", "words", "  Another line , with more of them  "]
+    text = put(MARK + "\n \n".join(lines).encode() + b"\n\n")
+    p, s, out = evaluate(BF16, "--text", text, "--task", "lines")
+    nll, scored = [], []
+    for line in lines:
+        _, t, alone = evaluate(BF16, "--text", put(line), "--protocol", "rolling")
+        nll.append(st.read(os.path.join(alone, "tokens.safetensors"))["nll"])
+        scored.append(t["scored"])
+    got = st.read(os.path.join(out, "tokens.safetensors"))["nll"]
+    check(np.array_equal(got, np.concatenate(nll)) and s["scored"] == sum(scored) == s["tokens"], "16 lines: the bits of each line alone", p.stderr)
+    check(s["documents"] == {"split": "lines", "count": 3, "windows": [1, 1, 1]} and s["prefix_id"] == END
+          and s["text"]["bytes"] == sum(map(len, lines)), "16 lines: each line is a document, blank ones are none", s.get("documents"))
+    check(p.stderr.count("warning") == 1 and "left out of the documents" in p.stderr, "16 lines: a byte order mark is left out", p.stderr)
+    folder = fresh("plans")
+    q = run("eval", BF16, "--text", text, "--plan", "lines:64", "--plan", "rolling:64", "--plan", "wikitext:64", "--max-documents", 3, "--quiet",
+            "--out", folder)
+    check(q.returncode == 0 and np.array_equal(st.read(os.path.join(folder, "lines-64", "tokens.safetensors"))["nll"], got),
+          "16 lines: a plan beside others gives the same bits", q.stderr)
+    q = run("compare", out, evaluate(MXFP4, "--text", text, "--task", "lines")[2], "--json")
+    check(q.returncode == 0 and json.loads(q.stdout)["unit"] == "document" and json.loads(q.stdout)["units"] == 3,
+          "16 lines: compare counts by line", q.stderr)
+    for what, args, words in (("ids", ("--ids", put("1 2 3")), "the task lines needs a text"),
+                              ("joined rows", ("--text", text, "--join", "hf"), "the task lines finds its documents"),
+                              ("another protocol", ("--text", text, "--protocol", "llama"), "the task lines is scored by the protocol rolling")):
+        q = run("eval", BF16, *args, "--task", "lines")
+        check(q.returncode == 2 and words in q.stderr, f"16 lines: refused: {what}", q.stderr)
+    q = run("eval", BF16, "--text", put("\n \n"), "--task", "lines")
+    check(q.returncode == 1 and "holds no tokens" in q.stderr, "16 lines: blank lines alone are refused", q.stderr)
+
+
+TESTS = [test_mark_of_texts, test_mark_of_wikitext, test_mark_of_ids_and_json, test_context, test_prefix, test_tokenizers, test_resume, test_vocabulary, test_lines]
 
 if __name__ == "__main__":
     for test in TESTS:
