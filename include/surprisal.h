@@ -145,8 +145,9 @@ enum surprisal_protocol {
 enum surprisal_hidden { SURPRISAL_HIDDEN_NONE, SURPRISAL_HIDDEN_F32, SURPRISAL_HIDDEN_BF16 };
 /* WIKITEXT is lm-evaluation-harness's task `wikitext`, with the context as its maximal length: the
  * articles of a WikiText file are split, detokenized and scored one by one with ROLLING; words and
- * bytes are counted in the original. */
-enum surprisal_task { SURPRISAL_TASK_NONE, SURPRISAL_TASK_WIKITEXT };
+ * bytes are counted in the original.  LINES scores each line that is not blank, without its
+ * newline, as a document of its own with ROLLING. */
+enum surprisal_task { SURPRISAL_TASK_NONE, SURPRISAL_TASK_WIKITEXT, SURPRISAL_TASK_LINES };
 
 /* One way to score the text; all zero is the default. */
 struct surprisal_protocol_plan {
@@ -190,8 +191,9 @@ struct surprisal_eval_options {
     enum surprisal_join join;           /* RAW */
     size_t max_documents;               /* of the task; 0: all */
     size_t max_windows;                 /* of each plan; 0: all */
-    /* What rolling puts before a document.  -1: the tokenizer's <|endoftext|>, else (no tokenizer
-     * is read with `ids`) the config's bos_token_id, else its eos_token_id. */
+    /* What rolling puts before a document.  -1: what lm-evaluation-harness puts there, the
+     * bos_token of the tokenizer_config.json beside the tokenizer, else its eos_token; without
+     * them the config's eos_token_id. */
     int32_t prefix_id;
     const char *out;                    /* run folder to create, or NULL */
     /* Resume the run that was interrupted while it wrote `out`, if there is one.  Its state is
@@ -214,7 +216,7 @@ SURPRISAL_API bool surprisal_eval_check(const struct surprisal_eval_options *opt
 
 struct surprisal_result {
     char plan[64];                          /* PROTOCOL-CONTEXT[-STRIDE], "strided-2048-512"; or
-                                               TASK-CONTEXT, "wikitext-2048" */
+                                               TASK-CONTEXT, "lines-2048" */
     size_t windows, tokens, scored;
     double mean_nll, perplexity;
     double nll_stderr, perplexity_stderr;   /* over windows; NaN for one window */

@@ -36,13 +36,19 @@ bool comparison_text_run(struct buffer *out, const char *name, const cJSON *summ
 static bool add_protocol(struct buffer *out, const struct comparison *c, struct error *err)
 {
     const struct record *r = c->a;
-    char path[512], sha256[80], protocol[32];
+    char path[512], sha256[80], protocol[32], prefix[64], token[64];
     comparable_value(path, sizeof path, r->summary, "text.path");
     comparable_value(sha256, sizeof sha256, r->summary, "text.sha256");
     comparable_value(protocol, sizeof protocol, r->summary, "protocol");
-    return buffer_printf(out, err, "%-16s %s, sha256 %.*s\n%-16s %s, context %zu, stride %zu\n"
-                         "%-16s %zu of %zu tokens, in %zu %s%s\n", "text", path, DIGEST_SHOWN,
-                         sha256, "protocol", protocol, r->context, r->stride, "scored", r->scored,
+    comparable_value(prefix, sizeof prefix, r->summary, "prefix_id");
+    comparable_value(token, sizeof token, r->summary, "prefix_token");
+    bool ok = buffer_printf(out, err, "%-16s %s, sha256 %.*s\n%-16s %s, context %zu, stride %zu",
+                            "text", path, DIGEST_SHOWN, sha256, "protocol", protocol, r->context,
+                            r->stride);
+    if (ok && strcmp(prefix, "none") != 0)
+        ok = buffer_printf(out, err, ", prefix token %s (id %s)", token, prefix);
+    return ok
+        && buffer_printf(out, err, "\n%-16s %zu of %zu tokens, in %zu %s%s\n", "scored", r->scored,
                          r->tokens, c->n_units, c->by_document ? "document" : "window",
                          c->n_units == 1 ? "" : "s");
 }

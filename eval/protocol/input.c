@@ -79,6 +79,27 @@ static bool append_articles(struct input *in, const struct tokenizer *t, const c
     return ok;
 }
 
+/* Each line that is not blank is a document.  A byte order mark belongs to none. */
+static bool append_lines(struct input *in, const struct tokenizer *t, const char *text, size_t n,
+                         size_t max_documents, struct error *err)
+{
+    in->bytes = 0;
+    for (size_t at = encoding_mark(text, n), end;
+         at < n && (!max_documents || in->n_documents < max_documents); at = end + 1) {
+        const char *newline = memchr(text + at, '\n', n - at), *shown = text + at;
+        end = newline ? (size_t)(newline - text) : n;
+        size_t length = end - at;
+        text_trim(&shown, &length);
+        if (length == 0)
+            continue;
+        in->bytes += end - at;
+        in->words += text_words(text + at, end - at);
+        if (!append_document(in, t, text + at, end - at, err))
+            return false;
+    }
+    return true;
+}
+
 static bool read_text(struct input *in, const struct surprisal_eval_options *o,
                       enum surprisal_task task, const struct tokenizer *t, struct error *err)
 {
@@ -93,6 +114,8 @@ static bool read_text(struct input *in, const struct surprisal_eval_options *o,
            && digest_of(&in->digest, text.data, text.size, err);
     if (ok && task == SURPRISAL_TASK_WIKITEXT)
         ok = append_articles(in, t, text.data, text.size, o->max_documents, err);
+    else if (ok && task == SURPRISAL_TASK_LINES)
+        ok = append_lines(in, t, text.data, text.size, o->max_documents, err);
     else if (ok) {
         in->words = text_words(text.data, text.size);
         ok = append_document(in, t, text.data, text.size, err);

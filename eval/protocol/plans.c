@@ -9,13 +9,23 @@
 
 #define DEFAULT_CONTEXT ((size_t)2048)
 
-static const char wikitext_name[] = "wikitext";     /* in place of its protocol's name */
+/* In place of their protocol's name. */
+static const char *const task_names[] = {
+    [SURPRISAL_TASK_NONE] = NULL, [SURPRISAL_TASK_WIKITEXT] = "wikitext",
+    [SURPRISAL_TASK_LINES] = "lines",
+};
+#define N_TASKS (sizeof task_names / sizeof *task_names)
+
+const char *plan_task_name(enum surprisal_task task)
+{
+    return task_names[task];
+}
 
 void plan_name(char out[PLAN_NAME_BYTES], const struct surprisal_protocol_plan *p)
 {
-    bool wikitext = p->task == SURPRISAL_TASK_WIKITEXT;
-    int n = snprintf(out, PLAN_NAME_BYTES, "%s-%zu",
-                     wikitext ? wikitext_name : protocol_name(p->protocol), p->context);
+    const char *task = plan_task_name(p->task);
+    int n = snprintf(out, PLAN_NAME_BYTES, "%s-%zu", task ? task : protocol_name(p->protocol),
+                     p->context);
     if (p->protocol == SURPRISAL_STRIDED)
         snprintf(out + n, PLAN_NAME_BYTES - (size_t)n, "-%zu", p->stride);
 }
@@ -27,17 +37,19 @@ bool plan_is_name(const char *name, size_t n)
         return false;
     enum surprisal_protocol protocol;
     size_t length = (size_t)(dash - name);
-    bool wikitext = length == strlen(wikitext_name) && memcmp(name, wikitext_name, length) == 0;
-    return wikitext || protocol_find(&protocol, name, length);
+    for (size_t i = SURPRISAL_TASK_NONE + 1; i < N_TASKS; i++)
+        if (length == strlen(task_names[i]) && memcmp(name, task_names[i], length) == 0)
+            return true;
+    return protocol_find(&protocol, name, length);
 }
 
 static bool complete(struct surprisal_protocol_plan *p, struct error *err)
 {
-    bool wikitext = p->task == SURPRISAL_TASK_WIKITEXT;
-    if ((unsigned)p->task > SURPRISAL_TASK_WIKITEXT)
+    if ((size_t)p->task >= N_TASKS)
         return error_set(err, "unknown task %d", (int)p->task);
+    const char *task = plan_task_name(p->task);
     if (p->protocol == SURPRISAL_PROTOCOL_DEFAULT)
-        p->protocol = wikitext ? SURPRISAL_ROLLING : SURPRISAL_DISJOINT;
+        p->protocol = task ? SURPRISAL_ROLLING : SURPRISAL_DISJOINT;
     if (!p->context)
         p->context = DEFAULT_CONTEXT;
     if (p->stride && p->protocol != SURPRISAL_STRIDED)
@@ -46,8 +58,8 @@ static bool complete(struct surprisal_protocol_plan *p, struct error *err)
         p->stride = p->context;
     if (!protocol_check(p->protocol, p->context, p->stride, err))
         return false;
-    if (wikitext && p->protocol != SURPRISAL_ROLLING)
-        return error_set(err, "the task wikitext is scored by the protocol rolling, not %s",
+    if (task && p->protocol != SURPRISAL_ROLLING)
+        return error_set(err, "the task %s is scored by the protocol rolling, not %s", task,
                          protocol_name(p->protocol));
     return true;
 }

@@ -17,6 +17,9 @@ struct plans {
 bool plans_make(struct plans *p, const struct surprisal_eval_options *o, struct error *err);
 void plans_free(struct plans *p);
 
+/* NULL for none. */
+const char *plan_task_name(enum surprisal_task task);
+
 /* The name of a complete plan: "strided-2048-512", "llama-512", "wikitext-2048". */
 #define PLAN_NAME_BYTES sizeof ((struct surprisal_result *)NULL)->plan
 void plan_name(char out[PLAN_NAME_BYTES], const struct surprisal_protocol_plan *plan);

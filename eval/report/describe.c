@@ -68,6 +68,8 @@ const struct setting describe_settings[] = {
     { "Context", "context", NUMBER_WHOLE },
     { "Stride", "stride", NUMBER_WHOLE },
     { "Prefix token", "prefix_id", NUMBER_WHOLE },
+    { "Prefix token's text", "prefix_token", NUMBER_WORD },
+    { "Prefix token from", "prefix_source", NUMBER_WORD },
     { "Documents", "documents.count", NUMBER_COUNT },
     { "Window limit", "max_windows", NUMBER_WHOLE },
     { "Windows", "windows", NUMBER_COUNT },

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "eval/protocol/plans.h"
 #include "eval/protocol/protocol.h"
 #include "formats/weights.h"
 
@@ -48,12 +49,12 @@ static void add_input(cJSON *root, const struct summary *s)
     add_digest(o, "sha256", &in->digest);
     json_add_size(o, "bytes", in->bytes);
     add_size_or_null(o, "words", in->words);
-    add_digest(o, "ids_sha256", &in->ids_digest);
     if (in->is_text)
         cJSON_AddStringToObject(o, "join",
                                 s->options->join == SURPRISAL_JOIN_HF ? "hf" : "raw");
     else
         cJSON_AddNullToObject(o, "join");
+    add_digest(o, "ids_sha256", &in->ids_digest);
     if (!s->tokenizer) {
         cJSON_AddNullToObject(root, "tokenizer");
         return;
@@ -105,16 +106,32 @@ static void add_document_windows(cJSON *documents, const struct sequence *q)
     }
 }
 
-static void add_extras(cJSON *root, const struct summary *s)
+/* Text from files: may be anything. */
+static void add_text_or_null(cJSON *object, const char *key, const char *text)
+{
+    if (text)
+        json_add_bytes(object, key, text);
+    else
+        cJSON_AddNullToObject(object, key);
+}
+
+static void add_prefix(cJSON *root, const struct summary *s)
 {
     if (s->prefix_id >= 0)
         json_add_size(root, "prefix_id", (size_t)s->prefix_id);
     else
         cJSON_AddNullToObject(root, "prefix_id");
+    add_text_or_null(root, "prefix_token", s->prefix ? s->prefix->token : NULL);
+    add_text_or_null(root, "prefix_source", s->prefix ? s->prefix->source : NULL);
+}
+
+static void add_extras(cJSON *root, const struct summary *s)
+{
+    add_prefix(root, s);
     add_size_or_null(root, "max_windows", s->options->max_windows);
-    if (s->plan->task == SURPRISAL_TASK_WIKITEXT) {
+    if (s->plan->task != SURPRISAL_TASK_NONE) {
         cJSON *o = cJSON_AddObjectToObject(root, "documents");
-        cJSON_AddStringToObject(o, "split", "wikitext");
+        cJSON_AddStringToObject(o, "split", plan_task_name(s->plan->task));
         json_add_size(o, "count", s->input->n_documents);
         add_document_windows(o, s->sequence);
     } else

@@ -4,6 +4,8 @@
  * The fields that every tool may use come first (text.ids_sha256: of all token ids of the text, I32
  * in little-endian order; the columns have those that are scored), then
  *     prefix_id       only for rolling, else null
+ *     prefix_token    its text; null: not known
+ *     prefix_source   "eos_token of DIR/tokenizer_config.json", "as given"
  *     max_windows     null: all
  *     documents       {split, count, windows}, null: the text was not split; windows: the number of
  *                     windows of each document with tokens, in order
@@ -24,6 +26,7 @@
 #include "base/digest.h"
 #include "engine/types.h"
 #include "eval/protocol/input.h"
+#include "eval/protocol/prefix.h"
 #include "eval/protocol/sequence.h"
 #include "eval/run/run_folder.h"
 #include "eval/run/warnings.h"
@@ -38,6 +41,7 @@ struct summary {
     const struct input *input;
     const char *tokenizer, *tokenizer_sha256;   /* path and digest; NULL: not used */
     int32_t prefix_id;                  /* -1: none */
+    const struct prefix *prefix;        /* NULL: none */
     const char *isa;
     int threads;
     size_t windows, scored;

@@ -363,14 +363,31 @@ static bool take_complete(struct job *j, struct surprisal_result *results, struc
 
 /* ---- options ----------------------------------------------------------------- */
 
+/* many: the plans read the text in more than one way. */
+static bool check_task(const char *task, bool many, const struct surprisal_eval_options *o,
+                       struct error *err)
+{
+    if (!o->text)
+        return error_set(err, "the task %s needs a text, not ids", task);
+    if (o->join != SURPRISAL_JOIN_RAW)
+        return error_set(err, "the task %s finds its documents in the file as it is, not in joined "
+                         "rows", task);
+    return !many || !file_is_read_once(o->text)
+        || error_set(err, "the task %s beside other plans needs a file: standard input is read "
+                     "once, as a pipe is", task);
+}
+
 /* The rules between the options of a run and its plans. */
 static bool check_rules(const struct surprisal_eval_options *o, const struct plans *plans,
                         struct error *err)
 {
-    size_t rolling = 0, wikitext = 0;
+    bool rolling = false, many = false;
+    const char *task = NULL;            /* one that a plan has */
     for (size_t i = 0; i < plans->n; i++) {
-        rolling += plans->list[i].protocol == SURPRISAL_ROLLING;
-        wikitext += plans->list[i].task == SURPRISAL_TASK_WIKITEXT;
+        const struct surprisal_protocol_plan *p = &plans->list[i];
+        rolling = rolling || p->protocol == SURPRISAL_ROLLING;
+        many = many || p->task != plans->list[0].task;
+        task = plan_task_name(p->task) ? plan_task_name(p->task) : task;
     }
     const struct {
         bool wrong;
@@ -382,19 +399,13 @@ static bool check_rules(const struct surprisal_eval_options *o, const struct pla
         { o->resume && !o->out, "a run is resumed by its folder, and none is given" },
         { o->prefix_id < -1, "a prefix id is negative" },
         { o->prefix_id >= 0 && !rolling, "a prefix id belongs to the protocol rolling" },
-        { wikitext && !o->text, "the task wikitext needs a text, not ids" },
-        { wikitext && o->join != SURPRISAL_JOIN_RAW,
-          "the task wikitext finds its documents in the file as it is, not in joined rows" },
-        { wikitext && wikitext < plans->n && o->text && file_is_read_once(o->text),
-          "the task wikitext beside other plans needs a file: standard input is read once, as a "
-          "pipe is" },
-        { o->max_documents && !wikitext, "a number of documents needs the task wikitext" },
+        { o->max_documents && !task, "a number of documents needs the task wikitext or lines" },
         { o->machine.threads < 0, "the number of threads is negative" },
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         if (rules[i].wrong)
             return error_set(err, "%s", rules[i].why);
-    return true;
+    return !task || check_task(task, many, o, err);
 }
 
 struct surprisal_eval_options evaluate_defaults(void)

@@ -82,26 +82,40 @@ static bool open_checkpoint(struct surprisal_model *m, const char *path,
         && warn_contradictions(m, progress, err);
 }
 
+/* Refuses a lack of memory or descriptors; any other reason is kept for the call that needs what
+ * could not be had. */
+static bool not_lacking(const struct error *why, struct error *err)
+{
+    if (why->lacking && err)
+        *err = *why;
+    return !why->lacking;
+}
+
 /* A folder without a tokenizer can be opened, because ids need none; a call that needs it gets the
  * reason. */
 static bool open_tokenizer(struct surprisal_model *m, struct error *err)
 {
     char *path = checkpoint_tokenizer(m->checkpoint.path, err);
-    bool ok = path && input_files_add(&m->tokenizer_inputs, path, err);
-    if (ok)
+    char *config = path ? prefix_config_path(path, err) : NULL;
+    bool ok = config && input_files_add(&m->tokenizer_inputs, path, err)
+           && input_files_add(&m->tokenizer_inputs, config, err);
+    if (ok) {
         m->tokenizer = tokenizer_open(path, &m->why);
+        ok = not_lacking(&m->why, err);
+    }
+    if (ok) {
+        prefix_default(&m->prefix, path, m->tokenizer, &m->checkpoint, &m->prefix_why);
+        ok = not_lacking(&m->prefix_why, err);
+    }
+    free(config);
     free(path);
-    if (!ok)
-        return false;
-    if (m->tokenizer || !m->why.lacking)
-        return true;
-    *err = m->why;
-    return false;
+    return ok;
 }
 
 static void close_all(struct surprisal_model *m)
 {
     tokenizer_close(m->tokenizer);
+    prefix_free(&m->prefix);
     weights_free(&m->weights);
     checkpoint_close(&m->checkpoint);
     input_files_free(&m->inputs);
@@ -144,6 +158,13 @@ const struct tokenizer *model_handle_tokenizer(const struct surprisal_model *m, 
     if (!m->tokenizer && err)
         *err = m->why;
     return m->tokenizer;
+}
+
+const struct prefix *model_handle_prefix(const struct surprisal_model *m, struct error *err)
+{
+    if (!m->prefix.source && err)
+        *err = m->prefix_why;
+    return m->prefix.source ? &m->prefix : NULL;
 }
 
 /* ---- what a caller names ---------------------------------------------------------- */

@@ -11,6 +11,7 @@
 #include <pthread.h>
 
 #include "engine/engine.h"
+#include "eval/protocol/prefix.h"
 #include "formats/weights.h"
 #include "surprisal.h"
 #include "tokenizer/tokenizer.h"
@@ -28,6 +29,8 @@ struct surprisal_model {
     struct input_files tokenizer_inputs;
     struct tokenizer *tokenizer;        /* the folder's; NULL: it cannot be had, */
     struct error why;                   /* and why */
+    struct prefix prefix;               /* of rolling; without a source: it cannot be had, */
+    struct error prefix_why;            /* and why */
     /* Digests of the weights that an earlier job has hashed.  They hold as long as the files have
      * the stamps that they were opened with; each job checks that at its beginning and after each
      * pass. */
@@ -43,6 +46,9 @@ struct surprisal_model *model_handle_open(const char *path,
 void model_handle_close(struct surprisal_model *m);
 /* The folder's tokenizer, borrowed; NULL with the reason. */
 const struct tokenizer *model_handle_tokenizer(const struct surprisal_model *m, struct error *err);
+
+/* Rolling's prefix by the folder's files, borrowed; NULL with the reason. */
+const struct prefix *model_handle_prefix(const struct surprisal_model *m, struct error *err);
 
 /* ---- what a caller names ---------------------------------------------------------- */
 

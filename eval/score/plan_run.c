@@ -11,28 +11,41 @@ struct source {
     const struct model *model;
 };
 
-/* Rolling's prefix; see surprisal.h, prefix_id.  -1 for the other protocols. */
-static bool find_prefix(const struct source *from, enum surprisal_protocol protocol,
-                        int32_t *prefix, struct error *err)
+/* Finds rolling's prefix once for all plans; see surprisal.h, prefix_id. */
+static bool make_prefix(struct plan_runs *s, const struct source *from, struct error *err)
+{
+    const struct surprisal_eval_options *o = from->options;
+    const struct model *m = from->model;
+    if (o->prefix_id >= 0) {
+        s->prefix = &s->own_prefix;
+        return prefix_given(&s->own_prefix, o->prefix_id, m->tokenizer, err);
+    }
+    if (m->handle && !o->tokenizer) {
+        s->prefix = model_handle_prefix(m->handle, err);
+        return s->prefix != NULL;
+    }
+    char *own = o->tokenizer ? NULL : checkpoint_tokenizer(m->checkpoint->path, err);
+    const char *path = o->tokenizer ? o->tokenizer : own;
+    bool ok = path && prefix_default(&s->own_prefix, path, m->tokenizer, m->checkpoint, err);
+    free(own);
+    s->prefix = &s->own_prefix;
+    return ok;
+}
+
+/* -1 for protocols other than rolling. */
+static bool find_prefix(struct plan_runs *s, const struct source *from,
+                        enum surprisal_protocol protocol, int32_t *id, struct error *err)
 {
     const struct checkpoint *ck = from->model->checkpoint;
-    const struct config *c = &ck->config;
-    *prefix = -1;
+    *id = -1;
     if (protocol != SURPRISAL_ROLLING)
         return true;
-    int64_t id = from->options->prefix_id;
-    if (id < 0 && from->model->tokenizer)
-        id = tokenizer_token_id(from->model->tokenizer, "<|endoftext|>");
-    if (id < 0)
-        id = c->bos_token_id >= 0 ? c->bos_token_id : c->eos_token_id;
-    if (id < 0)
-        return error_set(err, "%s: no prefix token for rolling: neither a tokenizer with "
-                         "<|endoftext|> nor bos_token_id or eos_token_id in the config", ck->path);
-    if ((uint64_t)id >= c->vocab_size)
-        return error_set(err, "%s: the prefix token has id %lld, but the vocabulary has %zu",
-                         ck->path, (long long)id, c->vocab_size);
-    *prefix = (int32_t)id;
-    return true;
+    if (!s->prefix && !make_prefix(s, from, err))
+        return false;
+    *id = s->prefix->id;
+    return (size_t)*id < ck->config.vocab_size
+        || error_set(err, "%s: the prefix token has id %d, but the vocabulary has %zu", ck->path,
+                     (int)*id, ck->config.vocab_size);
 }
 
 /* Of a text: what is easily overlooked and gives another result.  again: another task has read the
@@ -43,9 +56,9 @@ static void warn_about(const struct input *in, enum surprisal_task task, bool ag
     if (in->has_crlf && !again)
         model_warn(progress, "%s: lines end in CR LF, which changes the tokens and the result",
                    in->path);
-    if (in->has_mark && task == SURPRISAL_TASK_WIKITEXT)
-        model_warn(progress, "%s: begins with a byte order mark, which is left out of the articles",
-                   in->path);
+    if (in->has_mark && task != SURPRISAL_TASK_NONE)
+        model_warn(progress, "%s: begins with a byte order mark, which is left out of the "
+                   "documents", in->path);
     else if (in->has_mark)
         model_warn(progress, "%s: begins with a byte order mark, which becomes tokens and shifts "
                    "the windows (`tail -c +4` removes it)", in->path);
@@ -61,9 +74,12 @@ static bool find_input(struct plan_runs *s, const struct source *from, enum surp
         return true;
     if (!input_read(in, from->options, task, from->model->tokenizer, from->model->checkpoint, err))
         return false;
-    const struct input *other = &s->inputs[!task];
-    warn_about(in, task, other->path != NULL, &from->options->machine.progress);
-    return !other->path || memcmp(&in->digest, &other->digest, sizeof in->digest) == 0
+    const struct input *other = NULL;
+    for (size_t i = 0; i < N_TASKS; i++)
+        if (i != (size_t)task && s->inputs[i].path)
+            other = &s->inputs[i];
+    warn_about(in, task, other != NULL, &from->options->machine.progress);
+    return !other || memcmp(&in->digest, &other->digest, sizeof in->digest) == 0
         || error_set(err, "%s: was changed while it was read", in->path);
 }
 
@@ -77,13 +93,14 @@ static bool make_run(struct plan_runs *s, struct plan_run *run, const struct sou
     int32_t prefix;
     plan_name(run->name, plan);
     if (!find_input(s, from, plan->task, &in, err)
-        || !find_prefix(from, plan->protocol, &prefix, err)
+        || !find_prefix(s, from, plan->protocol, &prefix, err)
         || !sequence_make(&run->sequence, in, plan, prefix, o->max_windows, err))
         return false;
     model_warn_context(&o->machine.progress, model->checkpoint, plan->context);
     run->summary = (struct summary){
         .options = o, .plan = plan, .checkpoint = model->checkpoint, .weights = model->weights,
         .sequence = &run->sequence, .input = in, .prefix_id = prefix,
+        .prefix = prefix < 0 ? NULL : s->prefix,
         .tokenizer = t ? tokenizer_path(t) : NULL,
         .tokenizer_sha256 = t ? tokenizer_sha256(t) : NULL,
         .windows = run->sequence.windows.n, .scored = windows_scored(&run->sequence.windows),
@@ -197,6 +214,7 @@ void plan_runs_free(struct plan_runs *s)
     }
     for (size_t i = 0; i < N_TASKS; i++)
         input_free(&s->inputs[i]);
+    prefix_free(&s->own_prefix);
     free(s->list);
     free(s->ids);
     windows_free(&s->windows);

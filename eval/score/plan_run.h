@@ -8,6 +8,7 @@
 
 #include "eval/score/model.h"
 #include "eval/protocol/plans.h"
+#include "eval/protocol/prefix.h"
 #include "eval/run/run_folder.h"
 #include "eval/score/scoring.h"
 #include "eval/protocol/sequence.h"
@@ -21,12 +22,14 @@ struct plan_run {
     struct summary summary;             /* what is known beforehand; see plan_runs_make */
 };
 
-enum { N_TASKS = SURPRISAL_TASK_WIKITEXT + 1 };
+enum { N_TASKS = SURPRISAL_TASK_LINES + 1 };
 
 /* Zero-initialise; release with plan_runs_free. */
 struct plan_runs {
     struct plan_run *list;              /* owned [n] */
     size_t n, hidden_size;
+    const struct prefix *prefix;        /* of rolling; NULL: not looked for */
+    struct prefix own_prefix;           /* owned; the prefix, unless a handle has it */
     struct input inputs[N_TASKS];       /* owned; those that a plan needs */
     /* Of all runs, for the engine: */
     int32_t *ids;                       /* owned [n_ids] */

@@ -92,11 +92,11 @@ static bool parse_plan(void *field, const char *value, const struct option *o)
 static const struct option options[] = {
     { .name = "plan", .value = "PLAN",
       .help = "replaces --protocol, --context, --stride and --task: PROTOCOL:CONTEXT,\n"
-              "strided:CONTEXT:STRIDE or wikitext:CONTEXT.  May be repeated: all plans\n"
-              "share the passes over the weights, --max-windows applies to each, and\n"
-              "--out holds a run folder for each",
+              "strided:CONTEXT:STRIDE, wikitext:CONTEXT or lines:CONTEXT.  May be\n"
+              "repeated: all plans share the passes over the weights, --max-windows\n"
+              "applies to each, and --out holds a run folder for each",
       .parse = parse_plan, FIELD(base.eval),
-      .expected = "PROTOCOL:CONTEXT, strided:CONTEXT:STRIDE or wikitext:CONTEXT" },
+      .expected = "PROTOCOL:CONTEXT, strided:CONTEXT:STRIDE, wikitext:CONTEXT or lines:CONTEXT" },
     { .name = "out", .value = "DIR",
       .help = "new folder for summary.json and tokens.safetensors",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(base.eval.out) },

@@ -37,7 +37,9 @@ const struct choice eval_options_protocols[] = {
 static const struct choice joins[] = {
     { "raw", SURPRISAL_JOIN_RAW }, { "hf", SURPRISAL_JOIN_HF }, { NULL, 0 },
 };
-const struct choice eval_options_tasks[] = { { "wikitext", SURPRISAL_TASK_WIKITEXT }, { NULL, 0 } };
+const struct choice eval_options_tasks[] = {
+    { "wikitext", SURPRISAL_TASK_WIKITEXT }, { "lines", SURPRISAL_TASK_LINES }, { NULL, 0 },
+};
 static const struct choice computes[] = {
     { "f32", SURPRISAL_COMPUTE_F32 }, { "bf16", SURPRISAL_COMPUTE_BF16 }, { NULL, 0 },
 };
@@ -95,23 +97,25 @@ const struct option eval_options[EVAL_OPTIONS] = {
       .expected = EXPECTED_COUNT,
       FIELD(eval.max_windows) },
     { .name = "task",
-      .value = "wikitext",
-      .help = "lm-evaluation-harness's task of this name: rolling over the articles of a\n"
-              "WikiText file, at most --context tokens at a time",
+      .value = "NAME",
+      .help = "wikitext: lm-evaluation-harness's task, rolling over the articles of a\n"
+              "WikiText file, at most --context tokens at a time;\n"
+              "lines: rolling over the lines, each a document",
       .parse = parse_choice,
-      .expected = "wikitext",
+      .expected = "wikitext or lines",
       .choices = eval_options_tasks,
       FIELD(eval.task) },
     { .name = "max-documents",
       .value = "N",
-      .help = "for the task: only the first N articles",
+      .help = "for the task: only the first N articles or lines",
       .parse = parse_count,
       .expected = EXPECTED_COUNT,
       FIELD(eval.max_documents) },
     { .name = "prefix-id",
       .value = "ID",
-      .help = "rolling: the prefix token (default: the tokenizer's <|endoftext|>;\n"
-              "with --ids the config's bos_token_id, else its eos_token_id)",
+      .help = "rolling: the prefix token (default: lm_eval's, the bos_token, else\n"
+              "the eos_token of tokenizer_config.json; without it the config's\n"
+              "eos_token_id)",
       .parse = parse_id,
       .expected = EXPECTED_ID,
       FIELD(eval.prefix_id) },

@@ -43,6 +43,20 @@ static void print_input(const cJSON *root)
                word(tokenizer, "sha256"));
 }
 
+/* The token that rolling puts before a document, and how lm-evaluation-harness is told to take
+ * it. */
+static void print_prefix(const cJSON *root)
+{
+    if (!has(root, "prefix_id"))
+        return;
+    double id = number(root, "prefix_id");
+    printf("%-16s ", "prefix token");
+    if (cJSON_IsString(cJSON_GetObjectItemCaseSensitive(root, "prefix_token")))
+        printf("%s, ", word(root, "prefix_token"));
+    printf("id %.0f, %s; lm_eval: --model_args prefix_token_id=%.0f\n", id,
+           word(root, "prefix_source"), id);
+}
+
 static void print_protocol(const cJSON *root)
 {
     const cJSON *documents = cJSON_GetObjectItemCaseSensitive(root, "documents");
@@ -50,9 +64,9 @@ static void print_protocol(const cJSON *root)
            number(root, "context"), number(root, "stride"));
     if (cJSON_IsObject(documents))
         printf(", %.0f documents (%s)", number(documents, "count"), word(documents, "split"));
-    if (has(root, "prefix_id"))
-        printf(", prefix id %.0f", number(root, "prefix_id"));
-    printf("\n%-16s %.0f in %.0f windows, of %.0f tokens\n", "scored", number(root, "scored"),
+    printf("\n");
+    print_prefix(root);
+    printf("%-16s %.0f in %.0f windows, of %.0f tokens\n", "scored", number(root, "scored"),
            number(root, "windows"), number(root, "tokens"));
 }
 
@@ -142,6 +156,20 @@ static void print_plan(const struct surprisal_result *r, int width)
     printf("\n");
 }
 
+/* All plans with a prefix have the same one. */
+static void print_prefix_of(const struct surprisal_result *results, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        cJSON *root = cJSON_Parse(results[i].summary_json);
+        bool found = has(root, "prefix_id");
+        if (found)
+            print_prefix(root);
+        cJSON_Delete(root);
+        if (found)
+            return;
+    }
+}
+
 bool report_print_plans(const struct surprisal_result *results, size_t n)
 {
     cJSON *root = cJSON_Parse(results->summary_json);
@@ -149,6 +177,7 @@ bool report_print_plans(const struct surprisal_result *results, size_t n)
         return false;
     print_checkpoint(root);
     print_input(root);
+    print_prefix_of(results, n);
     print_computed(root);
     cJSON_Delete(root);
     size_t width = strlen("plan");

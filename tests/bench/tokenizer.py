@@ -1,4 +1,4 @@
-"""Loading a tokenizer of 151k tokens and tokenizing 1.3 MB: this program and Hugging Face's `tokenizers` by turns.
+"""Loading a tokenizer of 248k tokens (Qwen3.5's), then one of 151k (Qwen3's), and tokenizing 1.3 MB: this program and Hugging Face's `tokenizers` by turns.
 
     python3 tests/bench/tokenizer.py [ROUNDS]
 
@@ -14,7 +14,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SURPRISAL = os.environ.get("SURPRISAL", os.path.join(ROOT, "build", "surprisal"))
 SHARED = os.path.join(ROOT, "..", "shared")
-TOKENIZER = os.path.join(SHARED, "data", "tokenizers", "qwen3", "tokenizer.json")
+TOKENIZERS = [os.path.join(SHARED, "data", "tokenizers", name, "tokenizer.json") for name in ("qwen3.5", "qwen3")]
 TEXT = os.path.join(SHARED, "data", "wikitext-2-raw", "wiki.test.raw")
 
 # Prints its own seconds, without the start of Python.
@@ -27,33 +27,38 @@ print(time.perf_counter() - start, n)
 """
 
 
-def ours():
+def ours(tokenizer):
     start = time.perf_counter()
-    out = subprocess.run([SURPRISAL, "tokenize", TEXT, "--tokenizer", TOKENIZER], capture_output=True, check=True).stdout
+    out = subprocess.run([SURPRISAL, "tokenize", TEXT, "--tokenizer", tokenizer], capture_output=True, check=True).stdout
     return time.perf_counter() - start, len(out.split())
 
 
-def theirs():
-    out = subprocess.run([sys.executable, "-c", THEIRS, TOKENIZER, TEXT], capture_output=True, check=True, text=True).stdout
+def theirs(tokenizer):
+    out = subprocess.run([sys.executable, "-c", THEIRS, tokenizer, TEXT], capture_output=True, check=True, text=True).stdout
     seconds, n = out.split()
     return float(seconds), int(n)
 
 
-def main():
-    missing = [p for p in (TOKENIZER, TEXT) if not os.path.exists(p)]
-    if missing or not importlib.util.find_spec("tokenizers"):
-        print(f"skip tokenizer.py: it needs the package tokenizers and ../shared; missing: {missing or 'tokenizers'}")
-        return
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+def measure(tokenizer, rounds):
     seconds = {ours: [], theirs: []}
     counts = set()
     for _ in range(rounds):
         for side in (ours, theirs):
-            s, n = side()
+            s, n = side(tokenizer)
             seconds[side].append(s)
             counts.add(n)
     a, b = statistics.median(seconds[ours]), statistics.median(seconds[theirs])
-    print(f"surprisal {a:.3f} s, tokenizers {b:.3f} s (medians of {rounds}): ratio {a / b:.3f}; ids {sorted(counts)}")
+    name = os.path.basename(os.path.dirname(tokenizer))
+    print(f"{name}: surprisal {a:.3f} s, tokenizers {b:.3f} s (medians of {rounds}): ratio {a / b:.3f}; ids {sorted(counts)}")
+
+
+def main():
+    missing = [p for p in (*TOKENIZERS, TEXT) if not os.path.exists(p)]
+    if missing or not importlib.util.find_spec("tokenizers"):
+        print(f"skip tokenizer.py: it needs the package tokenizers and ../shared; missing: {missing or 'tokenizers'}")
+        return
+    for tokenizer in TOKENIZERS:
+        measure(tokenizer, int(sys.argv[1]) if len(sys.argv) > 1 else 5)
 
 
 main()

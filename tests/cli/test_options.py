@@ -110,7 +110,7 @@ USAGE = [                                   # name, what the line says, argument
     ("unknown kind of hidden states", "--hidden: 'f16' is not bf16 or f32", ["eval", MINI, "--ids", IDS, "--hidden=f16"]),
     ("a task with another protocol", "scored by the protocol rolling, not llama",
      ["eval", MINI, "--text", TEXT, "--task", "wikitext", "--protocol", "llama"]),
-    ("an unknown task", "--task: 'x' is not wikitext", ["eval", MINI, "--text", TEXT, "--task", "x"]),
+    ("an unknown task", "--task: 'x' is not wikitext or lines", ["eval", MINI, "--text", TEXT, "--task", "x"]),
     ("a task of ids", "the task wikitext needs a text", ["eval", MINI, "--ids", IDS, "--task", "wikitext"]),
     ("a task of joined rows", "not in joined rows", ["eval", MINI, "--text", TEXT, "--task", "wikitext", "--join", "hf"]),
     ("documents counted but not asked for", "a number of documents needs the task wikitext",
@@ -254,7 +254,7 @@ def test_summary():
         check(json.load(f) == s, "summary.json is what --json prints", "it differs")
     check(sorted(os.listdir(out)) == ["summary.json", "tokens.safetensors"], "a run folder holds two files", os.listdir(out))
     check(list(s["checkpoint"]) == ["path", "digest", "head_sha256", "model_type", "parameters", "bytes", "quantized_bytes"]
-          and list(s["text"]) == ["path", "sha256", "bytes", "words", "join"], "inner fields of the summary", s)
+          and list(s["text"]) == ["path", "sha256", "bytes", "words", "join", "ids_sha256"], "inner fields of the summary", s)
     check(s["tokenizer"] is None and s["text"]["words"] is None and s["text"]["join"] is None
           and s["word_perplexity"] is None and s["bits_per_byte"] is None, "ids have no words and no tokenizer", s)
     check((s["windows"], s["tokens"], s["scored"]) == (5, 40, 35), "windows, tokens, scored", s)
@@ -313,7 +313,7 @@ def test_text():
           and np.isclose(s["byte_perplexity"], np.exp(total / len(raw)))
           and np.isclose(s["bits_per_byte"], total / len(raw) / np.log(2)), "word and byte figures", s)
     r = summary(DEMO, "--text", text, "--protocol", "rolling", "--context", 16)
-    check(r["scored"] == r["tokens"] and r["prefix_id"] == 4063, "rolling scores all, after <|endoftext|>", r.get("prefix_id"))
+    check(r["scored"] == r["tokens"] and r["prefix_id"] == 4065, "rolling scores all, after <|im_end|>", r.get("prefix_id"))
     ids = run("tokenize", "--tokenizer", DEMO, text).stdout
     by_ids = summary(DEMO, "--ids", path("text.ids", ids), "--context", 16)
     check(by_ids["mean_nll"] == s["mean_nll"], "ids of a text score as the text", by_ids["mean_nll"])
@@ -330,7 +330,7 @@ def test_task():
     words = sum(len(" ".join(d.replace("\n", " ").split()).split(" ")) + 2 for d in (one, two))
     check(s["documents"] == {"split": "wikitext", "count": 2, "windows": [2, 1]} and s["text"]["bytes"] == len(one + two)
           and s["text"]["words"] == words, "two articles, counted as they are", (s["text"], words))
-    check(s["protocol"] == "rolling" and s["prefix_id"] == 4063, "the task's protocol and prefix", s)
+    check(s["protocol"] == "rolling" and s["prefix_id"] == 4065, "the task's protocol and prefix", s)
     first = summary(DEMO, "--text", both, "--context", 16, "--task", "wikitext", "--protocol", "rolling", "--max-documents", 1)
     # what lm_eval's preprocess_wikitext makes of the first article
     plain = summary(DEMO, "--text", path("plain", " = One =\n\nIt is (so), 1,000.\n"), "--context", 16, "--protocol", "rolling")

@@ -241,7 +241,7 @@ def test_harness():
         golden = json.load(f)
     for name, expected in golden["results"].items():
         p = subprocess.run([PROGRAM, "eval", os.path.join(DEMO, name.removeprefix("tiny-")), "--text", text, "--task", "wikitext",
-                            "--context", str(golden["context"]), "--max-documents", str(golden["documents"]), "--json"],
+                            "--context", str(golden["context"]), "--max-documents", str(golden["documents"]), "--prefix-id", "4063", "--json"],
                            capture_output=True, text=True)
         if not check(p.returncode == 0, f"{name}: the task wikitext", p.stderr):
             continue

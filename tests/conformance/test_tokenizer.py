@@ -19,12 +19,14 @@ try:
 except ImportError:
     tokenizers = None
 
-QWEN3 = os.path.join(SHARED, "data", "tokenizers", "qwen3", "tokenizer.json")
+QWEN3, QWEN35 = (os.path.join(SHARED, "data", "tokenizers", name, "tokenizer.json") for name in ("qwen3", "qwen3.5"))
 TINY = os.path.join(SHARED, "checkpoints", "tiny-bf16", "tokenizer.json")
 TEXT = os.path.join(SHARED, "data", "wikitext-2-raw", "wiki.test.raw")
 DIGESTS = {     # of the ids as little-endian int32, ../shared/goldens/README.md
     ("qwen3", "raw"): "8557ef42be22a592e5f1704026fedbedc937b484e52f517add9f478adc0de20f",
     ("qwen3", "hf"): "b44603066a92719a20e2dc18d6c5f7f5342b1877c20c1e2bdd92deca662d3d56",
+    ("qwen3.5", "raw"): "e0847dfdf2218cba0f786294f70732f1dc28e42723752e477cf640a298da9072",
+    ("qwen3.5", "hf"): "e65198947ecb06833dcd69e042e406f52945dcc88073621d52c3e8e54a4d8e55",
     ("tiny", "raw"): "03a2483216155ab0acedac7b2f3a84223d22bc850f360f44bf6feb45a748d026",
     ("tiny", "hf"): "d198dc0343cd9221d7ee7bb6c16d7a22ce93579d9603d00c953b19cea1f22ac2",
 }
@@ -221,7 +223,7 @@ def test_long(name, tokenizer):
 
 def main():
     rng = random.Random(20260728)
-    for name, tokenizer in (("qwen3", QWEN3), ("tiny", TINY)):
+    for name, tokenizer in (("qwen3", QWEN3), ("qwen3.5", QWEN35), ("tiny", TINY)):
         if not os.path.exists(tokenizer):
             skip(f"{name}: goldens", f"no {tokenizer}")
             continue

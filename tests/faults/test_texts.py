@@ -11,8 +11,9 @@ sys.path.insert(0, os.path.join(ROOT, "tests"))
 sys.path.insert(0, os.path.join(ROOT, "tests", "conformance"))
 import numpy as np
 import records
+import safetensors_io as st
 from check import attempt, check, done, interrupted, skip
-from program import SURPRISAL, fresh
+from program import SHARED, SURPRISAL, fresh
 
 DEMO = os.path.join(ROOT, "data", "demo")
 BF16, MXFP4, TEXT = (os.path.join(DEMO, name) for name in ("bf16", "mxfp4", "text.txt"))
@@ -144,6 +145,72 @@ def test_context():
         check(p.stdout.count(line) == 2, f"16.15: and in the table of two {name}", p.stdout[:900])
 
 
+# ---- 12: the prefix token of rolling -----------------------------------------------------
+
+END_OF_TEXT, START, END = 4063, 4064, 4065              # <|endoftext|>, <|im_start|>, <|im_end|> of the demo
+
+
+def rolling(checkpoint, *args):
+    """-> what the summary says of the prefix token, or the error"""
+    p = run("eval", checkpoint, *args, "--protocol", "rolling", "--context", 64, "--json", "--quiet")
+    if p.returncode:
+        return p.stderr
+    s = json.loads(p.stdout)
+    return s["prefix_id"], s["prefix_token"], s["prefix_source"]
+
+
+def without(folder, *names):
+    for name in names:
+        os.remove(os.path.join(folder, name))
+    return folder
+
+
+def test_prefix():
+    text = put(excerpt(600))
+    ids = put(run("tokenize", text, "--tokenizer", BF16).stdout)
+    decoder = {"4064": {"content": "<|im_start|>"}, "x": {"content": "<|im_end|>"}, "4065": {"content": "<|im_end|>", "special": True}}
+    no_eos = {"text_config": json.load(open(os.path.join(BF16, "config.json")))["text_config"] | {"eos_token_id": None}}
+    cases = (                                           # what, checkpoint, id, text, source
+        ("eos_token, as Qwen has it", BF16, END, "<|im_end|>", "eos_token of {}/tokenizer_config.json"),
+        ("bos_token comes first", copy(tokenizer_config={"bos_token": "<|im_start|>"}), START, "<|im_start|>",
+         "bos_token of {}/tokenizer_config.json"),
+        ("an object with its content", copy(tokenizer_config={"eos_token": {"content": "<|endoftext|>", "special": True}}), END_OF_TEXT,
+         "<|endoftext|>", "eos_token of {}/tokenizer_config.json"),
+        ("no tokenizer_config.json", without(copy(), "tokenizer_config.json"), END_OF_TEXT, "<|endoftext|>", "eos_token_id of {}/config.json"),
+        ("one that names neither", copy(tokenizer_config={"eos_token": None}), END_OF_TEXT, "<|endoftext|>", "eos_token_id of {}/config.json"),
+    )
+    for what, checkpoint, token_id, token, source in cases:
+        by_text, by_ids = rolling(checkpoint, "--text", text), rolling(checkpoint, "--ids", ids)
+        expected = (token_id, token, source.format(checkpoint))
+        check(by_text == expected, f"16.12: {what}", by_text)
+        known = "token of" in source                    # ids alone read no tokenizer to show the text of an id
+        check(by_ids == (expected if known else (token_id, None, expected[2])), f"16.12: {what}: --ids as --text", by_ids)
+    bare = without(copy(tokenizer_config={"added_tokens_decoder": decoder}), "tokenizer.json")
+    check(rolling(bare, "--ids", ids)[0] == END, "16.12: without tokenizer.json the id is in tokenizer_config.json", rolling(bare, "--ids", ids))
+    given = rolling(BF16, "--text", text, "--prefix-id", END_OF_TEXT)
+    check(given == (END_OF_TEXT, "<|endoftext|>", "as given"), "16.12: --prefix-id", given)
+    for what, checkpoint, words in (
+            ("a token that no tokenizer has", copy(tokenizer_config={"eos_token": "<none>"}), ("eos_token '<none>'", "has no such token", "prefix id")),
+            ("neither text nor object", copy(tokenizer_config={"bos_token": 7}), ("bos_token is neither",)),
+            ("a list of ids that is none", without(copy(tokenizer_config={"added_tokens_decoder": [1]}), "tokenizer.json"), ("has no id", "tokenizer.json")),
+            ("nothing at all", without(copy(config=no_eos), "tokenizer_config.json"), ("no prefix token", "eos_token_id"))):
+        error = rolling(checkpoint, "--ids", ids)
+        check(isinstance(error, str) and all(w in error for w in words), f"16.12: refused: {what}", error)
+    report = run("eval", BF16, "--text", text, "--task", "wikitext", "--context", 64).stdout
+    check(f"<|im_end|>, id {END}, eos_token of" in report and f"lm_eval: --model_args prefix_token_id={END}" in report,
+          "16.12: the report names the token, where it is from, and lm_eval's option", report)
+    report = run("eval", BF16, "--text", text, "--plan", "disjoint:64", "--plan", "rolling:64").stdout
+    check(f"prefix_token_id={END}" in report, "16.12: so does the one of several plans", report)
+    outs = [evaluate(BF16, "--text", text, "--protocol", "rolling", *more)[2] for more in ((), ("--prefix-id", END_OF_TEXT))]
+    p = run("compare", *outs)
+    check(p.returncode == 1 and f"prefix id {END} against {END_OF_TEXT}" in p.stderr, "16.12: runs with different prefixes do not compare", p.stderr)
+    args = ("--text", text, "--protocol", "rolling", "--context", 64, "--layers", "none", "--quiet")
+    p = run("compare", BF16, cases[3][1], *args)
+    check(p.returncode == 1 and f"different prefix tokens: {END} against {END_OF_TEXT}" in p.stderr, "16.12: nor do such checkpoints", p.stderr)
+    p = run("compare", BF16, MXFP4, *args)
+    check(p.returncode == 0 and f"prefix token <|im_end|> (id {END})" in p.stdout, "16.12: compare names the token", p.stderr + p.stdout[:600])
+
+
 # ---- 13: tokenizers that differ as files -------------------------------------------------
 
 
@@ -225,7 +292,58 @@ def test_resume():
     check(p.returncode == 0, "16.13: a run is resumed with a tokenizer that was saved again", p.stderr[-300:])
 
 
-TESTS = [test_mark_of_texts, test_mark_of_wikitext, test_mark_of_ids_and_json, test_context, test_tokenizers, test_resume]
+# ---- 16: the vocabulary of Qwen3.5 -------------------------------------------------------
+
+
+def test_vocabulary():
+    """Published runs show 580, 145 and 72 chunks of 512, 2,048 and 4,096."""
+    tokenizer, text = os.path.join(SHARED, "data/tokenizers/qwen3.5"), os.path.join(SHARED, "data/wikitext-2-raw/wiki.test.raw")
+    if not (os.path.exists(tokenizer) and os.path.exists(text)):
+        return skip("16.16: the tokenizer of Qwen3.5", "no ../shared/data")
+    for join in ("raw", "hf"):
+        n = int(run("tokenize", text, "--tokenizer", tokenizer, "--join", join, "--count").stdout)
+        check(n == 297193 and [n // c for c in (512, 2048, 4096)] == [580, 145, 72], f"16.16: Qwen3.5's tokens of the test text, join {join}", n)
+    with open(os.path.join(ROOT, "docs", "protocols.md")) as f:
+        page = f.read()
+    check("297,193" in page and "580" in page, "16.16: docs/protocols.md has the counts", "it has not")
+
+
+# ---- lines as documents ------------------------------------------------------------------
+
+
+def test_lines():
+    """Each line that is not blank gets the bits that it has as a text of its own."""
+    lines = ["The river rises in the hills .", "words", "  Another line , with more of them  "]
+    text = put(MARK + "\n \n".join(lines).encode() + b"\n\n")
+    p, s, out = evaluate(BF16, "--text", text, "--task", "lines")
+    nll, scored = [], []
+    for line in lines:
+        _, t, alone = evaluate(BF16, "--text", put(line), "--protocol", "rolling")
+        nll.append(st.read(os.path.join(alone, "tokens.safetensors"))["nll"])
+        scored.append(t["scored"])
+    got = st.read(os.path.join(out, "tokens.safetensors"))["nll"]
+    check(np.array_equal(got, np.concatenate(nll)) and s["scored"] == sum(scored) == s["tokens"], "16 lines: the bits of each line alone", p.stderr)
+    check(s["documents"] == {"split": "lines", "count": 3, "windows": [1, 1, 1]} and s["prefix_id"] == END
+          and s["text"]["bytes"] == sum(map(len, lines)), "16 lines: each line is a document, blank ones are none", s.get("documents"))
+    check(p.stderr.count("warning") == 1 and "left out of the documents" in p.stderr, "16 lines: a byte order mark is left out", p.stderr)
+    folder = fresh("plans")
+    q = run("eval", BF16, "--text", text, "--plan", "lines:64", "--plan", "rolling:64", "--plan", "wikitext:64", "--max-documents", 3, "--quiet",
+            "--out", folder)
+    check(q.returncode == 0 and np.array_equal(st.read(os.path.join(folder, "lines-64", "tokens.safetensors"))["nll"], got),
+          "16 lines: a plan beside others gives the same bits", q.stderr)
+    q = run("compare", out, evaluate(MXFP4, "--text", text, "--task", "lines")[2], "--json")
+    check(q.returncode == 0 and json.loads(q.stdout)["unit"] == "document" and json.loads(q.stdout)["units"] == 3,
+          "16 lines: compare counts by line", q.stderr)
+    for what, args, words in (("ids", ("--ids", put("1 2 3")), "the task lines needs a text"),
+                              ("joined rows", ("--text", text, "--join", "hf"), "the task lines finds its documents"),
+                              ("another protocol", ("--text", text, "--protocol", "llama"), "the task lines is scored by the protocol rolling")):
+        q = run("eval", BF16, *args, "--task", "lines")
+        check(q.returncode == 2 and words in q.stderr, f"16 lines: refused: {what}", q.stderr)
+    q = run("eval", BF16, "--text", put("\n \n"), "--task", "lines")
+    check(q.returncode == 1 and "holds no tokens" in q.stderr, "16 lines: blank lines alone are refused", q.stderr)
+
+
+TESTS = [test_mark_of_texts, test_mark_of_wikitext, test_mark_of_ids_and_json, test_context, test_prefix, test_tokenizers, test_resume, test_vocabulary, test_lines]
 
 if __name__ == "__main__":
     for test in TESTS:

@@ -566,6 +566,25 @@ static void test_peak(struct surprisal_model *model)
     surprisal_result_free(&result);
 }
 
+/* Rolling's prefix is that of a folder, for a text and for ids. */
+static void test_prefix(struct surprisal_model *model)
+{
+    static const char *const is_end = "\"prefix_token\":\t\"<|im_end|>\"";
+    struct surprisal_error err = { 0 };
+    struct surprisal_eval_options options[] = {
+        eval_options(bf16, NULL), eval_options(NULL, model), eval_options(NULL, model),
+    };
+    options[2].text = NULL;
+    options[2].ids = in_top("ids");
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        struct surprisal_result result = { 0 };
+        options[i].protocol = SURPRISAL_ROLLING;
+        check(surprisal_eval(&options[i], &result, &err) && strstr(result.summary_json, is_end),
+              "a model has rolling's prefix token", "%zu: %s", i, err.message);
+        surprisal_result_free(&result);
+    }
+}
+
 /* tests/fixtures/mini has no tokenizer. */
 static void test_no_tokenizer(void)
 {
@@ -599,6 +618,7 @@ int main(void)
             if (!is_quick || !calls[i].is_slow)
                 test_call(i, calls[i].of_bf16 ? bf16 : mxfp4, calls[i].of_bf16 ? a : b);
         test_comparisons(a, b);
+        test_prefix(a);
         test_threads();
         test_both(b);
         test_none(b);

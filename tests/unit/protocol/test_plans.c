@@ -166,10 +166,17 @@ static void test_names(void)
         size_t n;
         bool is;
     } cases[] = {
-        { "llama-512/summary.json", 9, true }, { "strided-2048-512", 16, true },
-        { "wikitext-2048", 13, true }, { "llama-", 6, false }, { "llama", 5, false },
-        { "default-512", 11, false }, { "llama-5x", 8, false }, { "lama-512", 8, false },
-        { "llamas-512", 10, false }, { "", 0, false },
+        { "llama-512/summary.json", 9, true },
+        { "strided-2048-512", 16, true },
+        { "wikitext-2048", 13, true },
+        { "lines-64", 8, true },
+        { "llama-", 6, false },
+        { "llama", 5, false },
+        { "default-512", 11, false },
+        { "llama-5x", 8, false },
+        { "lama-512", 8, false },
+        { "llamas-512", 10, false },
+        { "", 0, false },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check(plan_is_name(cases[i].name, cases[i].n) == cases[i].is, "the name of a plan",
