@@ -206,6 +206,7 @@ struct job {
     struct evaluate_prepared prepared;  /* A's; of checkpoints */
     double run_seconds[N_SIDES];        /* estimated, of evaluations; 0: not known */
     size_t evaluation_bytes;            /* of memory, that the evaluations of checkpoints need */
+    bool other_head;                    /* B's is stored in another type */
     bool skips_layers;                  /* figures by layer are not possible; a warning said so */
     double layers_flop;
     struct stages stages;               /* of checkpoints */
@@ -279,6 +280,8 @@ static bool prepare(struct job *j, size_t *disk_bytes, struct error *err)
           && input_files_add_all(&j->inputs, &p.inputs, err);
         *disk_bytes += ok ? run_bytes(o, &p.plan) : 0;
         j->run_seconds[side] = p.plan.seconds;
+        if (side == B)
+            j->other_head = p.head_dtype != j->prepared.head_dtype;
         if (ok && side == B)
             warned_swapped(&o->eval.machine.progress, name_of(o, A), j->prepared.quantized_bytes,
                            name_of(o, B), p.quantized_bytes);
@@ -322,13 +325,13 @@ static void plan_stages(struct job *j)
     const struct surprisal_compare_options *o = j->options;
     const struct surprisal_plan *plan = &j->prepared.plan;
     double rate = plan->flop > 0 ? plan->seconds / plan->flop : 0;      /* seconds a flop */
-    /* Two heads, an addition and a multiplication. */
+    /* Two heads, an addition and a multiplication; heads that differ are used a second time. */
     double kl = rate * 4 * (double)plan->scored * (double)j->prepared.head_values;
     stages_add(&j->stages, "evaluation of A", j->run_seconds[A]);
     stages_add(&j->stages, "evaluation of B", j->run_seconds[B]);
     if (o->floor)
         stages_add(&j->stages, "evaluation of the noise floor", j->run_seconds[FLOOR]);
-    stages_add(&j->stages, "KL divergence", kl);
+    stages_add(&j->stages, "KL divergence", j->other_head ? 2 * kl : kl);
     if (o->floor)
         stages_add(&j->stages, "KL divergence of the noise floor", kl);
     if (o->layer_windows && !j->skips_layers)

@@ -6,6 +6,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "conformance"))
 import numpy as np
+import safetensors_io as st
 from make_fixtures import config_of, stored, write_checkpoint
 from program import ROOT, fresh, ids_file, run
 
@@ -132,7 +133,49 @@ def can_forget():
     return True
 
 
+def test_head():
+    """KL divergence apart: of the head, and of what comes before it."""
+    only_head, all_but = fresh("checkpoint"), fresh("checkpoint")
+    run("quantize", BF16, only_head, "--include", "lm_head", "--quiet")
+    run("quantize", BF16, all_but, "--include", "*experts*", "--quiet")
+    both = fresh("checkpoint")
+    run("quantize", BF16, both, "--include", "lm_head", "--include", "*experts*", "--quiet")
+    a, runs = evaluate(BF16, "--hidden"), {c: evaluate(c, "--hidden") for c in (only_head, all_but, both)}
+    document, _, table, markdown, html = compare(a, runs[only_head])
+    check(document["mean_kld_same_head"] == 0 and document["kld_of_head"] == document["mean_kld"] > 0,
+          "16.18 only the head is quantized: all of the divergence is its", document["mean_kld_same_head"])
+    check("the head's part is" in table and "(+100.0 %)" in table and "the head's part" in markdown
+          and "the head's part" in html, "16.18 every report says so", table)
+    document, *_ = compare(a, runs[all_but])
+    check(document["mean_kld_same_head"] == document["mean_kld"] > 0 and document["kld_of_head"] == 0,
+          "16.18 the head is not quantized: none of it is its", document["kld_of_head"])
+    document, *_ = compare(a, runs[both])
+    x, y = (st.read(os.path.join(folder, "tokens.safetensors"))["hidden"].astype(float) for folder in (a, runs[both]))
+    head = st.from_bf16(head_of(BF16)).astype(float)
+    p, q = (log_softmax(h @ head.T) for h in (x, y))
+    want = (np.exp(p) * (p - q)).sum(1).mean()
+    check(abs(document["mean_kld_same_head"] - want) < 1e-5 * want, "16.18 A's head on B's states, as numpy has it",
+          f"{document['mean_kld_same_head']} {want}")
+    check(document["mean_kld"] != document["mean_kld_same_head"], "16.18 both quantized: the two differ", document["mean_kld"])
+    met = run("compare", a, runs[both], "--bootstrap", "2", "--gate", "mean_kld_same_head<1", "--gate", "abs(kld_of_head)<1")
+    check(met.returncode == 0, "16.18 gates know them", met.stderr)
+
+
+def head_of(checkpoint):
+    for name in os.listdir(checkpoint):
+        if name.endswith(".safetensors"):
+            tensors = st.read(os.path.join(checkpoint, name))
+            if "lm_head.weight" in tensors:
+                return tensors["lm_head.weight"]
+    raise KeyError("lm_head.weight")
+
+
+def log_softmax(x):
+    x = x - x.max(1, keepdims=True)
+    return x - np.log(np.exp(x).sum(1, keepdims=True))
+
+
 for name, test in (("17 swapped", test_swapped), ("17 plans", test_swapped_plans), ("warnings", test_warnings),
-                   ("24", test_stages), ("25", test_peak)):
+                   ("18", test_head), ("24", test_stages), ("25", test_peak)):
     attempt(f"16.{name}", test)
 done()
