@@ -148,6 +148,9 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIBRARY_OBJECTS)
 	$(call say,LD,$@)
 	$(Q)$(CC) -o $@ $^ $(LDLIBS)
 
+# What the program has beside the library.
+$(BUILD)/tests/unit/cli/test_pace: $(BUILD)/src/cli/pace.o
+
 # Programs of the scripts in tests/faults: they use the library as anybody's program does.
 $(BUILD)/tests/faults/%: $(BUILD)/tests/faults/%.o $(BUILD)/libsurprisal.a
 	$(call say,LD,$@)

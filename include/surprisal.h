@@ -245,12 +245,20 @@ SURPRISAL_API void surprisal_result_free(struct surprisal_result *result);
 
 /* ---- comparison ------------------------------------------------------- */
 
+/* A part of a long job. */
+struct surprisal_stage {
+    const char *name;                   /* "evaluation of A" */
+    double seconds;                     /* estimated; 0: not known */
+};
+
 /* The cost of comparing two checkpoints, in addition to the plans of the evaluations. */
 struct surprisal_comparison_plan {
     size_t runs;                        /* evaluations */
     size_t disk_bytes;                  /* of their run folders */
     size_t free_bytes;                  /* in the folder for them */
     const char *folder;
+    const struct surprisal_stage *stages;   /* [n_stages], in the order of the work */
+    size_t n_stages;
 };
 
 struct surprisal_compare_options {
@@ -281,6 +289,10 @@ struct surprisal_compare_options {
     /* Called once before checkpoints are evaluated; gets eval.machine.progress.user.  May be
      * NULL. */
     void (*plan)(void *user, const struct surprisal_comparison_plan *plan);
+    /* Called as each stage of that plan begins, with its index; gets the same user.  May be NULL.
+     * A program that owns its process can forget the most memory that it has held here (Linux: 5
+     * to /proc/self/clear_refs), so that peak_rss_bytes of each run is known. */
+    void (*stage)(void *user, size_t index);
 };
 
 SURPRISAL_API struct surprisal_compare_options surprisal_compare_defaults(void);

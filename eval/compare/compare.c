@@ -14,6 +14,7 @@
 #include "eval/compare/excerpt.h"
 #include "eval/compare/layers.h"
 #include "eval/compare/record_divergence.h"
+#include "eval/compare/stages.h"
 #include "eval/compare/warned.h"
 #include "eval/run/plan_folders.h"
 #include "eval/run/run_folder.h"
@@ -205,8 +206,12 @@ struct job {
     struct comparison comparison, floor;
     struct divergence_row *rows, *floor_rows;   /* owned */
     struct evaluate_prepared prepared;  /* A's; of checkpoints */
+    double run_seconds[N_SIDES];        /* estimated, of evaluations; 0: not known */
     size_t evaluation_bytes;            /* of memory, that the evaluations of checkpoints need */
+    bool other_head;                    /* B's is stored in another type */
     bool skips_layers;                  /* figures by layer are not possible; a warning said so */
+    double layers_flop;
+    struct stages stages;               /* of checkpoints */
     struct tokenizer *tokenizer;        /* owned; opened to show text */
 };
 
@@ -274,7 +279,7 @@ static bool prepare_side(struct job *j, enum side side, struct evaluate_prepared
     struct surprisal_eval_options e = side_options(o, side);
     e.hidden = SURPRISAL_HIDDEN_NONE;
     e.out = NULL;
-    e.plan = NULL;
+    e.plan = o->plan ? relay_plan : NULL;       /* asks for an estimate; is not called here */
     e.machine.progress.warn = NULL;             /* the evaluation warns */
     if (e.machine.memory_bytes)
         e.machine.memory_bytes = SIZE_MAX;      /* what is needed is asked for: check_memory */
@@ -293,11 +298,15 @@ static bool prepare(struct job *j, size_t *disk_bytes, struct error *err)
     bool ok = prepare_side(j, A, &j->prepared, err)
            && input_files_add_all(&j->inputs, &j->prepared.inputs, err);
     *disk_bytes = ok ? run_bytes(o, &j->prepared.plan) : 0;
+    j->run_seconds[A] = j->prepared.plan.seconds;
     for (int side = B; ok && side < (o->floor ? N_SIDES : FLOOR); side++) {
         struct evaluate_prepared p;
         ok = prepare_side(j, (enum side)side, &p, err)
           && input_files_add_all(&j->inputs, &p.inputs, err);
         *disk_bytes += ok ? run_bytes(o, &p.plan) : 0;
+        j->run_seconds[side] = p.plan.seconds;
+        if (side == B)
+            j->other_head = p.head_dtype != j->prepared.head_dtype;
         if (ok && side == B)
             warned_swapped(&o->eval.machine.progress, name_of(o, A), j->prepared.quantized_bytes,
                            name_of(o, B), p.quantized_bytes);
@@ -334,12 +343,38 @@ static bool make_folder(struct job *j, struct error *err)
         && output_folder_clear(&j->folder, &names_of_runs, err);
 }
 
-static bool tell_plan(const struct job *j, size_t disk_bytes, struct error *err)
+/* In the order of the work.  What is not an evaluation takes as long as the same number of
+ * operations in one. */
+static void plan_stages(struct job *j)
 {
     const struct surprisal_compare_options *o = j->options;
+    const struct surprisal_plan *plan = &j->prepared.plan;
+    double rate = plan->flop > 0 ? plan->seconds / plan->flop : 0;      /* seconds a flop */
+    /* Two heads, an addition and a multiplication; heads that differ are used a second time. */
+    double kl = rate * 4 * (double)plan->scored * (double)j->prepared.head_values;
+    stages_add(&j->stages, "evaluation of A", j->run_seconds[A]);
+    stages_add(&j->stages, "evaluation of B", j->run_seconds[B]);
+    if (o->floor)
+        stages_add(&j->stages, "evaluation of the noise floor", j->run_seconds[FLOOR]);
+    stages_add(&j->stages, "KL divergence", j->other_head ? 2 * kl : kl);
+    if (o->floor)
+        stages_add(&j->stages, "KL divergence of the noise floor", kl);
+    if (o->layer_windows && !j->skips_layers)
+        stages_add(&j->stages, "figures by layer", rate * j->layers_flop);
+}
+
+static void begin_stage(struct job *j)
+{
+    stages_next(&j->stages, j->options->stage, j->warnings.to.user);
+}
+
+static bool tell_plan(struct job *j, size_t disk_bytes, struct error *err)
+{
+    const struct surprisal_compare_options *o = j->options;
+    plan_stages(j);
     struct surprisal_comparison_plan plan = {
         .runs = o->floor ? N_SIDES : FLOOR, .disk_bytes = disk_bytes,
-        .folder = j->folder.building,
+        .folder = j->folder.building, .stages = j->stages.list, .n_stages = j->stages.n,
     };
     if (!output_folder_space(&plan.free_bytes, plan.folder, err))
         return false;
@@ -433,7 +468,7 @@ static bool check_layers(struct job *j, struct error *err)
     size_t needed;
     if (!j->prepared.ids || !o->layer_windows)
         return true;
-    bool ok = layers_least(&needed, &layers, &why)
+    bool ok = layers_least(&needed, &j->layers_flop, &layers, &why)
            && (!o->eval.machine.memory_bytes
                || budget_check_ahead(o->eval.machine.memory_bytes, needed + taken_before(j, FLOOR),
                                      &why, "a comparison by layer"));
@@ -477,6 +512,7 @@ static bool evaluate_side(struct job *j, enum side side, struct error *err)
     j->paths[side] = file_join(j->folder.building, side_names[side], err);
     if (!j->paths[side])
         return false;
+    begin_stage(j);
     e.out = j->paths[side];
     e.hidden = kept_hidden(j->options);
     bool ok = evaluate_run(&e, &result, err);
@@ -526,6 +562,7 @@ static bool compare_side(struct job *j, enum side side, struct comparison *c,
     const struct surprisal_compare_options *o = j->options;
     const struct bootstrap bootstrap = { .samples = o->bootstrap, .seed = o->seed };
     const struct divergence_options options = divergence_options(o);
+    begin_stage(j);
     return record_divergence(rows, run_of(j, A), run_of(j, side), &options, err)
         && comparison_make(c, &j->records[A], &j->records[side], *rows, &bootstrap, err);
 }
@@ -575,13 +612,14 @@ static bool compare_records(struct job *j, struct error *err)
 }
 
 /* Figures by layer.  A failure here is a warning: the finished comparison is kept. */
-static bool add_layers(cJSON *document, struct buffer *text, const struct job *j, struct error *err)
+static bool add_layers(cJSON *document, struct buffer *text, struct job *j, struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
     if (!j->prepared.ids || !o->layer_windows || j->skips_layers)
         return true;
     const struct layers_options layers = layers_options(j);
     struct error why = { 0 };
+    begin_stage(j);
     if (layers_compare(document, text, &layers, &why))
         return true;
     if (why.interrupted) {

@@ -11,7 +11,8 @@
  *     perplexity_ratio, perplexity_difference, each also _stderr, _ci95
  *     units_needed                     null when there is no effect
  *     verdict                          a sentence
- *     mean_kld, kld_stderr, kld {median .. max}, the same of kld_reverse, top5_overlap,
+ *     mean_kld, kld_stderr, kld {median .. max}, the same of kld_reverse, mean_kld_same_head,
+ *     kld_same_head_stderr, kld_of_head (of a mean, the head's part), top5_overlap,
  *     kld_by_confidence, kld_histogram divergence_figures.h; absent when it was not measured
  *     same_top1                        share of scored tokens
  *     mean_delta_p, rms_delta_p, delta_p {min, p01 .. p999, max}, p_correlation      (delta_p.h)

@@ -166,6 +166,23 @@ static bool add_direction(struct buffer *out, const char *name,
     return ok && buffer_printf(out, err, "\n");
 }
 
+/* The part of the divergence that is the head's: what is left of it with A's head on the hidden
+ * states of both. */
+static bool add_head_part(struct buffer *out, const struct divergence_figures *f,
+                          struct error *err)
+{
+    char error[32], part[32], share[32];
+    double of_head = divergence_figures_of_head(f);
+    if (!isfinite(of_head))
+        return true;
+    put(error, sizeof error, "%.6f", f->same_head.se);
+    put(part, sizeof part, "%+.6f", of_head);
+    put(share, sizeof share, "%+.1f", f->forward.mean > 0 ? 100 * of_head / f->forward.mean : 0);
+    return buffer_printf(out, err, "%-28s mean %.6f, std. error %s; the head's part is %s "
+                         "(%s %%)\n", "  with A's head on both", f->same_head.mean, error, part,
+                         share);
+}
+
 static bool add_divergence(struct buffer *out, const struct comparison *c, struct error *err)
 {
     const struct divergence_figures *f = &c->kl;
@@ -175,6 +192,7 @@ static bool add_divergence(struct buffer *out, const struct comparison *c, struc
                             "nats/token", c->by_document ? "document" : "window")
            && add_direction(out, "  of B from A", &f->forward, err)
            && add_direction(out, "  of A from B", &f->reverse, err)
+           && add_head_part(out, f, err)
            && buffer_printf(out, err, "%-28s", "  by A's top probability");
     for (size_t i = 0; ok && i < DIVERGENCE_BINS; i++)
         if (f->bins[i].scored)

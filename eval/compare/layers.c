@@ -256,7 +256,7 @@ static bool add_table(struct buffer *text, const struct job *j, struct error *er
     return ok;
 }
 
-bool layers_least(size_t *bytes, const struct layers_options *o, struct error *err)
+bool layers_least(size_t *bytes, double *flop, const struct layers_options *o, struct error *err)
 {
     struct layers_options unlimited = *o;
     unlimited.machine.progress = (struct surprisal_progress){ 0 };
@@ -267,6 +267,7 @@ bool layers_least(size_t *bytes, const struct layers_options *o, struct error *e
            && lockstep_cost(&cost, j.model[0].engine, j.model[1].engine, o->windows, j.n_windows,
                             err);
     *bytes = ok ? cost.least_bytes : 0;
+    *flop = ok ? cost.flop : 0;
     model_close(&j.model[0]);
     model_close(&j.model[1]);
     return ok;

@@ -21,7 +21,8 @@ static const struct {
 } figures[] = {
     { "", "units scored delta_nll delta_nll_stderr p_value perplexity_ratio "
           "perplexity_ratio_stderr perplexity_difference perplexity_difference_stderr "
-          "units_needed mean_kld kld_stderr mean_kld_reverse kld_reverse_stderr same_top1 "
+          "units_needed mean_kld kld_stderr mean_kld_reverse kld_reverse_stderr "
+          "mean_kld_same_head kld_same_head_stderr kld_of_head same_top1 "
           "top5_overlap mean_delta_p rms_delta_p p_correlation" },
     { "delta_nll_ci95.", "0 1" },
     { "perplexity_ratio_ci95.", "0 1" },

@@ -11,8 +11,8 @@
  *                     windows of each document with tokens, in order
  *     plans           the number of protocols scored in the same pass over the weights: seconds,
  *                     tokens_per_second, peak_rss_bytes, bytes_read and passes are of the whole run
- *     peak_rss_bytes  of the process during the run; null where it had held as much
- *                     before, so that the run's own is not known
+ *     peak_rss_bytes  of the process during the run; null where it had held as much before, so
+ *                     that the run's own is not known
  *     warnings        [line]: what the run warned about
  *     tokens_sha256   of the columns in tokens.safetensors (run_folder.h); null without a folder
  *     hidden          "f32" or "bf16", null: not kept

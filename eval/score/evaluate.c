@@ -452,6 +452,7 @@ bool evaluate_prepare(const struct surprisal_eval_options *o, struct evaluate_pr
                  j.model.tokenizer ? tokenizer_sha256(j.model.tokenizer) : "");
         out->prefix_id = j.runs.list[0].summary.prefix_id;
         out->quantized_bytes = j.model.weights->quantized_bytes;
+        out->head_dtype = j.model.weights->lm_head.dtype;
         out->head_values = j.model.weights->lm_head.rows * j.model.weights->lm_head.cols;
         out->ids = j.runs.ids;
         out->n_ids = j.runs.n_ids;

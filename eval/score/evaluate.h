@@ -9,6 +9,7 @@
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/input_files.h"
+#include "base/matrix.h"
 #include "eval/protocol/protocol.h"
 #include "surprisal.h"
 
@@ -27,6 +28,7 @@ struct evaluate_prepared {
     int32_t prefix_id;                      /* -1: none */
     size_t quantized_bytes;                 /* of the checkpoint's weights */
     size_t head_values;                     /* vocabulary x hidden size */
+    enum dtype head_dtype;
     int32_t *ids;                           /* given [n_ids]: what the model sees, */
     size_t n_ids;
     struct windows windows;                 /* given: and the windows over it */

@@ -28,17 +28,20 @@ struct work {
     double *values;                     /* owned [n] */
 };
 
-static double kld_of(const struct divergence_row *row, bool reverse)
+enum measure { FORWARD, REVERSE, SAME_HEAD };
+
+static double kld_of(const struct divergence_row *row, enum measure measure)
 {
-    return reverse ? row->kld_reverse : row->kld;
+    return measure == REVERSE ? row->kld_reverse : measure == SAME_HEAD ? row->kld_same_head
+         : row->kld;
 }
 
-static void direction(struct divergence_direction *d, const struct work *w, bool reverse)
+static void direction(struct divergence_direction *d, const struct work *w, enum measure measure)
 {
     memset(w->sums, 0, w->n_units * sizeof *w->sums);
     for (size_t i = 0; i < w->n; i++) {
         struct window_score *sum = &w->sums[w->unit[i]];
-        w->values[i] = kld_of(&w->rows[i], reverse);
+        w->values[i] = kld_of(&w->rows[i], measure);
         compensated_add(&sum->nll, w->values[i]);
         sum->scored++;
     }
@@ -49,6 +52,20 @@ static void direction(struct divergence_direction *d, const struct work *w, bool
     for (size_t i = 0; i < DIVERGENCE_QUANTILES; i++)
         d->quantiles[i] = statistics_quantile(w->values, w->n,
                                               divergence_figures_quantiles[i].share);
+}
+
+/* A head fits the hidden states of all tokens, or of none. */
+static void same_head(struct divergence_figures *f, const struct work *w)
+{
+    const double none = (double)NAN;
+    f->same_head = (struct divergence_direction){ .mean = none, .se = none };
+    if (w->n && !isnan(w->rows[0].kld_same_head))
+        direction(&f->same_head, w, SAME_HEAD);
+}
+
+double divergence_figures_of_head(const struct divergence_figures *f)
+{
+    return f->forward.mean - f->same_head.mean;
 }
 
 static void bin(struct divergence_bin *b, const struct work *w, size_t index)
@@ -96,8 +113,9 @@ bool divergence_figures(struct divergence_figures *f, const struct divergence_ro
     w.values = mem_array(n, sizeof *w.values, "KL divergence by token", err);
     bool ok = w.sums && w.values;
     if (ok) {
-        direction(&f->forward, &w, false);
-        direction(&f->reverse, &w, true);
+        direction(&f->forward, &w, FORWARD);
+        direction(&f->reverse, &w, REVERSE);
+        same_head(f, &w);
         for (size_t i = 0; i < DIVERGENCE_BINS; i++)
             bin(&f->bins[i], &w, i);
         histogram(f, &w);
@@ -127,6 +145,9 @@ void divergence_figures_add(cJSON *to, const struct divergence_figures *f)
     json_add_double(to, "mean_kld_reverse", f->reverse.mean);
     json_add_double(to, "kld_reverse_stderr", f->reverse.se);
     add_quantiles(to, "kld_reverse", &f->reverse);
+    json_add_double(to, "mean_kld_same_head", f->same_head.mean);
+    json_add_double(to, "kld_same_head_stderr", f->same_head.se);
+    json_add_double(to, "kld_of_head", divergence_figures_of_head(f));
     json_add_double(to, "top5_overlap", f->top5_overlap);
 }
 

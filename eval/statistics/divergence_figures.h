@@ -31,6 +31,9 @@ struct divergence_bin {
 
 struct divergence_figures {
     struct divergence_direction forward, reverse;   /* B from A, A from B */
+    /* B from A with A's head on both; NaN where that does not fit.  What it is less than forward
+     * is the head's part. */
+    struct divergence_direction same_head;
     double top5_overlap;                /* mean share of equal choices among the first five */
     struct divergence_bin bins[DIVERGENCE_BINS];
     /* Tokens with KL in [0, edge 0), [edge 0, edge 1), .. [last edge, infinity): edge i is
@@ -42,8 +45,11 @@ struct divergence_figures {
 bool divergence_figures(struct divergence_figures *f, const struct divergence_row *rows,
                         const int32_t *unit, size_t n, size_t n_units, struct error *err);
 
+double divergence_figures_of_head(const struct divergence_figures *f);
+
 /* Adds mean_kld, kld_stderr, kld {median .. max}, mean_kld_reverse, kld_reverse_stderr,
- * kld_reverse, top5_overlap. */
+ * kld_reverse, mean_kld_same_head, kld_same_head_stderr, kld_of_head (the difference),
+ * top5_overlap. */
 void divergence_figures_add(cJSON *to, const struct divergence_figures *f);
 /* Adds kld_by_confidence [{from, to, scored, mean_kld, kld_stderr, same_top1}] and kld_histogram
  * [{from, to, scored}], whose last `to` is null. */

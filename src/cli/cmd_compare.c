@@ -16,12 +16,13 @@ struct settings {
 
 static void show_plan(void *user, const struct surprisal_comparison_plan *plan)
 {
-    const struct progress_line *p = user;
+    struct progress_line *p = user;
     struct surprisal_error folder = { 0 };
     if (p->shown)
         fprintf(stderr, "%zu evaluations; their runs take %.3g GB of disk in %s (%.3g GB free)\n",
                 plan->runs, (double)plan->disk_bytes / 1e9,
                 surprisal_printable(&folder, plan->folder), (double)plan->free_bytes / 1e9);
+    progress_plan(p, plan->stages, plan->n_stages);
 }
 
 static bool is_plain(const char *word)
@@ -85,6 +86,7 @@ static int compare(struct settings *s, const struct command *c)
     s->report.n_inputs = sizeof inputs / sizeof *inputs;
     s->compare.eval = s->base.eval;
     s->compare.plan = show_plan;
+    s->compare.stage = progress_stage;
     s->compare.eval.plan = eval_options_show_plan;
     s->report.plans = surprisal_compare_takes_plans(&s->compare);
     if (!surprisal_report_check(&s->report, &err) || !surprisal_compare_check(&s->compare, &err))

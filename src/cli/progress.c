@@ -1,5 +1,7 @@
 #include "progress.h"
 
+#include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,7 +10,6 @@
 
 #define TERMINAL_INTERVAL 0.2           /* seconds between lines */
 #define PIPE_INTERVAL     2.0
-#define RATE_AFTER        0.5           /* seconds; a rate measured over less is noise */
 
 static volatile sig_atomic_t interrupted;
 
@@ -47,22 +48,42 @@ static void put_rate(char *out, size_t n, double rate, const char *unit)
         snprintf(out, n, rate < 10 ? "%.2f %s/s" : "%.0f %s/s", rate, unit);
 }
 
-static void draw(struct progress_line *p, const char *stage, double done, const char *unit,
-                 double seconds)
+/* "   1843 tokens/s   0:05 left, 0:40 in all" */
+static void put_pace(char *out, size_t n, const struct progress_line *p)
 {
-    char line[160], rate_text[48], time_text[PROGRESS_TIME_BYTES];
-    int n = snprintf(line, sizeof line, "%-28.40s", stage);
-    if (p->total > 0)
-        n += snprintf(line + n, sizeof line - (size_t)n, " %5.1f %%", 100 * done / p->total);
-    double rate = seconds > RATE_AFTER ? (done - p->first_done) / seconds : 0;
-    if (rate > 0) {
-        put_rate(rate_text, sizeof rate_text, rate, unit);
-        n += snprintf(line + n, sizeof line - (size_t)n, "   %s", rate_text);
-        if (p->total > 0) {
-            progress_time(time_text, (p->total - done) / rate);
-            snprintf(line + n, sizeof line - (size_t)n, "   %s left", time_text);
-        }
+    char rate[48], left[PROGRESS_TIME_BYTES], all[PROGRESS_TIME_BYTES];
+    double seconds = pace_left(&p->pace);
+    double whole = pace_stages_left(&p->stages, seconds, p->pace.seconds);
+    int at = 0;
+    *out = '\0';
+    if (pace_rate(&p->pace) > 0) {
+        put_rate(rate, sizeof rate, pace_rate(&p->pace), p->pace.unit);
+        at += snprintf(out, n, "   %s", rate);
     }
+    if (isfinite(seconds)) {
+        progress_time(left, seconds);
+        at += snprintf(out + at, n - (size_t)at, "   %s left", left);
+    }
+    if (isfinite(whole)) {
+        progress_time(all, whole);
+        snprintf(out + at, n - (size_t)at, isfinite(seconds) ? ", %s in all" : "   %s left in all",
+                 all);
+    }
+}
+
+static void draw(struct progress_line *p, const char *stage)
+{
+    char name[80], line[240];
+    if (p->stages.number)
+        snprintf(name, sizeof name, "stage %zu of %zu: %.40s", p->stages.number, p->stages.n,
+                 stage);
+    else
+        snprintf(name, sizeof name, "%.40s", stage);
+    int n = snprintf(line, sizeof line, "%-28s", name);
+    if (p->pace.total > 0)
+        n += snprintf(line + n, sizeof line - (size_t)n, " %5.1f %%",
+                      100 * p->pace.done / p->pace.total);
+    put_pace(line + n, sizeof line - (size_t)n, p);
     fprintf(stderr, p->on_terminal ? "\r\033[K%s" : "%s\n", line);
     fflush(stderr);
     p->drawn = p->on_terminal;
@@ -74,18 +95,44 @@ static bool report(void *user, const char *stage, double done, double total, con
     if (!p->shown || interrupted)
         return !interrupted;
     double now = now_seconds();
-    /* Another total is another kind of work (hashing, then scoring) with a rate of its own. */
-    bool first = p->started == 0 || total < p->total || total > p->total;
-    if (first) {
-        p->started = now;
-        p->first_done = done;
-        p->total = total;
-    }
+    bool first = pace_add(&p->pace, now, done, total, unit);
     if (first || now - p->last >= (p->on_terminal ? TERMINAL_INTERVAL : PIPE_INTERVAL)) {
         p->last = now;
-        draw(p, stage, done, unit, now - p->started);
+        draw(p, stage);
     }
     return true;
+}
+
+void progress_plan(struct progress_line *p, const struct surprisal_stage *stages, size_t n)
+{
+    pace_stages_plan(&p->stages, stages, n);
+    for (size_t i = 0; p->shown && i < n; i++) {
+        char time[PROGRESS_TIME_BYTES] = "unknown";
+        if (stages[i].seconds > 0)
+            progress_time(time, stages[i].seconds);
+        fprintf(stderr, "stage %zu of %zu: %s, estimated time %s\n", i + 1, n, stages[i].name,
+                time);
+    }
+}
+
+/* The kernel's "most memory so far" begins again, so that each evaluation finds its own; where that
+ * is not allowed, a summary has none.  (proc(5), clear_refs) */
+static void forget_peak_memory(void)
+{
+    int file = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+    if (file < 0)
+        return;
+    ssize_t written = write(file, "5", 1);
+    (void)written;
+    close(file);
+}
+
+void progress_stage(void *user, size_t index)
+{
+    struct progress_line *p = user;
+    forget_peak_memory();
+    pace_stages_next(&p->stages, index, now_seconds());
+    p->pace = (struct pace){ 0 };
 }
 
 static void clear_line(struct progress_line *p)

@@ -10,18 +10,25 @@
 #include <stdbool.h>
 #include <surprisal.h>
 
+#include "pace.h"
+
 /* Zero-initialise, or start with the options --quiet and --progress parsed into it. */
 struct progress_line {
     bool quiet, wanted;                 /* the options */
     bool shown, on_terminal;
     bool drawn;                         /* the line is on the terminal */
-    double started, last;               /* seconds: of this kind of work; of the last line */
-    double first_done, total;           /* of this kind of work */
+    double last;                        /* seconds: of the last line */
+    struct pace pace;
+    struct pace_stages stages;
 };
 
 /* Installs the signal handlers and decides whether to draw.  Gives what the library calls; user is
  * p. */
 struct surprisal_progress progress_begin(struct progress_line *p);
+/* Shows the stages of a job with their estimates, before its work. */
+void progress_plan(struct progress_line *p, const struct surprisal_stage *stages, size_t n);
+/* surprisal_compare_options.stage; user: the struct progress_line. */
+void progress_stage(void *user, size_t index);
 #define PROGRESS_TIME_BYTES 32
 /* "1:02:03" or "2:03". */
 void progress_time(char out[PROGRESS_TIME_BYTES], double seconds);

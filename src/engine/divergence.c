@@ -1,6 +1,7 @@
 #include "engine/divergence.h"
 
 #include <assert.h>
+#include <math.h>
 
 #include "engine/pass.h"
 #include "model/divergence.h"
@@ -24,6 +25,10 @@ struct side {
 struct group_buffers {
     float *x[SIDES];                    /* [group, D]: hidden states */
     struct divergence_buffers divergence;
+    /* With A's head on both; the buffers share their memory with the ones above, as they are not
+     * used at the same time: */
+    struct divergence_buffers same_head;
+    struct divergence_row *same_head_rows;      /* [group] */
 };
 
 struct work {
@@ -34,6 +39,7 @@ struct work {
     size_t n, group;                    /* tokens in all; at most, in a group */
     size_t first;                       /* of the current group */
     size_t group_size;
+    size_t times, time;                 /* that a group goes through the heads; 0 is the first */
 };
 
 static bool shares_head(const struct work *w)
@@ -76,13 +82,31 @@ static struct divergence_task task_of(const struct work *w, size_t n)
     return task;
 }
 
+/* A's head on the hidden states of both.  Its first side reads it. */
+static struct divergence_task same_head_task(const struct work *w, size_t n)
+{
+    struct divergence_task task = task_of(w, n);
+    task.sides[1].head = task.sides[0].head;
+    task.sides[1].feed = NULL;
+    return task;
+}
+
 static struct group_buffers group_buffers_take(struct arena *a, const struct work *w, size_t n)
 {
-    struct group_buffers b;
+    struct group_buffers b = { 0 };
     for (size_t i = 0; i < SIDES; i++)
         b.x[i] = arena_take(a, n, w->sides[i].head->cols * sizeof *b.x[i]);
-    const struct divergence_task task = task_of(w, n);
+    const struct divergence_task task = task_of(w, n), second = same_head_task(w, n);
+    if (w->times > 1)
+        b.same_head_rows = arena_take(a, n, sizeof *b.same_head_rows);
+    size_t begin = a->used;
     b.divergence = divergence_buffers_take(a, task.sides, n);
+    size_t end = a->used;
+    if (w->times > 1) {
+        a->used = begin;
+        b.same_head = divergence_buffers_take(a, second.sides, n);
+        a->used = size_max(a->used, end);
+    }
     return b;
 }
 
@@ -138,6 +162,8 @@ static void work_begin(struct work *w, const struct engine_divergence *d, size_t
         w->sides[1].head = w->sides[0].head;
         w->sides[1].ahead_bytes = 0;
     }
+    bool fits = w->sides[0].head->cols == w->sides[1].head->cols;
+    w->times = fits && !shares_head(w) ? 2 : 1;
 }
 
 size_t engine_divergence_least(const struct engine_divergence *d, size_t n)
@@ -195,8 +221,50 @@ static bool report(void *user, double share)
 {
     const struct work *w = user;
     const struct progress *p = &w->d->a->progress;
-    double done = (double)w->first + share * (double)w->group_size;
+    double of_group = ((double)w->time + share) / (double)w->times;
+    double done = (double)w->first + of_group * (double)w->group_size;
     return !p->report || p->report(p->user, "KL divergence", done, (double)w->n, "tokens");
+}
+
+static void close_streams(struct work *w)
+{
+    for (size_t i = 0; i < SIDES; i++) {
+        stream_close(w->sides[i].stream);
+        w->sides[i].stream = NULL;
+    }
+}
+
+static bool run_heads(struct work *w, struct divergence_row *rows, struct error *err)
+{
+    bool ok = open_stream(&w->sides[0], err)
+           && (shares_head(w) || open_stream(&w->sides[1], err));
+    if (ok) {
+        struct divergence_task task = task_of(w, w->group_size);
+        task.rows = rows;
+        task.progress = (struct step_progress){ report, w };
+        w->time = 0;
+        ok = divergence_forward(&task, &w->buffers.divergence, err);
+    }
+    close_streams(w);
+    return ok;
+}
+
+/* Fills kld_same_head. */
+static bool run_same_head(struct work *w, struct divergence_row *rows, struct error *err)
+{
+    bool ok = w->times == 1 || open_stream(&w->sides[0], err);
+    if (ok && w->times > 1) {
+        struct divergence_task task = same_head_task(w, w->group_size);
+        task.rows = w->buffers.same_head_rows;
+        task.progress = (struct step_progress){ report, w };
+        w->time = 1;
+        ok = divergence_forward(&task, &w->buffers.same_head, err);
+    }
+    close_streams(w);
+    for (size_t i = 0; i < w->group_size; i++)
+        rows[i].kld_same_head = w->times > 1 ? w->buffers.same_head_rows[i].kld
+                              : shares_head(w) ? rows[i].kld : (double)NAN;
+    return ok;
 }
 
 static bool run_group(struct work *w, struct divergence_row *rows, struct error *err)
@@ -204,19 +272,8 @@ static bool run_group(struct work *w, struct divergence_row *rows, struct error 
     bool ok = true;
     w->group_size = size_min(w->group, w->n - w->first);
     for (size_t i = 0; ok && i < SIDES; i++)
-        ok = load_hidden(w->buffers.x[i], &w->sides[i], w->first, w->group_size, err)
-          && ((i > 0 && shares_head(w)) || open_stream(&w->sides[i], err));
-    if (ok) {
-        struct divergence_task task = task_of(w, w->group_size);
-        task.rows = rows + w->first;
-        task.progress = (struct step_progress){ report, w };
-        ok = divergence_forward(&task, &w->buffers.divergence, err);
-    }
-    for (size_t i = 0; i < SIDES; i++) {
-        stream_close(w->sides[i].stream);
-        w->sides[i].stream = NULL;
-    }
-    return ok;
+        ok = load_hidden(w->buffers.x[i], &w->sides[i], w->first, w->group_size, err);
+    return ok && run_heads(w, rows + w->first, err) && run_same_head(w, rows + w->first, err);
 }
 
 /* ---- the whole ---------------------------------------------------------------------- */

@@ -29,8 +29,9 @@ struct engine_divergence {
 /* The smallest budget of the process that suffices for n tokens.  Does not read hidden states. */
 size_t engine_divergence_least(const struct engine_divergence *d, size_t n);
 
-/* Fills rows [n].  Fails if shapes do not match or the budget does not suffice, and if a divergence
- * is not finite; that error names the token. */
+/* Fills rows [n].  Where the heads differ, tokens go a second time through A's head alone, which
+ * gives kld_same_head; else that is the same number.  Fails if shapes do not match or the budget
+ * does not suffice, and if a divergence is not finite; that error names the token. */
 bool engine_divergence(const struct engine_divergence *d, struct divergence_row *rows,
                        struct error *err);
 

@@ -14,6 +14,8 @@ struct divergence_row {
     int8_t overlap5;                /* ids among the five first choices of both, 0 to 5; where the
                                        vocabulary has fewer, the missing ones count as shared */
     bool same_top1;                 /* first choices agree; of equal logits the lowest id wins */
+    double kld_same_head;           /* KL(A || B) with A's head on B's hidden states; NaN where it
+                                       does not fit them.  Set by engine/divergence */
 };
 
 #endif

@@ -76,6 +76,7 @@ def realistic(n_windows=580, n_layers=40, seed=1):
                    "divergence B is 24 times as far from A as rounding alone would put it.",
         "mean_kld": 0.02130001, "kld_stderr": 0.00026, "kld": tail(0.0213), "mean_kld_reverse": 0.0219,
         "kld_reverse_stderr": 0.00028, "kld_reverse": tail(0.0219),
+        "mean_kld_same_head": 0.0187, "kld_same_head_stderr": 0.00021, "kld_of_head": 0.0026,
         "kld_by_confidence": [{"from": low, "to": high, "scored": 59276, "mean_kld": k, "kld_stderr": k / 25,
                                "same_top1": s} for low, high, k, s in
                               zip(bins, bins[1:], (0.041, 0.036, 0.027, 0.012, 0.0017), (.81, .91, .976, .997, .9999))],

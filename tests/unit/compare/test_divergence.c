@@ -26,8 +26,8 @@ static bool near(double a, double b)
 static void test_figures(void)
 {
     static const struct divergence_row rows[] = {
-        { 0,     0.5, 0.1f,  5, true  }, { 1e-10, 0.5, 0.25f, 4, true },
-        { 0.5,   0.5, 0.3f,  3, false }, { 1.5,   0.5, 1,     0, true },
+        { 0,   0.5, 0.1f, 5, true,  0.125 }, { 1e-10, 0.5, 0.25f, 4, true, 0.125 },
+        { 0.5, 0.5, 0.3f, 3, false, 0.375 }, { 1.5,   0.5, 1,     0, true, 0.375 },
     };
     static const int32_t two[] = { 0, 0, 1, 1 }, one[] = { 1, 1, 1, 1 };
     struct divergence_figures f;
@@ -38,6 +38,9 @@ static void test_figures(void)
     check(ok && near(f.forward.mean, mean) && near(f.forward.se, (1 - 5e-11) / 2)
           && f.reverse.mean == 0.5 && f.reverse.se == 0, "means and errors by unit", "%g %g %g %g",
           f.forward.mean, f.forward.se, f.reverse.mean, f.reverse.se);
+    check(f.same_head.mean == 0.25 && f.same_head.se == 0.125
+          && near(divergence_figures_of_head(&f), mean - 0.25), "the head's part", "%g %g %g",
+          f.same_head.mean, f.same_head.se, divergence_figures_of_head(&f));
     check(near(f.forward.quantiles[0], 0.5 * (0.5 + 1e-10))
               && near(f.forward.quantiles[1], 0.5 + 0.7) && f.forward.quantiles[5] == 1.5
               && f.reverse.quantiles[3] == 0.5,
@@ -60,8 +63,8 @@ static void test_figures(void)
     check(ok && near(f.forward.mean, mean) && isnan(f.forward.se) && isnan(b[1].se),
           "one unit has no error", "%g +- %g", f.forward.mean, f.forward.se);
 
-    static const struct divergence_row same[] = { { 0, 0, 0.7f, 5, true },
-                                                  { 0, 0, 0.9f, 5, true } };
+    static const struct divergence_row same[] = { { 0, 0, 0.7f, 5, true, NAN },
+                                                  { 0, 0, 0.9f, 5, true, NAN } };
     cJSON *o = cJSON_CreateObject();
     ok = divergence_figures(&f, same, two + 1, 2, 2, &err);
     divergence_figures_add(o, &f);
@@ -69,7 +72,7 @@ static void test_figures(void)
     char *text = cJSON_PrintUnformatted(o);
     check(
         ok && strstr(text, "\"mean_kld\":0,\"kld_stderr\":0,")
-            && strstr(text, "\"top5_overlap\":1,")
+            && strstr(text, "\"top5_overlap\":1,") && strstr(text, "\"kld_of_head\":null,")
             && strstr(
                 text,
                 "{\"from\":0,\"to\":0.25,\"scored\":0,\"mean_kld\":null,"
