@@ -13,6 +13,7 @@
 #include "base/input_files.h"
 #include "base/progress.h"
 #include "formats/config.h"
+#include "formats/download.h"
 #include "formats/safetensors.h"
 
 struct checkpoint_reader;
@@ -29,6 +30,7 @@ struct checkpoint {
     const struct tensor **tensors;      /* owned [n_tensors]; sorted by name; borrow from files */
     size_t n_tensors;
     size_t n_stale;                     /* in the files, but not of the checkpoint */
+    char revision[DOWNLOAD_REVISION_DIGITS + 1];    /* of the hub; "": not known */
     bool is_partial;                    /* a file cannot be read; only where faults are collected */
     void *own;                          /* of the reader, which frees it */
     /* What checkpoint_open makes of it. */

@@ -23,6 +23,7 @@ enum finding_code {
     FOUND_WRONG_FILE,           /* the index names another file than the one that has the tensor */
     FOUND_STALE,                /* a tensor that the index does not name */
     FOUND_TWICE,                /* a weight that is stored twice */
+    FOUND_DOWNLOAD,             /* not the file that the hub's client downloaded */
     /* tensors against the config */
     FOUND_MISSING,
     FOUND_UNEXPECTED,
@@ -64,6 +65,7 @@ enum finding_code {
     NOTE_PATTERN,               /* a pattern that vLLM does not match */
     NOTE_TOTAL_SIZE,
     NOTE_FILE,
+    NOTE_DOWNLOAD,
     FINDING_CODES
 };
 
