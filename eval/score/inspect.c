@@ -207,7 +207,10 @@ static bool write_cost(cJSON *root, const struct inspection *in, struct error *e
 
 static bool write_all(cJSON *root, const struct inspection *in, struct error *err)
 {
+    const char *revision = in->ck->revision;
     bool ok = json_add_bytes(root, "path", in->ck->path)
+           && (*revision ? cJSON_AddStringToObject(root, "revision", revision)
+                         : cJSON_AddNullToObject(root, "revision"))
            && cJSON_AddStringToObject(root, "model_type", in->ck->config.model_type)
            && json_add_size(root, "parameters", in->w->parameters)
            && json_add_size(root, "bytes", in->w->bytes)

@@ -2,7 +2,8 @@
  * where config and files contradict each other, and what an evaluation costs.
  *
  * The JSON:
- *     path, model_type, architecture {the config's sizes},
+ *     path, revision (of the hub's repository, null: not known), model_type,
+ *     architecture {the config's sizes},
  *     parameters, bytes, quantized_bytes          of the weights that an evaluation uses
  *     modules [{module, used, dtypes [{dtype, tensors, parameters, bytes}]}]
  *                                                 used first; then visual, mtp, other, stale

@@ -82,7 +82,9 @@ static bool add_architecture(struct buffer *out, const cJSON *inspection, struct
     const char *path = member_text(text, json_get(inspection, "path"));
     bool ok = buffer_printf(out, err, "%s\n\n", error_clean(&(struct error){ 0 }, path));
     const char *type = member_text(text, json_get(inspection, "model_type"));
-    ok = ok && add_row(out, "model_type", type, err);
+    const char *revision = cJSON_GetStringValue(json_get(inspection, "revision"));
+    ok = ok && (!revision || add_row(out, "revision", revision, err))
+      && add_row(out, "model_type", type, err);
     cJSON_ArrayForEach(item, json_get(inspection, "architecture"))
         ok = ok && add_row(out, item->string, member_text(text, item), err);
     return ok;

@@ -1,15 +1,34 @@
 #include "base/digest.h"
 
+#include <stdio.h>
+
 #include <openssl/evp.h>
 
 /* The stream is libcrypto's context; the struct only gives it a name of ours. */
-struct digest_stream *digest_begin(struct error *err)
+static struct digest_stream *begin(const EVP_MD *type, const char *name, struct error *err)
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    if (ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1)
+    if (ctx && EVP_DigestInit_ex(ctx, type, NULL) == 1)
         return (struct digest_stream *)ctx;
     EVP_MD_CTX_free(ctx);
-    error_set(err, "libcrypto cannot start SHA-256");
+    error_set(err, "libcrypto cannot start %s", name);
+    return NULL;
+}
+
+struct digest_stream *digest_begin(struct error *err)
+{
+    return begin(EVP_sha256(), "SHA-256", err);
+}
+
+/* git hashes "blob N", a NUL and the bytes. */
+struct digest_stream *digest_begin_git(size_t n, struct error *err)
+{
+    char head[32];
+    int length = snprintf(head, sizeof head, "blob %zu", n);
+    struct digest_stream *s = begin(EVP_sha1(), "SHA-1", err);
+    if (!s || digest_update(s, head, (size_t)length + 1, err))
+        return s;
+    digest_end(s, NULL, NULL);
     return NULL;
 }
 

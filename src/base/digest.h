@@ -1,4 +1,5 @@
-/* digest.h - SHA-256 (OpenSSL's libcrypto, which uses the CPU's SHA instructions). */
+/* digest.h - SHA-256, and SHA-1 where git has it (OpenSSL's libcrypto, which uses the CPU's SHA
+ * instructions). */
 #ifndef SURPRISAL_BASE_DIGEST_H
 #define SURPRISAL_BASE_DIGEST_H
 
@@ -17,6 +18,8 @@ struct digest {
 struct digest_stream;           /* opaque; owned by the caller until digest_end */
 
 struct digest_stream *digest_begin(struct error *err);
+/* Of git's blob of n bytes, which are to follow: SHA-1, 20 bytes of the digest. */
+struct digest_stream *digest_begin_git(size_t n, struct error *err);
 bool digest_update(struct digest_stream *s, const void *bytes, size_t n, struct error *err);
 /* Writes the digest and frees the stream; with out NULL only frees it.  NULL is fine. */
 bool digest_end(struct digest_stream *s, struct digest *out, struct error *err);

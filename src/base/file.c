@@ -197,6 +197,17 @@ bool file_exists(const char *path)
     return stat(path, &st) == 0;
 }
 
+bool file_link_target(char **target, const char *path, struct error *err)
+{
+    char text[4096];
+    ssize_t n = readlink(path, text, sizeof text - 1);
+    *target = NULL;
+    if (n < 0)
+        return true;
+    text[n] = '\0';
+    return (*target = mem_string(text, err));
+}
+
 bool file_is_directory(const char *path)
 {
     struct stat st;

@@ -55,6 +55,9 @@ bool file_read_input(struct buffer *b, const char *path, struct error *err);
 /* Is the path one of these, or standard input? */
 bool file_is_read_once(const char *path);
 
+/* Gives what a link points at, as it is written there; *target NULL: the path is no link. */
+bool file_link_target(char **target, const char *path, struct error *err);
+
 bool file_exists(const char *path);
 bool file_is_directory(const char *path);
 /* Gives "folder/name". */

@@ -5,13 +5,10 @@
 #define PIECE_BYTES ((size_t)16 << 20)
 #define READ_BYTES  ((size_t)256 << 10)      /* in memory at once, of each thread */
 
-/* map: holds the bytes; its pages are released once read.  NULL: the bytes are in memory. */
-static bool hash_bytes(struct digest *out, const uint8_t *data, size_t n,
-                       const struct mapped_file *map, struct error *err)
+/* Ends the stream; data lies in the map, whose pages are released once read. */
+static bool hash_mapped(struct digest *out, struct digest_stream *s, const uint8_t *data, size_t n,
+                        const struct mapped_file *map, struct error *err)
 {
-    if (!map)
-        return digest_of(out, data, n, err);
-    struct digest_stream *s = digest_begin(err);
     bool ok = s != NULL;
     for (size_t at = 0, now, offset = n ? (size_t)(data - map->data) : 0; ok && at < n; at += now) {
         now = size_min(READ_BYTES, n - at);
@@ -21,12 +18,31 @@ static bool hash_bytes(struct digest *out, const uint8_t *data, size_t n,
     return digest_end(s, ok ? out : NULL, err) && ok;
 }
 
+/* map: holds the bytes.  NULL: the bytes are in memory. */
+static bool hash_bytes(struct digest *out, const uint8_t *data, size_t n,
+                       const struct mapped_file *map, struct error *err)
+{
+    return map ? hash_mapped(out, digest_begin(err), data, n, map, err)
+               : digest_of(out, data, n, err);
+}
+
 bool file_digest(struct digest *out, const char *path, struct error *err)
 {
     struct mapped_file f;
     if (!file_map(&f, path, err))
         return false;
     bool ok = hash_bytes(out, f.data, f.size, &f, err);
+    file_unmap(&f);
+    return ok;
+}
+
+bool file_digest_git(struct digest *out, const char *path, struct error *err)
+{
+    struct mapped_file f;
+    *out = (struct digest){ { 0 } };
+    if (!file_map(&f, path, err))
+        return false;
+    bool ok = hash_mapped(out, digest_begin_git(f.size, err), f.data, f.size, &f, err);
     file_unmap(&f);
     return ok;
 }

@@ -8,6 +8,8 @@
 
 /* The SHA-256 of a regular file's bytes. */
 bool file_digest(struct digest *out, const char *path, struct error *err);
+/* The SHA-1 that git has of it as a blob, in the first 20 bytes; the others are 0. */
+bool file_digest_git(struct digest *out, const char *path, struct error *err);
 /* Splits n bytes into pieces of 16 MB (the last one shorter, perhaps empty), and gives the SHA-256
  * of the SHA-256s of the pieces, so that all threads can share the work.  data lies in `map`, or,
  * with map NULL, in memory. */

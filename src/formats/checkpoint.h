@@ -13,6 +13,7 @@
 #include "base/input_files.h"
 #include "base/progress.h"
 #include "formats/config.h"
+#include "formats/download.h"
 #include "formats/safetensors.h"
 
 struct checkpoint_reader;
@@ -41,6 +42,7 @@ struct checkpoint {
     struct absent_tensor *absent;       /* owned [n_absent] */
     size_t n_absent, absent_capacity;
     struct buffer notes; /* owned: a line for each choice that the files leave open */
+    char revision[DOWNLOAD_REVISION_DIGITS + 1];    /* of the hub; "": not known */
     bool is_partial;                    /* a file cannot be read; only where faults are collected */
     void *own;                          /* of the reader, which frees it */
     /* What checkpoint_open makes of it. */

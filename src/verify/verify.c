@@ -49,6 +49,7 @@ static bool check(struct verify_result *r, const char *checkpoint, const char *a
     struct weight_list *w = &r->weights;
     const struct weight_list *original = against ? &r->original_weights : NULL;
     if (!threads_start(n_threads, 0, err) || !verify_folder_open(&r->folder, checkpoint, found, err)
+        || !verify_download(&r->download, &r->folder, n_threads, progress, found, err)
         || !verify_folder_list(w, &r->folder, found, err)
         || !verify_stand_ins(&r->folder, found, err)
         || (against && !open_original(r, against, err))

@@ -6,6 +6,7 @@
 #ifndef SURPRISAL_VERIFY_VERIFY_H
 #define SURPRISAL_VERIFY_VERIFY_H
 
+#include "verify/verify_download.h"
 #include "verify/verify_scan.h"
 
 struct verify_result {
@@ -15,6 +16,7 @@ struct verify_result {
     struct weight_list weights, original_weights;
     struct tally *tallies;              /* owned [weights.n] */
     struct findings findings;
+    struct verify_download download;
     bool lists_all;                     /* a line for each finding, also for those that repeat */
     double seconds;
 };

@@ -18,6 +18,7 @@ static const char *const names[FINDING_CODES] = {
     [FOUND_WRONG_FILE] = "wrong-file",
     [FOUND_STALE] = "stale",
     [FOUND_TWICE] = "twice",
+    [FOUND_DOWNLOAD] = "download",
     [FOUND_MISSING] = "missing",
     [FOUND_UNEXPECTED] = "unexpected",
     [FOUND_SHAPE] = "shape",
@@ -52,6 +53,7 @@ static const char *const names[FINDING_CODES] = {
     [NOTE_TOTAL_SIZE] = "total-size",
     [NOTE_FILE] = "file",
     [NOTE_CHOICE] = "choice",
+    [NOTE_DOWNLOAD] = "download",
 };
 
 const char *finding_code_name(enum finding_code code)

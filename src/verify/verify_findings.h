@@ -23,6 +23,7 @@ enum finding_code {
     FOUND_WRONG_FILE,           /* the index names another file than the one that has the tensor */
     FOUND_STALE,                /* a tensor that the index does not name */
     FOUND_TWICE,                /* a weight that is stored twice */
+    FOUND_DOWNLOAD,             /* not the file that the hub's client downloaded */
     /* tensors against the config */
     FOUND_MISSING,
     FOUND_UNEXPECTED,
@@ -65,6 +66,7 @@ enum finding_code {
     NOTE_TOTAL_SIZE,
     NOTE_FILE,
     NOTE_CHOICE,                /* that the folder leaves open: which of two models is read, say */
+    NOTE_DOWNLOAD,
     FINDING_CODES
 };
 

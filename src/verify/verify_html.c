@@ -127,6 +127,9 @@ static bool put_top(struct buffer *out, const struct verify_result *r, size_t n_
         closing.data[strcspn(closing.data, "\n")] = '\0';
     ok = ok && put(out, "p", closing.data, err);
     buffer_free(&closing);
+    ok = ok && verify_report_download(&closing, r, err)
+      && (!closing.size || put(out, "p", closing.data, err));
+    buffer_free(&closing);
     return ok;
 }
 

@@ -86,12 +86,23 @@ static bool add_findings(cJSON *root, const char *count_key, const char *key,
     return ok;
 }
 
+static bool add_download(cJSON *root, const struct verify_download *d)
+{
+    if (!d->n_files && !*d->revision)
+        return cJSON_AddNullToObject(root, "download");
+    cJSON *to = cJSON_AddObjectToObject(root, "download");
+    return to && (*d->revision ? cJSON_AddStringToObject(to, "revision", d->revision)
+                               : cJSON_AddNullToObject(to, "revision"))
+        && json_add_size(to, "files", d->n_files) && json_add_size(to, "equal", d->n_equal);
+}
+
 static bool add_inputs(cJSON *root, const struct verify_result *r)
 {
     return cJSON_AddStringToObject(root, "surprisal", SURPRISAL_VERSION)
         && json_add_bytes(root, "checkpoint", r->folder.ck.path)
         && (r->has_original ? json_add_bytes(root, "against", r->original.ck.path)
                             : cJSON_AddNullToObject(root, "against"))
+        && add_download(root, &r->download)
         && json_add_size(root, "tensors", r->folder.ck.n_tensors)
         && json_add_size(root, "bytes", verify_report_bytes(r))
         && json_add_double(root, "seconds", r->seconds);

@@ -69,6 +69,16 @@ bool verify_report_closing(struct buffer *out, const struct verify_result *r, si
                          (double)verify_report_bytes(r) / 1e6, r->seconds);
 }
 
+bool verify_report_download(struct buffer *out, const struct verify_result *r, struct error *err)
+{
+    const struct verify_download *d = &r->download;
+    return !d->n_files
+        || (buffer_printf(out, err, "download: %zu of %zu files have the digests that the hub's"
+                          " client recorded", d->n_equal, d->n_files)
+            && (!*d->revision || buffer_printf(out, err, ", revision %s", d->revision))
+            && buffer_printf(out, err, "\n"));
+}
+
 /* ---- text --------------------------------------------------------------------------- */
 
 static bool add_groups(struct buffer *out, const struct verify_groups *g, struct error *err)
@@ -175,7 +185,8 @@ bool verify_report_text(struct buffer *out, const struct verify_result *r,
             ok = add_distances(out, r, t, err) && buffer_printf(out, err, "\n");
         ok = ok && add_summary(out, t, err);
     }
-    ok = ok && verify_report_closing(out, r, groups.n, err);
+    ok = ok && verify_report_download(out, r, err)
+      && verify_report_closing(out, r, groups.n, err);
     verify_groups_free(&groups);
     return ok;
 }

@@ -1,13 +1,14 @@
 /* verify_report.h - a result for programs, for people, and for a browser.
  *
- * JSON: {"surprisal", "checkpoint", "against", "tensors", "quantized", "bytes", "seconds",
- * "finding_count", "findings": [{"code", "file", "tensor", "text"}], "suspicion_count",
- * "suspicions": [same], "note_count", "notes": [same], "total": figures, "kinds": [{"kind",
- * figures}], "layers": [{"layer", "kind", figures}], "worst": [{"tensor", figures}] (at most ten,
- * by SQNR), "quantized_tensors": [{"tensor", figures}]}. Figures are "tensors", "weights",
- * "sqnr_db", "relative_error", "clipped_share" (|w| above the largest code), "largest_code_share",
- * "zero_block_share", "zero_rows"; null where not known: the distances and the clipped share
- * without the original, SQNR also where the error is 0. */
+ * JSON: {"surprisal", "checkpoint", "against", "download": null where the hub's client left
+ * nothing, else {"revision", "files": with a digest, "equal": of these}, "tensors", "quantized",
+ * "bytes", "seconds", "finding_count", "findings": [{"code", "file", "tensor", "text"}],
+ * "suspicion_count", "suspicions": [same], "note_count", "notes": [same], "total": figures,
+ * "kinds": [{"kind", figures}], "layers": [{"layer", "kind", figures}], "worst": [{"tensor",
+ * figures}] (at most ten, by SQNR), "quantized_tensors": [{"tensor", figures}]}. Figures are
+ * "tensors", "weights", "sqnr_db", "relative_error", "clipped_share" (|w| above the largest code),
+ * "largest_code_share", "zero_block_share", "zero_rows"; null where not known: the distances and
+ * the clipped share without the original, SQNR also where the error is 0. */
 #ifndef SURPRISAL_VERIFY_VERIFY_REPORT_H
 #define SURPRISAL_VERIFY_VERIFY_REPORT_H
 
@@ -32,6 +33,8 @@ size_t verify_report_worst(size_t out[VERIFY_WORST], const struct verify_result 
 
 /* Bytes of all tensors that were checked. */
 size_t verify_report_bytes(const struct verify_result *r);
+/* "download: 9 of 9 files have the digests ..."; nothing where there are none. */
+bool verify_report_download(struct buffer *out, const struct verify_result *r, struct error *err);
 /* The last line: "no findings in 991 tensors", "3 findings, 1 note".  n_lines: of findings,
  * suspicions and notes. */
 bool verify_report_closing(struct buffer *out, const struct verify_result *r, size_t n_lines,

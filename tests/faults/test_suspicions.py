@@ -275,6 +275,106 @@ def test_10():
           "16.10 a layer that the config does not count is one line", f"{n} {lines[:3]}")
 
 
+# ---- 11: what the hub's client left ---------------------------------------------------------------
+
+COMMIT, OTHER = "0123456789abcdef0123456789abcdef01234567", "f" * 40
+
+
+def etag(path, git):
+    with open(path, "rb") as f:
+        raw = f.read()
+    return hashlib.sha1(b"blob %d\0" % len(raw) + raw).hexdigest() if git else hashlib.sha256(raw).hexdigest()
+
+
+def downloaded(commit=lambda name: COMMIT):
+    """As `hf download --local-dir` leaves it; a file in a folder too."""
+    folder = copy(MXFP4)
+    os.mkdir(os.path.join(folder, "sub"))
+    with open(os.path.join(folder, "sub", "README.md"), "w") as f:
+        f.write("more")
+    for name in [*(n for n in sorted(os.listdir(folder)) if n != "sub"), "sub/README.md"]:
+        meta = os.path.join(folder, ".cache", "huggingface", "download", name + ".metadata")
+        os.makedirs(os.path.dirname(meta), exist_ok=True)
+        with open(meta, "w") as f:
+            f.write(f"{commit(name)}\n{etag(os.path.join(folder, name), not name.endswith('.safetensors'))}\n1726498370.84\n")
+    return folder
+
+
+def cached():
+    """As the client's cache has it: a snapshot of links into blobs."""
+    top = os.path.join(fresh("hub"), "models--a--b")
+    snapshot, blobs = os.path.join(top, "snapshots", COMMIT), os.path.join(top, "blobs")
+    os.makedirs(snapshot)
+    os.mkdir(blobs)
+    for name in sorted(os.listdir(MXFP4)):
+        blob = etag(os.path.join(MXFP4, name), not name.endswith(".safetensors"))
+        shutil.copy(os.path.join(MXFP4, name), os.path.join(blobs, blob))
+        os.symlink(os.path.join("..", "..", "blobs", blob), os.path.join(snapshot, name))
+    return snapshot
+
+
+def revisions(folder):
+    """As inspect and a run's summary say it."""
+    out = fresh("run")
+    inspected = subprocess.run([SURPRISAL, "inspect", folder, "--json"], capture_output=True, text=True)
+    subprocess.run([SURPRISAL, "eval", folder, "--text", os.path.join(ROOT, "data", "demo", "text.txt"), "--context", "64", "--max-windows",
+                    "1", "--quiet", "--out", out], capture_output=True, check=True)
+    with open(os.path.join(out, "summary.json")) as f:
+        return json.loads(inspected.stdout)["revision"], json.load(f)["checkpoint"]["revision"]
+
+
+SHARD = "model.safetensors-00002-of-00002.safetensors"
+
+
+def damage(folder, name, at=-9):
+    path = os.path.realpath(os.path.join(folder, name))
+    with open(path, "rb") as f:
+        raw = bytearray(f.read())
+    raw[at] ^= 1
+    with open(path, "wb") as f:
+        f.write(raw)
+
+
+def test_11():
+    n = len(os.listdir(MXFP4))
+    for what, make, files in (("a folder with metadata", downloaded, n + 1), ("a snapshot of links", cached, n)):
+        folder = make()
+        status, r = verify(folder)
+        check(status == 0 and r["finding_count"] == 0 and r["download"] == {"revision": COMMIT, "files": files, "equal": files},
+              f"16.11 {what} is whole", f"{r['download']} {r['findings'][:2]}")
+        text = text_of(folder)[1]
+        check(f"download: {files} of {files} files have the digests that the hub's client recorded, revision {COMMIT}" in text,
+              f"16.11 {what}: said in the text", text[-300:])
+        check(revisions(folder) == (COMMIT, COMMIT), f"16.11 {what}: inspect and the summary name the revision", str(revisions(folder)))
+        p = subprocess.run([SURPRISAL, "inspect", folder], capture_output=True, text=True)
+        check(COMMIT in p.stdout, f"16.11 {what}: inspect prints it", p.stdout[:200])
+        for name in (SHARD, "generation_config.json"):
+            damage(folder, name)
+        status, r = verify(folder)
+        found = sorted(f["file"] for f in r["findings"] if f["code"] == "download")
+        check(status == 1 and found == ["generation_config.json", SHARD] and r["download"]["equal"] == files - 2,
+              f"16.11 {what}: files that changed", str(r["findings"][:3]))
+        shutil.rmtree(folder)
+    folder = downloaded(lambda name: OTHER if name == "config.json" else COMMIT)
+    with open(os.path.join(folder, ".cache", "huggingface", "download", "x.incomplete"), "w"):
+        pass
+    os.unlink(os.path.join(folder, "sub", "README.md"))
+    status, r = verify(folder)
+    notes = " ".join(f["text"] for f in r["notes"] if f["code"] == "download")
+    check(status == 0 and r["download"]["revision"] is None and "more than one revision" in notes and "1 downloads were not" in notes
+          and "is not here" in notes, "16.11 several revisions, an unfinished and a missing file are notes", notes)
+    check(revisions(folder) == (None, None), "16.11 of several revisions none is named", "")
+    meta = os.path.join(folder, ".cache", "huggingface", "download")
+    for i, raw in enumerate([b"", b"\0" * 200, b"x" * 100000, COMMIT.encode(), (COMMIT + "\n" + "a" * 63 + "\n").encode(), b"\xff\n\n\n"]):
+        with open(os.path.join(meta, f"{i}.metadata"), "wb") as f:
+            f.write(raw)
+    os.mkfifo(os.path.join(meta, "fifo.metadata"))
+    os.symlink("/proc/self/mem", os.path.join(meta, "link.metadata"))
+    status, other = verify(folder)
+    check(status == 0 and other["download"] == r["download"], "16.11 metadata that cannot be used is left out", str(other["download"]))
+    check(verify(BF16)[1]["download"] is None and revisions(BF16) == (None, None), "16.11 nothing without the client", "")
+
+
 for name, test in sorted((n, t) for n, t in globals().items() if n.startswith("test_")):
     attempt(name, test)
 done()

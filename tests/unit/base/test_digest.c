@@ -1,4 +1,5 @@
-/* SHA-256 against the examples of FIPS 180-4: in one piece, in many, and of files. */
+/* SHA-256 against the examples of FIPS 180-4: in one piece, in many, and of files; git's blobs
+ * against `git hash-object`. */
 #include "base/digest.h"
 
 #include <stdlib.h>
@@ -70,6 +71,25 @@ static void test_known(void)
     folder_remove(&f);
 }
 
+static void test_git(void)
+{
+    static const struct { const char *name, *text, *hex; } blobs[] = {
+        { "git's empty blob", "", "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391" },
+        { "git's blob of a line", "hello\n", "ce013625030ba8dba906f756967f9e9ca394464a" },
+    };
+    struct folder f = folder_make();
+    for (size_t i = 0; i < sizeof blobs / sizeof *blobs; i++) {
+        struct error err = { 0 };
+        struct digest d;
+        char expected[2 * DIGEST_BYTES + 1];
+        snprintf(expected, sizeof expected, "%s%024d", blobs[i].hex, 0);
+        folder_write(&f, "x", blobs[i].text, strlen(blobs[i].text));
+        check(file_digest_git(&d, folder_path(&f, "x"), &err), blobs[i].name, "%s", err.message);
+        check_hex(blobs[i].name, "20 bytes, then zeros", &d, expected);
+    }
+    folder_remove(&f);
+}
+
 static void test_stream(void)
 {
     struct error err = { 0 };
@@ -130,6 +150,7 @@ static void test_pieces(void)
 int main(void)
 {
     test_known();
+    test_git();
     test_stream();
     test_pieces();
     return check_done();
