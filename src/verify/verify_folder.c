@@ -1,9 +1,11 @@
 #include "verify/verify_folder.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "formats/names.h"
+#include "formats/notes.h"
 #include "formats/safetensors_folder.h"
 
 /* A config may ask for more weights than any folder holds: they are counted no further. */
@@ -238,6 +240,22 @@ static bool say_lacking(const struct sink *s, const struct weight_list *w, struc
                         s->is_full ? "at least " : "", n);
 }
 
+static bool check_head(const struct verify_folder *f, const struct weight_list *w,
+                       struct findings *found, struct error *err)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%sembed_tokens.weight", f->prefix);
+    const struct listed_weight *head = weight_list_find(w, "lm_head.weight");
+    const struct listed_weight *embedding = weight_list_find(w, name);
+    bool ok = true;
+    if (!f->ck.config.tie_word_embeddings || !head || !embedding || !head->stored.is_whole
+        || !embedding->stored.is_whole)
+        return true;
+    const char *text = notes_of_head(&ok, &f->ck, &head->stored.view, &embedding->stored.view, err);
+    return ok && (!text || findings_add(found, FOUND_TIED, head->stored.parts[0]->file,
+                                        "lm_head.weight", err, "%s", text));
+}
+
 bool verify_folder_match(struct verify_folder *f, struct weight_list *w, struct findings *found,
                          struct error *err)
 {
@@ -248,7 +266,7 @@ bool verify_folder_match(struct verify_folder *f, struct weight_list *w, struct 
     if (!weight_list_match(w, &f->ck, f->prefix, &faults, err) && !sink.is_full)
         return false;
     sort_lost(f);
-    bool ok = say_lacking(&sink, w, err);
+    bool ok = say_lacking(&sink, w, err) && check_head(f, w, found, err);
     for (size_t i = 0; ok && i < w->n; i++) {
         const struct tensor *t = w->list[i].stored.parts[0];
         if (w->list[i].is_unexpected)

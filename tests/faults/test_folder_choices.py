@@ -281,10 +281,51 @@ def test_prefixes():
     refused("16.3 without an embedding the names are shown", other, "missing tensor", "there are '[a-z_.]+', '")
 
 
+# ---- 4: a tied head --------------------------------------------------------------------------------
+
+def tied(value):
+    return in_json("config.json", lambda c: (c.update(tie_word_embeddings=value), c["text_config"].update(tie_word_embeddings=value)))
+
+
+def head_is_embedding(folder):
+    """Both are in files, with the same bytes."""
+    parts = {n: st.split(os.path.join(folder, n)) for n in shards(folder)}
+    place = {k: (n, h[k]["data_offsets"]) for n, (h, _) in parts.items() for k in h if k in ("lm_head.weight", OWN + "embed_tokens.weight")}
+    n, (b, e) = place[OWN + "embed_tokens.weight"]
+    raw = parts[n][1][b:e]
+    n, (b, e) = place["lm_head.weight"]
+    header, data = parts[n]
+    st.join(os.path.join(folder, n), header, data[:b] + raw + data[e:])
+
+
+def unindexed(name):
+    return in_json(INDEX, lambda i: i["weight_map"].pop(name))
+
+
+def test_tied():
+    warning = "tie_word_embeddings is true, but lm_head.weight is another than the embedding"
+    folder = copy(tied(True))
+    same_figures("16.4 a head of its own in a tied model", folder, warning)
+    said = inspect(folder)
+    check(any(re.search(warning, w) for w in said["warnings"]), "16.4 inspect warns", said["warnings"])
+    found_by_verify("16.4 verify finds it", folder, "tied", warning)
+    folder = copy(also(tied(True), head_is_embedding))
+    status, summary, err = evaluate(folder)
+    check(status == 0 and summary["warnings"] == [], "16.4 the same bytes twice are fine", (status, err))
+    status, said = verify(folder)
+    check(status == 0, "16.4 verify: the same bytes twice are fine", said["findings"])
+    gone = also(without(lambda k: k == "lm_head.weight"), unindexed("lm_head.weight"))
+    hint = "set tie_word_embeddings to true"
+    refused("16.4 no head, and not tied", copy(gone), "missing tensor 'lm_head.weight'", hint)
+    found_by_verify("16.4 no head, and not tied, verify", copy(gone), "missing", hint)
+    status, summary, err = evaluate(copy(also(gone, tied(True))))
+    check(status == 0 and summary["warnings"] == [], "16.4 the hint is right", (status, err))
+
+
 # ---- all -----------------------------------------------------------------------------------------
 
 GOOD = evaluate(DEMO)[1]
 check(GOOD["warnings"] == [], "16 no warning about the demo", GOOD["warnings"])
-for test in (test_stand_ins, test_absent, test_two_models, test_prefixes):
+for test in (test_stand_ins, test_absent, test_two_models, test_prefixes, test_tied):
     attempt(f"16: {test.__name__}", test)
 done()
