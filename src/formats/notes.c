@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "formats/config_unread.h"
+
 #define PIECE_BYTES ((size_t)1 << 20)
 
 /* ---- a tied head ------------------------------------------------------------------- */
@@ -60,11 +62,37 @@ static bool add_head(struct buffer *out, const struct checkpoint *ck, const stru
                                          error_clean(&(struct error){ 0 }, ck->path), text));
 }
 
+/* ---- settings ------------------------------------------------------------------------- */
+
+struct names {
+    struct buffer text;                 /* "a, b" */
+    struct error *err;
+};
+
+static bool add_name(void *user, const char *name)
+{
+    struct names *n = user;
+    return buffer_printf(&n->text, n->err, "%s%s", n->text.size ? ", " : "",
+                         error_clean(&(struct error){ 0 }, name));
+}
+
+static bool add_settings(struct buffer *out, const struct checkpoint *ck, struct error *err)
+{
+    struct names n = { .err = err };
+    bool ok = config_unread_each(ck->config_json, add_name, &n);
+    if (ok && n.text.size)
+        ok = buffer_printf(out, err, "%s: not read: %s; if it changes the model, the figures are "
+                           "those of another one\n",
+                           error_clean(&(struct error){ 0 }, ck->config_path), n.text.data);
+    buffer_free(&n.text);
+    return ok;
+}
+
 bool notes_list(struct buffer *out, const struct checkpoint *ck, const struct weights *w,
                 struct error *err)
 {
     return buffer_append(out, ck->notes.data ? ck->notes.data : "", ck->notes.size, err)
-        && add_head(out, ck, w, err);
+        && add_head(out, ck, w, err) && add_settings(out, ck, err);
 }
 
 const char *notes_next(const char **rest, size_t *n)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/config_unread.h"
 #include "formats/names.h"
 #include "formats/notes.h"
 #include "formats/safetensors_folder.h"
@@ -15,6 +16,7 @@ struct sink {
     struct verify_folder *f;
     struct findings *found;
     size_t n_known;                     /* weights that are missing, as a finding has said */
+    struct error *err;                  /* of a callback that gets none */
     bool is_full;                       /* nothing more is kept or counted */
 };
 
@@ -256,17 +258,25 @@ static bool check_head(const struct verify_folder *f, const struct weight_list *
                                         "lm_head.weight", err, "%s", text));
 }
 
+static bool add_setting(void *user, const char *name)
+{
+    struct sink *s = user;
+    return findings_add(s->found, NOTE_CHOICE, "config.json", NULL, s->err,
+                        "%s is not read; it may change the model", name);
+}
+
 bool verify_folder_match(struct verify_folder *f, struct weight_list *w, struct findings *found,
                          struct error *err)
 {
-    struct sink sink = { .f = f, .found = found };
+    struct sink sink = { .f = f, .found = found, .err = err };
     const struct weight_faults faults = { add_fault, &sink };
     if (!f->ck.has_config)
         return true;
     if (!weight_list_match(w, &f->ck, f->prefix, &faults, err) && !sink.is_full)
         return false;
     sort_lost(f);
-    bool ok = say_lacking(&sink, w, err) && check_head(f, w, found, err);
+    bool ok = say_lacking(&sink, w, err) && check_head(f, w, found, err)
+           && config_unread_each(f->ck.config_json, add_setting, &sink);
     for (size_t i = 0; ok && i < w->n; i++) {
         const struct tensor *t = w->list[i].stored.parts[0];
         if (w->list[i].is_unexpected)

@@ -322,10 +322,39 @@ def test_tied():
     check(status == 0 and summary["warnings"] == [], "16.4 the hint is right", (status, err))
 
 
+# ---- 6: settings -----------------------------------------------------------------------------------
+
+def test_settings():
+    for key, value in (("output_gate_type", "sigmoid"), ("scoring_func", "sigmoid"), ("final_logit_softcapping", 30.0),
+                       ("routed_scaling_factor", 2.5), ("mlp_bias", True)):
+        folder = copy(setting(key, value))
+        refused(f"16.6 {key} {value} is refused", folder, f"config.json: {key} is .*, expected")
+        found_by_verify(f"16.6 {key} {value}, verify", folder, "config", key)
+    for key, value in (("output_gate_type", "swish"), ("scoring_func", "softmax"), ("final_logit_softcapping", None),
+                       ("router_jitter_noise", 0.1), ("_attn_implementation", "sdpa"), ("pad_token_id", 0)):
+        status, summary, err = evaluate(copy(setting(key, value)))
+        check(status == 0 and summary["warnings"] == [] and summary["mean_nll"] == GOOD["mean_nll"],
+              f"16.6 {key} {value} is fine", (status, err))
+    folder = copy(also(setting("residual_multiplier", 0.5), in_json("config.json", lambda c: c["text_config"]["rope_parameters"].update(
+        attention_factor=2))))
+    same_figures("16.6 unknown settings", folder,
+                 "config.json: not read: text_config.residual_multiplier, rope_parameters.attention_factor; if it changes the model")
+    said = inspect(folder)
+    check(said["unread_settings"] == ["text_config.residual_multiplier", "rope_parameters.attention_factor"],
+          "16.6 inspect lists them", said["unread_settings"])
+    status, said = verify(folder)
+    check(status == 0 and any("residual_multiplier" in n["text"] for n in said["notes"]), "16.6 verify notes them", said["notes"])
+    fixtures = os.path.join(ROOT, "tests", "fixtures")
+    for name in sorted(os.listdir(fixtures)):
+        if os.path.exists(os.path.join(fixtures, name, "config.json")):
+            said = inspect(os.path.join(fixtures, name))
+            check(isinstance(said, dict) and said["unread_settings"] == [], f"16.6 none in {name}", said)
+
+
 # ---- all -----------------------------------------------------------------------------------------
 
 GOOD = evaluate(DEMO)[1]
 check(GOOD["warnings"] == [], "16 no warning about the demo", GOOD["warnings"])
-for test in (test_stand_ins, test_absent, test_two_models, test_prefixes, test_tied):
+for test in (test_stand_ins, test_absent, test_two_models, test_prefixes, test_tied, test_settings):
     attempt(f"16: {test.__name__}", test)
 done()
