@@ -46,6 +46,9 @@ const struct tokenizer *model_handle_tokenizer(const struct surprisal_model *m, 
 
 /* ---- what a caller names ---------------------------------------------------------- */
 
+/* Gives the path of a checkpoint that may be named as on the hub (formats/hub_cache.h). */
+char *model_find(const char *name, const struct surprisal_hub *hub, struct error *err);
+
 /* The folder of a checkpoint, or one that is open. */
 struct model_source {
     const char *path;

@@ -351,10 +351,71 @@ def test_settings():
             check(isinstance(said, dict) and said["unread_settings"] == [], f"16.6 none in {name}", said)
 
 
+# ---- 26: names of the hub --------------------------------------------------------------------------
+
+COMMIT, OTHER = "0123456789abcdef0123456789abcdef01234567", "89abcdef" * 5
+
+
+def hub_cache(*revisions):
+    """-> a cache with the demo as Owner/Demo-1.0, main being the first revision: links into blobs"""
+    cache = fresh("hub")
+    repository = os.path.join(cache, "models--Owner--Demo-1.0")
+    os.makedirs(os.path.join(repository, "refs"))
+    shutil.copytree(DEMO, os.path.join(repository, "blobs"))
+    for commit in revisions:
+        snapshot = os.path.join(repository, "snapshots", commit)
+        os.makedirs(snapshot)
+        for name in os.listdir(DEMO):
+            os.symlink(os.path.join("..", "..", "blobs", name), os.path.join(snapshot, name))
+    for ref, commit in zip(("main", "v2"), revisions):
+        with open(os.path.join(repository, "refs", ref), "w") as f:
+            f.write(commit)
+    return cache, repository
+
+
+def test_hub():
+    name = "Owner/Demo-1.0"
+    cache, repository = hub_cache(COMMIT, OTHER)
+    home = fresh("home")
+    os.makedirs(os.path.join(home, ".cache", "huggingface"))
+    os.symlink(cache, os.path.join(home, ".cache", "huggingface", "hub"))
+    nothing = {k: "" for k in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME")}
+    env = {**nothing, "HF_HUB_CACHE": cache}
+    for what, where in (("HF_HUB_CACHE", env), ("HF_HOME", {**nothing, "HF_HOME": os.path.join(home, ".cache", "huggingface")}),
+                        ("HOME", {**nothing, "HOME": home})):
+        status, summary, err = evaluate(name, env=where)
+        check(status == 0 and summary["mean_nll"] == GOOD["mean_nll"] and summary["checkpoint"]["path"].endswith(f"snapshots/{COMMIT}"),
+              f"16.26 eval finds it by {what}, and the record names the revision", (status, err))
+    for revision, commit in (("main", COMMIT), ("v2", OTHER), (OTHER, OTHER)):
+        said = inspect(name, "--revision", revision, env=env)
+        check(isinstance(said, dict) and said["path"].endswith(commit), f"16.26 --revision {revision}", said)
+    text, out = os.path.join(ROOT, "data", "demo", "text.txt"), fresh("out")
+    for args in (("verify", name, "--against", name), ("trace", name, "--ids", IDS, "--out", out + ".trace"),
+                 ("calibrate", name, "--ids", IDS, "--context", 8, "--out", out + ".calibration"),
+                 ("compare", name, name, "--ids", IDS, "--context", 8, "--layers", "none"),
+                 ("quantize", name, out + ".mxfp4"), ("bench", "--checkpoint", name, "--seconds", "0.01", "--threads", 1)):
+        status, _, err = ran(*args, "--quiet", env=env)
+        check(status == 0, f"16.26 {args[0]} finds it", (status, err))
+    for what, args, pattern in (
+            ("not there", ("Owner/Other",), "Owner/Other: No such file or directory, nor is it in the hub's cache .*`hf download Owner/Other`"),
+            ("another revision", (name, "--revision", "v9"), f"no revision 'v9' of it.*`hf download {name} --revision v9`"),
+            ("a revision that leaves its folder", (name, "--revision", "../main"), "is not the name of a revision"),
+            ("a folder's revision", (DEMO, "--revision", "main"), "only a name OWNER/NAME of the hub has a revision")):
+        status, _, err = ran("inspect", *args, env=env)
+        check(status == 1 and re.search(pattern, err), f"16.26 {what}", (status, err))
+    os.remove(os.path.join(repository, "blobs", shards(DEMO)[1]))
+    status, _, err = ran("inspect", name, env=env)
+    check(status == 1 and re.search(f"is incomplete: '{shards(DEMO)[1]}' is not in .*`hf download {name}` gets the rest", err),
+          "16.26 an incomplete snapshot", (status, err))
+    os.remove(os.path.join(repository, "blobs", "config.json"))
+    status, _, err = ran("eval", name, "--ids", IDS, env=env)
+    check(status == 1 and "'config.json' and 1 more files are not in" in err, "16.26 a snapshot without a config", (status, err))
+
+
 # ---- all -----------------------------------------------------------------------------------------
 
 GOOD = evaluate(DEMO)[1]
 check(GOOD["warnings"] == [], "16 no warning about the demo", GOOD["warnings"])
-for test in (test_stand_ins, test_absent, test_two_models, test_prefixes, test_tied, test_settings):
+for test in (test_stand_ins, test_absent, test_two_models, test_prefixes, test_tied, test_settings, test_hub):
     attempt(f"16: {test.__name__}", test)
 done()
