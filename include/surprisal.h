@@ -86,6 +86,23 @@ SURPRISAL_API bool surprisal_detokenize(const struct surprisal_tokenizer *t, con
                                         size_t n_ids, char **text, size_t *n_bytes,
                                         struct surprisal_error *err);
 
+/* ---- names of checkpoints ---------------------------------------------- */
+
+struct surprisal_hub {
+    const char *cache;                  /* folder of the hub client's cache; NULL: there is none */
+    const char *revision;               /* branch, tag or commit; NULL: main */
+};
+
+/* The path of a checkpoint that may be named as on the hub.  A name OWNER/NAME at which no file is
+ * is looked up in the cache: *path is the folder of its snapshot.  Any other name stays, and a
+ * revision is refused for it.  A snapshot that lacks files is refused.  Nothing is downloaded.
+ * *path is released with free().
+ *
+ * `checkpoint` below is this folder; or in a folder that holds two models its model.safetensors or
+ * model.safetensors.index.json, which picks the one that is read. */
+SURPRISAL_API bool surprisal_find_checkpoint(const char *name, const struct surprisal_hub *hub,
+                                             char **path, struct surprisal_error *err);
+
 /* ---- opened checkpoints ------------------------------------------------ */
 
 struct surprisal_model;

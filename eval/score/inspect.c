@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/cost.h"
+#include "formats/config_unread.h"
 #include "formats/notes.h"
 #include "formats/quantization.h"
 #include "formats/weights.h"
@@ -193,6 +194,18 @@ static bool write_notes(cJSON *root, const struct inspection *in, struct error *
     return ok;
 }
 
+static bool add_unread(void *user, const char *name)
+{
+    return cJSON_AddItemToArray(user, cJSON_CreateString(name));
+}
+
+static bool write_unread(cJSON *root, const struct inspection *in, struct error *err)
+{
+    cJSON *list = cJSON_AddArrayToObject(root, "unread_settings");
+    return (list && config_unread_each(in->ck->config_json, add_unread, list))
+        || out_of_memory(err);
+}
+
 static bool write_cost(cJSON *root, const struct inspection *in, struct error *err)
 {
     const struct config *c = &in->ck->config;
@@ -218,7 +231,7 @@ static bool write_all(cJSON *root, const struct inspection *in, struct error *er
            && json_add_size(root, "stale_tensors", in->ck->n_stale);
     return (ok || out_of_memory(err)) && write_architecture(root, &in->ck->config, err)
         && write_modules(root, in, err) && write_contradictions(root, in, err)
-        && write_notes(root, in, err)
+        && write_notes(root, in, err) && write_unread(root, in, err)
         && write_cost(root, in, err);
 }
 

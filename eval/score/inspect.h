@@ -9,6 +9,7 @@
  *                                                 used first; then visual, mtp, other, stale
  *     contradictions [line], stale_tensors,
  *     warnings [line]                             choices left open (formats/notes.h)
+ *     unread_settings [name]                      of the text model's config (config_unread.h)
  *     cost {bytes_per_pass                        read from disk for a pass over the layers
  *           flop_per_token                        2 x multiply-adds of the layers' matrix products
  *           head_flop_per_scored_token            and of the head's

@@ -8,6 +8,7 @@
 #include "base/machine.h"
 #include "base/memory.h"
 #include "eval/score/changed_inputs.h"
+#include "formats/hub_cache.h"
 #include "formats/notes.h"
 #include "formats/quantization.h"
 
@@ -168,6 +169,11 @@ const struct prefix *model_handle_prefix(const struct surprisal_model *m, struct
 }
 
 /* ---- what a caller names ---------------------------------------------------------- */
+
+char *model_find(const char *name, const struct surprisal_hub *hub, struct error *err)
+{
+    return hub_cache_find(name, hub->cache, hub->revision, err);
+}
 
 struct model_source model_source_of(const struct surprisal_eval_options *o)
 {

@@ -52,6 +52,9 @@ const struct prefix *model_handle_prefix(const struct surprisal_model *m, struct
 
 /* ---- what a caller names ---------------------------------------------------------- */
 
+/* Gives the path of a checkpoint that may be named as on the hub (formats/hub_cache.h). */
+char *model_find(const char *name, const struct surprisal_hub *hub, struct error *err);
+
 /* The folder of a checkpoint, or one that is open. */
 struct model_source {
     const char *path;

@@ -67,6 +67,16 @@ bool surprisal_detokenize(const struct surprisal_tokenizer *t, const int32_t *id
     return public_tell(err, public_give_text(&b, ok, text, n_bytes, &inner), &inner);
 }
 
+/* ---- names of checkpoints ----------------------------------------------------- */
+
+bool surprisal_find_checkpoint(const char *name, const struct surprisal_hub *hub, char **path,
+                               struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    *path = model_find(name, hub, &inner);
+    return public_tell(err, *path != NULL, &inner);
+}
+
 /* ---- opened checkpoints ------------------------------------------------------ */
 
 struct surprisal_model *surprisal_model_open(const char *checkpoint,

@@ -2,6 +2,7 @@
 #include <surprisal.h>
 
 #include "commands.h"
+#include "hub.h"
 #include "progress.h"
 #include "report.h"
 
@@ -9,6 +10,7 @@ struct settings {
     struct surprisal_bench_options bench;
     struct progress_line progress;
     bool json;
+    struct hub hub;
 };
 
 static void show_plan(void *user, size_t figures, double seconds)
@@ -22,6 +24,8 @@ static int run(const struct command *c, int argc, char **argv)
 {
     struct settings s = { .bench = { .plan = show_plan } };
     int status = options_parse(c, &s, argc, argv);
+    if (status == GO_ON)
+        status = hub_find(&s.hub, &s.bench.checkpoint, NULL);
     if (status != GO_ON)
         return status;
     struct surprisal_error err = { 0 };
@@ -35,6 +39,7 @@ static int run(const struct command *c, int argc, char **argv)
 #define FIELD(name) .field = offsetof(struct settings, name)
 
 static const struct option options[] = {
+    OPTION_REVISION(.field = offsetof(struct settings, hub.revision)),
     { .name = "checkpoint", .value = "DIR",
       .help = "measure the shapes of this checkpoint, and the disk with its largest file\n"
               "(default: the shapes of Qwen3.5-35B-A3B, and no disk)",

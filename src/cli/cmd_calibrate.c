@@ -16,6 +16,8 @@ static int run(const struct command *c, int argc, char **argv)
     struct settings s = { .base.eval = surprisal_eval_defaults(),
                           .calibrate = surprisal_calibrate_defaults() };
     int status = options_parse(c, &s, argc, argv);
+    if (status == GO_ON)
+        status = hub_find(&s.base.hub, &s.base.eval.checkpoint, NULL);
     if (status != GO_ON)
         return status;
     struct surprisal_error err = { 0 };

@@ -112,6 +112,8 @@ static int run(const struct command *c, int argc, char **argv)
     struct settings s = { .base.eval = surprisal_eval_defaults(),
                           .compare = surprisal_compare_defaults() };
     int status = options_parse(c, &s, argc, argv);
+    if (status == GO_ON)
+        status = hub_find(&s.base.hub, &s.compare.a, &s.compare.b);
     if (status == GO_ON) {
         const char *temporary = getenv("TMPDIR");
         if (temporary && *temporary)

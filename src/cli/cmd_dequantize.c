@@ -1,6 +1,7 @@
 #include <surprisal.h>
 
 #include "commands.h"
+#include "hub.h"
 #include "progress.h"
 #include "report.h"
 
@@ -8,12 +9,15 @@ struct settings {
     struct surprisal_dequantize_options dequantize;
     struct progress_line progress;
     bool json;
+    struct hub hub;
 };
 
 static int run(const struct command *c, int argc, char **argv)
 {
     struct settings s = { 0 };
     int status = options_parse(c, &s, argc, argv);
+    if (status == GO_ON)
+        status = hub_find(&s.hub, &s.dequantize.checkpoint, NULL);
     if (status != GO_ON)
         return status;
     if (!s.dequantize.out)
@@ -30,6 +34,7 @@ static int run(const struct command *c, int argc, char **argv)
 #define FIELD(name) .field = offsetof(struct settings, name)
 
 static const struct option options[] = {
+    OPTION_REVISION(.field = offsetof(struct settings, hub.revision)),
     { .name = "shard-size", .value = "SIZE", .help = "largest size of a file (default 5000000000)",
       .parse = parse_size, .expected = EXPECTED_SIZE, FIELD(dequantize.shard_bytes) },
     { .name = "resume", .help = "continue an interrupted run from OUT.partial",

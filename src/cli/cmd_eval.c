@@ -44,6 +44,8 @@ static int run(const struct command *c, int argc, char **argv)
     struct settings s = { .base.eval = surprisal_eval_defaults() };
     struct surprisal_error err = { 0 };
     int status = options_parse(c, &s, argc, argv);
+    if (status == GO_ON)
+        status = hub_find(&s.base.hub, &s.base.eval.checkpoint, NULL);
     if (status == GO_ON && !surprisal_eval_check(&s.base.eval, &err))
         status = options_refuse(c, "%s", err.message);
     if (status == GO_ON) {

@@ -1,17 +1,21 @@
 #include <surprisal.h>
 
 #include "commands.h"
+#include "hub.h"
 #include "report.h"
 
 struct settings {
     struct surprisal_inspect_options inspect;
     bool json;
+    struct hub hub;
 };
 
 static int run(const struct command *c, int argc, char **argv)
 {
     struct settings s = { 0 };
     int status = options_parse(c, &s, argc, argv);
+    if (status == GO_ON)
+        status = hub_find(&s.hub, &s.inspect.checkpoint, NULL);
     if (status != GO_ON)
         return status;
     struct surprisal_error err = { 0 };
@@ -21,6 +25,7 @@ static int run(const struct command *c, int argc, char **argv)
 }
 
 static const struct option options[] = {
+    OPTION_REVISION(.field = offsetof(struct settings, hub.revision)),
     OPTION_JSON(.field = offsetof(struct settings, json)),
 };
 

@@ -2,6 +2,7 @@
 #include <surprisal.h>
 
 #include "commands.h"
+#include "hub.h"
 #include "progress.h"
 #include "report.h"
 
@@ -10,6 +11,7 @@ struct settings {
     struct text_list include, exclude;
     struct progress_line progress;
     bool json;
+    struct hub hub;
 };
 
 static void print_plan(void *user, const char *text)
@@ -23,6 +25,8 @@ static int run(const struct command *c, int argc, char **argv)
 {
     struct settings s = { .json = false };
     int status = options_parse(c, &s, argc, argv);
+    if (status == GO_ON)
+        status = hub_find(&s.hub, &s.quantize.checkpoint, NULL);
     if (status != GO_ON)
         return status;
     struct surprisal_error err = { 0 };
@@ -53,6 +57,7 @@ static const struct choice scales[] = {
 };
 
 static const struct option options[] = {
+    OPTION_REVISION(.field = offsetof(struct settings, hub.revision)),
     { .name = "recipe", .value = "NAME",
       .help = "what to quantize: experts (default: the routed experts), or linears (every\n"
               "linear layer, those of image encoder, router and head included)",

@@ -1,6 +1,7 @@
 #include <surprisal.h>
 
 #include "commands.h"
+#include "hub.h"
 #include "progress.h"
 #include "report.h"
 
@@ -9,12 +10,15 @@ struct settings {
     struct progress_line progress;
     const char *against;
     bool json;
+    struct hub hub;
 };
 
 static int run(const struct command *c, int argc, char **argv)
 {
     struct settings s = { 0 };
     int status = options_parse(c, &s, argc, argv);
+    if (status == GO_ON)
+        status = hub_find(&s.hub, &s.trace.checkpoint, NULL);
     if (status != GO_ON)
         return status;
     if (!s.trace.ids && !s.against)
@@ -42,6 +46,7 @@ static const struct choice computes[] = {
 #define FIELD(name) .field = offsetof(struct settings, name)
 
 static const struct option options[] = {
+    OPTION_REVISION(.field = offsetof(struct settings, hub.revision)),
     { .name = "ids", .value = "FILE", .help = "decimal token ids separated by white space",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(trace.ids) },
     { .name = "out", .value = "FILE",

@@ -2,6 +2,7 @@
 #include <surprisal.h>
 
 #include "commands.h"
+#include "hub.h"
 #include "progress.h"
 #include "report.h"
 
@@ -9,12 +10,15 @@ struct settings {
     struct surprisal_verify_options verify;
     struct progress_line progress;
     bool json, strict;
+    struct hub hub;
 };
 
 static int run(const struct command *c, int argc, char **argv)
 {
     struct settings s = { 0 };
     int status = options_parse(c, &s, argc, argv);
+    if (status == GO_ON)
+        status = hub_find(&s.hub, &s.verify.checkpoint, &s.verify.against);
     if (status != GO_ON)
         return status;
     struct surprisal_error err = { 0 };
@@ -36,6 +40,7 @@ static int run(const struct command *c, int argc, char **argv)
 #define FIELD(name) .field = offsetof(struct settings, name)
 
 static const struct option options[] = {
+    OPTION_REVISION(.field = offsetof(struct settings, hub.revision)),
     { .name = "against", .value = "ORIGINAL",
       .help = "the checkpoint that CHECKPOINT was made from: weights that are not\n"
               "quantized must be equal; the error of the others is measured (SQNR in dB)",

@@ -48,6 +48,7 @@ const struct choice eval_options_hidden[] = {
 };
 
 const struct option eval_options[EVAL_OPTIONS] = {
+    OPTION_REVISION(FIELD(hub.revision)),
     { .name = "text",
       .value = "FILE",
       .help = "UTF-8 text to score ('-': standard input; may be a pipe); or",

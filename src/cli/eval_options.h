@@ -5,6 +5,7 @@
 
 #include <surprisal.h>
 
+#include "hub.h"
 #include "options.h"
 #include "progress.h"
 
@@ -12,9 +13,10 @@
 struct eval_settings {
     struct surprisal_eval_options eval;
     struct progress_line progress;
+    struct hub hub;
 };
 
-#define EVAL_OPTIONS 17
+#define EVAL_OPTIONS 18
 extern const struct option eval_options[EVAL_OPTIONS];
 
 /* For parse_choice: kinds of hidden states, protocols, tasks. */

@@ -93,6 +93,13 @@ static const struct {
     { "decoder_sparse_step", "1" },
     { "use_sliding_window", "false" },
     { "sliding_window", "null" },
+    { "output_gate_type", "\"swish\"" },         /* of the delta net's gated norm */
+    { "mlp_bias", "false" },
+    { "use_qk_norm", "true" },
+    { "scoring_func", "\"softmax\"" },           /* of the router */
+    { "routed_scaling_factor", "1" },
+    { "attn_logit_softcapping", "null" },
+    { "final_logit_softcapping", "null" },
 };
 
 static bool check_implemented(const struct source *s, struct error *err)
@@ -372,6 +379,32 @@ bool config_read(struct config *c, const cJSON *root, size_t max_layers, const c
     return read_model_type(c, &s, err) && check_implemented(&s, err)
         && read_layers(c, &s, max_layers, err) && read_sizes(c, &s, err)
         && check_relations(c, &s, err) && read_rope(c, &s, err) && read_others(c, &s, err);
+}
+
+/* Read by name, above. */
+bool config_reads(const char *key)
+{
+    static const char *const others[] = {
+        "model_type", "num_hidden_layers", "layer_types", "full_attention_interval",
+        "rope_parameters", "rope_scaling", "rms_norm_eps", "tie_word_embeddings",
+        "max_position_embeddings", "bos_token_id", "eos_token_id", "text_config",
+    };
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strcmp(others[i], key) == 0)
+            return true;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (strcmp(sizes[i].key, key) == 0)
+            return true;
+    for (size_t i = 0; i < sizeof implemented / sizeof *implemented; i++)
+        if (strcmp(implemented[i].key, key) == 0)
+            return true;
+    return strcmp(key, "rope_theta") == 0 || strcmp(key, "partial_rotary_factor") == 0;
+}
+
+bool config_reads_rope(const char *key)
+{
+    return strcmp(key, "rope_theta") == 0 || strcmp(key, "partial_rotary_factor") == 0
+        || strcmp(key, "rope_type") == 0 || strcmp(key, "type") == 0;
 }
 
 void config_free(struct config *c)

@@ -59,4 +59,9 @@ bool config_read(struct config *c, const cJSON *root, size_t max_layers, const c
                  struct error *err);
 void config_free(struct config *c);
 
+/* Is a setting of the text model read, or refused unless it has the implemented value?  The same of
+ * rope_parameters. */
+bool config_reads(const char *key);
+bool config_reads_rope(const char *key);
+
 #endif

@@ -274,18 +274,21 @@ static bool choose_one(struct walk *o)
         && (!single || drop_index(o));
 }
 
-/* Without an index vLLM and MLX read every file. */
+/* Without an index vLLM and MLX read every file; one that is no shard by its name may be
+ * anything. */
 static bool tell_others(struct walk *o)
 {
     const struct checkpoint_place at = { .file = CHECKPOINT_SINGLE };
     char **names = NULL;
-    size_t n = 0;
+    size_t n = 0, n_shards = 0;
     bool ok = file_list(&names, &n, o->ck->folder, CHECKPOINT_SUFFIX, o->err);
-    if (ok && n > 1 && !is_picked(o, CHECKPOINT_SINGLE))
+    for (size_t i = 0; ok && i < n; i++)
+        n_shards += strncmp(names[i], "model", 5) == 0 && strstr(names[i], "-of-");
+    if (n_shards && !is_picked(o, CHECKPOINT_SINGLE))
         ok = checkpoint_note_add(o->ck, o->faults, CHECKPOINT_CHOICE, &at, o->err,
                              "%s is read, as transformers does, and not the %zu other *%s files, "
                              "which vLLM and MLX read too where there is no index",
-                             CHECKPOINT_SINGLE, n - 1, CHECKPOINT_SUFFIX);
+                             CHECKPOINT_SINGLE, n_shards, CHECKPOINT_SUFFIX);
     file_list_free(names, n);
     return ok;
 }

@@ -478,8 +478,8 @@ static bool miss(struct finder *f, const struct fused_place *place)
     }
     if (place->tensor && used < sizeof text)
         used += (size_t)snprintf(text + used, sizeof text - used, ", or '%s'", place->tensor);
-    return weight_fault_add(f->faults, f->ck, WEIGHT_MISSING, NULL, f->name, f->err, "%s%s", text,
-                            first ? "" : ")");
+    return weight_fault_add(f->faults, f->ck, WEIGHT_MISSING, NULL, f->name, f->err, "%s%s%s", text,
+                            first ? "" : ")", f->expected->hint);
 }
 
 static bool choose(struct finder *f, const struct candidates *c, const struct fused_place *place)

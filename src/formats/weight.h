@@ -33,6 +33,7 @@ struct model_weight {
     bool is_linear;                 /* may be packed or fused */
     bool is_output;                 /* only rows whose output is needed meet it (engine/cost.h) */
     bool may_be_absent;             /* a tied head */
+    const char *hint;               /* for the message that it is missing; "" mostly */
     struct matrix *matrix;          /* where it is bound to; NULL: nothing is bound */
 };
 

@@ -135,8 +135,8 @@ static bool match(void *user, const struct model_weight *expected)
     if (!w)
         return expected->may_be_absent
             || weight_fault_add(m->faults, m->ck, WEIGHT_MISSING, NULL, expected->name, m->err,
-                                "no file has it, plain%s, but the config asks for it",
-                                expected->is_linear ? ", packed or fused" : "");
+                                "no file has it, plain%s, but the config asks for it%s",
+                                expected->is_linear ? ", packed or fused" : "", expected->hint);
     w->is_expected = true;
     w->is_linear = expected->is_linear;
     w->kind = expected->kind;

@@ -201,6 +201,10 @@ static bool visit_row(const struct walk *k, const struct row *row, size_t layer,
         .matrix = place_of(k->w, row, layer, expert),
         .is_linear = storage == LINEAR || storage == OUTPUT,
         .is_output = storage == OUTPUT,
+        .hint =
+            row->kind == WEIGHT_LM_HEAD
+                ? " (if the head is the embedding, set tie_word_embeddings to true in config.json)"
+                : "",
         .may_be_absent = row->kind == WEIGHT_LM_HEAD && k->config->tie_word_embeddings,
         .ndim = storage == CONVOLUTION                      ? 3
               : storage == VECTOR || storage == BARE_VECTOR ? 1

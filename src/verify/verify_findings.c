@@ -23,6 +23,7 @@ static const char *const names[FINDING_CODES] = {
     [FOUND_UNEXPECTED] = "unexpected",
     [FOUND_SHAPE] = "shape",
     [FOUND_DTYPE] = "dtype",
+    [FOUND_TIED] = "tied",
     [FOUND_PAIR] = "pair",
     [FOUND_NO_CONFIG] = "no-config",
     [FOUND_IGNORED] = "ignored",

@@ -29,6 +29,7 @@ enum finding_code {
     FOUND_UNEXPECTED,
     FOUND_SHAPE,
     FOUND_DTYPE,
+    FOUND_TIED,                 /* a head of its own, although the config ties it */
     FOUND_PAIR,                 /* codes without scales, or scales without codes */
     /* quantization_config against the files */
     FOUND_NO_CONFIG,

@@ -1,9 +1,12 @@
 #include "verify/verify_folder.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/config_unread.h"
 #include "formats/names.h"
+#include "formats/notes.h"
 #include "formats/safetensors_folder.h"
 
 /* A config may ask for more weights than any folder holds: they are counted no further. */
@@ -13,6 +16,7 @@ struct sink {
     struct verify_folder *f;
     struct findings *found;
     size_t n_known;                     /* weights that are missing, as a finding has said */
+    struct error *err;                  /* of a callback that gets none */
     bool is_full;                       /* nothing more is kept or counted */
 };
 
@@ -278,15 +282,40 @@ static bool say_unexpected(const struct verify_folder *f, const struct weight_li
     return ok;
 }
 
+static bool check_head(const struct verify_folder *f, const struct weight_list *w,
+                       struct findings *found, struct error *err)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%sembed_tokens.weight", f->prefix);
+    const struct listed_weight *head = weight_list_find(w, "lm_head.weight");
+    const struct listed_weight *embedding = weight_list_find(w, name);
+    bool ok = true;
+    if (!f->ck.config.tie_word_embeddings || !head || !embedding || !head->stored.is_whole
+        || !embedding->stored.is_whole)
+        return true;
+    const char *text = notes_of_head(&ok, &f->ck, &head->stored.view, &embedding->stored.view, err);
+    return ok && (!text || findings_add(found, FOUND_TIED, head->stored.parts[0]->file,
+                                        "lm_head.weight", err, "%s", text));
+}
+
+static bool add_setting(void *user, const char *name)
+{
+    struct sink *s = user;
+    return findings_add(s->found, NOTE_CHOICE, "config.json", NULL, s->err,
+                        "%s is not read; it may change the model", name);
+}
+
 bool verify_folder_match(struct verify_folder *f, struct weight_list *w, struct findings *found,
                          struct error *err)
 {
-    struct sink sink = { .f = f, .found = found };
+    struct sink sink = { .f = f, .found = found, .err = err };
     const struct weight_faults faults = { add_fault, &sink };
     if (!f->ck.has_config)
         return true;
     if (!weight_list_match(w, &f->ck, f->prefix, &faults, err) && !sink.is_full)
         return false;
     sort_lost(f);
-    return say_lacking(&sink, w, err) && say_unexpected(f, w, found, err);
+    return say_lacking(&sink, w, err) && check_head(f, w, found, err)
+        && config_unread_each(f->ck.config_json, add_setting, &sink)
+        && say_unexpected(f, w, found, err);
 }

@@ -281,10 +281,141 @@ def test_prefixes():
     refused("16.3 without an embedding the names are shown", other, "missing tensor", "there are '[a-z_.]+', '")
 
 
+# ---- 4: a tied head --------------------------------------------------------------------------------
+
+def tied(value):
+    return in_json("config.json", lambda c: (c.update(tie_word_embeddings=value), c["text_config"].update(tie_word_embeddings=value)))
+
+
+def head_is_embedding(folder):
+    """Both are in files, with the same bytes."""
+    parts = {n: st.split(os.path.join(folder, n)) for n in shards(folder)}
+    place = {k: (n, h[k]["data_offsets"]) for n, (h, _) in parts.items() for k in h if k in ("lm_head.weight", OWN + "embed_tokens.weight")}
+    n, (b, e) = place[OWN + "embed_tokens.weight"]
+    raw = parts[n][1][b:e]
+    n, (b, e) = place["lm_head.weight"]
+    header, data = parts[n]
+    st.join(os.path.join(folder, n), header, data[:b] + raw + data[e:])
+
+
+def unindexed(name):
+    return in_json(INDEX, lambda i: i["weight_map"].pop(name))
+
+
+def test_tied():
+    warning = "tie_word_embeddings is true, but lm_head.weight is another than the embedding"
+    folder = copy(tied(True))
+    same_figures("16.4 a head of its own in a tied model", folder, warning)
+    said = inspect(folder)
+    check(any(re.search(warning, w) for w in said["warnings"]), "16.4 inspect warns", said["warnings"])
+    found_by_verify("16.4 verify finds it", folder, "tied", warning)
+    folder = copy(also(tied(True), head_is_embedding))
+    status, summary, err = evaluate(folder)
+    check(status == 0 and summary["warnings"] == [], "16.4 the same bytes twice are fine", (status, err))
+    status, said = verify(folder)
+    check(status == 0, "16.4 verify: the same bytes twice are fine", said["findings"])
+    gone = also(without(lambda k: k == "lm_head.weight"), unindexed("lm_head.weight"))
+    hint = "set tie_word_embeddings to true"
+    refused("16.4 no head, and not tied", copy(gone), "missing tensor 'lm_head.weight'", hint)
+    found_by_verify("16.4 no head, and not tied, verify", copy(gone), "missing", hint)
+    status, summary, err = evaluate(copy(also(gone, tied(True))))
+    check(status == 0 and summary["warnings"] == [], "16.4 the hint is right", (status, err))
+
+
+# ---- 6: settings -----------------------------------------------------------------------------------
+
+def test_settings():
+    for key, value in (("output_gate_type", "sigmoid"), ("scoring_func", "sigmoid"), ("final_logit_softcapping", 30.0),
+                       ("routed_scaling_factor", 2.5), ("mlp_bias", True)):
+        folder = copy(setting(key, value))
+        refused(f"16.6 {key} {value} is refused", folder, f"config.json: {key} is .*, expected")
+        found_by_verify(f"16.6 {key} {value}, verify", folder, "config", key)
+    for key, value in (("output_gate_type", "swish"), ("scoring_func", "softmax"), ("final_logit_softcapping", None),
+                       ("router_jitter_noise", 0.1), ("_attn_implementation", "sdpa"), ("pad_token_id", 0)):
+        status, summary, err = evaluate(copy(setting(key, value)))
+        check(status == 0 and summary["warnings"] == [] and summary["mean_nll"] == GOOD["mean_nll"],
+              f"16.6 {key} {value} is fine", (status, err))
+    folder = copy(also(setting("residual_multiplier", 0.5), in_json("config.json", lambda c: c["text_config"]["rope_parameters"].update(
+        attention_factor=2))))
+    same_figures("16.6 unknown settings", folder,
+                 "config.json: not read: text_config.residual_multiplier, rope_parameters.attention_factor; if it changes the model")
+    said = inspect(folder)
+    check(said["unread_settings"] == ["text_config.residual_multiplier", "rope_parameters.attention_factor"],
+          "16.6 inspect lists them", said["unread_settings"])
+    status, said = verify(folder)
+    check(status == 0 and any("residual_multiplier" in n["text"] for n in said["notes"]), "16.6 verify notes them", said["notes"])
+    fixtures = os.path.join(ROOT, "tests", "fixtures")
+    for name in sorted(os.listdir(fixtures)):
+        if os.path.exists(os.path.join(fixtures, name, "config.json")):
+            said = inspect(os.path.join(fixtures, name))
+            check(isinstance(said, dict) and said["unread_settings"] == [], f"16.6 none in {name}", said)
+
+
+# ---- 26: names of the hub --------------------------------------------------------------------------
+
+COMMIT, OTHER = "0123456789abcdef0123456789abcdef01234567", "89abcdef" * 5
+
+
+def hub_cache(*revisions):
+    """-> a cache with the demo as Owner/Demo-1.0, main being the first revision: links into blobs"""
+    cache = fresh("hub")
+    repository = os.path.join(cache, "models--Owner--Demo-1.0")
+    os.makedirs(os.path.join(repository, "refs"))
+    shutil.copytree(DEMO, os.path.join(repository, "blobs"))
+    for commit in revisions:
+        snapshot = os.path.join(repository, "snapshots", commit)
+        os.makedirs(snapshot)
+        for name in os.listdir(DEMO):
+            os.symlink(os.path.join("..", "..", "blobs", name), os.path.join(snapshot, name))
+    for ref, commit in zip(("main", "v2"), revisions):
+        with open(os.path.join(repository, "refs", ref), "w") as f:
+            f.write(commit)
+    return cache, repository
+
+
+def test_hub():
+    name = "Owner/Demo-1.0"
+    cache, repository = hub_cache(COMMIT, OTHER)
+    home = fresh("home")
+    os.makedirs(os.path.join(home, ".cache", "huggingface"))
+    os.symlink(cache, os.path.join(home, ".cache", "huggingface", "hub"))
+    nothing = {k: "" for k in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME")}
+    env = {**nothing, "HF_HUB_CACHE": cache}
+    for what, where in (("HF_HUB_CACHE", env), ("HF_HOME", {**nothing, "HF_HOME": os.path.join(home, ".cache", "huggingface")}),
+                        ("HOME", {**nothing, "HOME": home})):
+        status, summary, err = evaluate(name, env=where)
+        check(status == 0 and summary["mean_nll"] == GOOD["mean_nll"] and summary["checkpoint"]["path"].endswith(f"snapshots/{COMMIT}"),
+              f"16.26 eval finds it by {what}, and the record names the revision", (status, err))
+    for revision, commit in (("main", COMMIT), ("v2", OTHER), (OTHER, OTHER)):
+        said = inspect(name, "--revision", revision, env=env)
+        check(isinstance(said, dict) and said["path"].endswith(commit), f"16.26 --revision {revision}", said)
+    text, out = os.path.join(ROOT, "data", "demo", "text.txt"), fresh("out")
+    for args in (("verify", name, "--against", name), ("trace", name, "--ids", IDS, "--out", out + ".trace"),
+                 ("calibrate", name, "--ids", IDS, "--context", 8, "--out", out + ".calibration"),
+                 ("compare", name, name, "--ids", IDS, "--context", 8, "--layers", "none"),
+                 ("quantize", name, out + ".mxfp4"), ("bench", "--checkpoint", name, "--seconds", "0.01", "--threads", 1)):
+        status, _, err = ran(*args, "--quiet", env=env)
+        check(status == 0, f"16.26 {args[0]} finds it", (status, err))
+    for what, args, pattern in (
+            ("not there", ("Owner/Other",), "Owner/Other: No such file or directory, nor is it in the hub's cache .*`hf download Owner/Other`"),
+            ("another revision", (name, "--revision", "v9"), f"no revision 'v9' of it.*`hf download {name} --revision v9`"),
+            ("a revision that leaves its folder", (name, "--revision", "../main"), "is not the name of a revision"),
+            ("a folder's revision", (DEMO, "--revision", "main"), "only a name OWNER/NAME of the hub has a revision")):
+        status, _, err = ran("inspect", *args, env=env)
+        check(status == 1 and re.search(pattern, err), f"16.26 {what}", (status, err))
+    os.remove(os.path.join(repository, "blobs", shards(DEMO)[1]))
+    status, _, err = ran("inspect", name, env=env)
+    check(status == 1 and re.search(f"is incomplete: '{shards(DEMO)[1]}' is not in .*`hf download {name}` gets the rest", err),
+          "16.26 an incomplete snapshot", (status, err))
+    os.remove(os.path.join(repository, "blobs", "config.json"))
+    status, _, err = ran("eval", name, "--ids", IDS, env=env)
+    check(status == 1 and "'config.json' and 1 more files are not in" in err, "16.26 a snapshot without a config", (status, err))
+
+
 # ---- all -----------------------------------------------------------------------------------------
 
 GOOD = evaluate(DEMO)[1]
 check(GOOD["warnings"] == [], "16 no warning about the demo", GOOD["warnings"])
-for test in (test_stand_ins, test_absent, test_two_models, test_prefixes):
+for test in (test_stand_ins, test_absent, test_two_models, test_prefixes, test_tied, test_settings, test_hub):
     attempt(f"16: {test.__name__}", test)
 done()
