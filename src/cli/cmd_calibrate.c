@@ -28,7 +28,7 @@ static int run(const struct command *c, int argc, char **argv)
         return options_refuse(c, "%s", err.message);
     char *json = NULL, *text = NULL;
     s.calibrate.eval.machine.progress = progress_begin(&s.base.progress);
-    s.calibrate.eval.plan = eval_options_show_plan;
+    s.calibrate.eval.plan = s.base.progress.shown ? eval_options_show_plan : NULL;
     bool ok = surprisal_calibrate(&s.calibrate, s.json ? &json : NULL, s.json ? NULL : &text, &err);
     progress_end(&s.base.progress);
     return report_either(ok, json, text, &err);

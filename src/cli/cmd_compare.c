@@ -85,15 +85,17 @@ static int compare(struct settings *s, const struct command *c)
     s->report.inputs = inputs;
     s->report.n_inputs = sizeof inputs / sizeof *inputs;
     s->compare.eval = s->base.eval;
-    s->compare.plan = show_plan;
-    s->compare.stage = progress_stage;
-    s->compare.eval.plan = eval_options_show_plan;
     s->report.plans = surprisal_compare_takes_plans(&s->compare);
     if (!surprisal_report_check(&s->report, &err) || !surprisal_compare_check(&s->compare, &err))
         return options_refuse(c, "%s", err.message);
     if (!surprisal_report_prepare(&s->report, &err))
         return options_fail("%s", err.message);
     s->report.progress = s->compare.eval.machine.progress = progress_begin(line);
+    if (line->shown) {                          /* to estimate the time, it must be measured */
+        s->compare.plan = show_plan;
+        s->compare.stage = progress_stage;
+        s->compare.eval.plan = eval_options_show_plan;
+    }
     bool ok = surprisal_compare(&s->compare, &result, &err);
     progress_end(line);
     if (!ok)

@@ -24,7 +24,8 @@ static int evaluate(struct settings *s, struct surprisal_result *results, size_t
 {
     struct surprisal_error err = { 0 };
     s->base.eval.machine.progress = progress_begin(&s->base.progress);
-    s->base.eval.plan = eval_options_show_plan;
+    /* A plan that nobody sees need not be made: its time is estimated from a measurement. */
+    s->base.eval.plan = s->base.progress.shown ? eval_options_show_plan : NULL;
     bool ok = surprisal_eval(&s->base.eval, results, &err);
     progress_end(&s->base.progress);
     if (!ok)

@@ -153,7 +153,7 @@ static void embed_tile(struct pass *p, size_t first, size_t n_rows)
 {
     const struct row_kernels *rows = compute_rows(&p->cm);
     size_t D = p->e->ck->config.hidden_size;
-#pragma omp parallel num_threads(p->e->n_threads)
+#pragma omp parallel num_threads(p->cm.n_threads)
     for (size_t w = 0; w < p->batch.n_windows; w++) {
         const int32_t *ids = p->job->ids + p->job->windows[p->at.first_window + w].begin;
         size_t begin = p->start[w], end = p->start[w + 1];
@@ -234,6 +234,20 @@ static bool take_memory(struct pass *p, const struct plan *plan, struct error *e
     return true;
 }
 
+/* Less than some milliseconds of one thread.  A layer has dozens of places where threads wait for
+ * each other: among other work on the machine that costs ten times as much as it saves.  Results
+ * are the same with any number of threads. */
+static bool is_small(const struct engine *e, const struct engine_job *job,
+                     const struct engine_state *at)
+{
+    const double most_flop = 2e8;
+    const size_t most_bytes = (size_t)32 << 20;
+    const struct config *c = &e->ck->config;
+    double n = (double)plan_tokens(job->windows + at->first_window, at->n_windows);
+    return cost_layers_flop(c, n, n) + n * cost_head_flop(c) < most_flop
+        && e->parts.bytes < most_bytes;
+}
+
 bool pass_open(struct pass *p, const struct engine *e, const struct plan *plan, struct arena *arena,
                const struct engine_job *job, const struct engine_state *at, struct error *err)
 {
@@ -244,6 +258,8 @@ bool pass_open(struct pass *p, const struct engine *e, const struct plan *plan, 
                         .done_before = (double)at->statistics.model_tokens,
                         .all_tokens = (double)plan_tokens(job->windows, job->n_windows) };
     p->cm = engine_compute(e);
+    if (is_small(e, job, at))
+        p->cm.n_threads = 1;
     if (take_memory(p, plan, err)) {
         set_batch(p, false);
         p->tokens = (double)p->batch.n_tokens;

@@ -64,6 +64,7 @@ struct experts_buffers experts_buffers_take(struct arena *a, const struct comput
         .x = thread_buffers_take(a, cm->n_threads, EXPERT_BLOCK * D, value),
         .y = thread_buffers_take(a, cm->n_threads, EXPERT_BLOCK * D, value),
         .gate_up = thread_buffers_take(a, cm->n_threads, EXPERT_BLOCK * columns, value),
+        .not_finite = arena_take(a, 1, sizeof(size_t)),
     };
 }
 
@@ -78,6 +79,20 @@ struct experts_task {
 static size_t tokens_of(const struct experts_task *task, size_t expert)
 {
     return task->b.groups.begin[expert + 1] - task->b.groups.begin[expert];
+}
+
+/* Keeps the first pair of all whose output y [n, D] is not finite.  The residual stream shows that
+ * there is one, but not which expert it is from. */
+static void note_not_finite(const struct compute *cm, const struct experts_task *task,
+                            const size_t *pair, const float *y, size_t n)
+{
+    size_t D = cm->config->hidden_size, i = 0;
+    while (i < n && compute_rows(cm)->all_finite(y + i * D, D))
+        i++;
+    if (i == n)
+        return;
+#pragma omp critical(experts_not_finite)
+    *task->b.not_finite = size_min(*task->b.not_finite, pair[i]);
 }
 
 /* n of an expert's (token, slot) pairs.  A token has an expert once, so two threads of one expert
@@ -100,6 +115,7 @@ static void expert_on_block(const struct compute *cm, const struct experts_task 
     for (size_t i = 0; i < n; i++)
         rows->mul_silu(up + i * columns, gate + i * columns, I);
     linear_multiply(cm, y, D, up, columns, n, &packed->down, &prefetch[1], task->b.gemm_scratch);
+    note_not_finite(cm, task, pair, y, n);
     for (size_t i = 0; i < n; i++)
         rows->add_scaled(task->out + pair[i] / k * D, y + i * D, task->routing->weight[pair[i]], D);
 }
@@ -218,6 +234,7 @@ bool experts_forward(const struct compute *cm, const struct experts_buffers *b, 
     size_t E = cm->config->num_experts, n_pairs = n_tokens * cm->config->num_experts_per_tok;
     struct experts_task task = { .out = out, .x = x, .norm = norm, .routing = routing,
                                  .experts = w->experts, .b = *b };
+    *b->not_finite = n_pairs;
     group_by_expert(&b->groups, routing, n_pairs, E);
     if (!callbacks->begin(callbacks->user, 0, err))
         return false;

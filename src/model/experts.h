@@ -40,6 +40,9 @@ struct experts_buffers {
     /* A block of an expert's tokens: */
     struct thread_buffers x, y;     /* [KERNEL_ROWS, D] */
     struct thread_buffers gate_up;  /* [KERNEL_ROWS, gate_up columns] */
+    /* [1], set by experts_forward: the first pair, as token * k + slot, whose expert's output is
+     * not finite; n_tokens * k: none. */
+    size_t *not_finite;
 };
 
 struct experts_buffers experts_buffers_take(struct arena *a, const struct compute *cm,

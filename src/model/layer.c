@@ -1,5 +1,6 @@
 #include "model/layer.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/bf16.h"
@@ -124,6 +125,19 @@ static void done(const struct layer_task *task, size_t part)
 
 /* ---- the mixer -------------------------------------------------------------- */
 
+/* Row `bad` of the stream is not finite after `step`; from: what is to blame, or "". */
+static bool not_finite(const struct layer_task *task, size_t bad, const char *step,
+                       const char *from, struct error *err)
+{
+    const struct batch *b = &task->batch;
+    size_t window = 0;
+    while (b->start[window + 1] <= bad)
+        window++;
+    size_t token = bad - b->start[window] + (b->skipped ? b->skipped[window] : 0);
+    return error_set(err, "layer %zu, %s%s: NaN or infinity at token %zu of window %zu",
+                     task->index, step, from, token, b->first_window + window);
+}
+
 /* x [row, row + n) += y, and the check that nothing went wrong in `step`. */
 static bool add_and_check(const struct compute *cm, const struct layer_task *task, size_t row,
                           size_t n, const float *y, const char *step, struct error *err)
@@ -131,15 +145,7 @@ static bool add_and_check(const struct compute *cm, const struct layer_task *tas
     float *x = task->x + row * cm->config->hidden_size;
     norm_residual_add(cm, x, y, n);
     size_t bad = norm_first_not_finite(cm, x, n);
-    if (bad == n)
-        return true;
-    const struct batch *b = &task->batch;
-    size_t window = 0;
-    while (b->start[window + 1] <= row + bad)
-        window++;
-    size_t token = row + bad - b->start[window] + (b->skipped ? b->skipped[window] : 0);
-    return error_set(err, "layer %zu, %s: NaN or infinity at token %zu of window %zu", task->index,
-                     step, token, b->first_window + window);
+    return bad == n || not_finite(task, row + bad, step, "", err);
 }
 
 /* The output rows of the tile += y [n_output_rows, D]. */
@@ -251,6 +257,23 @@ static void add_shared(const struct compute *cm, float *out, const uint16_t *sta
     }
 }
 
+/* What made row `bad` of a mixture of experts so, for its message.  shared_bad: the first such row
+ * of the shared expert. */
+static bool blame_expert(const struct compute *cm, const struct layer_task *task,
+                         const struct experts_buffers *b, size_t bad, size_t shared_bad,
+                         struct error *err)
+{
+    size_t k = cm->config->num_experts_per_tok, pair = *b->not_finite;
+    char from[48] = "";
+    if (shared_bad == bad)
+        snprintf(from, sizeof from, ", shared expert");
+    else if (pair / k == bad)
+        snprintf(from, sizeof from, ", expert %d", (int)task->routing.expert[pair]);
+    else if (!compute_rows(cm)->all_finite(task->routing.weight + bad * k, k))
+        snprintf(from, sizeof from, ", router");
+    return not_finite(task, bad, "mlp", from, err);
+}
+
 static bool sparse_mlp(const struct compute *cm, const struct layer_task *task,
                        const struct layer_mlp_buffers *b, struct error *err)
 {
@@ -266,6 +289,7 @@ static bool sparse_mlp(const struct compute *cm, const struct layer_task *task,
                                     row);
     }
     done(task, 0);
+    size_t shared_bad = norm_first_not_finite(cm, b->out, n);
     if (bf16)
         stash_shared(cm, b->shared, b->out, n);
     const struct expert_callbacks callbacks = { expert_begin, expert_end, (void *)(uintptr_t)task };
@@ -274,7 +298,9 @@ static bool sparse_mlp(const struct compute *cm, const struct layer_task *task,
         return false;
     if (bf16)
         add_shared(cm, b->out, b->shared, n);
-    return add_and_check(cm, task, 0, n, b->out, "mlp", err);
+    norm_residual_add(cm, task->x, b->out, n);
+    size_t bad = norm_first_not_finite(cm, task->x, n);
+    return bad == n || blame_expert(cm, task, &b->experts, bad, shared_bad, err);
 }
 
 static bool dense_mlp(const struct compute *cm, const struct layer_task *task,

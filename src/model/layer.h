@@ -100,8 +100,8 @@ struct layer_buffers layer_buffers_take(struct arena *a, const struct compute *c
 
 /* ---- the steps ------------------------------------------------------------- */
 
-/* A NaN or infinity in the stream is an error that names layer, step, window and token.  Only
- * output rows (batch.output_rows) of x change. */
+/* A NaN or infinity in the stream is an error that names layer, step, window and token, and the
+ * expert if it is one's.  Only output rows (batch.output_rows) of x change. */
 bool layer_mixer(const struct compute *cm, const struct layer_task *task, struct layer_buffers *b,
                  struct error *err);
 /* May have fewer rows than the mixer: here rows do not depend on each other, and all are output
