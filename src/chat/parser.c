@@ -11,6 +11,7 @@ struct parser {
     struct value callable;              /* names that macros and assignments have made */
     struct value called;                /* name: line where it is called first */
     unsigned depth, loops;
+    bool reads_parts;                   /* a loop runs over something called content */
     struct workspace *w;
     struct error *err;
 };
@@ -664,6 +665,16 @@ static node parse_if(struct parser *p, unsigned line)
     return first;
 }
 
+/* Is it content, x.content or x['content']?  So vLLM finds templates that read content in parts
+ * (vllm/renderers/hf.py). */
+static bool is_content(const struct syntax_node *n)
+{
+    if (n->kind == SYNTAX_SUBSCRIPT)
+        return n->b->kind == SYNTAX_CONSTANT && value_is_string(&n->b->value, "content");
+    return (n->kind == SYNTAX_NAME || n->kind == SYNTAX_ATTRIBUTE)
+        && marked_text_is(n->name, "content");
+}
+
 static node parse_for(struct parser *p, unsigned line)
 {
     static const char *const ends[] = { "else", "endfor", NULL };
@@ -674,6 +685,7 @@ static node parse_for(struct parser *p, unsigned line)
         return unexpected(p, "'in'");
     if (!(n->b = parse_tuple(p, false)) || (skip_word(p, "if") && !(n->c = parse_expression(p))))
         return NULL;
+    p->reads_parts = p->reads_parts || is_content(n->b);
     if (is_word(p, "recursive"))
         return refuse(p, "the loop that is", &p->at->text);
     p->loops++;
@@ -836,5 +848,8 @@ bool parser_run(struct parser_result *out, const struct lexer_token *tokens, con
         || !value_mapping_make(&p.called, VALUE_MAPPING, w, err))
         return false;
     *out = (struct parser_result){ .names = p.names };
-    return parse_body(&p, &out->body, no_end) && check_functions(&p);
+    if (!parse_body(&p, &out->body, no_end) || !check_functions(&p))
+        return false;
+    out->reads_parts = p.reads_parts;
+    return true;
 }

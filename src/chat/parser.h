@@ -17,6 +17,7 @@
 struct parser_result {
     struct syntax_node *body;
     struct value names;
+    bool reads_parts;           /* a loop runs over something called content */
 };
 
 bool parser_run(struct parser_result *out, const struct lexer_token *tokens, const char *path,

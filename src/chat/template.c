@@ -37,6 +37,11 @@ void template_free(struct template *t)
     free(t);
 }
 
+bool template_reads_parts(const struct template *t)
+{
+    return t->tree.reads_parts;
+}
+
 bool template_render(struct marked_text_builder *out, const struct template *t,
                      const struct value_mapping *variables, time_t now, struct workspace *w,
                      struct error *err)

@@ -20,6 +20,9 @@ struct template;
 struct template *template_read(const char *text, size_t n, const char *path, struct error *err);
 void template_free(struct template *t);
 
+/* Does it read content that is a list of parts? */
+bool template_reads_parts(const struct template *t);
+
 /* Appends the text to out.  The limits of interpreter.h hold, and those of w.  The time is what
  * strftime_now prints. */
 bool template_render(struct marked_text_builder *out, const struct template *t,
