@@ -33,7 +33,8 @@ static bool part_text(const struct value **text, const struct value *part, size_
                          value_type(part));
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         const struct value *of = value_member(part, kinds[k]);
-        if (!(type ? value_is_string(type, kinds[k]) || (k == 0 && value_is_string(type, "input_text"))
+        if (!(type ? value_is_string(type, kinds[k])
+                         || (k == 0 && value_is_string(type, "input_text"))
                    : of != NULL))
             continue;
         if (!of || of->kind != VALUE_STRING)
@@ -42,8 +43,10 @@ static bool part_text(const struct value **text, const struct value *part, size_
         *text = of;
         return true;
     }
-    const struct marked_text shown = type && type->kind == VALUE_STRING ? type->of.string : word("?");
-    return error_set(err, "messages[%zu].content[%zu]: a part of type '%.*s' is not supported: this "
+    const struct marked_text shown =
+        type && type->kind == VALUE_STRING ? type->of.string : word("?");
+    return error_set(err,
+                     "messages[%zu].content[%zu]: a part of type '%.*s' is not supported: this "
                      "program reads checkpoints without their encoders of images, video and sound",
                      message, i, (int)size_min(shown.n, 100), shown.bytes);
 }
@@ -200,7 +203,8 @@ static bool normalize_message(struct value *out, const struct value *given, size
     static const char *const handled[] = { "role", "content", "reasoning", "reasoning_content",
                                            "tool_calls" };
     if (given->kind != VALUE_MAPPING)
-        return error_set(err, "messages[%zu] is %s, expected an object", message, value_type(given));
+        return error_set(err, "messages[%zu] is %s, expected an object", message,
+                         value_type(given));
     const struct value *role = value_member(given, "role");
     const struct value *content = value_member(given, "content");
     bool joined = !rules->parts || (role && value_is_string(role, "tool"));

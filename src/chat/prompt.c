@@ -90,8 +90,10 @@ static bool open_from_folder(struct prompt_template *t, const char *checkpoint, 
         ok = (t->template = template_read(text->of.string.bytes, text->of.string.n, config_path,
                                           err));
     else if (ok && !has_file)
-        ok = error_set(err, "%s: no chat template (neither chat_template.jinja nor chat_template in "
-                       "tokenizer_config.json); --chat-template FILE gives one", checkpoint);
+        ok = error_set(err,
+                       "%s: no chat template (neither chat_template.jinja nor chat_template in "
+                       "tokenizer_config.json); --chat-template FILE gives one",
+                       checkpoint);
     free(config_path);
     free(own_path);
     return ok;
@@ -107,7 +109,8 @@ struct prompt_template *prompt_template_open(const char *checkpoint, const char 
     t->w.steps_limit = WORKSPACE_STEPS;
     bool ok = value_mapping_make(&t->variables, VALUE_MAPPING, &t->w, err);
     if (ok && !checkpoint && !file)
-        ok = error_set(err, "no chat template: neither a checkpoint nor a template's file is given");
+        ok =
+            error_set(err, "no chat template: neither a checkpoint nor a template's file is given");
     if (ok && checkpoint && !file_is_directory(checkpoint))
         ok = error_set(err, "%s: not a folder", checkpoint);
     ok = ok && (!file || read_template_file(t, file, true, err))
@@ -231,7 +234,8 @@ static bool add_tools(struct rendering *r)
         return error_set(r->err, "tools are given twice: with the messages and by themselves");
     if (q->tools && !value_json_read(&given, q->tools, q->tools_bytes, "tools", true, r->w, r->err))
         return false;
-    return messages_normalize_tools(&tools, &given, r->w, r->err) && set_variable(r, "tools", &tools);
+    return messages_normalize_tools(&tools, &given, r->w, r->err)
+        && set_variable(r, "tools", &tools);
 }
 
 /* Variables in the order of who wins: those of the checkpoint first, the caller's last. */
@@ -261,7 +265,8 @@ static bool collect_variables(struct rendering *r)
         && add_kwargs(r, kwargs ? kwargs : &none) && add_kwargs(r, &given)
         && (q->thinking == PROMPT_THINKING_DEFAULT || set_variable(r, "enable_thinking", &thinks))
         && add_tools(r)
-        && messages_normalize(&r->messages, value_member(&r->body, "messages"), &rules, r->w, r->err)
+        && messages_normalize(&r->messages, value_member(&r->body, "messages"), &rules, r->w,
+                              r->err)
         && set_variable(r, "messages", &r->messages)
         && set_variable(r, "add_generation_prompt", &generates);
 }

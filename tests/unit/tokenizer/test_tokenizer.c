@@ -262,8 +262,8 @@ static void test_plain(void)
     };
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
         struct error err = { 0 };
-        struct tokenizer *t = open_parts(&(struct weight_schedule){ .added_tokens = plain[i].added },
-                                         &err);
+        struct tokenizer *t =
+            open_parts(&(struct weight_schedule){ .added_tokens = plain[i].added }, &err);
         struct buffer out = { 0 };
         uint8_t marks[8] = { 0 };
         int32_t *ids = NULL;
