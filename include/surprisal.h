@@ -103,6 +103,54 @@ struct surprisal_hub {
 SURPRISAL_API bool surprisal_find_checkpoint(const char *name, const struct surprisal_hub *hub,
                                              char **path, struct surprisal_error *err);
 
+/* ---- conversations to prompts ------------------------------------------ */
+
+/* A chat template, with the special tokens that tokenizer_config.json names. */
+struct surprisal_chat_template;
+
+/* checkpoint: a folder, of which chat_template.jinja is read, else chat_template of
+ * tokenizer_config.json.  file: a template that replaces the folder's.  Either may be NULL.  What
+ * the template uses beyond the supported part of Jinja is refused by name and line.  Closing NULL
+ * is fine; threads may share it. */
+SURPRISAL_API struct surprisal_chat_template *
+surprisal_chat_template_open(const char *checkpoint, const char *file, struct surprisal_error *err);
+SURPRISAL_API void surprisal_chat_template_close(struct surprisal_chat_template *t);
+
+/* DEFAULT leaves it to the template whether the answer begins with thinking. */
+enum surprisal_thinking {
+    SURPRISAL_THINKING_DEFAULT, SURPRISAL_THINKING_ON, SURPRISAL_THINKING_OFF,
+};
+
+/* All zero is the default. */
+struct surprisal_prompt_options {
+    /* JSON: the messages of a conversation as OpenAI's API has them, or an object as it is sent to
+     * /v1/chat/completions, of which `messages`, `tools`, `documents`, `reasoning_effort`,
+     * `chat_template_kwargs`, `add_generation_prompt` and `continue_final_message` count. */
+    const char *messages;
+    const char *tools;  /* JSON: a list of tools; NULL: none, or those beside messages */
+    const char *kwargs; /* JSON: an object of the template's own variables; or NULL */
+    size_t messages_bytes, tools_bytes, kwargs_bytes;   /* 0: up to the NUL that ends the text */
+    enum surprisal_thinking thinking;
+    bool no_generation_prompt;          /* without the beginning of an answer */
+    bool continue_final_message;        /* ends with the text of the last message */
+    bool merge_system_messages;         /* all become one in front */
+    bool plain_messages;                /* special tokens that messages spell stay text */
+};
+
+struct surprisal_prompt {
+    char *text;                         /* [n_bytes] of UTF-8, and a NUL */
+    size_t n_bytes;
+    int32_t *ids;                       /* [n_ids]; NULL without a tokenizer */
+    size_t n_ids;
+};
+
+/* What the template makes of a conversation; tokenizer NULL: no ids. */
+SURPRISAL_API bool surprisal_prompt(const struct surprisal_chat_template *t,
+                                    const struct surprisal_tokenizer *tokenizer,
+                                    const struct surprisal_prompt_options *options,
+                                    struct surprisal_prompt *prompt, struct surprisal_error *err);
+SURPRISAL_API void surprisal_prompt_free(struct surprisal_prompt *prompt);
+
 /* ---- opened checkpoints ------------------------------------------------ */
 
 struct surprisal_model;

@@ -279,6 +279,15 @@ static bool is_alone(bool *alone, const struct added_tokens *a, const char *text
     return true;
 }
 
+/* Is one of the n bytes not 0? */
+static bool any_set(const uint8_t *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (bytes[i])
+            return true;
+    return false;
+}
+
 bool added_tokens_split(const struct added_tokens *a, const struct added_token_set *set,
                         const char *text, size_t n, const struct added_tokens_sink *sink,
                         struct error *err)
@@ -288,6 +297,10 @@ bool added_tokens_split(const struct added_tokens *a, const struct added_token_s
     size_t from = 0, start, length;
     while ((t = find_next(set, text, n, from, &start))) {
         size_t end = start + t->length;
+        if (sink->plain && any_set(sink->plain + start, t->length)) {
+            from = start + utf8_length(text + start, n - start);
+            continue;
+        }
         from = end;             /* stripping does not move the search (as in `tokenizers`) */
         bool alone = true;
         if (t->single_word

@@ -60,6 +60,7 @@ struct added_tokens_sink {
     bool (*token)(void *user, int32_t id, struct error *err);
     void *user;
     struct pattern_scratch *matching;   /* for single_word */
+    const uint8_t *plain;               /* [n] not 0: this byte belongs to no token; NULL: none */
 };
 
 /* Cuts the n bytes at the tokens of `set`, which is a->raw or a->normalized. */

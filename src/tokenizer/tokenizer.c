@@ -179,7 +179,7 @@ static bool consume_raw_text(void *user, const char *text, size_t n, struct erro
     struct encoding *e = user;
     const struct tokenizer *t = e->tokenizer;
     const struct added_tokens_sink sink = { consume_normalized_text, consume_token, e,
-                                            e->splitting.matching };
+                                            e->splitting.matching, NULL };
     return normalizer_run(&t->normalizer, &e->normalizing, &text, &n, err)
         && added_tokens_split(&t->added, &t->added.normalized, text, n, &sink, err);
 }
@@ -187,7 +187,17 @@ static bool consume_raw_text(void *user, const char *text, size_t n, struct erro
 bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, int32_t **ids,
                       size_t *n_ids, struct error *err)
 {
+    return tokenizer_encode_plain(t, text, NULL, n, ids, n_ids, err);
+}
+
+bool tokenizer_encode_plain(const struct tokenizer *t, const char *text, const uint8_t *plain,
+                            size_t n, int32_t **ids, size_t *n_ids, struct error *err)
+{
     size_t bad;
+    if (plain && t->added.normalized.n)
+        return error_set(err, "%s: added token '%s' is sought in normalized text, where text that "
+                         "must stay plain cannot be told apart", t->path,
+                         t->added.normalized.tokens[0]->content);
     if (!utf8_valid(text, n, &bad))
         return error_set(err, "invalid UTF-8 at byte %zu", bad);
     struct encoding e = { .tokenizer = t };
@@ -196,7 +206,7 @@ bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, int
     e.splitting.word = consume_word;
     e.splitting.user = &e;
     const struct added_tokens_sink sink = { consume_raw_text, consume_token, &e,
-                                            e.splitting.matching };
+                                            e.splitting.matching, plain };
     ok = ok && added_tokens_split(&t->added, &t->added.raw, text, n, &sink, err);
     normalizer_scratch_free(&e.normalizing);
     pre_tokenizer_run_free(&e.splitting);

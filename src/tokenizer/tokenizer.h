@@ -31,6 +31,11 @@ int32_t tokenizer_token_id(const struct tokenizer *t, const char *content);
  * added.  Invalid UTF-8 is an error that names the byte offset.  Linear time. */
 bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, int32_t **ids,
                       size_t *n_ids, struct error *err);
+/* The same, except that bytes i with plain[i] not 0 belong to no added token, whatever they spell:
+ * text from strangers cannot become a special token.  Refuses a tokenizer with added tokens that
+ * are sought in normalized text, where bytes have other places.  plain NULL: tokenizer_encode. */
+bool tokenizer_encode_plain(const struct tokenizer *t, const char *text, const uint8_t *plain,
+                            size_t n, int32_t **ids, size_t *n_ids, struct error *err);
 /* Appends the text to b; special tokens are kept.  An id without a token is an error. */
 bool tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n_ids,
                       struct buffer *b, struct error *err);

@@ -93,7 +93,8 @@ static void test_splits(void)
         struct added_tokens t;
         struct buffer out = { 0 };
         buffer_append(&out, "", 0, &err);
-        struct added_tokens_sink sink = { put_text, put_token, &out, pattern_scratch_new(&err) };
+        struct added_tokens_sink sink = { put_text, put_token, &out, pattern_scratch_new(&err),
+                                          NULL };
         bool ok = load(&t, &a, cases[i].json, &err)
                && added_tokens_split(&t, &t.raw, cases[i].text, strlen(cases[i].text), &sink, &err);
         check(ok && strcmp(out.data, cases[i].pieces) == 0, cases[i].name, "'%s' %s", out.data,

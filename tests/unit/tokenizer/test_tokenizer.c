@@ -243,8 +243,49 @@ static void test_long_texts(void)
     buffer_free(&split);
 }
 
+#define CA        "[" TOKEN(11, "ca", PLAIN) "]"
+#define CA_AND_AA "[" TOKEN(11, "ca", PLAIN) "," TOKEN(12, "aa", PLAIN) "]"
+
+/* The bytes that `plain` marks with x belong to no added token. */
+static void test_plain(void)
+{
+    static const struct {
+        const char *name, *added, *text, *plain, *ids;
+    } plain[] = {
+        { "a token in text of the template", CA, "cab", "   ", "11 1" },
+        { "a token in plain text", CA, "cab", "xxx", "2 3" },
+        { "a token that begins in plain text", CA, "caca", "x   ", "2 0 11" },
+        { "a token that ends in plain text", CA, "caca", "   x", "11 2 0" },
+        { "another token inside of one that is plain", CA_AND_AA, "caa", "x  ", "2 12" },
+        { "tokens in normalized text", "[" TOKEN(11, "ca", NORMAL) "]", "abc", "xxx",
+          "added token 'ca' is sought in normalized text" },
+    };
+    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
+        struct error err = { 0 };
+        struct tokenizer *t =
+            open_parts(&(struct weight_schedule){ .added_tokens = plain[i].added }, &err);
+        struct buffer out = { 0 };
+        uint8_t marks[8] = { 0 };
+        int32_t *ids = NULL;
+        size_t n_ids = 0;
+        for (size_t k = 0; plain[i].plain[k]; k++)
+            marks[k] = plain[i].plain[k] == 'x';
+        if (!t || !tokenizer_encode_plain(t, plain[i].text, marks, strlen(plain[i].text), &ids,
+                                          &n_ids, &err))
+            buffer_printf(&out, NULL, "%s", err.message);
+        for (size_t k = 0; k < n_ids; k++)
+            buffer_printf(&out, NULL, "%s%d", k ? " " : "", ids[k]);
+        check(out.data && strstr(out.data, plain[i].ids), plain[i].name, "'%s'",
+              out.data ? out.data : "");
+        free(ids);
+        buffer_free(&out);
+        tokenizer_close(t);
+    }
+}
+
 int main(void)
 {
+    test_plain();
     test_encodings();
     test_refusals();
     test_decodings();
