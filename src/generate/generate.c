@@ -29,6 +29,7 @@ struct job {
     int32_t *prompt;                        /* owned [n_prompt] */
     size_t n_prompt;
     size_t context;                         /* of the model; 0: unknown */
+    struct error no_text;                   /* why the model has no tokenizer */
     struct sampler_settings sampling;
     struct sampler_bias *bias;              /* owned */
     struct sampler sampler;
@@ -93,6 +94,7 @@ bool generate_check(const struct surprisal_generate_options *o, struct error *er
         .frequency_penalty = NAN, .repetition_penalty = NAN, .top_k = NAN,
     };
     struct sampler_settings sampling = settings_of(&o->sampling, &nothing);
+    bool ok = true;
     int sources = (o->prompt != NULL) + (o->text != NULL) + (o->ids != NULL);
     if (!o->checkpoint && !o->model)
         return error_set(err, "no checkpoint is given");
@@ -100,8 +102,17 @@ bool generate_check(const struct surprisal_generate_options *o, struct error *er
         return error_set(err, sources ? "more than one prompt is given" : "no prompt is given");
     if (o->sampling.top_k < -1 && o->sampling.top_k != SURPRISAL_TOP_K_DEFAULT)
         return error_set(err, "top_k is out of range, expected -1 or more");
-    return model_source_check((struct model_source){ o->checkpoint, o->model }, err)
-        && sampler_settings_check(&sampling, INT32_MAX, err) && check_stops(o, err);
+    for (size_t i = 0; ok && i <= o->n_bias; i++) {
+        /* One at a time, in the sampler's form; without any, the rest of the settings. */
+        struct sampler_bias one = { 0 };
+        if (i < o->n_bias)
+            one = (struct sampler_bias){ o->bias[i].id, o->bias[i].value };
+        sampling.bias = &one;
+        sampling.n_bias = 1;
+        ok = sampler_settings_check(&sampling, INT32_MAX, err);
+    }
+    return ok && model_source_check((struct model_source){ o->checkpoint, o->model }, err)
+        && check_stops(o, err);
 }
 
 /* ---- the prompt --------------------------------------------------------------- */
@@ -110,14 +121,11 @@ bool generate_check(const struct surprisal_generate_options *o, struct error *er
 static bool open_tokenizer(struct job *j, struct error *err)
 {
     const struct surprisal_eval_options wanted = { .text = "", .tokenizer = j->o->tokenizer };
-    struct error why = { 0 };
-    if (model_open_tokenizer(&j->model, &wanted, &why))
+    if (model_open_tokenizer(&j->model, &wanted, &j->no_text))
         return true;
-    if (j->o->ids && !j->o->tokenizer && !j->o->n_stop && !why.lacking) {
-        model_warn(&j->o->machine.progress, "the answer has no text: %s", why.message);
+    if (j->o->ids && !j->o->tokenizer && !j->o->n_stop && !j->no_text.lacking)
         return true;
-    }
-    *err = why;
+    *err = j->no_text;
     return false;
 }
 
@@ -157,12 +165,15 @@ static bool open_files(struct job *j, struct error *err)
 {
     const struct surprisal_generate_options *o = j->o;
     const struct model_source from = { o->checkpoint, o->model };
-    return model_source_list(&j->inputs, from, err)
+    bool ok = model_source_list(&j->inputs, from, err)
         && (!o->ids || input_files_add(&j->inputs, o->ids, err))
         && (!o->text || input_files_add(&j->inputs, o->text, err))
         && model_open(&j->model, from, &j->inputs, &o->machine.progress, err)
         && open_tokenizer(j, err) && generation_config_read(&j->publisher, j->model.checkpoint, err)
         && read_prompt(j, err);
+    if (ok && !j->model.tokenizer)
+        model_warn(&o->machine.progress, "the answer has no text: %s", j->no_text.message);
+    return ok;
 }
 
 static bool make_settings(struct job *j, struct error *err)

@@ -50,12 +50,12 @@ static bool add_sampling(cJSON *root, const struct sampler_settings *s)
 {
     cJSON *o = cJSON_AddObjectToObject(root, "sampling");
     struct buffer seed = { 0 };
-    bool ok = o && json_add_double(o, "temperature", s->temperature)
-           && json_add_size(o, "top_k", s->top_k) && json_add_double(o, "top_p", s->top_p)
-           && json_add_double(o, "min_p", s->min_p)
-           && json_add_double(o, "presence_penalty", s->presence_penalty)
-           && json_add_double(o, "frequency_penalty", s->frequency_penalty)
-           && json_add_double(o, "repetition_penalty", s->repetition_penalty)
+    bool ok = o && cJSON_AddNumberToObject(o, "temperature", s->temperature)
+           && json_add_size(o, "top_k", s->top_k) && cJSON_AddNumberToObject(o, "top_p", s->top_p)
+           && cJSON_AddNumberToObject(o, "min_p", s->min_p)
+           && cJSON_AddNumberToObject(o, "presence_penalty", s->presence_penalty)
+           && cJSON_AddNumberToObject(o, "frequency_penalty", s->frequency_penalty)
+           && cJSON_AddNumberToObject(o, "repetition_penalty", s->repetition_penalty)
            && buffer_printf(&seed, NULL, "%llu", (unsigned long long)s->seed)
            && cJSON_AddRawToObject(o, "seed", seed.data);
     buffer_free(&seed);
