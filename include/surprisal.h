@@ -460,6 +460,93 @@ SURPRISAL_API bool surprisal_calibrate_check(const struct surprisal_calibrate_op
 SURPRISAL_API bool surprisal_calibrate(const struct surprisal_calibrate_options *options,
                                        char **json, char **text, struct surprisal_error *err);
 
+/* ---- generation ------------------------------------------------------- */
+
+/* How tokens are drawn, in the order of the members (src/decode/sampler.h); ranges as in vLLM.  A
+ * double that is NaN and SURPRISAL_TOP_K_DEFAULT mean what the checkpoint's generation_config.json
+ * says, else what stands here. */
+struct surprisal_sampling {
+    double repetition_penalty;          /* above 0; 1: off */
+    double frequency_penalty;           /* -2 to 2; 0: off */
+    double presence_penalty;            /* the same */
+    double temperature;                 /* 0 to 2; 1.  0: always the most probable token */
+    double min_p;                       /* 0 to 1; 0: off */
+    int64_t top_k;                      /* 0 and -1: off */
+    double top_p;                       /* above 0, at most 1: off */
+    uint64_t seed;                      /* the same: the same answer, whatever the threads */
+    bool random_seed;                   /* another seed in each call; the result names it */
+};
+#define SURPRISAL_TOP_K_DEFAULT INT64_MIN
+
+/* Added to the logit of an id: -100 to 100. */
+struct surprisal_logit_bias {
+    int32_t id;
+    float value;
+};
+
+struct surprisal_token {
+    int32_t id;                         /* -1: no more tokens, only the rest of the text */
+    double logprob; /* natural logarithm, before bias, penalties and temperature */
+    /* What the answer's text has gained: whole characters, without what may still become a stop
+     * text.  n_bytes may be 0. */
+    const char *text;
+    size_t n_bytes;
+};
+
+struct surprisal_generate_options {
+    const char *checkpoint;             /* folder; or */
+    struct surprisal_model *model;      /* one that is open */
+    const char *prompt;                 /* UTF-8; or */
+    const char *text;                   /* file of it; or */
+    const char *ids;                    /* file of ids */
+    /* NULL: the one in the checkpoint.  With ids, an answer has no text if there is none. */
+    const char *tokenizer;
+    size_t max_tokens;                  /* 0: generation_config.json's max_new_tokens, else 16 */
+    const char *const *stop;            /* [n_stop], at most 64 of 1 to 1024 bytes: the answer ends
+                                           before the first of them */
+    size_t n_stop;
+    bool ignore_eos;                    /* tokens that end an answer do not */
+    struct surprisal_sampling sampling;
+    const struct surprisal_logit_bias *bias;    /* [n_bias] */
+    size_t n_bias;
+    struct surprisal_machine machine;   /* memory_bytes counts the weights, too, if it is given */
+    /* Called for each token; gets machine.progress.user.  False ends the answer as interrupted.
+     * May be NULL. */
+    bool (*token)(void *user, const struct surprisal_token *token);
+};
+
+/* CONTEXT: the model's context is full.  INTERRUPTED: token() or report() asked for it. */
+enum surprisal_finish {
+    SURPRISAL_FINISH_STOP, SURPRISAL_FINISH_LENGTH, SURPRISAL_FINISH_CONTEXT,
+    SURPRISAL_FINISH_INTERRUPTED
+};
+
+struct surprisal_generate_result {
+    size_t prompt_tokens, tokens;       /* of the prompt; of the answer */
+    int32_t *ids; /* [tokens], the one that ended the answer included; owned */
+    double *logprobs;                   /* [tokens]; owned */
+    char *text; /* n_bytes and a NUL, special tokens left out; NULL: there is
+                                           no tokenizer; owned */
+    size_t n_bytes;
+    enum surprisal_finish finish;
+    double prefill_seconds;             /* up to the first token */
+    double decode_seconds;              /* for the other tokens */
+    char *json;                         /* all of it, docs/generate.md; owned */
+};
+
+SURPRISAL_API struct surprisal_generate_options surprisal_generate_defaults(void);
+/* Refuses options that contradict each other or are out of range; touches no file. */
+SURPRISAL_API bool surprisal_generate_check(const struct surprisal_generate_options *options,
+                                            struct surprisal_error *err);
+
+/* Continues a prompt.  The same options, seed and kind of kernels give the same bits.  An answer
+ * that was interrupted is a result; an interruption before the first token is an error.  result is
+ * valid after success only. */
+SURPRISAL_API bool surprisal_generate(const struct surprisal_generate_options *options,
+                                      struct surprisal_generate_result *result,
+                                      struct surprisal_error *err);
+SURPRISAL_API void surprisal_generate_result_free(struct surprisal_generate_result *result);
+
 /* ---- looking inside --------------------------------------------------- */
 
 struct surprisal_inspect_options {

@@ -1,5 +1,6 @@
 #include "options.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -204,6 +205,18 @@ bool parse_percentile(void *field, const char *value, const struct option *o)
 {
     (void)o;
     return parse_fraction(field, value, 100);
+}
+
+bool parse_number(void *field, const char *value, const struct option *o)
+{
+    (void)o;
+    char *end;
+    double x = strtod(value, &end);
+    /* strtod takes hexadecimal, white space, infinity and NaN as well. */
+    if (value[strspn(value, "0123456789.-+eE")] || end == value || *end || !isfinite(x))
+        return false;
+    *(double *)field = x;
+    return true;
 }
 
 bool parse_id(void *field, const char *value, const struct option *o)

@@ -75,6 +75,7 @@ bool parse_size(void *field, const char *value, const struct option *o);    /* s
 bool parse_threads(void *field, const char *value, const struct option *o); /* int, 1 to 1024 */
 bool parse_seconds(void *field, const char *value, const struct option *o); /* double */
 bool parse_percentile(void *field, const char *value, const struct option *o);  /* double */
+bool parse_number(void *field, const char *value, const struct option *o);  /* double, finite */
 bool parse_id(void *field, const char *value, const struct option *o);      /* int32_t, from 0 */
 
 #define EXPECTED_COUNT   "a whole number from 1"
@@ -83,6 +84,7 @@ bool parse_id(void *field, const char *value, const struct option *o);      /* i
 #define EXPECTED_SIZE    "a number of bytes from 1, with K, M or G for powers of 1024"
 #define EXPECTED_THREADS "a whole number from 1 to 1024"
 #define EXPECTED_SECONDS "a number of seconds above 0, at most 60"
+#define EXPECTED_NUMBER  "a number"
 #define EXPECTED_PERCENTILE "a number above 0, at most 100"
 #define EXPECTED_LIST    "a pattern (at most 256)"
 #define EXPECTED_ID      "a token id from 0 to 2147483647"

@@ -29,7 +29,6 @@ static bool read_token(struct added_token *t, const cJSON *json, const struct no
 {
     const cJSON *content = json_get(json, "content");
     size_t id;
-    bool special;
     if (!cJSON_IsString(content) || content->valuestring[0] == '\0')
         return error_set(err, "%s: added_tokens: a token without content", path);
     if (!json_to_size(json_get(json, "id"), &id) || id > INT32_MAX)
@@ -40,7 +39,7 @@ static bool read_token(struct added_token *t, const cJSON *json, const struct no
         || !read_flag(&t->lstrip, json, "lstrip", path, err)
         || !read_flag(&t->rstrip, json, "rstrip", path, err)
         || !read_flag(&t->normalized, json, "normalized", path, err)
-        || !read_flag(&special, json, "special", path, err))
+        || !read_flag(&t->special, json, "special", path, err))
         return false;
     const char *searched = content->valuestring;
     t->length = strlen(searched);

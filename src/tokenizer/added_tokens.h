@@ -26,6 +26,7 @@ struct added_token {
     bool single_word;           /* not next to a word character     */
     bool lstrip, rstrip;        /* includes the white space on that side */
     bool normalized;
+    bool special;               /* of the model's framing, not of a text */
 };
 
 /* The tokens of one kind, for the search. */

@@ -232,21 +232,37 @@ static const char *content_of(const struct tokenizer *t, int32_t id, size_t *n)
     return added->searched;
 }
 
+bool tokenizer_token_bytes(const struct tokenizer *t, int32_t id, bool is_first, struct buffer *b,
+                           struct error *err)
+{
+    size_t n;
+    const char *content = content_of(t, id, &n);
+    if (!content)
+        return error_set(err, "%s: no token has id %d", t->path, (int)id);
+    if (t->byte_level_decoder)
+        return byte_level_decode(b, content, n, err);
+    return (is_first || buffer_append(b, " ", 1, err)) && buffer_append(b, content, n, err);
+}
+
+bool tokenizer_has_token(const struct tokenizer *t, int32_t id)
+{
+    size_t n;
+    return content_of(t, id, &n) != NULL;
+}
+
+bool tokenizer_is_special(const struct tokenizer *t, int32_t id)
+{
+    const struct added_token *added = added_tokens_by_id(&t->added, id);
+    return added && added->special;
+}
+
 bool tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n_ids,
                       struct buffer *b, struct error *err)
 {
     struct buffer bytes = { 0 };
     bool ok = true;
-    for (size_t i = 0; ok && i < n_ids; i++) {
-        size_t n;
-        const char *content = content_of(t, ids[i], &n);
-        if (!content)
-            ok = error_set(err, "%s: no token has id %d", t->path, ids[i]);
-        else if (t->byte_level_decoder)
-            ok = byte_level_decode(&bytes, content, n, err);
-        else
-            ok = (i == 0 || buffer_append(b, " ", 1, err)) && buffer_append(b, content, n, err);
-    }
+    for (size_t i = 0; ok && i < n_ids; i++)
+        ok = tokenizer_token_bytes(t, ids[i], i == 0, &bytes, err);
     ok = ok && byte_level_append_lossy(b, bytes.data, bytes.size, err);
     buffer_free(&bytes);
     return ok;

@@ -40,4 +40,13 @@ bool tokenizer_encode_plain(const struct tokenizer *t, const char *text, const u
 bool tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n_ids,
                       struct buffer *b, struct error *err);
 
+/* For text that comes token by token (token_text.h): appends the bytes of an id as it stands in a
+ * text, at its beginning (is_first) or after others.  They may end inside a character. */
+bool tokenizer_token_bytes(const struct tokenizer *t, int32_t id, bool is_first, struct buffer *b,
+                           struct error *err);
+/* Is there a token of this id?  A model's vocabulary may be larger. */
+bool tokenizer_has_token(const struct tokenizer *t, int32_t id);
+/* Does tokenizer.json call the token special? */
+bool tokenizer_is_special(const struct tokenizer *t, int32_t id);
+
 #endif

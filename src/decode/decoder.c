@@ -1,0 +1,336 @@
+#include "decode/decoder.h"
+
+#include <assert.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/pass.h"
+#include "model/head.h"
+#include "model/layer.h"
+
+#define LONGEST_PIECE ((size_t)2048)
+
+/* What stays from the first layer of a step to its last; buffers of layers come after it. */
+struct step_buffers {
+    size_t *start, *skipped;                /* [max_sequences + 1] */
+    struct attention_state **attention;     /* [max_sequences] */
+    struct delta_net_state **delta_net;
+    float *x;                               /* [rows, D]: the residual stream */
+    float *logits;                          /* [max_sequences, V] */
+    float *hidden;                          /* [max_sequences, D] */
+    struct routing routing;                 /* [rows] */
+};
+
+struct decoder {
+    const struct engine *e;                 /* borrowed */
+    struct compute cm;
+    struct arena arena;                     /* in it: */
+    struct step_buffers b;
+    size_t rows, max_sequences;
+    bool *checked;                          /* owned [parts]: scales that hold no NaN */
+    size_t layer;                           /* in work */
+    /* For progress: */
+    const char *stage;
+    size_t done, total;                     /* tokens */
+};
+
+/* ---- memory ---------------------------------------------------------------- */
+
+static struct step_buffers step_take(struct arena *a, const struct config *c, size_t rows,
+                                     size_t max_sequences)
+{
+    size_t D = c->hidden_size, k = c->num_experts_per_tok;
+    return (struct step_buffers){
+        .start = arena_take(a, max_sequences + 1, sizeof(size_t)),
+        .skipped = arena_take(a, max_sequences + 1, sizeof(size_t)),
+        .attention = arena_take(a, max_sequences, sizeof(struct attention_state *)),
+        .delta_net = arena_take(a, max_sequences, sizeof(struct delta_net_state *)),
+        .x = arena_take(a, rows, D * sizeof(float)),
+        .logits = arena_take(a, max_sequences, c->vocab_size * sizeof(float)),
+        .hidden = arena_take(a, max_sequences, D * sizeof(float)),
+        .routing = { .expert = arena_take(a, rows, k * sizeof(int32_t)),
+                     .weight = arena_take(a, rows, k * sizeof(float)) },
+    };
+}
+
+/* Bytes of the arena for pieces of up to `rows` tokens. */
+static size_t arena_bytes(const struct decoder *d, size_t rows)
+{
+    struct arena measure = { 0 };
+    step_take(&measure, d->cm.config, rows, d->max_sequences);
+    struct overlay o = overlay_begin(&measure);
+    for (enum layer_type type = LINEAR_ATTENTION; type <= FULL_ATTENTION; type++) {
+        const struct layer_shape shape = layer_shape_bound(type, rows, 0, d->rows);
+        layer_buffers_take(&measure, &d->cm, &shape);
+        overlay_next(&o, &measure);
+    }
+    head_logits_buffers_take(&measure, &d->cm, &d->e->w->lm_head);
+    overlay_end(&o, &measure);
+    return measure.peak;
+}
+
+static size_t sum(size_t a, size_t b)
+{
+    size_t s;
+    return size_sum(&s, a, b) ? s : SIZE_MAX;
+}
+
+static size_t whole_chunks(size_t tokens)
+{
+    return sum(tokens, DELTA_CHUNK - 1) / DELTA_CHUNK * DELTA_CHUNK;
+}
+
+/* The longest pieces that the budget has room for. */
+static bool choose_rows(struct decoder *d, const struct decoder_options *o, struct error *err)
+{
+    const struct budget *budget = &d->e->budget;
+    size_t least = size_max(DELTA_CHUNK, whole_chunks(d->max_sequences));
+    size_t others = sum(o->other_bytes, o->count_weights ? d->e->parts.bytes : 0);
+    d->rows = o->piece_tokens ? whole_chunks(o->piece_tokens) : LONGEST_PIECE;
+    d->rows = size_max(d->rows, least);
+    while (d->rows > least && sum(others, arena_bytes(d, d->rows)) > budget_left(budget))
+        d->rows = size_max(least, d->rows / 2 / DELTA_CHUNK * DELTA_CHUNK);
+    size_t needed = sum(others, arena_bytes(d, d->rows));
+    return budget_check(budget, needed, err, o->count_weights ? "decoding with all weights"
+                                                              : "decoding");
+}
+
+struct decoder *decoder_open(const struct engine *e, const struct decoder_options *options,
+                             struct error *err)
+{
+    struct decoder *d = mem_array(1, sizeof *d, "the decoder", err);
+    if (!d)
+        return NULL;
+    assert(options->max_sequences > 0);
+    *d = (struct decoder){ .e = e, .cm = engine_compute(e),
+                           .max_sequences = options->max_sequences };
+    d->checked = mem_array(e->parts.list.n_parts, sizeof *d->checked, "the list of weights", err);
+    if (d->checked && choose_rows(d, options, err)
+        && arena_reserve(&d->arena, arena_bytes(d, d->rows), err)) {
+        d->b = step_take(&d->arena, d->cm.config, d->rows, d->max_sequences);
+        return d;
+    }
+    decoder_close(d);
+    return NULL;
+}
+
+void decoder_close(struct decoder *d)
+{
+    if (!d)
+        return;
+    arena_free(&d->arena);
+    free(d->checked);
+    free(d);
+}
+
+size_t decoder_bytes(const struct decoder *d)
+{
+    return d->arena.size;
+}
+
+/* ---- weights ---------------------------------------------------------------- */
+
+/* Scales that are NaN are refused before their first use, as in an evaluation. */
+static bool need_part(void *user, size_t part, struct error *err)
+{
+    struct decoder *d = user;
+    const struct engine *e = d->e;
+    size_t first = e->parts.layer[d->layer];
+    if (d->checked[part])
+        return true;
+    if (part == first ? !weights_check_scales(e->ck, e->w, d->layer, err)
+                      : e->w->layers[d->layer].experts
+                            && !weights_check_expert(e->ck, e->w, d->layer, part - first - 1, err))
+        return false;
+    d->checked[part] = true;
+    return true;
+}
+
+static void part_done(void *user, size_t part)
+{
+    (void)user, (void)part;
+}
+
+/* Embedding and head. */
+static bool need_vocabulary(struct decoder *d, struct error *err)
+{
+    size_t L = d->cm.config->num_hidden_layers;
+    if (!d->checked[0] && !weights_check_scales(d->e->ck, d->e->w, L, err))
+        return false;
+    d->checked[0] = true;
+    return true;
+}
+
+/* ---- layers ----------------------------------------------------------------- */
+
+/* A step is short: what is asked is whether to stop. */
+static bool report(void *user, double share)
+{
+    const struct decoder *d = user;
+    const struct progress *p = &d->e->progress;
+    (void)share;
+    return !p->report || p->report(p->user, d->stage, (double)d->done, (double)d->total, "tokens");
+}
+
+static void embed(const struct decoder *d, const int32_t *ids, size_t n)
+{
+    const struct row_kernels *rows = compute_rows(&d->cm);
+    size_t D = d->cm.config->hidden_size;
+#pragma omp parallel for num_threads(d->cm.n_threads) schedule(static)
+    for (size_t i = 0; i < n; i++) {
+        rows->expand(d->b.x + i * D, &d->e->w->embed_tokens, (size_t)ids[i], 0, D);
+        rows->round(d->b.x + i * D, D);
+    }
+}
+
+static bool run_step(struct decoder *d, const struct layer_task *task,
+                     bool (*run)(const struct compute *, const struct layer_task *,
+                                 struct layer_buffers *, struct error *), struct error *err)
+{
+    size_t mark = d->arena.used;
+    const struct layer_shape shape = layer_shape_of(task);
+    struct layer_buffers buffers = layer_buffers_take(&d->arena, &d->cm, &shape);
+    bool ok = run(&d->cm, task, &buffers, err);
+    d->arena.used = mark;
+    return ok;
+}
+
+/* The last layer changes the wanted rows only, the last ones of its one window, which move to the
+ * front. */
+static void keep_wanted(const struct decoder *d, struct batch *b, size_t wanted)
+{
+    size_t D = d->cm.config->hidden_size;
+    memmove(d->b.x, d->b.x + (b->n_tokens - wanted) * D, wanted * D * sizeof *d->b.x);
+    d->b.skipped[0] += b->n_tokens - wanted;
+    d->b.start[1] = b->n_tokens = b->longest = wanted;
+    b->output_rows = NULL;
+}
+
+static bool run_layer(struct decoder *d, struct batch *b, struct sequence_state *const *states,
+                      size_t wanted, struct error *err)
+{
+    const struct engine *e = d->e;
+    const struct weight_feed feed = { need_part, part_done, d };
+    size_t rows_done = 0, layer = d->layer;
+    const size_t output_rows[] = { 0, wanted };
+    bool fewer = layer + 1 == d->cm.config->num_hidden_layers && wanted < b->n_tokens;
+    for (size_t i = 0; i < b->n_windows; i++) {
+        d->b.attention[i] = &states[i]->attention[layer];
+        d->b.delta_net[i] = &states[i]->delta_net[layer];
+    }
+    if (fewer)
+        b->output_rows = output_rows;
+    struct layer_task task = {
+        .index = layer, .type = d->cm.config->layer_types[layer], .weights = &e->w->layers[layer],
+        .batch = *b, .x = d->b.x, .routing = d->b.routing, .tile_tokens = d->rows,
+        .attention_states = d->b.attention, .delta_net_states = d->b.delta_net,
+        .feed = &feed, .first_part = e->parts.layer[layer], .progress = { report, d },
+        .rows_done = &rows_done,
+    };
+    if (!run_step(d, &task, layer_mixer, err))
+        return false;
+    if (fewer)
+        keep_wanted(d, b, wanted);
+    task.batch = *b;
+    rows_done = 0;
+    return b->n_tokens == 0 || run_step(d, &task, layer_mlp, err);
+}
+
+/* Rows of each window, in d->b.start, through all layers.  Leaves the last `wanted` rows in d->b.x:
+ * all, or, of one window, fewer. */
+static bool run_layers(struct decoder *d, const int32_t *ids, size_t n_windows,
+                       struct sequence_state *const *states, size_t wanted, struct error *err)
+{
+    struct batch b = { .n_windows = n_windows, .n_tokens = d->b.start[n_windows],
+                       .start = d->b.start, .skipped = d->b.skipped };
+    for (size_t i = 0; i < n_windows; i++) {
+        d->b.skipped[i] = states[i]->n_past;
+        b.longest = size_max(b.longest, b.start[i + 1] - b.start[i]);
+    }
+    size_t n_tokens = b.n_tokens;
+    bool ok = need_vocabulary(d, err);
+    if (ok)
+        embed(d, ids, n_tokens);
+    for (d->layer = 0; ok && d->layer < d->cm.config->num_hidden_layers; d->layer++)
+        ok = run_layer(d, &b, states, wanted, err);
+    for (size_t i = 0; ok && i < n_windows; i++)
+        states[i]->n_past += n_windows > 1 ? 1 : n_tokens;
+    return ok;
+}
+
+/* d->b.logits of rows [row, row + n) of the stream. */
+static void logits_of(struct decoder *d, size_t row, size_t n)
+{
+    size_t mark = d->arena.used;
+    const struct weights *w = d->e->w;
+    const struct head_logits_buffers b =
+        head_logits_buffers_take(&d->arena, &d->cm, &w->lm_head);
+    head_logits(&d->cm, &b, d->b.logits, d->b.hidden, d->b.x + row * d->cm.config->hidden_size, n,
+                &w->norm, &w->lm_head);
+    d->arena.used = mark;
+}
+
+/* ---- the two kinds of work --------------------------------------------------- */
+
+static bool check_room(const struct decoder *d, const struct sequence_state *s,
+                       const int32_t *ids, size_t n, struct error *err)
+{
+    if (n > s->capacity - s->n_past)
+        return error_set(err, "%zu tokens after %zu, where a sequence holds %zu", n, s->n_past,
+                         s->capacity);
+    return engine_check_input(d->e, ids, n, NULL, 0, err);
+}
+
+/* Logits of the `wanted` rows that a piece has left, to the sink. */
+static bool give_logits(struct decoder *d, const struct decoder_sink *sink, size_t row,
+                        size_t wanted, struct error *err)
+{
+    for (size_t i = 0; i < wanted; i += d->max_sequences) {
+        size_t n = size_min(wanted - i, d->max_sequences);
+        logits_of(d, i, n);
+        if (!sink->consume(sink->user, row + i, n, d->b.logits, err))
+            return false;
+    }
+    return true;
+}
+
+bool decoder_prefill(struct decoder *d, struct sequence_state *s, const int32_t *ids, size_t n,
+                     size_t first, const struct decoder_sink *sink, struct error *err)
+{
+    if (!check_room(d, s, ids, n, err))
+        return false;
+    d->stage = "prompt";
+    d->total = n;
+    for (size_t row = 0, rows; row < n; row += rows) {
+        /* What another prefill or steps have left of a chunk comes first. */
+        rows = size_min(n - row, d->rows - s->n_past % DELTA_CHUNK);
+        size_t end = row + rows, wanted = end - size_min(end, size_max(first, row));
+        d->done = row;
+        d->b.start[0] = 0;
+        d->b.start[1] = rows;
+        if (!run_layers(d, ids + row, 1, &s, wanted, err)
+            || !give_logits(d, sink, end - wanted, wanted, err))
+            return false;
+    }
+    return true;
+}
+
+bool decoder_step(struct decoder *d, struct sequence_state *const *states, const int32_t *ids,
+                  size_t n, float **logits, struct error *err)
+{
+    assert(n > 0 && n <= d->max_sequences);
+    d->stage = "answer";
+    d->done = d->total = 0;
+    d->b.start[0] = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!check_room(d, states[i], ids + i, 1, err))
+            return false;
+        d->b.start[i + 1] = i + 1;
+    }
+    if (!run_layers(d, ids, n, states, n, err))
+        return false;
+    logits_of(d, 0, n);
+    *logits = d->b.logits;
+    return true;
+}

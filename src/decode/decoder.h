@@ -1,0 +1,57 @@
+/* decoder.h - runs sequences token by token: prefill of a prompt, then steps of one token each.
+ *
+ * Prefill takes a prompt through the layers in pieces that begin at multiples of DELTA_CHUNK, so
+ * that its results have the bits of an evaluation, however long the pieces are.  A step takes one
+ * token of each of several sequences, which join and leave between steps as the caller likes.  The
+ * results of a sequence have the same bits alone and beside any others, with any number of threads.
+ * Prefill and steps agree within the noise of f32, not in bits: a step's delta rule goes token by
+ * token.
+ *
+ * Weights stay mapped: the system brings them in when they are first used.  A decoder borrows an
+ * engine; it is used by one thread at a time. */
+#ifndef SURPRISAL_DECODE_DECODER_H
+#define SURPRISAL_DECODE_DECODER_H
+
+#include "decode/sequence_state.h"
+#include "engine/engine.h"
+
+struct decoder;
+
+struct decoder_options {
+    size_t piece_tokens;        /* of prefill, at most; 0: 2048.  Rounded up to whole chunks. */
+    size_t max_sequences;       /* in one step, at least 1 */
+    /* For the check of the budget: what the caller's sequences and buffers will take, and whether
+     * the weights have to fit as well. */
+    size_t other_bytes;
+    bool count_weights;
+};
+
+/* Takes the memory of its steps.  Pieces of prefill become shorter where the engine's budget asks
+ * for that; a budget that is too small for the shortest is refused with the sum that suffices. */
+struct decoder *decoder_open(const struct engine *e, const struct decoder_options *options,
+                             struct error *err);
+void decoder_close(struct decoder *d);
+/* Of its buffers. */
+size_t decoder_bytes(const struct decoder *d);
+
+/* Receives logits [n, V] of rows [row, row + n); they may be overwritten.  False stops the work
+ * with an error of its own. */
+struct decoder_sink {
+    bool (*consume)(void *user, size_t row, size_t n, float *logits, struct error *err);
+    void *user;
+};
+
+/* The functions below add tokens to states.  They refuse ids outside the vocabulary and more tokens
+ * than a state holds; after any other failure, or an interruption, the states that were given are
+ * of no use. */
+
+/* Adds ids [n].  The sink gets the logits that follow ids[first] .. ids[n - 1], in order. */
+bool decoder_prefill(struct decoder *d, struct sequence_state *s, const int32_t *ids, size_t n,
+                     size_t first, const struct decoder_sink *sink, struct error *err);
+
+/* Adds one token to each of n states, no two of them the same.  *logits [n, V] borrows from the
+ * decoder until its next use. */
+bool decoder_step(struct decoder *d, struct sequence_state *const *states, const int32_t *ids,
+                  size_t n, float **logits, struct error *err);
+
+#endif

@@ -1,0 +1,94 @@
+"""`generate` against `trace` of the same ids: a greedy continuation is the chain of the largest logits, and log-probabilities are
+those of the whole sequence computed at once, within the bound that docs/generate.md states."""
+import json
+import os
+
+import numpy as np
+from program import FIXTURES, ROOT, evaluate, ids_file, run, trace
+
+from check import QUICK, attempt, check, done
+
+DEMO = {name: os.path.join(ROOT, "data", "demo", name) for name in ("bf16", "mxfp4")}
+TOKENS = 30 if QUICK else 200
+BOUND = 5e-5                            # nats; the largest that was seen is 3e-6
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def generate(checkpoint, *options):
+    return json.loads(run("generate", checkpoint, "--json", *options).stdout)
+
+
+def demo_ids(n):
+    with open(os.path.join(ROOT, "data", "demo", "text.txt"), encoding="utf-8") as f:
+        return [int(x) for x in run("tokenize", "--tokenizer", DEMO["bf16"], input=f.read(4 * n + 100)).stdout.split()][:n]
+
+
+def log_softmax(x):
+    x = x.astype(np.float64)
+    x -= x.max(-1, keepdims=True)
+    return x - np.log(np.exp(x).sum(-1, keepdims=True))
+
+
+def test_greedy(name, checkpoint, prompt):
+    got = generate(checkpoint, "--ids", ids_file(prompt), "--temperature", 0, "--max-tokens", TOKENS, "--ignore-eos")
+    p = log_softmax(trace(checkpoint, prompt + got["ids"])["logits"][len(prompt) - 1:-1])
+    chain, two = p.argmax(1), np.sort(p, 1)[:, -2:]
+    margin = (two[:, 1] - two[:, 0]).min()
+    print(f"# {name}: smallest margin {margin:.2g}")
+    check(len(got["ids"]) == TOKENS and (chain == got["ids"])[two[:, 1] - two[:, 0] > BOUND].all(),
+          f"{name}: {TOKENS} greedy tokens are the chain of the largest logits",
+          f"first other at {np.argmax(chain != got['ids'])}, smallest margin {margin}")
+    error = np.abs(p[np.arange(TOKENS), got["ids"]] - got["logprobs"]).max()
+    check(error < BOUND, f"{name}: log-probabilities", f"differ by {error}, expected below {BOUND}")
+
+
+def test_bf16():
+    """In bf16 noise is as large as margins of random text, so the mean is compared, over forced ids' own NLL by eval."""
+    prompt = demo_ids(100)
+    got = generate(DEMO["bf16"], "--ids", ids_file(prompt), "--temperature", 0, "--max-tokens", TOKENS, "--ignore-eos",
+                   "--compute", "bf16")
+    ids = prompt + got["ids"]
+    _, tokens = evaluate(DEMO["bf16"], ids, "--protocol", "disjoint", "--context", len(ids), "--compute", "bf16")
+    nll = -tokens["nll"][len(prompt) - 1:]
+    error = abs((nll - got["logprobs"]).mean())
+    check(error < 0.02, "bf16: mean log-probability is that of eval", f"differs by {error}")
+
+
+def test_repeats():
+    ids = ids_file(demo_ids(40))
+    want = generate(DEMO["mxfp4"], "--ids", ids, "--seed", 5, "--max-tokens", 20)
+    for name, options in (("the same seed", []), ("one thread", ["--threads", 1]), ("three threads", ["--threads", 3])):
+        got = generate(DEMO["mxfp4"], "--ids", ids, "--seed", 5, "--max-tokens", 20, *options)
+        check(got["ids"] == want["ids"] and got["logprobs"] == want["logprobs"], f"{name}: the same bits", got["ids"])
+    more = generate(DEMO["mxfp4"], "--ids", ids, "--seed", 5, "--max-tokens", 40)
+    check(more["ids"][:20] == want["ids"], "a longer answer begins with the shorter one", more["ids"])
+    others = [generate(DEMO["mxfp4"], "--ids", ids, "--max-tokens", 20, *seed) for seed in ([], [], ["--seed", 6])]
+    check(len({tuple(x["ids"]) for x in others}) == 3, "other seeds, other answers", [x["ids"] for x in others])
+    again = generate(DEMO["mxfp4"], "--ids", ids, "--max-tokens", 20, "--seed", others[2]["sampling"]["seed"])
+    check(again["ids"] == others[2]["ids"], "the seed that is named repeats the answer", again["ids"])
+
+
+def test_chat():
+    """What the demo model was trained to say, and the end by its own token."""
+    prompt = "<|im_start|>user\nWho are you?<|im_end|>\n<|im_start|>assistant\n"
+    for name, checkpoint in DEMO.items():
+        got = generate(checkpoint, "--prompt", prompt, "--temperature", 0, "--max-tokens", 100)
+        end = json.load(open(os.path.join(checkpoint, "generation_config.json")))["eos_token_id"]
+        check("I am a tiny demo model" in got["text"] and got["finish_reason"] == "stop" and got["ids"][-1] in end
+              and got["stop_reason"] == got["ids"][-1] and "<|im_end|>" not in got["text"],
+              f"{name} answers and ends", got["text"])
+        cut = generate(checkpoint, "--prompt", prompt, "--temperature", 0, "--max-tokens", 100, "--stop", "demo")
+        whole = got["text"]
+        check(cut["text"] == whole[:whole.index("demo")] and cut["stop_reason"] == "demo" and cut["finish_reason"] == "stop",
+              f"{name}: a stop text ends the answer before it", cut["text"])
+
+
+if __name__ == "__main__":
+    for name, checkpoint in DEMO.items():
+        attempt(f"{name}: greedy", test_greedy, name, checkpoint, demo_ids(100))
+    if QUICK < 2:
+        attempt("dense: greedy", test_greedy, "dense", os.path.join(FIXTURES, "dense-tied"), [1, 5, 9, 2])
+        attempt("bf16", test_bf16)
+        attempt("repeats", test_repeats)
+        attempt("chat", test_chat)
+    done()

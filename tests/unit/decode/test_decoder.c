@@ -1,0 +1,337 @@
+/* Prefill and steps on the demo checkpoint: prefill has the bits of an evaluation, however it is
+ * cut; steps follow it within a bound; a sequence has the same bits alone and beside others, with
+ * any number of threads. */
+#include "decode/decoder.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/differ.h"
+#include "tests/random.h"
+
+#define CHECKPOINT "data/demo/mxfp4"
+
+enum { N_IDS = 200, SEQUENCES = 3 };
+
+static struct checkpoint ck;
+static struct weights w;
+static int32_t ids[N_IDS];
+static size_t V;
+static float *truth;                    /* [N_IDS, V]: of engine_trace */
+
+static void fail(const struct error *err)
+{
+    check(false, "the decoder works", "%s", err->message);
+    exit(check_done());
+}
+
+static struct engine *engine_with(int n_threads, enum compute_type compute)
+{
+    const struct engine_options options = { .n_threads = n_threads, .compute = compute };
+    struct error err = { 0 };
+    struct engine *e = engine_open(&ck, &w, &options, &err);
+    if (!e)
+        fail(&err);
+    return e;
+}
+
+static struct decoder *decoder_on(const struct engine *e, size_t piece, size_t sequences)
+{
+    const struct decoder_options options = { .piece_tokens = piece, .max_sequences = sequences };
+    struct error err = { 0 };
+    struct decoder *d = decoder_open(e, &options, &err);
+    if (!d)
+        fail(&err);
+    return d;
+}
+
+static struct sequence_state state_of(size_t capacity)
+{
+    struct sequence_state s;
+    struct error err = { 0 };
+    if (!sequence_state_open(&s, &ck.config, capacity, &err))
+        fail(&err);
+    return s;
+}
+
+/* ---- reference ------------------------------------------------------------------- */
+
+static bool take_layer(void *user, size_t layer, const float *residual, const int32_t *routing,
+                       struct error *err)
+{
+    (void)user, (void)layer, (void)residual, (void)routing, (void)err;
+    return true;
+}
+
+static bool take_logits(void *user, size_t row, size_t n, const float *logits, struct error *err)
+{
+    (void)err;
+    memcpy((float *)user + row * V, logits, n * V * sizeof *logits);
+    return true;
+}
+
+static bool take_rows(void *user, size_t row, size_t n, float *logits, struct error *err)
+{
+    return take_logits(user, row, n, logits, err);
+}
+
+static void find_truth(enum compute_type compute)
+{
+    struct engine *e = engine_with(2, compute);
+    const struct engine_tracer tracer = { take_layer, take_logits, truth };
+    struct error err = { 0 };
+    if (!engine_trace(e, ids, N_IDS, &tracer, &err))
+        fail(&err);
+    engine_close(e);
+}
+
+static double nll(const float *logits, int32_t target)
+{
+    double max = -INFINITY, total = 0;
+    for (size_t i = 0; i < V; i++)
+        max = fmax(max, (double)logits[i]);
+    for (size_t i = 0; i < V; i++)
+        total += exp((double)logits[i] - max);
+    return max + log(total) - (double)logits[target];
+}
+
+/* ---- prefill ----------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    enum compute_type compute;
+    int n_threads;
+    size_t piece, sequences, first;
+    size_t cut;                         /* of two calls, the first has as many ids; 0: one call */
+} prefills[] = {
+    { "prefill in one piece",           COMPUTE_F32,  2, 2048, 8,   0,   0 },
+    { "prefill in pieces of a chunk",   COMPUTE_F32,  2, 64,   8,   0,   0 },
+    { "prefill with one thread",        COMPUTE_F32,  1, 128,  1,   0,   0 },
+    { "prefill in two calls",           COMPUTE_F32,  2, 2048, 8,   0,   128 },
+    { "only the last logits",           COMPUTE_F32,  3, 64,   1,   199, 0 },
+    { "only logits inside a piece",     COMPUTE_F32,  2, 128,  5,   100, 0 },
+    { "prefill in bf16",                COMPUTE_BF16, 2, 128,  8,   0,   0 },
+};
+
+static void test_prefill(void)
+{
+    float *got = calloc(N_IDS * V, sizeof *got);
+    enum compute_type compute = COMPUTE_F32;
+    for (size_t i = 0; i < sizeof prefills / sizeof *prefills; i++) {
+        if (prefills[i].compute != compute)
+            find_truth(compute = prefills[i].compute);
+        struct engine *e = engine_with(prefills[i].n_threads, compute);
+        struct decoder *d = decoder_on(e, prefills[i].piece, prefills[i].sequences);
+        struct sequence_state s = state_of(N_IDS);
+        struct error err = { 0 };
+        size_t cut = prefills[i].cut, first = prefills[i].first;
+        const struct decoder_sink head = { take_rows, got }, tail = { take_rows, got + cut * V };
+        memset(got, 0xFF, N_IDS * V * sizeof *got);
+        if ((cut && !decoder_prefill(d, &s, ids, cut, 0, &head, &err))
+            || !decoder_prefill(d, &s, ids + cut, N_IDS - cut, first, &tail, &err))
+            fail(&err);
+        check_equal_f32(prefills[i].name, got + first * V, truth + first * V, (N_IDS - first) * V);
+        check(s.n_past == N_IDS && (first == 0 || isnan(got[first * V - 1])), "no other logits",
+              "%zu tokens", s.n_past);
+        sequence_state_close(&s);
+        decoder_close(d);
+        engine_close(e);
+    }
+    free(got);
+    find_truth(COMPUTE_F32);
+}
+
+/* ---- steps --------------------------------------------------------------------------- */
+
+/* NLL of the ids after a prefill of `prompt` ids, against that of the trace.  f32 noise of other
+ * sums in the delta rule; the largest that was seen is 6e-6. */
+static void test_steps(void)
+{
+    static const size_t prompts[] = { 1, 63, 64, 65, 130 };
+    struct engine *e = engine_with(2, COMPUTE_F32);
+    struct decoder *d = decoder_on(e, 0, 1);
+    float *last = calloc(N_IDS * V, sizeof *last), *logits;
+    for (size_t i = 0; i < sizeof prompts / sizeof *prompts; i++) {
+        struct sequence_state s = state_of(N_IDS), *one = &s;
+        const struct decoder_sink sink = { take_rows, last };
+        struct error err = { 0 };
+        double most = 0;
+        if (!decoder_prefill(d, &s, ids, prompts[i], prompts[i] - 1, &sink, &err))
+            fail(&err);
+        for (size_t t = prompts[i]; t + 1 < N_IDS && t < prompts[i] + 40; t++) {
+            if (!decoder_step(d, &one, &ids[t], 1, &logits, &err))
+                fail(&err);
+            most = fmax(most, fabs(nll(logits, ids[t + 1]) - nll(truth + t * V, ids[t + 1])));
+        }
+        char name[64];
+        snprintf(name, sizeof name, "steps after %zu tokens follow the evaluation", prompts[i]);
+        check(most < 5e-5, name, "an NLL differs by %.3g", most);
+        sequence_state_close(&s);
+    }
+    free(last);
+    decoder_close(d);
+    engine_close(e);
+}
+
+/* Sequence i begins with prompt[i] ids from offset[i] on, and joins at step `from`. */
+static const struct {
+    size_t offset, prompt, from, steps;
+} joining[SEQUENCES] = { { 0, 70, 0, 12 }, { 30, 1, 2, 6 }, { 90, 64, 3, 9 } };
+
+enum { MOST_STEPS = 12 };
+
+/* The logits of the sequences in `mask`, each of its own steps: got[i] [MOST_STEPS, V]. */
+static void run_together(float *const *got, unsigned mask, int n_threads,
+                         enum compute_type compute)
+{
+    struct engine *e = engine_with(n_threads, compute);
+    struct decoder *d = decoder_on(e, 64, SEQUENCES);
+    struct sequence_state states[SEQUENCES];
+    float *last = calloc(N_IDS * V, sizeof *last), *logits;
+    const struct decoder_sink sink = { take_rows, last };
+    struct error err = { 0 };
+    for (size_t i = 0; i < SEQUENCES; i++)
+        states[i] = state_of(N_IDS);
+    for (size_t step = 0; step < MOST_STEPS; step++) {
+        struct sequence_state *in[SEQUENCES];
+        int32_t next[SEQUENCES];
+        size_t which[SEQUENCES], n = 0;
+        for (size_t j = 0; j < SEQUENCES; j++) {
+            size_t i = step % 2 ? SEQUENCES - 1 - j : j, from = joining[i].from;
+            const int32_t *mine = ids + joining[i].offset;
+            if (!(mask >> i & 1) || step < from || step >= from + joining[i].steps)
+                continue;
+            if (step == from && !decoder_prefill(d, &states[i], mine, joining[i].prompt,
+                                                 joining[i].prompt - 1, &sink, &err))
+                fail(&err);
+            in[n] = &states[i];
+            which[n] = i;
+            next[n++] = mine[joining[i].prompt + step - from];
+        }
+        if (n && !decoder_step(d, in, next, n, &logits, &err))
+            fail(&err);
+        for (size_t k = 0; k < n; k++)
+            memcpy(got[which[k]] + (step - joining[which[k]].from) * V, logits + k * V,
+                   V * sizeof *logits);
+    }
+    for (size_t i = 0; i < SEQUENCES; i++)
+        sequence_state_close(&states[i]);
+    free(last);
+    decoder_close(d);
+    engine_close(e);
+}
+
+static void test_batches(void)
+{
+    static const struct {
+        const char *name;
+        unsigned mask;
+        int n_threads;
+    } groups[] = {
+        { "three that join and leave", 7, 2 }, { "three with one thread", 7, 1 },
+        { "two with three threads",    5, 3 },
+    };
+    static const char *const types[] = { "f32", "bf16" };
+    float *alone[SEQUENCES], *got[SEQUENCES];
+    for (size_t i = 0; i < SEQUENCES; i++) {
+        alone[i] = calloc(MOST_STEPS * V, sizeof(float));
+        got[i] = calloc(MOST_STEPS * V, sizeof(float));
+    }
+    for (enum compute_type type = COMPUTE_F32; type <= COMPUTE_BF16; type++) {
+        for (size_t i = 0; i < SEQUENCES; i++)
+            run_together(alone, 1u << i, 2, type);
+        for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
+            run_together(got, groups[g].mask, groups[g].n_threads, type);
+            for (size_t i = 0; i < SEQUENCES; i++) {
+                char name[80];
+                snprintf(name, sizeof name, "%s, %s: sequence %zu has its bits", groups[g].name,
+                         types[type], i);
+                if (groups[g].mask >> i & 1)
+                    check_equal_f32(name, got[i], alone[i], joining[i].steps * V);
+            }
+        }
+    }
+    for (size_t i = 0; i < SEQUENCES; i++)
+        free(alone[i]), free(got[i]);
+}
+
+/* ---- refusals -------------------------------------------------------------------------- */
+
+static void test_refusals(void)
+{
+    static const struct {
+        const char *name, *word;
+        int32_t id;
+        size_t n;
+    } cases[] = {
+        { "an id outside the vocabulary", "vocabulary", 1 << 20, 1 },
+        { "a negative id",                "vocabulary", -1,      1 },
+        { "more than the state holds",    "holds 4",    1,       5 },
+    };
+    struct engine *e = engine_with(1, COMPUTE_F32);
+    struct decoder *d = decoder_on(e, 64, 1);
+    struct sequence_state s = state_of(4);
+    float *last = calloc(V, sizeof *last);
+    const struct decoder_sink sink = { take_rows, last };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int32_t list[5] = { cases[i].id };
+        struct error err = { 0 };
+        bool ok = decoder_prefill(d, &s, list, cases[i].n, cases[i].n, &sink, &err);
+        check(!ok && strstr(err.message, cases[i].word) && s.n_past == 0, cases[i].name, "%s",
+              err.message);
+    }
+    check(sequence_state_bytes(&ck.config, SIZE_MAX / 16) == SIZE_MAX,
+          "a state that no memory holds", "%zu bytes", sequence_state_bytes(&ck.config,
+                                                                            SIZE_MAX / 16));
+    free(last);
+    sequence_state_close(&s);
+    decoder_close(d);
+    engine_close(e);
+}
+
+/* Pieces become shorter before a budget is refused, and the sum that the refusal names suffices. */
+static void test_budget(void)
+{
+    size_t least = 0;
+    struct error err = { 0 };
+    for (size_t budget = (size_t)1 << 20; budget < (size_t)1 << 30; budget += (size_t)1 << 20) {
+        const struct engine_options options = { .n_threads = 1, .memory_bytes = budget };
+        const struct decoder_options wanted = { .max_sequences = 1, .other_bytes = 12345678,
+                                                .count_weights = true };
+        struct engine *e = engine_open(&ck, &w, &options, &err);
+        struct decoder *d = e ? decoder_open(e, &wanted, &err) : NULL;
+        if (d && !least)
+            least = budget;
+        bool fits = d && decoder_bytes(d) + wanted.other_bytes <= budget;
+        if (least)
+            check(fits, "the buffers fit into the budget", "%s", err.message);
+        decoder_close(d);
+        engine_close(e);
+        budget += least ? budget : 0;
+    }
+    check(least > 12345678 && strstr(err.message, "decoding with all weights needs"),
+          "a budget that is too small names the sum", "%s", err.message);
+}
+
+int main(void)
+{
+    struct error err = { 0 };
+    struct random r = { 17 };
+    if (!checkpoint_open(&ck, CHECKPOINT, &err) || !weights_bind(&w, &ck, &err))
+        fail(&err);
+    V = ck.config.vocab_size;
+    for (size_t i = 0; i < N_IDS; i++)
+        ids[i] = (int32_t)random_below(&r, 4000);
+    truth = calloc(N_IDS * V, sizeof *truth);
+    find_truth(COMPUTE_F32);
+    test_prefill();
+    test_steps();
+    test_batches();
+    test_refusals();
+    test_budget();
+    free(truth);
+    weights_free(&w);
+    checkpoint_close(&ck);
+    return check_done();
+}
