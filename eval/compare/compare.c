@@ -653,6 +653,7 @@ static cJSON *tell(struct job *j, const char *plan, struct buffer *text, struct 
     };
     cJSON *document = comparison_json(&view, err);
     bool ok = document && add_layers(document, &by_layer, j, err)
+           && comparison_json_complete(document, &j->comparison, err)
            && warned_add(document, &j->warnings, j->records[FLOOR].summary, err);
     view.by_layer = by_layer.data;
     view.document = document;

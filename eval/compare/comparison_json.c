@@ -211,6 +211,20 @@ static bool add_verdict(cJSON *root, const struct comparison *c, struct error *e
     return ok;
 }
 
+bool comparison_json_complete(cJSON *document, const struct comparison *c, struct error *err)
+{
+    struct buffer whole = { 0 };
+    bool ok = verdict_append(&whole, c, err) && verdict_append_unused(&whole, document, err);
+    cJSON *verdict = ok ? cJSON_CreateString(whole.data) : NULL;
+    buffer_free(&whole);
+    if (!ok)
+        return false;
+    if (verdict && cJSON_ReplaceItemInObjectCaseSensitive(document, "verdict", verdict))
+        return true;
+    cJSON_Delete(verdict);
+    return error_set(err, "out of memory: the verdict");
+}
+
 cJSON *comparison_json(const struct comparison_view *v, struct error *err)
 {
     const struct comparison *c = v->comparison;

@@ -47,6 +47,8 @@ struct comparison_view {
 
 /* Gives the document, to be freed by cJSON_Delete. */
 cJSON *comparison_json(const struct comparison_view *v, struct error *err);
+/* Completes the document's verdict by what figures by layer, added since, have shown. */
+bool comparison_json_complete(cJSON *document, const struct comparison *c, struct error *err);
 
 /* Appends the table for people. */
 bool comparison_text(struct buffer *out, const struct comparison_view *v, struct error *err);

@@ -153,11 +153,70 @@ static void add_load(cJSON *o, const struct lockstep *l, size_t side, size_t lay
     }
 }
 
-static cJSON *experts_json(const struct lockstep *l)
+/* Experts that the tokens never reached, in all layers. */
+struct unused {
+    size_t experts;
+    double share;                       /* of the model's weights */
+};
+
+static struct unused unused_of(const struct job *j, size_t side)
 {
+    const struct model *m = &j->model[side];
+    const struct config *c = &m->checkpoint->config;
+    struct unused u = { 0 };
+    for (size_t i = 0; i < j->found.n_layers; i++)
+        u.experts += load_of(&j->found, side, i).unused;
+    /* gate, up and down */
+    double of_expert = 3 * (double)c->hidden_size * (double)c->moe_intermediate_size;
+    u.share = (double)u.experts * of_expert / (double)m->weights->parameters;
+    return u;
+}
+
+static bool append_unused(struct buffer *out, const struct job *j, const struct unused u[2],
+                          struct error *err)
+{
+    const struct lockstep *l = &j->found;
+    bool all = j->n_windows == j->options->n_windows;
+    char tokens[64];
+    snprintf(tokens, sizeof tokens, all ? "The %zu tokens" : "The first %zu tokens", l->tokens);
+    return buffer_printf(
+        out, err,
+        "%s never reach %zu of A's %zu experts (%.2g %% of its weights) "
+        "and %zu of B's (%.2g %%): %s",
+        tokens, u[0].experts, l->n_layers * l->num_experts, 100 * u[0].share, u[1].experts,
+        100 * u[1].share,
+        all ? "nothing is said about those."
+            : "nothing is said about those unless the rest of the text reaches them.");
+}
+
+static bool add_unused(cJSON *root, const struct job *j, struct error *err)
+{
+    const struct unused u[2] = { unused_of(j, 0), unused_of(j, 1) };
+    struct buffer sentence = { 0 };
+    json_add_size(root, "count", j->found.n_layers * j->found.num_experts);
+    json_add_size(root, "unused_a", u[0].experts);
+    json_add_double(root, "unused_share_a", u[0].share);
+    json_add_size(root, "unused_b", u[1].experts);
+    json_add_double(root, "unused_share_b", u[1].share);
+    bool ok = u[0].experts + u[1].experts == 0
+           || (append_unused(&sentence, j, u, err)
+               && (cJSON_AddStringToObject(root, "verdict", sentence.data)
+                   || error_set(err, "out of memory: the experts")));
+    buffer_free(&sentence);
+    return ok;
+}
+
+/* NULL on failure. */
+static cJSON *experts_json(const struct job *j, struct error *err)
+{
+    const struct lockstep *l = &j->found;
     cJSON *root = cJSON_CreateObject();
     json_add_size(root, "tokens", l->tokens);
     json_add_size(root, "choices", l->top_k);
+    if (!add_unused(root, j, err)) {
+        cJSON_Delete(root);
+        return NULL;
+    }
     cJSON *list = cJSON_AddArrayToObject(root, "layers");
     for (size_t i = 0; i < l->n_layers; i++) {
         cJSON *o = cJSON_CreateObject();
@@ -172,13 +231,16 @@ static cJSON *experts_json(const struct lockstep *l)
 static bool add_to(cJSON *document, const struct job *j, struct error *err)
 {
     const struct lockstep *l = &j->found;
+    cJSON *experts = l->num_experts ? experts_json(j, err) : NULL;
+    if (l->num_experts && !experts)
+        return false;
     cJSON *cost = cJSON_CreateObject();
     json_add_size(cost, "windows", j->n_windows);
     json_add_size(cost, "tokens", l->tokens);
     json_add_size(cost, "passes", l->statistics.passes);
     json_add_size(cost, "bytes_read", l->statistics.bytes_read);
     bool ok = cJSON_AddItemToObject(document, "layers", layers_json(l))
-           && (!l->num_experts || cJSON_AddItemToObject(document, "experts", experts_json(l)))
+           && (!experts || cJSON_AddItemToObject(document, "experts", experts))
            && cJSON_AddItemToObject(document, "layers_cost", cost);
     return ok || error_set(err, "out of memory: the comparison by layer");
 }
@@ -217,8 +279,8 @@ static bool add_layer(struct buffer *text, const struct lockstep *l, size_t i, s
 }
 
 /* "  layer 7 of A   15" */
-static bool add_unused(struct buffer *text, const struct lockstep *l, size_t side, size_t layer,
-                       struct error *err)
+static bool list_unused(struct buffer *text, const struct lockstep *l, size_t side, size_t layer,
+                        struct error *err)
 {
     const size_t *tokens = l->load[side] + layer * l->num_experts;
     size_t unused = load_of(l, side, layer).unused, named = 0;
@@ -250,7 +312,7 @@ static bool add_table(struct buffer *text, const struct job *j, struct error *er
         for (size_t side = 0; ok && side < 2; side++)
             if (load_of(l, side, i).unused) {
                 ok = (unused || buffer_printf(text, err, "experts that these tokens never used\n"))
-                  && add_unused(text, l, side, i, err);
+                  && list_unused(text, l, side, i, err);
                 unused = true;
             }
     return ok;

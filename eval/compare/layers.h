@@ -5,11 +5,14 @@
  *         type: "linear_attention" or "full_attention"; same_experts: share of tokens that have the
  *         same set of experts in both; changed_experts: mean share of A's experts that are not B's.
  *         These two are null in dense models, an error where it is no number.
- *     experts {tokens, choices, layers [{layer, unused_a, least_a, most_a, never_used_a, load_a,
+ *     experts {tokens, choices, count, unused_a, unused_share_a, unused_b, unused_share_b, verdict,
+ *              layers [{layer, unused_a, least_a, most_a, never_used_a, load_a,
  *              the same five of b}]}
  *         in mixtures of experts: load [num_experts] is the tokens that each expert got, least and
  *         most are its ends; unused is how many experts the text never reached (coverage), and
- *         never_used their numbers; choices: experts that each of the tokens has
+ *         never_used their numbers; choices: experts that each of the tokens has; count: experts of
+ *         all layers; unused_share: of the weights, in experts that were never reached; verdict:
+ *         says so in a sentence, absent where all experts were reached
  *     layers_cost {windows, tokens, passes, bytes_read}       what the figures rest on and took */
 #ifndef SURPRISAL_EVAL_COMPARE_LAYERS_H
 #define SURPRISAL_EVAL_COMPARE_LAYERS_H

@@ -106,3 +106,9 @@ bool verdict_append(struct buffer *out, const struct comparison *c, struct error
           && append_size(out, p, err) && append_significance(out, c, err);
     return ok && append_divergence(out, c, err) && buffer_printf(out, err, ".");
 }
+
+bool verdict_append_unused(struct buffer *out, const cJSON *document, struct error *err)
+{
+    const char *line = cJSON_GetStringValue(json_get(json_get(document, "experts"), "verdict"));
+    return !line || buffer_printf(out, err, " %s", line);
+}

@@ -43,7 +43,7 @@ static const struct {
     { "worst_tokens.#.", "position window id nll_a nll_b delta_nll kld" },
     { "layers.#.", "layer residual_error output_error same_experts changed_experts" },
     { "layers_cost.", "windows tokens passes bytes_read" },
-    { "experts.", "tokens choices" },
+    { "experts.", "tokens choices count unused_a unused_share_a unused_b unused_share_b" },
     { "experts.layers.#.", "layer unused_a unused_b least_a most_a least_b most_b" },
     { "experts.layers.#.load_a.#", "" },        /* no words: the prefix is the whole name */
     { "experts.layers.#.load_b.#", "" },

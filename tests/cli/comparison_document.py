@@ -96,7 +96,8 @@ def realistic(n_windows=580, n_layers=40, seed=1):
                     "same_experts": 0.91 - 0.006 * i, "changed_experts": 0.012 + 0.0011 * i}
                    for i in range(n_layers)],
         "layers_cost": {"windows": 580, "tokens": 296960, "passes": 1, "bytes_read": 92320961536},
-        "experts": {"tokens": 296960, "choices": 8, "layers": [
+        "experts": {"tokens": 296960, "choices": 8, "count": 10240, "unused_a": 39, "unused_share_a": 0.0035,
+                    "unused_b": 39, "unused_share_b": 0.0035, "verdict": "The text never reaches 39 experts.", "layers": [
             {"layer": i, "unused_a": i % 3, "unused_b": i % 3, "least_a": 12, "most_a": 51234, "least_b": 9,
              "most_b": 50987, "never_used_a": [7, 8][:i % 3], "never_used_b": [7, 8][:i % 3], "load_a": [12, 51234],
              "load_b": [9, 50987]} for i in range(n_layers)]},

@@ -161,6 +161,29 @@ def test_head():
     check(met.returncode == 0, "16.18 gates know them", met.stderr)
 
 
+def test_unused():
+    """Experts that the text never reaches are in the verdict."""
+    options = ("--text", TEXT, "--context", "64", "--max-windows", "2")
+    document, _, table, markdown, html = compare(BF16, MXFP4, *options)
+    e = document["experts"]
+    unused = {side: sum(layer[f"unused_{side}"] for layer in e["layers"]) for side in "ab"}
+    with open(os.path.join(BF16, "config.json")) as f:
+        c = json.load(f)
+    c = c.get("text_config", c)
+    share = unused["a"] * 3 * c["hidden_size"] * c["moe_intermediate_size"] / document["a"]["checkpoint"]["parameters"]
+    check(e["unused_a"] == unused["a"] > 0 and e["unused_b"] == unused["b"] and e["count"] == c["num_hidden_layers"] * c["num_experts"]
+          and abs(e["unused_share_a"] - share) < 1e-12, "16.20 experts never reached, and their share of the weights", f"{e['unused_a']} {share}")
+    said = f"The 126 tokens never reach {unused['a']} of A's {e['count']} experts ({100 * share:.2g} % of its weights)"
+    for where, what in (("the document", document["verdict"]), ("the table", table), ("Markdown", markdown.replace("\\", "")),
+                        ("HTML", html.replace("&#39;", "'").replace("&apos;", "'"))):
+        check(said in what, f"16.20 the verdict says so in {where}", document["verdict"])
+    document, *_ = compare(BF16, MXFP4, *options, "--layers", "1")
+    check("The first 63 tokens never reach" in document["verdict"] and "the rest of the text reaches them" in document["verdict"],
+          "16.20 of a part of the text, it says so", document["verdict"])
+    document, *_ = compare(random_checkpoint(32), random_checkpoint(32), "--ids", ids_file(np.arange(600) % 64), "--context", "128")
+    check("never reach" not in document["verdict"], "16.20 a dense model: nothing", document["verdict"])
+
+
 def head_of(checkpoint):
     for name in os.listdir(checkpoint):
         if name.endswith(".safetensors"):
@@ -176,6 +199,6 @@ def log_softmax(x):
 
 
 for name, test in (("17 swapped", test_swapped), ("17 plans", test_swapped_plans), ("warnings", test_warnings),
-                   ("18", test_head), ("24", test_stages), ("25", test_peak)):
+                   ("18", test_head), ("20", test_unused), ("24", test_stages), ("25", test_peak)):
     attempt(f"16.{name}", test)
 done()
