@@ -266,8 +266,8 @@ static void logits_of(struct decoder *d, size_t row, size_t n)
     const struct weights *w = d->e->w;
     const struct head_logits_buffers b =
         head_logits_buffers_take(&d->arena, &d->cm, &w->lm_head);
-    head_logits(&d->cm, &b, d->b.logits, d->b.hidden, d->b.x + row * d->cm.config->hidden_size, n,
-                &w->norm, &w->lm_head);
+    head_norm(&d->cm, &b, d->b.hidden, d->b.x + row * d->cm.config->hidden_size, n, &w->norm);
+    head_logits(&d->cm, &b, d->b.logits, d->b.hidden, n, &w->lm_head);
     d->arena.used = mark;
 }
 
