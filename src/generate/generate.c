@@ -35,7 +35,7 @@ struct job {
     struct sampler sampler;
     struct sequence_state state;
     struct decoder *decoder;
-    struct answer answer;
+    struct continuation answer;
     struct surprisal_generate_result *result;
 };
 
@@ -199,7 +199,7 @@ static bool make_settings(struct job *j, struct error *err)
 static size_t set_limits(struct job *j)
 {
     const struct surprisal_generate_options *o = j->o;
-    struct answer_limits l = {
+    struct continuation_limits l = {
         .tokenizer = j->model.tokenizer, .stop = o->stop, .n_stop = o->n_stop,
         .end_ids = j->publisher.end_ids, .n_end_ids = o->ignore_eos ? 0 : j->publisher.n_end_ids,
         .max_tokens = o->max_tokens ? o->max_tokens
@@ -211,7 +211,7 @@ static size_t set_limits(struct job *j)
         l.max_tokens = j->context - j->n_prompt;
         l.at_most = SURPRISAL_FINISH_CONTEXT;
     }
-    answer_init(&j->answer, &l);
+    continuation_init(&j->answer, &l);
     return size_sum(&capacity, j->n_prompt, l.max_tokens) ? capacity : SIZE_MAX;
 }
 
@@ -238,9 +238,9 @@ static void give_token(struct job *j, const struct sampler_choice *choice)
     const struct surprisal_generate_options *o = j->o;
     struct surprisal_token token = { .id = choice ? choice->id : -1,
                                      .logprob = choice ? choice->logprob : 0 };
-    token.text = answer_news(&j->answer, &token.n_bytes);
+    token.text = continuation_news(&j->answer, &token.n_bytes);
     if (o->token && (choice || token.n_bytes) && !o->token(o->machine.progress.user, &token))
-        answer_stop(&j->answer, SURPRISAL_FINISH_INTERRUPTED);
+        continuation_stop(&j->answer, SURPRISAL_FINISH_INTERRUPTED);
 }
 
 /* Draws the token that follows; the state holds all before it, except that its own last one has
@@ -249,7 +249,7 @@ static bool draw(struct job *j, float *logits, struct error *err)
 {
     struct sampler_choice choice;
     if (!sampler_draw(&j->sampler, &choice, logits, j->n_prompt + j->answer.n, err)
-        || !answer_add(&j->answer, &choice, err))
+        || !continuation_add(&j->answer, &choice, err))
         return false;
     sampler_add(&j->sampler, choice.id);
     give_token(j, &choice);
@@ -272,7 +272,7 @@ static bool step(struct job *j, struct error *err)
         return draw(j, logits, err);
     if (!err->interrupted)
         return false;
-    answer_stop(&j->answer, SURPRISAL_FINISH_INTERRUPTED);
+    continuation_stop(&j->answer, SURPRISAL_FINISH_INTERRUPTED);
     return true;
 }
 
@@ -290,7 +290,7 @@ static bool run_tokens(struct job *j, struct error *err)
             return false;
     j->result->prefill_seconds = first - begun;
     j->result->decode_seconds = machine_seconds() - first;
-    if (!answer_end(&j->answer, err))
+    if (!continuation_end(&j->answer, err))
         return false;
     give_token(j, NULL);
     return changed_inputs_refuse(&j->inputs, NULL, &j->o->machine.progress, err);
@@ -301,7 +301,7 @@ static bool run_tokens(struct job *j, struct error *err)
 static bool fill_result(struct job *j, struct error *err)
 {
     struct surprisal_generate_result *r = j->result;
-    struct answer *a = &j->answer;
+    struct continuation *a = &j->answer;
     r->prompt_tokens = j->n_prompt;
     r->tokens = a->n;
     r->finish = a->finish;
@@ -325,7 +325,7 @@ static bool fill_result(struct job *j, struct error *err)
 
 static void close_job(struct job *j)
 {
-    answer_free(&j->answer);
+    continuation_free(&j->answer);
     decoder_close(j->decoder);
     sequence_state_close(&j->state);
     sampler_close(&j->sampler);

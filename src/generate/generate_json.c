@@ -20,9 +20,9 @@ static bool add_text(cJSON *root, const char *text, size_t n)
 }
 
 /* The stop text, or the id, that ended the answer. */
-static bool add_reason(cJSON *root, const struct answer *a)
+static bool add_reason(cJSON *root, const struct continuation *a)
 {
-    const char *stop = answer_stop_text(a);
+    const char *stop = continuation_stop_text(a);
     if (stop)
         return json_add_bytes(root, "stop_reason", stop) != NULL;
     return a->end_id >= 0 ? json_add_size(root, "stop_reason", (size_t)a->end_id) != NULL
@@ -31,7 +31,7 @@ static bool add_reason(cJSON *root, const struct answer *a)
 
 static bool add_answer(cJSON *root, const struct generate_json *g)
 {
-    const struct answer *a = g->answer;
+    const struct continuation *a = g->answer;
     const struct surprisal_generate_result *r = g->result;
     cJSON *ids = cJSON_AddArrayToObject(root, "ids");
     cJSON *logprobs = cJSON_AddArrayToObject(root, "logprobs");

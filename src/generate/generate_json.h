@@ -3,13 +3,13 @@
 #define SURPRISAL_GENERATE_GENERATE_JSON_H
 
 #include "eval/score/model.h"
-#include "generate/answer.h"
+#include "generate/continuation.h"
 
 struct generate_json {
     const struct model *model;
     const struct surprisal_machine *machine;
     const struct sampler_settings *sampling;
-    const struct answer *answer;
+    const struct continuation *answer;
     const struct surprisal_generate_result *result;
     size_t context;                     /* of the model; 0: unknown */
 };

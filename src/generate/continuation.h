@@ -1,16 +1,16 @@
-/* answer.h - an answer while it grows: its tokens, its text, and when it ends.
+/* continuation.h - an answer while it grows: its tokens, its text, and when it ends.
  *
  * After each token, in this order: is it one that ends an answer, has a stop text become complete,
  * is the answer as long as it may be? */
-#ifndef SURPRISAL_GENERATE_ANSWER_H
-#define SURPRISAL_GENERATE_ANSWER_H
+#ifndef SURPRISAL_GENERATE_CONTINUATION_H
+#define SURPRISAL_GENERATE_CONTINUATION_H
 
 #include "decode/sampler.h"
 #include "decode/stop_text.h"
 #include "surprisal.h"
 #include "tokenizer/token_text.h"
 
-struct answer_limits {
+struct continuation_limits {
     const struct tokenizer *tokenizer;  /* NULL: the answer has no text */
     const int32_t *end_ids;             /* [n_end_ids] */
     size_t n_end_ids;
@@ -20,33 +20,34 @@ struct answer_limits {
     enum surprisal_finish at_most;      /* how an answer of max_tokens ends */
 };
 
-/* Release with answer_free, also after a failure. */
-struct answer {
-    struct answer_limits limits;        /* borrows everything */
+/* Release with continuation_free, also after a failure. */
+struct continuation {
+    struct continuation_limits limits;        /* borrows everything */
     int32_t *ids;                       /* owned [n] */
     double *logprobs;                   /* owned [n] */
     size_t n, ids_capacity, logprobs_capacity;
     struct token_text characters;
     struct stop_text text;
     struct buffer fresh;                /* scratch: what a token adds */
-    size_t given;                       /* bytes of text that answer_news has given */
+    size_t given;                       /* bytes of text that continuation_news has given */
     bool finished;
     enum surprisal_finish finish;
     int32_t end_id;                     /* that ended it; -1: none */
 };
 
-void answer_init(struct answer *a, const struct answer_limits *limits);
-void answer_free(struct answer *a);
+void continuation_init(struct continuation *a, const struct continuation_limits *limits);
+void continuation_free(struct continuation *a);
 
-bool answer_add(struct answer *a, const struct sampler_choice *choice, struct error *err);
+bool continuation_add(struct continuation *a, const struct sampler_choice *choice,
+                      struct error *err);
 /* Ends an answer that has not ended: stopped from outside. */
-void answer_stop(struct answer *a, enum surprisal_finish finish);
+void continuation_stop(struct continuation *a, enum surprisal_finish finish);
 /* What was held back, once the answer has finished. */
-bool answer_end(struct answer *a, struct error *err);
+bool continuation_end(struct continuation *a, struct error *err);
 
 /* The text since the last call, *n bytes, borrowed until the next change. */
-const char *answer_news(struct answer *a, size_t *n);
+const char *continuation_news(struct continuation *a, size_t *n);
 /* The stop text that ended it; NULL: none did. */
-const char *answer_stop_text(const struct answer *a);
+const char *continuation_stop_text(const struct continuation *a);
 
 #endif

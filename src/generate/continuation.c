@@ -1,15 +1,15 @@
-#include "generate/answer.h"
+#include "generate/continuation.h"
 
 #include <stdlib.h>
 
-void answer_init(struct answer *a, const struct answer_limits *limits)
+void continuation_init(struct continuation *a, const struct continuation_limits *limits)
 {
-    *a = (struct answer){ .limits = *limits, .end_id = -1,
+    *a = (struct continuation){ .limits = *limits, .end_id = -1,
                           .characters = { .tokenizer = limits->tokenizer } };
     stop_text_init(&a->text, limits->stop, limits->n_stop);
 }
 
-void answer_free(struct answer *a)
+void continuation_free(struct continuation *a)
 {
     free(a->ids);
     free(a->logprobs);
@@ -18,7 +18,7 @@ void answer_free(struct answer *a)
     buffer_free(&a->fresh);
 }
 
-static bool ends(const struct answer *a, int32_t id)
+static bool ends(const struct continuation *a, int32_t id)
 {
     for (size_t i = 0; i < a->limits.n_end_ids; i++)
         if (a->limits.end_ids[i] == id)
@@ -26,7 +26,7 @@ static bool ends(const struct answer *a, int32_t id)
     return false;
 }
 
-void answer_stop(struct answer *a, enum surprisal_finish finish)
+void continuation_stop(struct continuation *a, enum surprisal_finish finish)
 {
     if (!a->finished)
         a->finish = finish;
@@ -34,7 +34,7 @@ void answer_stop(struct answer *a, enum surprisal_finish finish)
 }
 
 /* Special tokens are framing, and not text. */
-static bool add_text(struct answer *a, int32_t id, struct error *err)
+static bool add_text(struct continuation *a, int32_t id, struct error *err)
 {
     const struct tokenizer *t = a->limits.tokenizer;
     if (!t || !tokenizer_has_token(t, id) || tokenizer_is_special(t, id))
@@ -44,7 +44,8 @@ static bool add_text(struct answer *a, int32_t id, struct error *err)
         && stop_text_add(&a->text, a->fresh.data, a->fresh.size, err);
 }
 
-bool answer_add(struct answer *a, const struct sampler_choice *choice, struct error *err)
+bool continuation_add(struct continuation *a, const struct sampler_choice *choice,
+                      struct error *err)
 {
     if (!mem_grow(&a->ids, &a->ids_capacity, a->n + 1, sizeof *a->ids, "the answer", err)
         || !mem_grow(&a->logprobs, &a->logprobs_capacity, a->n + 1, sizeof *a->logprobs,
@@ -54,22 +55,22 @@ bool answer_add(struct answer *a, const struct sampler_choice *choice, struct er
     a->logprobs[a->n++] = choice->logprob;
     if (ends(a, choice->id)) {
         a->end_id = choice->id;
-        answer_stop(a, SURPRISAL_FINISH_STOP);
+        continuation_stop(a, SURPRISAL_FINISH_STOP);
         return true;
     }
     if (!add_text(a, choice->id, err))
         return false;
-    if (answer_stop_text(a))
-        answer_stop(a, SURPRISAL_FINISH_STOP);
+    if (continuation_stop_text(a))
+        continuation_stop(a, SURPRISAL_FINISH_STOP);
     if (a->n == a->limits.max_tokens)
-        answer_stop(a, a->limits.at_most);
+        continuation_stop(a, a->limits.at_most);
     return true;
 }
 
-bool answer_end(struct answer *a, struct error *err)
+bool continuation_end(struct continuation *a, struct error *err)
 {
     a->fresh.size = 0;
-    if (!answer_stop_text(a)
+    if (!continuation_stop_text(a)
         && (!token_text_end(&a->characters, &a->fresh, err)
             || !stop_text_add(&a->text, a->fresh.data, a->fresh.size, err)))
         return false;
@@ -77,7 +78,7 @@ bool answer_end(struct answer *a, struct error *err)
     return buffer_append(&a->text.text, "", 0, err);
 }
 
-const char *answer_news(struct answer *a, size_t *n)
+const char *continuation_news(struct continuation *a, size_t *n)
 {
     const char *news = a->text.text.data ? a->text.text.data + a->given : "";
     *n = a->text.released - a->given;
@@ -85,7 +86,7 @@ const char *answer_news(struct answer *a, size_t *n)
     return news;
 }
 
-const char *answer_stop_text(const struct answer *a)
+const char *continuation_stop_text(const struct continuation *a)
 {
     return a->text.found < a->text.n ? a->text.texts[a->text.found] : NULL;
 }
