@@ -39,5 +39,8 @@ bool tokenizer_encode_plain(const struct tokenizer *t, const char *text, const u
 /* Appends the text to b; special tokens are kept.  An id without a token is an error. */
 bool tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n_ids,
                       struct buffer *b, struct error *err);
+/* Appends the bytes of one token, which may be a part of a character. */
+bool tokenizer_append_bytes(const struct tokenizer *t, int32_t id, struct buffer *b,
+                            struct error *err);
 
 #endif
