@@ -151,6 +151,34 @@ SURPRISAL_API bool surprisal_prompt(const struct surprisal_chat_template *t,
                                     struct surprisal_prompt *prompt, struct surprisal_error *err);
 SURPRISAL_API void surprisal_prompt_free(struct surprisal_prompt *prompt);
 
+/* ---- answers to messages ------------------------------------------------ */
+
+/* What a model generated.  All zero but `text` is the default. */
+struct surprisal_answer_options {
+    const char *text;                   /* UTF-8 */
+    const char *tools;                  /* JSON: a list of tools as in the prompt; NULL: none */
+    size_t n_bytes, tools_bytes;        /* 0: up to the NUL that ends the text */
+    /* With a tokenizer the tags of thinking and calls count only as tokens of their own; NULL:
+     * wherever they are spelled out. */
+    const struct surprisal_tokenizer *tokenizer;
+    bool starts_in_content;             /* the prompt did not begin thinking */
+    bool no_reasoning;                  /* all is content, <think> included */
+    bool drop_calls;                    /* tool_choice none: calls are no part of the message */
+    bool at_length;                     /* a limit ended generation */
+    /* Deltas, one JSON document each, as they come when the text comes in pieces of so many
+     * characters (0: of one token, or of one character without tokenizer).  NULL: none are wanted.
+     * Return false to stop: the call then fails with err->interrupted. */
+    bool (*delta)(void *user, const char *json);
+    void *user;
+    size_t delta_characters;
+};
+
+/* *json, released with free(): {"reasoning", "content" (each a text or null), "tool_calls":
+ * [{"name", "arguments"}], "finish_reason"}; arguments is JSON as text.  A stream gives the
+ * same. */
+SURPRISAL_API bool surprisal_parse_answer(const struct surprisal_answer_options *options,
+                                          char **json, struct surprisal_error *err);
+
 /* ---- opened checkpoints ------------------------------------------------ */
 
 struct surprisal_model;

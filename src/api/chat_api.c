@@ -1,10 +1,11 @@
-/* surprisal.h over src/chat: chat templates and prompts. */
+/* surprisal.h over src/chat: chat templates, prompts and answers. */
 #include "surprisal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/public.h"
+#include "chat/message.h"
 #include "chat/prompt.h"
 
 /* struct surprisal_chat_template is never defined: a pointer to it is one to struct
@@ -73,4 +74,36 @@ void surprisal_prompt_free(struct surprisal_prompt *prompt)
     free(prompt->text);
     free(prompt->ids);
     *prompt = (struct surprisal_prompt){ 0 };
+}
+
+/* ---- answers -------------------------------------------------------------------- */
+
+static bool hand_on(void *user, const char *json, size_t n, struct error *err)
+{
+    const struct surprisal_answer_options *o = user;
+    (void)n;
+    if (o->delta(o->user, json))
+        return true;
+    err->interrupted = true;
+    return error_set(err, "interrupted");
+}
+
+bool surprisal_parse_answer(const struct surprisal_answer_options *options, char **json,
+                            struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    struct buffer b = { 0 };
+    struct surprisal_answer_options own = *options;
+    const struct message_sink sink = { hand_on, &own };
+    const struct message_request request = {
+        .text = own.text, .n = length(own.text, own.n_bytes),
+        .tools = own.tools, .tools_bytes = length(own.tools, own.tools_bytes),
+        .rules = { .starts_in_thinking = !own.starts_in_content, .no_reasoning = own.no_reasoning,
+                   .drop_calls = own.drop_calls },
+        .tokenizer = (const struct tokenizer *)own.tokenizer, .at_length = own.at_length,
+        .characters = own.delta_characters, .sink = own.delta ? &sink : NULL,
+    };
+    bool ok = own.text ? message_parse(&b, &request, &inner)
+                       : error_set(&inner, "no answer is given");
+    return public_tell(err, public_give_text(&b, ok, json, NULL, &inner), &inner);
 }

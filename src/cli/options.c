@@ -265,9 +265,12 @@ static int refuse_unknown(const struct command *c, const char *dashes, const cha
                           best.name);
 }
 
-static bool is_choice(const struct option *o, const char *value)
+/* Is the next argument the value of an option that may stand alone? */
+static bool may_follow(const struct option *o, const char *value)
 {
     unsigned ignored;
+    if (o->number)
+        return value[0] != '\0' && strspn(value, "0123456789") == strlen(value);
     return o->choices && parse_choice(&ignored, value, o);
 }
 
@@ -285,7 +288,7 @@ static int parse_option(const struct command *c, void *settings, int argc, char 
     if (equals)
         value = equals + 1;
     else if (o->alone)
-        value = argc > 1 && is_choice(o, argv[1]) ? argv[(*used)++] : o->alone;
+        value = argc > 1 && may_follow(o, argv[1]) ? argv[(*used)++] : o->alone;
     else if (o->value) {
         /* A value that looks like an option is more likely a forgotten value. */
         if (argc < 2 || strncmp(argv[1], "--", 2) == 0)

@@ -26,6 +26,7 @@ struct option {
     /* What the option means without a value; NULL: needs one.  With choices one of them may follow;
      * without, a value comes as --name=value only. */
     const char *alone;
+    bool number;                        /* and a number of digits may follow as well */
 };
 
 struct command {

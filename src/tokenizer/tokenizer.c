@@ -267,3 +267,14 @@ bool tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n_id
     buffer_free(&bytes);
     return ok;
 }
+
+bool tokenizer_append_bytes(const struct tokenizer *t, int32_t id, struct buffer *b,
+                            struct error *err)
+{
+    size_t n;
+    const char *content = content_of(t, id, &n);
+    if (!content)
+        return error_set(err, "%s: no token has id %d", t->path, id);
+    return t->byte_level_decoder ? byte_level_decode(b, content, n, err)
+                                 : buffer_append(b, content, n, err);
+}

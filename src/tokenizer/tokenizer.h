@@ -39,6 +39,9 @@ bool tokenizer_encode_plain(const struct tokenizer *t, const char *text, const u
 /* Appends the text to b; special tokens are kept.  An id without a token is an error. */
 bool tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n_ids,
                       struct buffer *b, struct error *err);
+/* Appends the bytes of one token, which may be a part of a character. */
+bool tokenizer_append_bytes(const struct tokenizer *t, int32_t id, struct buffer *b,
+                            struct error *err);
 
 /* For text that comes token by token (token_text.h): appends the bytes of an id as it stands in a
  * text, at its beginning (is_first) or after others.  They may end inside a character. */
