@@ -109,7 +109,7 @@ bool generation_config_read(struct generation_config *g, const struct checkpoint
 {
     if (!begin(g, ck, err))
         return false;
-    char *path = file_join(ck->path, FILE_NAME, err);
+    char *path = file_join(ck->folder, FILE_NAME, err);
     bool ok = path && (!file_exists(path) || read_file(g, ck, path, err));
     free(path);
     return ok;

@@ -459,7 +459,7 @@ static bool open_folder(struct checkpoint *ck, const struct checkpoint_faults *f
                         struct error *err)
 {
     struct walk o = { .ck = ck, .faults = faults, .err = err };
-    bool ok = download_revision(ck->revision, ck->path, err) && read_config(&o) && read_index(&o)
+    bool ok = download_revision(ck->revision, ck->folder, err) && read_config(&o) && read_index(&o)
            && list_shards(&o) && open_shards(&o) && take_tensors(&o)
            && (!faults || check_total(&o));
     file_list_free(o.names, o.n_names);

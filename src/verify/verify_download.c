@@ -116,11 +116,11 @@ bool verify_download(struct verify_download *out, const struct verify_folder *f,
 {
     struct download d;
     struct check c = { .d = &d, .progress = progress, .err = err };
-    if (!download_read(&d, f->ck.path, err))
+    if (!download_read(&d, f->ck.folder, err))
         return false;
     *out = (struct verify_download){ .n_files = d.n };
     memcpy(out->revision, d.revision, sizeof d.revision);
-    bool ok = find_files(&c, f->ck.path, err);
+    bool ok = find_files(&c, f->ck.folder, err);
     if (ok) {
         check_all(&c, n_threads > 0 ? n_threads : 1);
         ok = !c.failed && say_all(&c, out, found, err);
