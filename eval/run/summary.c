@@ -33,16 +33,16 @@ static void add_checkpoint(cJSON *root, const struct summary *s)
 {
     cJSON *o = cJSON_AddObjectToObject(root, "checkpoint");
     json_add_bytes(o, "path", s->checkpoint->path);
-    if (*s->checkpoint->revision)
-        cJSON_AddStringToObject(o, "revision", s->checkpoint->revision);
-    else
-        cJSON_AddNullToObject(o, "revision");
     add_digest(o, "digest", &s->checkpoint_digest);
     add_digest(o, "head_sha256", &s->head_digest);
     cJSON_AddStringToObject(o, "model_type", s->checkpoint->config.model_type);
     json_add_size(o, "parameters", s->weights->parameters);
     json_add_size(o, "bytes", s->weights->bytes);
     json_add_size(o, "quantized_bytes", s->weights->quantized_bytes);
+    if (*s->checkpoint->revision)
+        cJSON_AddStringToObject(o, "revision", s->checkpoint->revision);
+    else
+        cJSON_AddNullToObject(o, "revision");
 }
 
 static void add_input(cJSON *root, const struct summary *s)

@@ -253,7 +253,8 @@ def test_summary():
     with open(os.path.join(out, "summary.json")) as f:
         check(json.load(f) == s, "summary.json is what --json prints", "it differs")
     check(sorted(os.listdir(out)) == ["summary.json", "tokens.safetensors"], "a run folder holds two files", os.listdir(out))
-    check(list(s["checkpoint"]) == ["path", "digest", "head_sha256", "model_type", "parameters", "bytes", "quantized_bytes"]
+    check(list(s["checkpoint"]) == ["path", "digest", "head_sha256", "model_type", "parameters", "bytes", "quantized_bytes",
+                                      "revision"]
           and list(s["text"]) == ["path", "sha256", "bytes", "words", "join", "ids_sha256"], "inner fields of the summary", s)
     check(s["tokenizer"] is None and s["text"]["words"] is None and s["text"]["join"] is None
           and s["word_perplexity"] is None and s["bits_per_byte"] is None, "ids have no words and no tokenizer", s)

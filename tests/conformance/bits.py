@@ -16,7 +16,7 @@ import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DEMO = os.path.join(ROOT, "data", "demo")
-PROTOCOLS = {"disjoint": [], "strided": ["--stride", "200"], "llama": [], "rolling": []}
+PROTOCOLS = {"disjoint": [], "strided": ["--stride", "200"], "llama": [], "rolling": ["--prefix-id", "4063"]}
 # of the run and the machine, not of the result
 VARIABLE = {"surprisal", "path", "seconds", "tokens_per_second", "peak_rss_bytes", "bytes_read", "passes", "sha256", "repeat", "complete", "out", "files",
             "bytes_read_per_second", "memory_bytes", "made", "command"}
