@@ -24,7 +24,7 @@ struct step_buffers {
 
 struct decoder {
     const struct engine *e;                 /* borrowed */
-    struct compute cm;
+    struct compute cm;                      /* few_rows in steps alone */
     struct arena arena;                     /* in it: */
     struct step_buffers b;
     size_t rows, max_sequences;
@@ -54,18 +54,29 @@ static struct step_buffers step_take(struct arena *a, const struct config *c, si
     };
 }
 
+/* Layers of either type, and the head. */
+static void measure_layers(struct arena *measure, struct overlay *o, const struct decoder *d,
+                           const struct compute *cm, size_t rows)
+{
+    for (enum layer_type type = LINEAR_ATTENTION; type <= FULL_ATTENTION; type++) {
+        const struct layer_shape shape = layer_shape_bound(type, rows, 0, d->rows);
+        layer_buffers_take(measure, cm, &shape);
+        overlay_next(o, measure);
+    }
+    head_logits_buffers_take(measure, cm, &d->e->w->lm_head);
+    overlay_next(o, measure);
+}
+
 /* Bytes of the arena for pieces of up to `rows` tokens. */
 static size_t arena_bytes(const struct decoder *d, size_t rows)
 {
     struct arena measure = { 0 };
+    struct compute steps = d->cm;
+    steps.few_rows = true;
     step_take(&measure, d->cm.config, rows, d->max_sequences);
     struct overlay o = overlay_begin(&measure);
-    for (enum layer_type type = LINEAR_ATTENTION; type <= FULL_ATTENTION; type++) {
-        const struct layer_shape shape = layer_shape_bound(type, rows, 0, d->rows);
-        layer_buffers_take(&measure, &d->cm, &shape);
-        overlay_next(&o, &measure);
-    }
-    head_logits_buffers_take(&measure, &d->cm, &d->e->w->lm_head);
+    measure_layers(&measure, &o, d, &d->cm, rows);
+    measure_layers(&measure, &o, d, &steps, d->max_sequences);
     overlay_end(&o, &measure);
     return measure.peak;
 }
@@ -302,6 +313,7 @@ bool decoder_prefill(struct decoder *d, struct sequence_state *s, const int32_t 
         return false;
     d->stage = "prompt";
     d->total = n;
+    d->cm.few_rows = false;
     for (size_t row = 0, rows; row < n; row += rows) {
         /* What another prefill or steps have left of a chunk comes first. */
         rows = size_min(n - row, d->rows - s->n_past % DELTA_CHUNK);
@@ -322,6 +334,7 @@ bool decoder_step(struct decoder *d, struct sequence_state *const *states, const
     assert(n > 0 && n <= d->max_sequences);
     d->stage = "answer";
     d->done = d->total = 0;
+    d->cm.few_rows = true;
     d->b.start[0] = 0;
     for (size_t i = 0; i < n; i++) {
         if (!check_room(d, states[i], ids + i, 1, err))

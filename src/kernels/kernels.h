@@ -137,6 +137,10 @@ struct exp_sums {
     double difference[2];           /* of exp(x - max) (x - the other model's logit) */
 };
 
+#define DOTS_LANES ((size_t)64)
+/* Rows of x for which a weight is decoded once. */
+#define DOTS_ROWS ((size_t)32)
+
 /* Element-wise work and sums over one row.  Each set has two tables: in that of BF16 compute, r(x)
  * below is x rounded to BF16, as transformers in bfloat16 rounds it there; in that of f32 it is x.
  *
@@ -148,6 +152,13 @@ struct row_kernels {
      * a row, are multiples of the format's block (kernels/stored.h); MXFP4 is exact for scale bytes
      * up to 252, above large codes give infinity, and 255 gives NaN (OCP MX 1.0, 5.4.1). */
     void (*expand)(float *out, const struct matrix *w, size_t row, size_t first, size_t n);
+    /* The product of a few rows: out [n, count], rows ldo apart, = r(the dot products of x [n,
+     * w->cols], rows ldx apart, with rows [first, first + count) of w).  Weights become r(weight);
+     * x is taken as it is.  Column c of a row is added to sum c % DOTS_LANES, in f32; then the
+     * upper half of the sums is added to the lower one until one is left.  So an element depends on
+     * its row and its weights alone, and the sets do not differ. */
+    void (*dots)(float *out, size_t ldo, const float *x, size_t ldx, size_t n,
+                 const struct matrix *w, size_t first, size_t count);
     /* To BF16 as base/bf16.h does: in place, or to 16 bits each. */
     void (*round_bf16)(float *x, size_t n);
     void (*to_bf16)(uint16_t *out, const float *x, size_t n);

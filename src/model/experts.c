@@ -51,10 +51,27 @@ static struct packed_expert packed_expert_take(struct arena *a, const struct com
     };
 }
 
+static struct experts_few_rows few_rows_take(struct arena *a, const struct config *c, size_t pairs)
+{
+    size_t D = c->hidden_size, I = c->moe_intermediate_size;
+    return (struct experts_few_rows){
+        .x = arena_take(a, pairs, D * sizeof(float)),
+        .gate = arena_take(a, pairs, I * sizeof(float)),
+        .up = arena_take(a, pairs, I * sizeof(float)),
+        .y = arena_take(a, pairs, D * sizeof(float)),
+    };
+}
+
 struct experts_buffers experts_buffers_take(struct arena *a, const struct compute *cm,
                                             size_t n_tokens)
 {
     const struct config *c = cm->config;
+    if (cm->few_rows)
+        return (struct experts_buffers){
+            .groups = { .begin = arena_take(a, c->num_experts + 1, sizeof(size_t)),
+                        .pair = arena_take(a, n_tokens, c->num_experts_per_tok * sizeof(size_t)) },
+            .few = few_rows_take(a, c, n_tokens * c->num_experts_per_tok),
+        };
     size_t D = c->hidden_size, columns = gate_up_columns(cm), value = sizeof(float);
     return (struct experts_buffers){
         .groups = { .begin = arena_take(a, c->num_experts + 1, sizeof(size_t)),
@@ -226,6 +243,98 @@ static void experts_step(const struct compute *cm, struct experts_task *task, si
     }
 }
 
+/* ---- a few rows -------------------------------------------------------------- */
+
+/* The product of each expert's rows with one of its weights, chosen by `weight`, by every thread of
+ * a parallel region; they wait for each other at the end. */
+static void multiply_few_rows(const struct compute *cm, const struct experts_task *task, float *out,
+                              const float *x, const struct matrix *(*weight)(
+                                  const struct mlp_weights *))
+{
+    const size_t *begin = task->b.groups.begin;
+    for (size_t e = 0; e < cm->config->num_experts; e++) {
+        const struct matrix *w = weight(&task->experts[e]);
+        size_t step = linear_few_rows_step(w), n = tokens_of(task, e);
+        if (n == 0)
+            continue;
+#pragma omp for schedule(dynamic) nowait
+        for (size_t first = 0; first < w->rows; first += step)
+            compute_rows(cm)->dots(out + begin[e] * w->rows + first, w->rows,
+                                   x + begin[e] * w->cols, w->cols, n, w, first,
+                                   size_min(step, w->rows - first));
+    }
+}
+
+static const struct matrix *gate_of(const struct mlp_weights *w)
+{
+    return &w->gate;
+}
+
+static const struct matrix *up_of(const struct mlp_weights *w)
+{
+    return &w->up;
+}
+
+static const struct matrix *down_of(const struct mlp_weights *w)
+{
+    return &w->down;
+}
+
+/* A token's experts by ascending index, as expert_on_block adds them. */
+static void add_pairs(const struct compute *cm, const struct experts_task *task, size_t token,
+                      size_t n_pairs)
+{
+    size_t D = cm->config->hidden_size, k = cm->config->num_experts_per_tok;
+    for (size_t p = 0; p < n_pairs; p++) {
+        size_t pair = task->b.groups.pair[p];
+        if (pair / k == token)
+            compute_rows(cm)->add_scaled(task->out + token * D, task->b.few.y + p * D,
+                                         task->routing->weight[pair], D);
+    }
+}
+
+static void run_few_rows(const struct compute *cm, const struct experts_task *task, size_t n_tokens)
+{
+    const struct config *c = cm->config;
+    const struct experts_few_rows *b = &task->b.few;
+    const struct row_kernels *rows = compute_rows(cm);
+    size_t D = c->hidden_size, I = c->moe_intermediate_size, k = c->num_experts_per_tok;
+    size_t n_pairs = n_tokens * k;
+#pragma omp parallel num_threads(cm->n_threads)
+    {
+#pragma omp for schedule(static)
+        for (size_t p = 0; p < n_pairs; p++)
+            rows->rms_norm(b->x + p * D, task->x + task->b.groups.pair[p] / k * D, task->norm, D,
+                           c->rms_norm_eps);
+        multiply_few_rows(cm, task, b->gate, b->x, gate_of);
+        multiply_few_rows(cm, task, b->up, b->x, up_of);
+#pragma omp barrier
+#pragma omp for schedule(static)
+        for (size_t p = 0; p < n_pairs; p++)
+            rows->mul_silu(b->up + p * I, b->gate + p * I, I);
+        multiply_few_rows(cm, task, b->y, b->up, down_of);
+#pragma omp barrier
+#pragma omp for schedule(static)
+        for (size_t t = 0; t < n_tokens; t++)
+            add_pairs(cm, task, t, n_pairs);
+    }
+}
+
+static bool forward_few_rows(const struct compute *cm, const struct experts_task *task,
+                             size_t n_tokens, const struct expert_callbacks *callbacks,
+                             struct error *err)
+{
+    size_t E = cm->config->num_experts;
+    for (size_t e = 0; e < E; e++)
+        if (tokens_of(task, e) && !callbacks->begin(callbacks->user, e, err))
+            return false;
+    run_few_rows(cm, task, n_tokens);
+    for (size_t e = 0; e < E; e++)
+        if (tokens_of(task, e) && !callbacks->end(callbacks->user, e, E, err))
+            return false;
+    return true;
+}
+
 bool experts_forward(const struct compute *cm, const struct experts_buffers *b, float *out,
                      const float *x, const float *norm, size_t n_tokens,
                      const struct layer_weights *w, const struct routing *routing,
@@ -236,6 +345,8 @@ bool experts_forward(const struct compute *cm, const struct experts_buffers *b, 
                                  .experts = w->experts, .b = *b };
     *b->not_finite = n_pairs;
     group_by_expert(&b->groups, routing, n_pairs, E);
+    if (cm->few_rows)
+        return forward_few_rows(cm, &task, n_tokens, callbacks, err);
     if (!callbacks->begin(callbacks->user, 0, err))
         return false;
     experts_step(cm, &task, E, 0);

@@ -14,7 +14,8 @@
 #include "model/moe.h"
 
 /* Called before and after each expert, in order, whether it has tokens or not; false stops.  An
- * expert begins before the previous one ends, because it is packed during that time. */
+ * expert begins before the previous one ends, because it is packed during that time.  With few rows
+ * only experts that have tokens are called for, all before the first of them ends. */
 struct expert_callbacks {
     bool (*begin)(void *user, size_t expert, struct error *err);
     bool (*end)(void *user, size_t expert, size_t num_experts, struct error *err);
@@ -33,8 +34,16 @@ struct packed_expert {
     struct packed_b down;           /* [I, D] */
 };
 
+/* Of a few rows (struct compute), in the order of the pairs. */
+struct experts_few_rows {
+    float *x;                       /* [pairs, D] */
+    float *gate, *up;               /* [pairs, I] */
+    float *y;                       /* [pairs, D] */
+};
+
 struct experts_buffers {
     struct expert_groups groups;
+    struct experts_few_rows few;    /* alone; otherwise: */
     struct packed_expert packed[2]; /* of even and of odd experts */
     char *gemm_scratch;             /* linear.h */
     /* A block of an expert's tokens: */

@@ -110,6 +110,23 @@ struct linear_buffers linear_buffers_take(struct arena *a, const struct compute 
                                     .packed = arena_take(a, 1, packed_bytes) };
 }
 
+/* Some 32 KB, so that threads share small weights too and large ones go in few turns. */
+size_t linear_few_rows_step(const struct matrix *w)
+{
+    size_t row_bytes = stored_row_bytes(w);
+    return size_max(1, ((size_t)32 << 10) / size_max(row_bytes, 1));
+}
+
+static void forward_few_rows(const struct compute *cm, float *out, size_t ldo, const float *x,
+                             size_t ldx, size_t n, const struct matrix *w)
+{
+    size_t step = linear_few_rows_step(w);
+#pragma omp parallel for num_threads(cm->n_threads) schedule(dynamic)
+    for (size_t first = 0; first < w->rows; first += step)
+        compute_rows(cm)->dots(out + first, ldo, x, ldx, n, w, first,
+                               size_min(step, w->rows - first));
+}
+
 void linear_forward(const struct compute *cm, const struct linear_buffers *b, float *out,
                     size_t ldo, const float *x, size_t ldx, size_t n, const struct matrix *w)
 {
@@ -122,6 +139,10 @@ void linear_forward(const struct compute *cm, const struct linear_buffers *b, fl
         return;
     if (cm->observer)
         cm->observer->observe(cm->observer->user, w, x, ldx, n, cm->n_threads);
+    if (cm->few_rows) {
+        forward_few_rows(cm, out, ldo, x, ldx, n, w);
+        return;
+    }
     for (size_t first = 0; first < w->rows; first += step) {
         packed.n = size_min(step, w->rows - first);
         const struct weight_slice slice = { w, first, packed.n, 0 };
