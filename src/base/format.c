@@ -47,3 +47,12 @@ double format_parse(const char *text, char **end)
     format_locale_leave(&l);
     return x;
 }
+
+size_t format_time(char *out, size_t n, const char *format, const struct tm *at)
+{
+    struct format_locale l;
+    format_locale_enter(&l);
+    size_t length = strftime(out, n, format, at);
+    format_locale_leave(&l);
+    return length;
+}

@@ -17,6 +17,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <time.h>
 
 /* snprintf and vsnprintf. */
 int format_text(char *out, size_t n, const char *format, ...)
@@ -26,6 +27,9 @@ int format_text_v(char *out, size_t n, const char *format, va_list args)
 
 /* strtod; end may be NULL. */
 double format_parse(const char *text, char **end);
+
+/* strftime: 0 when the text does not fit into n bytes. */
+size_t format_time(char *out, size_t n, const char *format, const struct tm *at);
 
 /* For functions of other libraries that depend on the locale.  Between enter and leave this
  * thread's locale is C. */

@@ -208,10 +208,7 @@ static bool write_nested(struct marked_text_builder *b, const struct marked_text
 {
     struct value v;
     struct error ignored = { 0 };
-    const char *copy = workspace_copy(w, t->bytes, t->n, err);
-    if (!copy)
-        return false;
-    *done = value_json_read(&v, copy, t->n, "argument", false, w, &ignored)
+    *done = value_json_read(&v, t->bytes, t->n, "argument", false, w, &ignored)
          && ((v.kind == VALUE_MAPPING && (types & COERCION_OBJECT))
              || (v.kind == VALUE_LIST && (types & COERCION_ARRAY)));
     return !*done || value_json_write(b, &v, -1, w, err);

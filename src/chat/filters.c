@@ -308,9 +308,13 @@ static bool filter_tojson(struct value *out, struct call *c)
         if (v && v->kind != VALUE_NONE && !(v->kind == VALUE_BOOLEAN && !v->of.boolean))
             return error_set(c->err, "'tojson' with %s is not supported", ignored[i]);
     }
-    for (size_t i = 0; i < c->args->n; i++)
-        if (!c->args->names[i].n)
+    for (size_t i = 0; i < c->args->n; i++) {
+        bool known = marked_text_is(&c->args->names[i], "indent");
+        for (size_t k = 0; k < sizeof ignored / sizeof *ignored; k++)
+            known = known || marked_text_is(&c->args->names[i], ignored[k]);
+        if (!known)
             return error_set(c->err, "'tojson' with an argument that is not supported");
+    }
     const struct value *v = argument(c, SIZE_MAX, "indent");
     if (v && v->kind != VALUE_NONE) {
         if (v->kind != VALUE_INTEGER || v->of.integer < 0 || v->of.integer > 16)

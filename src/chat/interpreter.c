@@ -330,10 +330,7 @@ static bool call_strftime_now(struct evaluation *e, struct value *out, node argu
         return error_set(e->err, "strftime_now without a format, or with one of 256 bytes or more");
     memcpy(format, args.values[0].of.string.bytes, args.values[0].of.string.n);
     format[args.values[0].of.string.n] = '\0';
-    struct format_locale locale;
-    format_locale_enter(&locale);
-    size_t n = localtime_r(&e->now, &at) ? strftime(text, sizeof text, format, &at) : 0;
-    format_locale_leave(&locale);
+    size_t n = localtime_r(&e->now, &at) ? format_time(text, sizeof text, format, &at) : 0;
     const char *copy = workspace_copy(e->w, text, n, e->err);
     *out = value_string(marked_text_plain(copy, n));
     return copy != NULL;

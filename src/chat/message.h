@@ -16,7 +16,7 @@ struct message_sink {
 struct message_request {
     const char *text;           /* the answer: n bytes of UTF-8 */
     size_t n;
-    const char *tools;          /* JSON, n bytes with a NUL behind; NULL: none */
+    const char *tools;          /* JSON; NULL: none */
     size_t tools_bytes;
     struct answer_rules rules;  /* tools and tags_are_tokens are set here */
     const struct tokenizer *tokenizer;  /* NULL: tags count where they are spelled out */

@@ -110,14 +110,11 @@ static bool normalize_arguments(struct value *out, const struct value *given, st
     if (given->kind == VALUE_MAPPING)
         return true;
     struct error ignored = { 0 };
-    if (given->kind == VALUE_STRING) {
-        const char *copy = workspace_copy(w, given->of.string.bytes, given->of.string.n, err);
-        if (!copy)
-            return false;
-        if (value_json_read(out, copy, given->of.string.n, "arguments", true, w, &ignored)
-            && out->kind == VALUE_MAPPING)
-            return true;
-    }
+    if (given->kind == VALUE_STRING
+        && value_json_read(out, given->of.string.bytes, given->of.string.n, "arguments", true, w,
+                           &ignored)
+        && out->kind == VALUE_MAPPING)
+        return true;
     return value_mapping_make(out, VALUE_MAPPING, w, err);
 }
 

@@ -22,7 +22,7 @@ void prompt_template_close(struct prompt_template *t);
 enum prompt_thinking { PROMPT_THINKING_DEFAULT, PROMPT_THINKING_ON, PROMPT_THINKING_OFF };
 
 struct prompt_request {
-    /* JSON, n bytes each with a NUL behind.  messages: a list, or an object as it is sent to
+    /* JSON.  messages: a list, or an object as it is sent to
      * /v1/chat/completions, whose messages, tools, documents, reasoning_effort,
      * chat_template_kwargs, add_generation_prompt and continue_final_message count. */
     const char *messages, *tools, *kwargs;      /* the last two may be NULL */

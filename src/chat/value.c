@@ -69,10 +69,11 @@ bool value_mapping_make(struct value *out, enum value_kind kind, struct workspac
 
 /* ---- mappings ------------------------------------------------------------- */
 
-/* FNV-1a. */
-static size_t hash(const struct marked_text *key)
+/* FNV-1a, begun with where the mapping is, which nobody who writes keys knows: they could choose
+ * keys that all have one slot. */
+static size_t hash(const struct value_mapping *m, const struct marked_text *key)
 {
-    uint64_t h = 14695981039346656037u;
+    uint64_t h = 14695981039346656037u ^ ((uint64_t)(uintptr_t)m * 0x9E3779B97F4A7C15u);
     for (size_t i = 0; i < key->n; i++)
         h = (h ^ (unsigned char)key->bytes[i]) * 1099511628211u;
     return (size_t)(h ^ (h >> 32));
@@ -81,7 +82,7 @@ static size_t hash(const struct marked_text *key)
 /* The slot that holds the key, or the free one where it belongs. */
 static uint32_t *find_slot(const struct value_mapping *m, const struct marked_text *key)
 {
-    size_t at = hash(key) & (m->n_slots - 1);
+    size_t at = hash(m, key) & (m->n_slots - 1);
     while (m->slots[at] && !marked_text_equal(&m->entries[m->slots[at] - 1].key, key))
         at = (at + 1) & (m->n_slots - 1);
     return &m->slots[at];

@@ -269,10 +269,13 @@ bool value_json_read(struct value *out, const char *text, size_t n, const char *
                      struct workspace *w, struct error *err)
 {
     size_t bad;
-    struct reader r = { .text = text, .at = text, .end = text + n, .path = path, .marked = marked,
-                        .w = w, .err = err };
     if (!utf8_valid(text, n, &bad))
         return error_set(err, "%s: invalid UTF-8 at byte %zu", path, bad);
+    const char *copy = workspace_copy(w, text, n, err);     /* with a NUL behind */
+    if (!copy)
+        return false;
+    struct reader r = { .text = copy, .at = copy, .end = copy + n, .path = path, .marked = marked,
+                        .w = w, .err = err };
     if (!read_value(&r, out))
         return false;
     return r.at == r.end || refuse(&r, "text after the JSON value");

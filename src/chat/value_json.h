@@ -11,7 +11,7 @@
 
 #define VALUE_JSON_DIGITS 4300  /* of an integer, as in Python */
 
-/* text: n bytes; a NUL follows them.  The strings are marked as parts of a conversation if
+/* text: n bytes, not kept.  The strings are marked as parts of a conversation if
  * `marked`. The error begins with "path: ", and names the byte. */
 bool value_json_read(struct value *out, const char *text, size_t n, const char *path, bool marked,
                      struct workspace *w, struct error *err);

@@ -10,26 +10,12 @@
 #include "jsonl.h"
 
 struct settings {
+    struct conversation_settings conversation;  /* first, as conversation_options needs it */
     const char *file;                   /* NULL or "-": standard input; or a checkpoint */
     const char *tokenizer;
     enum surprisal_join join;
     bool jsonl, count;
-    struct conversation_settings conversation;
 };
-
-static void put_ids(const int32_t *ids, size_t n, const char *separator)
-{
-    for (size_t i = 0; i < n; i++) {
-        char digits[12], *c = digits + sizeof digits;
-        unsigned x = (unsigned)ids[i];
-        do
-            *--c = (char)('0' + x % 10);
-        while (x /= 10);
-        if (i)
-            fputs(separator, stdout);
-        fwrite(c, 1, (size_t)(digits + sizeof digits - c), stdout);
-    }
-}
 
 /* ---- whole files ------------------------------------------------------------ */
 
@@ -48,7 +34,7 @@ static int tokenize_file(const struct settings *s, const struct surprisal_tokeni
     if (s->count)
         printf("%zu", n_ids);
     else
-        put_ids(ids, n_ids, " ");
+        jsonl_put_ids(stdout, ids, n_ids, " ");
     putchar('\n');
     free(ids);
     return DONE;
@@ -96,7 +82,7 @@ static bool tokenize_line(struct lines *l, const char *line, size_t n, struct su
         printf("%zu\n", n_ids);
     else {
         fputs("{\"ids\": [", stdout);
-        put_ids(ids, n_ids, ", ");
+        jsonl_put_ids(stdout, ids, n_ids, ", ");
         fputs("]}\n", stdout);
     }
     free(ids);
@@ -163,21 +149,11 @@ static int process_lines(const struct settings *s, const struct surprisal_tokeni
 
 /* ---- the commands ----------------------------------------------------------- */
 
-static void put_prompt_ids(const int32_t *ids, size_t n)
-{
-    put_ids(ids, n, " ");
-    putchar('\n');
-}
-
-static void put_count(const int32_t *ids, size_t n)
-{
-    (void)ids;
-    printf("%zu\n", n);
-}
-
 static int run_conversation(const struct command *c, const struct settings *s)
 {
     const struct conversation_settings *chat = &s->conversation;
+    enum conversation_form form = chat->as_text ? CONVERSATION_TEXT : s->count ? CONVERSATION_COUNT
+                                                                               : CONVERSATION_IDS;
     if (s->jsonl || s->join != SURPRISAL_JOIN_RAW)
         return options_refuse(c, "--messages is a conversation, not a text: %s is not for it",
                               s->jsonl ? "--jsonl" : "--join");
@@ -187,7 +163,7 @@ static int run_conversation(const struct command *c, const struct settings *s)
         return options_refuse(c, "--messages needs a checkpoint or --tokenizer, or --as-text");
     if (chat->as_text && s->count)
         return options_refuse(c, "--count and --as-text exclude each other");
-    return conversation_run(chat, s->file, s->tokenizer, s->count ? put_count : put_prompt_ids);
+    return conversation_run(chat, s->file, s->tokenizer, form);
 }
 
 static int run(const struct command *c, int argc, char **argv)
@@ -223,19 +199,6 @@ static const struct choice joins[] = {
     { "raw", SURPRISAL_JOIN_RAW }, { "hf", SURPRISAL_JOIN_HF }, { NULL, 0 },
 };
 
-static const struct choice thinkings[] = {
-    { "on", SURPRISAL_THINKING_ON }, { "off", SURPRISAL_THINKING_OFF },
-    { "default", SURPRISAL_THINKING_DEFAULT }, { NULL, 0 },
-};
-
-static const struct choice system_messages[] = {
-    { "strict", CONVERSATION_STRICT }, { "merge", CONVERSATION_MERGE }, { NULL, 0 },
-};
-
-static const struct choice special_tokens[] = {
-    { "allow", CONVERSATION_ALLOW }, { "plain", CONVERSATION_PLAIN }, { NULL, 0 },
-};
-
 #define TOKENIZER_OPTION                                                                           \
     { .name = "tokenizer", .value = "PATH",                                                        \
       .help = "a tokenizer.json, or a folder that holds one",                                      \
@@ -251,35 +214,8 @@ static const struct option tokenize_options[] = {
     { .name = "join", .value = "raw|hf",
       .help = "as in eval: the file as it is, or its rows joined",
       .parse = parse_choice, .expected = "raw or hf", .choices = joins, FIELD(join) },
-    { .name = "messages", .value = "FILE",
-      .help = "a conversation: OpenAI's JSON, a list of messages or an object with them;\n"
-              "its prompt becomes ids, by the template of the checkpoint that FILE names",
-      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(conversation.messages) },
-    { .name = "tools", .value = "FILE", .help = "OpenAI's JSON: the tools that may be called",
-      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(conversation.tools) },
-    { .name = "thinking", .value = "on|off|default",
-      .help = "enable_thinking of the template (default: what the template does by itself)",
-      .parse = parse_choice, .expected = "on, off or default", .choices = thinkings,
-      FIELD(conversation.thinking) },
-    { .name = "chat-template", .value = "FILE", .help = "a template instead of the checkpoint's",
-      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(conversation.chat_template) },
-    { .name = "kwargs", .value = "JSON",
-      .help = "an object: more variables of the template (chat_template_kwargs)",
-      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(conversation.kwargs) },
-    { .name = "no-generation-prompt", .help = "without the beginning of an answer",
-      .parse = parse_switch, FIELD(conversation.no_generation_prompt) },
-    { .name = "continue-final-message", .help = "end with the text of the last message",
-      .parse = parse_switch, FIELD(conversation.continue_final_message) },
-    { .name = "system-messages", .value = "MODE",
-      .help = "merge: all of them become one in front; strict: as they are (default)",
-      .parse = parse_choice, .expected = "strict or merge", .choices = system_messages,
-      FIELD(conversation.system_messages) },
-    { .name = "special-tokens-in-text", .value = "MODE",
-      .help = "plain: special tokens that a message spells stay text; allow (default)",
-      .parse = parse_choice, .expected = "allow or plain", .choices = special_tokens,
-      FIELD(conversation.special_tokens) },
-    { .name = "as-text", .help = "print the prompt instead of its ids", .parse = parse_switch,
-      FIELD(conversation.as_text) },
+    { .name = "as-text", .help = "of a conversation: its prompt instead of the ids",
+      .parse = parse_switch, FIELD(conversation.as_text) },
 };
 
 static const struct option detokenize_options[] = {
@@ -295,6 +231,7 @@ const struct command command_tokenize = {
                  "       surprisal tokenize CHECKPOINT --messages FILE [options]",
     .summary = "Turn a text (standard input without FILE) or a conversation into token ids.",
     .options = tokenize_options, .n_options = sizeof tokenize_options / sizeof *tokenize_options,
+    .more_options = conversation_options, .n_more_options = CONVERSATION_OPTIONS,
     .operand = "FILE", .operand_field = offsetof(struct settings, file), .run = run,
 };
 

@@ -2,7 +2,51 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+
+#include "jsonl.h"
+
+#define FIELD(name) .field = offsetof(struct conversation_settings, name)
+
+static const struct choice thinkings[] = {
+    { "on", SURPRISAL_THINKING_ON }, { "off", SURPRISAL_THINKING_OFF },
+    { "default", SURPRISAL_THINKING_DEFAULT }, { NULL, 0 },
+};
+static const struct choice system_messages[] = {
+    { "strict", CONVERSATION_STRICT }, { "merge", CONVERSATION_MERGE }, { NULL, 0 },
+};
+static const struct choice special_tokens[] = {
+    { "allow", CONVERSATION_ALLOW }, { "plain", CONVERSATION_PLAIN }, { NULL, 0 },
+};
+
+const struct option conversation_options[CONVERSATION_OPTIONS] = {
+    { .name = "messages", .value = "FILE",
+      .help = "a conversation: OpenAI's JSON, a list of messages or an object with them;\n"
+              "its prompt is made by the chat template of the checkpoint",
+      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(messages) },
+    { .name = "tools", .value = "FILE", .help = "OpenAI's JSON: the tools that may be called",
+      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(tools) },
+    { .name = "thinking", .value = "on|off|default",
+      .help = "enable_thinking of the template (default: what the template does by itself)",
+      .parse = parse_choice, .expected = "on, off or default", .choices = thinkings,
+      FIELD(thinking) },
+    { .name = "chat-template", .value = "FILE", .help = "a template instead of the checkpoint's",
+      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(chat_template) },
+    { .name = "kwargs", .value = "JSON",
+      .help = "an object: more variables of the template (chat_template_kwargs)",
+      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(kwargs) },
+    { .name = "no-generation-prompt", .help = "without the beginning of an answer",
+      .parse = parse_switch, FIELD(no_generation_prompt) },
+    { .name = "continue-final-message", .help = "end with the text of the last message",
+      .parse = parse_switch, FIELD(continue_final_message) },
+    { .name = "system-messages", .value = "MODE",
+      .help = "merge: all of them become one in front; strict: as they are (default)",
+      .parse = parse_choice, .expected = "strict or merge", .choices = system_messages,
+      FIELD(system_messages) },
+    { .name = "special-tokens-in-text", .value = "MODE",
+      .help = "plain: special tokens that a message spells stay text; allow (default)",
+      .parse = parse_choice, .expected = "allow or plain", .choices = special_tokens,
+      FIELD(special_tokens) },
+};
 
 const char *conversation_stray_option(const struct conversation_settings *s)
 {
@@ -36,6 +80,7 @@ static bool read_inputs(const struct conversation_settings *s, char **messages, 
     return true;
 }
 
+/* tokenizer NULL: no ids. */
 static bool make_prompt(const struct conversation_settings *s, const char *checkpoint,
                         const char *tokenizer, struct surprisal_prompt *prompt,
                         struct surprisal_error *err)
@@ -52,7 +97,7 @@ static bool make_prompt(const struct conversation_settings *s, const char *check
     char *messages = NULL, *tools = NULL;
     bool ok = read_inputs(s, &messages, &tools, &o, err)
            && (template = surprisal_chat_template_open(checkpoint, s->chat_template, err))
-           && (s->as_text || (t = surprisal_tokenizer_open(tokenizer, err)))
+           && (!tokenizer || (t = surprisal_tokenizer_open(tokenizer, err)))
            && surprisal_prompt(template, t, &o, prompt, err);
     surprisal_tokenizer_close(t);
     surprisal_chat_template_close(template);
@@ -61,17 +106,35 @@ static bool make_prompt(const struct conversation_settings *s, const char *check
     return ok;
 }
 
+static void put_json(const struct surprisal_prompt *prompt)
+{
+    fputs("{\"prompt\": ", stdout);
+    jsonl_put_string(stdout, prompt->text, prompt->n_bytes);
+    fputs(prompt->ids ? ", \"ids\": [" : ", \"ids\": null}\n", stdout);
+    if (!prompt->ids)
+        return;
+    jsonl_put_ids(stdout, prompt->ids, prompt->n_ids, ", ");
+    fputs("]}\n", stdout);
+}
+
 int conversation_run(const struct conversation_settings *s, const char *checkpoint,
-                     const char *tokenizer, void (*put_ids)(const int32_t *ids, size_t n))
+                     const char *tokenizer, enum conversation_form form)
 {
     struct surprisal_error err = { 0 };
     struct surprisal_prompt prompt;
-    if (!make_prompt(s, checkpoint, tokenizer ? tokenizer : checkpoint, &prompt, &err))
+    tokenizer = form == CONVERSATION_TEXT ? NULL : tokenizer ? tokenizer : checkpoint;
+    if (!make_prompt(s, checkpoint, tokenizer, &prompt, &err))
         return options_fail("%s", err.message);
-    if (s->as_text)
+    if (form == CONVERSATION_TEXT)
         fwrite(prompt.text, 1, prompt.n_bytes, stdout);
-    else
-        put_ids(prompt.ids, prompt.n_ids);
+    else if (form == CONVERSATION_JSON)
+        put_json(&prompt);
+    else if (form == CONVERSATION_COUNT)
+        printf("%zu\n", prompt.n_ids);
+    else {
+        jsonl_put_ids(stdout, prompt.ids, prompt.n_ids, " ");
+        putchar('\n');
+    }
     surprisal_prompt_free(&prompt);
     return DONE;
 }

@@ -1,4 +1,4 @@
-/* conversation.h - `tokenize --messages`: a conversation to the ids or the text of its prompt. */
+/* conversation.h - a conversation to its prompt, for `tokenize --messages` and `render`. */
 #ifndef SURPRISAL_CLI_CONVERSATION_H
 #define SURPRISAL_CLI_CONVERSATION_H
 
@@ -19,10 +19,21 @@ struct conversation_settings {
     bool no_generation_prompt, continue_final_message, as_text;
 };
 
-/* Of a conversation: the first option that is given without --messages, NULL if none is. */
+/* Options of both commands; their settings begin with a struct conversation_settings. */
+#define CONVERSATION_OPTIONS 9
+extern const struct option conversation_options[CONVERSATION_OPTIONS];
+
+/* The first option that is given although --messages is not, NULL if none is. */
 const char *conversation_stray_option(const struct conversation_settings *s);
-/* checkpoint, tokenizer: folders or NULL.  put_ids prints them.  Gives an exit status. */
+
+/* What is printed: JSON has both, {"prompt": text, "ids": [...] or null}. */
+enum conversation_form {
+    CONVERSATION_TEXT, CONVERSATION_IDS, CONVERSATION_COUNT, CONVERSATION_JSON,
+};
+
+/* checkpoint, tokenizer: folders or NULL; with JSON and without both there are no ids.  Gives an
+ * exit status. */
 int conversation_run(const struct conversation_settings *s, const char *checkpoint,
-                     const char *tokenizer, void (*put_ids)(const int32_t *ids, size_t n));
+                     const char *tokenizer, enum conversation_form form);
 
 #endif

@@ -325,3 +325,17 @@ void jsonl_put_string(FILE *f, const char *s, size_t n)
     fwrite(s + plain, 1, n - plain, f);
     putc('"', f);
 }
+
+void jsonl_put_ids(FILE *f, const int32_t *ids, size_t n, const char *separator)
+{
+    for (size_t i = 0; i < n; i++) {
+        char digits[12], *c = digits + sizeof digits;
+        unsigned x = (unsigned)ids[i];
+        do
+            *--c = (char)('0' + x % 10);
+        while (x /= 10);
+        if (i)
+            fputs(separator, f);
+        fwrite(c, 1, (size_t)(digits + sizeof digits - c), f);
+    }
+}

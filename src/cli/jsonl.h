@@ -29,5 +29,7 @@ bool jsonl_is_blank(const char *line, size_t n);
 
 /* Writes s, n bytes of UTF-8, as a JSON string. */
 void jsonl_put_string(FILE *f, const char *s, size_t n);
+/* Writes ids in decimal with a separator between them. */
+void jsonl_put_ids(FILE *f, const int32_t *ids, size_t n, const char *separator);
 
 #endif

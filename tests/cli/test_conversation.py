@@ -1,12 +1,11 @@
-"""`tokenize --messages`: what clients send in the form that templates expect, the options, what is refused and how."""
+"""`tokenize --messages` and `render`: what clients send in the form that templates expect, the options, what is refused and how."""
 import json
 import os
+import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.dirname(HERE), os.path.join(os.path.dirname(HERE), "conformance")]
-import subprocess
-
 from check import check, done
 from program import ROOT, SURPRISAL, fresh
 
@@ -36,10 +35,6 @@ def call(arguments):
     return [USER, {"role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}]}]
 
 
-def called(arguments):
-    return [USER, {"role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}]}]
-
-
 PARTS = "{% for m in messages %}{% for part in m.content %}{% endfor %}{% endfor %}" + SHOW
 TEXT = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
 # name, template, messages, options, what the template shows
@@ -47,11 +42,11 @@ FORMS = [
     ("a list of messages", SHOW, [USER], [], [USER]),
     ("an object with messages", SHOW, {"model": "m", "messages": [USER], "temperature": 5}, [], [USER]),
     ("developer becomes system", SHOW, [{"role": "developer", "content": "x"}], [], [{"role": "system", "content": "x"}]),
-    ("arguments as text become an object", SHOW, call('{"a": 1.0, "b": [12345678901234567890]}'), [], called({"a": 1.0, "b": [12345678901234567890]})),
-    ("arguments that were cut become an empty object", SHOW, call('{"path": "/x/a'), [], called({})),
-    ("arguments that are a list become an empty object", SHOW, call("[1]"), [], called({})),
-    ("arguments that are null become an empty object", SHOW, call(None), [], called({})),
-    ("arguments that are an object stay", SHOW, call({"a": None}), [], called({"a": None})),
+    ("arguments as text become an object", SHOW, call('{"a": 1.0, "b": [12345678901234567890]}'), [], call({"a": 1.0, "b": [12345678901234567890]})),
+    ("arguments that were cut become an empty object", SHOW, call('{"path": "/x/a'), [], call({})),
+    ("arguments that are a list become an empty object", SHOW, call("[1]"), [], call({})),
+    ("arguments that are null become an empty object", SHOW, call(None), [], call({})),
+    ("arguments that are an object stay", SHOW, call({"a": None}), [], call({"a": None})),
     ("empty tool_calls go", SHOW, [{**USER, "tool_calls": []}], [], [USER]),
     ("reasoning wins", SHOW, [{"role": "assistant", "content": "x", "reasoning": "a", "reasoning_content": "b"}], [],
      [{"role": "assistant", "content": "x", "reasoning_content": "a"}]),
@@ -183,6 +178,29 @@ def test_ids():
     check(back == tokenize(DEMO, "--messages", attack, "--as-text").stdout, "and the text is the same", back)
 
 
+def render(*args, stdin=""):
+    return subprocess.run([SURPRISAL, "render", *args], capture_output=True, text=True, timeout=120, input=stdin)
+
+
+def test_render():
+    """The same by its own command."""
+    path = file([USER])
+    text, ids = tokenize(DEMO, "--messages", path, "--as-text").stdout, tokenize(DEMO, "--messages", path).stdout
+    check(render(DEMO, "--messages", path).stdout == text, "render prints the text")
+    check(render(DEMO, "--messages", path, "--ids").stdout == ids, "render --ids")
+    both = {"prompt": text, "ids": [int(i) for i in ids.split()]}
+    check(json.loads(render(DEMO, "--messages", path, "--json").stdout) == both, "render --json")
+    template = file("{{ messages[0].content }}")
+    check(json.loads(render("--chat-template", template, "--messages", path, "--json").stdout) == {"prompt": "hi", "ids": None}, "without a tokenizer no ids")
+    check(render("--chat-template", template, "--tokenizer", DEMO, "--messages", "-", "--ids", stdin=json.dumps([USER])).stdout
+          == tokenize("--tokenizer", DEMO, stdin="hi").stdout, "render --ids by another tokenizer")
+    for name, args, says in (("without messages", [DEMO], "--messages is missing"), ("without template", ["--messages", path], "--chat-template is needed"),
+                             ("--ids without tokenizer", ["--chat-template", template, "--messages", path, "--ids"], "--ids needs"),
+                             ("--ids and --json", [DEMO, "--messages", path, "--ids", "--json"], "exclude each other")):
+        r = render(*args)
+        check(r.returncode == 2 and says in r.stderr, f"render {name}", r.stderr)
+
+
 def test_conversation_grows():
     """A conversation that its own answer and a tool's result extend begins with the earlier prompt (the answer's beginning aside)."""
     tools = file([{"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {}}}}])
@@ -222,6 +240,7 @@ if __name__ == "__main__":
     test_refusals()
     test_continue()
     test_ids()
+    test_render()
     test_conversation_grows()
     test_config()
     done()

@@ -36,7 +36,7 @@ def environment():
     env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
     env.filters["tojson"] = tojson
     env.globals["raise_exception"] = raise_exception
-    env.globals["strftime_now"] = datetime.datetime.fromtimestamp(0).strftime
+    env.globals["strftime_now"] = datetime.datetime.fromtimestamp(86400).strftime
     return env
 
 

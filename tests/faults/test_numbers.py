@@ -201,8 +201,8 @@ SCANNED_FLOAT = re.compile(r"%\*?\d*[hlL]*[aefgAEFG]")
 PRINTS = "printf fprintf dprintf sprintf snprintf asprintf".split()
 VPRINTS = ["v" + p for p in PRINTS]
 # Functions that ask the locale -> the files that may call them.
-BY_FILE = {f: ["src/base/format.c"] for f in VPRINTS + ["strtod", "setlocale", "newlocale", "uselocale", "freelocale"]}
-BY_FILE |= {f: [] for f in """strtof strtold atof vsscanf vfscanf localeconv strcoll strxfrm strftime strptime
+BY_FILE = {f: ["src/base/format.c"] for f in VPRINTS + ["strtod", "setlocale", "newlocale", "uselocale", "freelocale", "strftime"]}
+BY_FILE |= {f: [] for f in """strtof strtold atof vsscanf vfscanf localeconv strcoll strxfrm strptime
     strcasecmp strncasecmp strcasestr isalnum isalpha isblank iscntrl isdigit isgraph islower isprint ispunct isspace isupper isxdigit
     tolower toupper mbtowc mbstowcs mbrtowc wctomb wcstombs wcrtomb swprintf wprintf fwprintf wcstod regcomp glob
     cJSON_GetObjectItem cJSON_HasObjectItem cJSON_DeleteItemFromObject cJSON_DetachItemFromObject cJSON_ReplaceItemInObject

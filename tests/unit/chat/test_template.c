@@ -21,7 +21,8 @@ static bool render(struct marked_text_builder *out, const char *template_text, s
     struct value v;
     struct template *t = template_read(template_text, n_template, "t", err);
     bool ok = t && value_json_read(&v, variables, n_variables, "variables", true, &w, err)
-           && v.kind == VALUE_MAPPING && template_render(out, t, v.of.mapping, 0, &w, err);
+           && v.kind == VALUE_MAPPING
+           && template_render(out, t, v.of.mapping, (time_t)86400, &w, err);
     workspace_free(&w);
     template_free(t);
     return ok;
@@ -137,6 +138,7 @@ static const struct {
       "{% macro f() %}{{ q }}{% endmacro %}"
       "{% for q in [1] %}[{{ f() }}]{% endfor %}{% set q = 2 %}{{ f() }}",
       "[]2" },
+    { "strftime_now speaks English", "{{ strftime_now('%B %Y') }}", "January 1970" },
     { "elif", "{% if n == 1 %}a{% elif n == 3 %}b{% else %}c{% endif %}", "b" },
     { "not before in", "{{ not 'q' in s }}", "True" },
     { "condition chain", "{{ 'a' if false else 'b' if true else 'c' }}", "b" },
@@ -190,6 +192,8 @@ static const struct {
     { "items of a list", "{{ l|items }}", "'items' of a list" },
     { "in a number", "{{ 1 in n }}", "'in' an integer" },
     { "order of text and number", "{{ 1 < 'a' }}", "have no order" },
+    { "tojson with an argument", "{{ s|tojson(ind=2) }}", "'tojson' with an argument" },
+    { "a name beyond ASCII", "{{ \xC3\xA9 }}", "'\xC3\xA9' does not belong into a tag" },
     { "exception", "{{ raise_exception('No ' ~ 'way.') }}", "t: line 1: No way." },
     { "an attribute of a mapping is set", "{% set m.k = 1 %}", "an attribute of a mapping is set" },
     { "too many values", "{% set a, b = l %}", "3 values for 2 names" },
