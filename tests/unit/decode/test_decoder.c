@@ -57,10 +57,16 @@ static struct sequence_state state_of(size_t capacity)
 
 /* ---- reference ------------------------------------------------------------------- */
 
-static bool take_layer(void *user, size_t layer, const float *residual, const int32_t *routing,
+static bool take_layer(void *user, size_t layer, float *residual, const int32_t *routing,
                        struct error *err)
 {
     (void)user, (void)layer, (void)residual, (void)routing, (void)err;
+    return true;
+}
+
+static bool take_hidden(void *user, size_t row, size_t n, float *hidden, struct error *err)
+{
+    (void)user, (void)row, (void)n, (void)hidden, (void)err;
     return true;
 }
 
@@ -79,7 +85,7 @@ static bool take_rows(void *user, size_t row, size_t n, float *logits, struct er
 static void find_truth(enum compute_type compute)
 {
     struct engine *e = engine_with(2, compute);
-    const struct engine_tracer tracer = { take_layer, take_logits, truth };
+    const struct engine_tracer tracer = { take_layer, take_hidden, take_logits, truth };
     struct error err = { 0 };
     if (!engine_trace(e, ids, N_IDS, &tracer, &err))
         fail(&err);
