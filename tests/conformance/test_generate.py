@@ -20,7 +20,7 @@ def generate(checkpoint, *options):
 
 def demo_ids(n):
     with open(os.path.join(ROOT, "data", "demo", "text.txt"), encoding="utf-8") as f:
-        return [int(x) for x in run("tokenize", "--tokenizer", DEMO["bf16"], input=f.read(4 * n + 100)).stdout.split()][:n]
+        return [int(x) for x in run("tokenize", "--tokenizer", DEMO["bf16"], input=f.read(6 * n + 100)).stdout.split()][:n]
 
 
 def log_softmax(x):
@@ -52,6 +52,17 @@ def test_bf16():
     nll = -tokens["nll"][len(prompt) - 1:]
     error = abs((nll - got["logprobs"]).mean())
     check(error < 0.02, "bf16: mean log-probability is that of eval", f"differs by {error}")
+
+
+def test_contexts():
+    """Prefill and steps against eval of the same ids, around a chunk of the delta rule and after two pieces of prefill."""
+    for n in (1, 63, 64, 65, 4096):
+        prompt = demo_ids(n)
+        got = generate(DEMO["bf16"], "--ids", ids_file(prompt), "--seed", 1, "--max-tokens", 40, "--ignore-eos")
+        ids = prompt + got["ids"]
+        _, tokens = evaluate(DEMO["bf16"], ids, "--protocol", "disjoint", "--context", len(ids))
+        error = np.abs(tokens["nll"][n - 1:] + got["logprobs"]).max()
+        check(len(prompt) == n and error < BOUND, f"40 tokens after {n}: the NLL of eval", f"differs by {error}")
 
 
 def test_repeats():
@@ -89,6 +100,7 @@ if __name__ == "__main__":
     if QUICK < 2:
         attempt("dense: greedy", test_greedy, "dense", os.path.join(FIXTURES, "dense-tied"), [1, 5, 9, 2])
         attempt("bf16", test_bf16)
+        attempt("contexts", test_contexts)
         attempt("repeats", test_repeats)
         attempt("chat", test_chat)
     done()
