@@ -136,7 +136,7 @@ static bool go_deeper(struct parser *p)
 }
 
 /* Appends to a chain whose last link is *tail. */
-static void link(node **tail, node n)
+static void attach(node **tail, node n)
 {
     **tail = n;
     *tail = &n->next;
@@ -166,7 +166,7 @@ static bool parse_arguments(struct parser *p, node *list)
             if (!(argument = parse_expression(p)))
                 return false;
         }
-        link(&tail, argument);
+        attach(&tail, argument);
         if (!skip_operator(p, ",") && !is_operator(p, ")"))
             return unexpected(p, "',' or ')'") != NULL;
     }
@@ -182,12 +182,12 @@ static node parse_elements(struct parser *p, enum syntax_kind kind, const char *
         node element = parse_expression(p);
         if (!element)
             return NULL;
-        link(&tail, element);
+        attach(&tail, element);
         if (kind == SYNTAX_MAPPING) {
             node value = expect_operator(p, ":") ? parse_expression(p) : NULL;
             if (!value)
                 return NULL;
-            link(&tail, value);
+            attach(&tail, value);
         }
         if (!skip_operator(p, ",") && !is_operator(p, close))
             return unexpected(p, "',' or the closing bracket");
@@ -523,7 +523,7 @@ static node parse_compare(struct parser *p)
         if (!compared || !(compared->a = parse_binary(p, top)))
             return NULL;
         compared->op = op;
-        link(&tail, compared);
+        attach(&tail, compared);
     }
     return n ? n : first;
 }
@@ -599,7 +599,7 @@ static node parse_tuple(struct parser *p, bool with_condition)
         if (!element)
             return NULL;
         if (n)
-            link(&tail, element);
+            attach(&tail, element);
         first = first ? first : element;
     } while (skip_operator(p, ","));
     return n ? n : first;
@@ -635,7 +635,7 @@ static node parse_target(struct parser *p, bool with_attribute)
             tail = &n->next;
         }
         if (tuple)
-            link(&tail, element);
+            attach(&tail, element);
         n = n ? n : element;
     } while (skip_operator(p, ","));
     return tuple ? tuple : n;
@@ -723,7 +723,7 @@ static bool parse_parameters(struct parser *p, node *list)
                 return false;
         } else if (defaults)
             return unexpected(p, "a default") != NULL;
-        link(&tail, parameter);
+        attach(&tail, parameter);
         if (!skip_operator(p, ",") && !is_operator(p, ")"))
             return unexpected(p, "',' or ')'") != NULL;
     }
@@ -816,7 +816,7 @@ static bool parse_body(struct parser *p, node *body, const char *const *ends)
         }
         if (!n)
             return false;
-        link(&tail, n);
+        attach(&tail, n);
     }
 }
 

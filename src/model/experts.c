@@ -71,6 +71,7 @@ struct experts_buffers experts_buffers_take(struct arena *a, const struct comput
             .groups = { .begin = arena_take(a, c->num_experts + 1, sizeof(size_t)),
                         .pair = arena_take(a, n_tokens, c->num_experts_per_tok * sizeof(size_t)) },
             .few = few_rows_take(a, c, n_tokens * c->num_experts_per_tok),
+            .not_finite = arena_take(a, 1, sizeof(size_t)),
         };
     size_t D = c->hidden_size, columns = gate_up_columns(cm), value = sizeof(float);
     return (struct experts_buffers){

@@ -43,7 +43,7 @@ struct experts_few_rows {
 
 struct experts_buffers {
     struct expert_groups groups;
-    struct experts_few_rows few;    /* alone; otherwise: */
+    struct experts_few_rows few;    /* and not_finite alone; otherwise: */
     struct packed_expert packed[2]; /* of even and of odd experts */
     char *gemm_scratch;             /* linear.h */
     /* A block of an expert's tokens: */

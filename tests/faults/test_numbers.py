@@ -124,7 +124,7 @@ def contents(folder):
             with open(os.path.join(at, name), "rb") as f:
                 text = f.read()
             if name.endswith(".json"):
-                text = re.sub(rb'"(%s)":\t("\w+"|[-+.\de]+)' % "|".join(TIMED).encode(), rb'"\1": TIMED', text)
+                text = re.sub(rb'"(%s)":\t("\w+"|null|[-+.\de]+)' % "|".join(TIMED).encode(), rb'"\1": TIMED', text)
             elif name.endswith((".txt", ".html")):
                 text = re.sub(rb"\b\d+\.\d s\b|\b\d+ MB/s|at most \d+ MB of memory", b"TIMED", text)
             result[os.path.relpath(os.path.join(at, name), folder)] = text

@@ -231,9 +231,11 @@ static const struct {
     { "calibrate", run_calibrate, false, false, "", NULL },
     { "inspect", run_inspect, false, false, "", NULL },
     { "dequantize", run_dequantize, false, false, "/model-00001-of-00001.safetensors",
-      "the folder, generation_config.json, tokenizer.json, tokenizer_config.json" },
+      "the folder, chat_template.jinja, generation_config.json, tokenizer.json,"
+      " tokenizer_config.json" },
     { "quantize", run_quantize, true, false, "/model-00001-of-00001.safetensors",
-      "the folder, generation_config.json, tokenizer.json, tokenizer_config.json" },
+      "the folder, chat_template.jinja, generation_config.json, tokenizer.json,"
+      " tokenizer_config.json" },
     { "bench", run_bench, false, true, NULL, "model.safetensors-00001-of-00002.safetensors" },
 };
 
