@@ -91,9 +91,9 @@ static int compare(struct settings *s, const struct command *c)
     if (!surprisal_report_prepare(&s->report, &err))
         return options_fail("%s", err.message);
     s->report.progress = s->compare.eval.machine.progress = progress_begin(line);
+    s->compare.stage = progress_stage;          /* each stage has a peak of memory of its own */
     if (line->shown) {                          /* to estimate the time, it must be measured */
         s->compare.plan = show_plan;
-        s->compare.stage = progress_stage;
         s->compare.eval.plan = eval_options_show_plan;
     }
     bool ok = surprisal_compare(&s->compare, &result, &err);
