@@ -60,6 +60,8 @@ bool file_link_target(char **target, const char *path, struct error *err);
 
 bool file_exists(const char *path);
 bool file_is_directory(const char *path);
+/* What follows the last slash of a path. */
+const char *file_last_part(const char *path);
 /* Gives "folder/name". */
 char *file_join(const char *folder, const char *name, struct error *err);
 

@@ -33,12 +33,11 @@ static char *folder_of(const char *path, struct error *err)
 /* Gives the path with its folder resolved.  The folder must exist; the file need not. */
 static char *with_real_folder(const char *path, struct error *err)
 {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     char *folder = folder_of(path, err);
     char *real = folder ? realpath(folder, NULL) : NULL;
     if (folder && !real)
         error_set(err, "%s: cannot be written: %s", path, error_reason(errno));
-    char *whole = real ? file_join(real, name, err) : NULL;
+    char *whole = real ? file_join(real, file_last_part(path), err) : NULL;
     free(folder);
     free(real);
     return whole;

@@ -248,6 +248,13 @@ const struct mapped_file *checkpoint_file_of(const struct checkpoint *ck, const 
 
 /* ---- tensors ------------------------------------------------------------------------ */
 
+const cJSON *checkpoint_quantization(const struct checkpoint *ck)
+{
+    static const char key[] = "quantization_config";
+    const cJSON *config = json_get_value(ck->config_json, key);
+    return config ? config : json_get_value(json_get_value(ck->config_json, "text_config"), key);
+}
+
 const struct tensor *checkpoint_find(const struct checkpoint *ck, const char *name)
 {
     const struct tensor key = { .name = name }, *const wanted = &key;

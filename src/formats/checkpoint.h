@@ -68,6 +68,8 @@ char *checkpoint_tokenizer(const char *path, struct error *err);
 
 /* The file whose mapping data points into; NULL when there is none. */
 const struct mapped_file *checkpoint_file_of(const struct checkpoint *ck, const uint8_t *data);
+/* The config's quantization_config, at its root or in text_config; NULL when there is none. */
+const cJSON *checkpoint_quantization(const struct checkpoint *ck);
 /* By its full name; NULL when there is none. */
 const struct tensor *checkpoint_find(const struct checkpoint *ck, const char *name);
 /* Refuses a tensor whose bytes alone do not say what it is: heads in another order, or 1 + w. */

@@ -11,16 +11,9 @@ struct source {
     char *path;                 /* owned: of config.json */
 };
 
-static const cJSON *config_of(const struct checkpoint *ck)
-{
-    const cJSON *config = json_get_value(ck->config_json, "quantization_config");
-    return config ? config : json_get_value(json_get_value(ck->config_json, "text_config"),
-                                            "quantization_config");
-}
-
 static bool open_source(struct source *s, const struct checkpoint *ck, struct error *err)
 {
-    s->config = config_of(ck);
+    s->config = checkpoint_quantization(ck);
     s->path = mem_string(ck->config_path, err);
     return s->path != NULL;
 }
@@ -171,7 +164,8 @@ static bool check_config(const struct checking *c, const cJSON *config)
  * (compressors/quantized_compressors/fp4_quantized.py; pull request 538). */
 const char *quantization_off_version(const struct checkpoint *ck)
 {
-    const char *version = cJSON_GetStringValue(json_get_value(config_of(ck), "version"));
+    const char *version =
+        cJSON_GetStringValue(json_get_value(checkpoint_quantization(ck), "version"));
     return version && strncmp(version, "0.13.", strlen("0.13.")) == 0 ? version : NULL;
 }
 

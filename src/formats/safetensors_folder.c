@@ -195,16 +195,10 @@ static bool add_others(struct walk *o, bool is_whole)
 
 /* ---- which of two models ---------------------------------------------------------------- */
 
-static const char *last_part(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 /* The path may be one of the two files. */
 static bool is_picked(const struct walk *o, const char *name)
 {
-    return strcmp(last_part(o->ck->path), name) == 0 && !file_is_directory(o->ck->path);
+    return strcmp(file_last_part(o->ck->path), name) == 0 && !file_is_directory(o->ck->path);
 }
 
 static bool drop_index(struct walk *o)
@@ -412,7 +406,7 @@ static bool take_elsewhere(struct walk *o, const struct shard *s, const char *na
             && (!o->faults || fault(o, CHECKPOINT_LOST, at, "lost"));
     return fault(o, CHECKPOINT_NO_TENSOR, at, "%s: no tensor '%s', which %s places there%s%s",
                  at.file, name, CHECKPOINT_INDEX, t ? "; it is in " : "",
-                 t ? last_part(t->file) : "")
+                 t ? file_last_part(t->file) : "")
         && (t ? take(o, t) : fault(o, CHECKPOINT_LOST, at, "lost"));
 }
 
@@ -484,14 +478,14 @@ static char *tokenizer_of(const char *folder, struct error *err)
 /* A folder, or in one the file that picks a model. */
 static bool recognises(const char *path)
 {
-    const char *name = last_part(path);
+    const char *name = file_last_part(path);
     return file_is_directory(path) || strcmp(name, CHECKPOINT_SINGLE) == 0
         || strcmp(name, CHECKPOINT_INDEX) == 0;
 }
 
 static char *folder_of(const char *path, struct error *err)
 {
-    size_t n = (size_t)(last_part(path) - path);
+    size_t n = (size_t)(file_last_part(path) - path);
     if (file_is_directory(path))
         return mem_string(path, err);
     char *folder = mem_string(n ? path : ".", err);

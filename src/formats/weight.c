@@ -278,10 +278,7 @@ static bool take_plain(struct finder *f, const struct tensor *t)
 /* The config's block of rows and columns that share a scale. */
 static void read_block(size_t block[2], const struct checkpoint *ck)
 {
-    const cJSON *root = ck->config_json, *config = json_get_value(root, "quantization_config");
-    if (!config)
-        config = json_get_value(json_get_value(root, "text_config"), "quantization_config");
-    const cJSON *size = json_get_value(config, "weight_block_size");
+    const cJSON *size = json_get_value(checkpoint_quantization(ck), "weight_block_size");
     for (int i = 0; i < 2; i++)
         if (!json_to_size(cJSON_GetArrayItem(size, i), &block[i]) || block[i] == 0)
             block[i] = FP8_BLOCK;

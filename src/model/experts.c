@@ -66,24 +66,23 @@ struct experts_buffers experts_buffers_take(struct arena *a, const struct comput
                                             size_t n_tokens)
 {
     const struct config *c = cm->config;
-    if (cm->few_rows)
-        return (struct experts_buffers){
-            .groups = { .begin = arena_take(a, c->num_experts + 1, sizeof(size_t)),
-                        .pair = arena_take(a, n_tokens, c->num_experts_per_tok * sizeof(size_t)) },
-            .few = few_rows_take(a, c, n_tokens * c->num_experts_per_tok),
-            .not_finite = arena_take(a, 1, sizeof(size_t)),
-        };
-    size_t D = c->hidden_size, columns = gate_up_columns(cm), value = sizeof(float);
-    return (struct experts_buffers){
+    struct experts_buffers b = {
         .groups = { .begin = arena_take(a, c->num_experts + 1, sizeof(size_t)),
                     .pair = arena_take(a, n_tokens, c->num_experts_per_tok * sizeof(size_t)) },
-        .packed = { packed_expert_take(a, cm), packed_expert_take(a, cm) },
-        .gemm_scratch = linear_scratch_take(a, cm),
-        .x = thread_buffers_take(a, cm->n_threads, EXPERT_BLOCK * D, value),
-        .y = thread_buffers_take(a, cm->n_threads, EXPERT_BLOCK * D, value),
-        .gate_up = thread_buffers_take(a, cm->n_threads, EXPERT_BLOCK * columns, value),
         .not_finite = arena_take(a, 1, sizeof(size_t)),
     };
+    if (cm->few_rows) {
+        b.few = few_rows_take(a, c, n_tokens * c->num_experts_per_tok);
+        return b;
+    }
+    size_t D = c->hidden_size, columns = gate_up_columns(cm), value = sizeof(float);
+    for (size_t i = 0; i < 2; i++)
+        b.packed[i] = packed_expert_take(a, cm);
+    b.gemm_scratch = linear_scratch_take(a, cm);
+    b.x = thread_buffers_take(a, cm->n_threads, EXPERT_BLOCK * D, value);
+    b.y = thread_buffers_take(a, cm->n_threads, EXPERT_BLOCK * D, value);
+    b.gate_up = thread_buffers_take(a, cm->n_threads, EXPERT_BLOCK * columns, value);
+    return b;
 }
 
 struct experts_task {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/format.h"
 #include "base/memory.h"
 
@@ -73,12 +74,6 @@ static char *clean(const char *text, struct error *err)
     return mem_string(error_clean(&(struct error){ 0 }, text ? text : ""), err);
 }
 
-static const char *last_part(const char *path)
-{
-    const char *slash = path ? strrchr(path, '/') : NULL;
-    return slash ? slash + 1 : path;
-}
-
 static void free_finding(struct finding *x)
 {
     free(x->file);
@@ -99,7 +94,7 @@ bool findings_add(struct findings *f, enum finding_code code, const char *file, 
     error_vset(&text, format, args);
     va_end(args);
     struct finding x = { .code = code };
-    if ((x.file = clean(last_part(file), err)) && (x.tensor = clean(tensor, err))
+    if ((x.file = clean(file ? file_last_part(file) : "", err)) && (x.tensor = clean(tensor, err))
         && (x.text = clean(text.message, err))
         && mem_grow(&f->list, &f->capacity, f->n + 1, sizeof *f->list, "findings", err)) {
         f->list[f->n++] = x;

@@ -20,12 +20,6 @@ struct sink {
     bool is_full;                       /* nothing more is kept or counted */
 };
 
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 /* ---- what is lost -------------------------------------------------------------------- */
 
 static int compare_strings(const void *a, const void *b)
@@ -84,7 +78,7 @@ static bool add_no_tensor(struct sink *s, const struct checkpoint_place *at, str
     return at->other ? findings_add(s->found, FOUND_WRONG_FILE, at->file, at->tensor, err,
                                     "the index"
                                     " places it there, but it is in %s",
-                                    base_name(at->other))
+                                    file_last_part(at->other))
                      : findings_add(s->found, FOUND_MISSING, at->file, at->tensor, err,
                                     "the index places it there, but no file has it");
 }
@@ -111,7 +105,7 @@ static bool add_open_fault(void *user, enum checkpoint_fault fault,
         return findings_add(s->found, FOUND_TWICE, at->file, at->tensor, err,
                             "is in %s too, and"
                             " there is no index to decide",
-                            base_name(at->other));
+                            file_last_part(at->other));
     default:
         return findings_add_error(s->found, codes[fault], at->file, at->tensor, why, err);
     }

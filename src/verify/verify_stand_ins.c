@@ -5,19 +5,14 @@
 
 #include "base/stand_in.h"
 #include "formats/safetensors_folder.h"
+#include "formats/weight.h"
 
 #define LOOKED_AT ((size_t)4096)
-
-static bool ends_with(const char *name, const char *end)
-{
-    size_t n = strlen(name), n_end = strlen(end);
-    return n >= n_end && strcmp(name + n - n_end, end) == 0;
-}
 
 static bool is_read_elsewhere(const char *name)
 {
     return strcmp(name, "config.json") == 0 || strcmp(name, CHECKPOINT_INDEX) == 0
-        || ends_with(name, CHECKPOINT_SUFFIX);
+        || weight_name_ends_with(name, CHECKPOINT_SUFFIX);
 }
 
 /* A page, or any text, may be what a file that is no JSON should be. */
@@ -26,7 +21,7 @@ static bool is_good(const char *path, const struct mapped_file *map, struct erro
     size_t n = size_min(map->size, LOOKED_AT);
     if (!file_populate(map, 0, n, why))
         return false;
-    return !(ends_with(path, ".json") || stand_in_is_pointer(map->data, map->size))
+    return !(weight_name_ends_with(path, ".json") || stand_in_is_pointer(map->data, map->size))
         || stand_in_check(path, map->data, n, why);
 }
 

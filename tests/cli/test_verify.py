@@ -13,13 +13,13 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "conformance"))
 import numpy as np
 import safetensors_io as st
+from changes import CONFIG, INDEX, in_json, in_turn, remove
 from program import FIXTURES, ROOT, SURPRISAL, fresh
 
 from check import QUICK, check, done
 
 ORIGINAL, DEMO = (os.path.join(ROOT, "data", "demo", d) for d in ("bf16", "mxfp4"))
 SHARDS = [f"model.safetensors-0000{i}-of-00002.safetensors" for i in (1, 2)]
-INDEX, CONFIG = "model.safetensors.index.json", "config.json"
 P = "model.language_model."
 EXPERT = P + "layers.1.mlp.experts.3."
 OUT_PROJ = P + "layers.0.linear_attn.out_proj"
@@ -39,17 +39,8 @@ def result(*args):
 
 # ---- ways to damage a checkpoint -------------------------------------------------------
 
-def edit_json(folder, name, change):
-    path = os.path.join(folder, name)
-    with open(path) as f:
-        value = json.load(f)
-    change(value)
-    with open(path, "w") as f:
-        json.dump(value, f)
-
-
 def config(change):
-    return lambda folder: edit_json(folder, CONFIG, change)
+    return in_json(CONFIG, change)
 
 
 def quantization(change):
@@ -57,7 +48,7 @@ def quantization(change):
 
 
 def index(change):
-    return lambda folder: edit_json(folder, INDEX, lambda i: change(i["weight_map"]))
+    return in_json(INDEX, lambda i: change(i["weight_map"]))
 
 
 def shard_of(folder, name):
@@ -92,19 +83,12 @@ def header(name, change):
     return damage
 
 
-def both(*damages):
-    def damage(folder):
-        for d in damages:
-            d(folder)
-    return damage
-
-
 def drop(name):
-    return both(header(name, lambda h: h.pop(name)), index(lambda m: m.pop(name)))
+    return in_turn(header(name, lambda h: h.pop(name)), index(lambda m: m.pop(name)))
 
 
 def rename(name, new):
-    return both(header(name, lambda h: h.update({new: h.pop(name)})), index(lambda m: m.update({new: m.pop(name)})))
+    return in_turn(header(name, lambda h: h.update({new: h.pop(name)})), index(lambda m: m.update({new: m.pop(name)})))
 
 
 def add_tensor(name, array, listed):
@@ -131,10 +115,6 @@ def file(name, change):
         with open(path, "wb") as f:
             f.write(change(raw))
     return damage
-
-
-def remove(name):
-    return lambda folder: os.unlink(os.path.join(folder, name))
 
 
 def set_first(value):
@@ -284,8 +264,8 @@ def test_damage():
 
 def test_places():
     """Findings name file, tensor and place."""
-    folder = damaged(both(tensors(UP + SCALE)(lambda a: a.reshape(-1).__setitem__(5, 255)),
-                          tensors(OUT_PROJ + ".weight")(lambda a: a[2].__setitem__(7, a[2, 7] ^ 1))))
+    folder = damaged(in_turn(tensors(UP + SCALE)(lambda a: a.reshape(-1).__setitem__(5, 255)),
+                             tensors(OUT_PROJ + ".weight")(lambda a: a[2].__setitem__(7, a[2, 7] ^ 1))))
     p = verify(folder, "--against", ORIGINAL)
     for line in (f"scale-nan: {SHARDS[0]}: {UP}{SCALE}: 1 of 256 scale bytes are 255, which is NaN, the first at [1, 1]",
                  f"differs: {SHARDS[0]}: {OUT_PROJ}.weight: 1 of 32768 values are not the original's, the first at [2, 7]"):
@@ -358,7 +338,7 @@ def test_sqnr():
 
 def test_html():
     name = P + "layers.0.<script>alert(1)</script>&\"'"
-    folder = damaged(both(add_tensor(name, np.zeros((2, 32), np.uint16), True), tensors(UP + SCALE)(shift(1))))
+    folder = damaged(in_turn(add_tensor(name, np.zeros((2, 32), np.uint16), True), tensors(UP + SCALE)(shift(1))))
     page = fresh("page")
     p = verify(folder, "--against", ORIGINAL, "--html", page)
     with open(page) as f:

@@ -11,11 +11,11 @@ import numpy as np
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.dirname(HERE), os.path.join(os.path.dirname(HERE), "conformance")]
 import safetensors_io as st
+from changes import INDEX, in_json, in_turn, remove
 from check import attempt, check, done
 from program import ROOT, SURPRISAL, fresh, ids_file
 
 DEMO = os.path.join(ROOT, "data", "demo", "bf16")
-INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 IDS = ids_file(range(1, 12))
 
@@ -28,18 +28,6 @@ def copy(change=lambda folder: None):
     shutil.copytree(DEMO, folder)
     change(folder)
     return folder
-
-
-def in_json(name, change):
-    """-> a change of a JSON file in a folder"""
-    def do(folder):
-        path = os.path.join(folder, name)
-        with open(path) as f:
-            found = json.load(f)
-        change(found)
-        with open(path, "w") as f:
-            json.dump(found, f)
-    return do
 
 
 def setting(key, value):
@@ -150,17 +138,6 @@ def without(wanted):
     return each_shard(lambda header, data: ({k: v for k, v in header.items() if not wanted(k)}, data))
 
 
-def also(*changes):
-    def do(folder):
-        for change in changes:
-            change(folder)
-    return do
-
-
-def remove(name):
-    return lambda folder: os.remove(os.path.join(folder, name))
-
-
 def same_figures(name, folder, warning, *options, env=None):
     """eval warns in words, keeps the warning, and the figures are the demo's"""
     status, summary, err = evaluate(folder, *options, env=env)
@@ -180,12 +157,12 @@ def test_absent():
         found_by_verify(f"16.2 {what}, verify", folder, "missing", warning)
         said = verify(folder)[1]["findings"]
         check(len(said) == 1, f"16.2 {what}, verify: one line", len(said))
-    elsewhere = copy(also(in_json(INDEX, lambda i: i["weight_map"].update(
+    elsewhere = copy(in_turn(in_json(INDEX, lambda i: i["weight_map"].update(
         {k: "mtp.safetensors" for k in i["weight_map"] if mtp(k)})), without(mtp)))
     same_figures("16.2 a file of MTP tensors alone that is not there", elsewhere, "the index names 19 tensors that no file has")
     used = copy(without(lambda k: mtp(k) or "layers.1.mlp.gate.weight" in k or "layers.2.input_layernorm" in k))
     refused("16.2 tensors that are used", used, "layers.1.mlp.gate.weight'|layers.2.input_layernorm.weight'", "; 2 such tensors are missing")
-    no_index = copy(also(without(lambda k: "layers.1.mlp.gate.weight" in k or "layers.2.input_layernorm" in k), remove(INDEX)))
+    no_index = copy(in_turn(without(lambda k: "layers.1.mlp.gate.weight" in k or "layers.2.input_layernorm" in k), remove(INDEX)))
     refused("16.2 the same without an index", no_index, "missing tensor '.*layers.1.mlp.gate.weight'|layers.2.input_layernorm.weight'",
             "; 2 weights are missing")
 
@@ -234,13 +211,13 @@ def test_two_models():
     out = fresh("dequantized")
     status, _, err = ran("quantize", os.path.join(folder, SINGLE), out, "--quiet")
     check(status == 0 and os.path.exists(os.path.join(out, "tokenizer.json")), "16.1 quantize takes a picked file", err)
-    stale = copy(also(add_single(), lambda f: [os.remove(os.path.join(f, n)) for n in shards(f) if "-of-" in n]))
+    stale = copy(in_turn(add_single(), lambda f: [os.remove(os.path.join(f, n)) for n in shards(f) if "-of-" in n]))
     warning = "the index names 2 files that are not there .*, so model.safetensors is read"
     status, summary, err = evaluate(stale)
     check(status == 0 and summary["mean_nll"] == other["mean_nll"] and any(re.search(warning, w) for w in summary["warnings"]),
           "16.1 a stale index beside a complete single file", (status, err))
     found_by_verify("16.1 a stale index, verify", stale, "index", warning)
-    no_index = copy(also(add_single(), remove(INDEX)))
+    no_index = copy(in_turn(add_single(), remove(INDEX)))
     status, summary, err = evaluate(no_index)
     check(status == 0 and any("not the 2 other *.safetensors files" in w for w in summary["warnings"]),
           "16.1 shards beside a single file without an index", (status, err))
@@ -254,7 +231,7 @@ OWN = "model.language_model."
 def renamed(rename):
     """Other names in the files and in the index."""
     names = in_json(INDEX, lambda i: i.update(weight_map={rename(k): v for k, v in i["weight_map"].items()}))
-    return also(each_shard(lambda header, data: ({k if k == "__metadata__" else rename(k): v for k, v in header.items()}, data)), names)
+    return in_turn(each_shard(lambda header, data: ({k if k == "__metadata__" else rename(k): v for k, v in header.items()}, data)), names)
 
 
 def prefixed(prefix, head="lm_head."):
@@ -309,16 +286,16 @@ def test_tied():
     said = inspect(folder)
     check(any(re.search(warning, w) for w in said["warnings"]), "16.4 inspect warns", said["warnings"])
     found_by_verify("16.4 verify finds it", folder, "tied", warning)
-    folder = copy(also(tied(True), head_is_embedding))
+    folder = copy(in_turn(tied(True), head_is_embedding))
     status, summary, err = evaluate(folder)
     check(status == 0 and summary["warnings"] == [], "16.4 the same bytes twice are fine", (status, err))
     status, said = verify(folder)
     check(status == 0, "16.4 verify: the same bytes twice are fine", said["findings"])
-    gone = also(without(lambda k: k == "lm_head.weight"), unindexed("lm_head.weight"))
+    gone = in_turn(without(lambda k: k == "lm_head.weight"), unindexed("lm_head.weight"))
     hint = "set tie_word_embeddings to true"
     refused("16.4 no head, and not tied", copy(gone), "missing tensor 'lm_head.weight'", hint)
     found_by_verify("16.4 no head, and not tied, verify", copy(gone), "missing", hint)
-    status, summary, err = evaluate(copy(also(gone, tied(True))))
+    status, summary, err = evaluate(copy(in_turn(gone, tied(True))))
     check(status == 0 and summary["warnings"] == [], "16.4 the hint is right", (status, err))
 
 
@@ -335,7 +312,7 @@ def test_settings():
         status, summary, err = evaluate(copy(setting(key, value)))
         check(status == 0 and summary["warnings"] == [] and summary["mean_nll"] == GOOD["mean_nll"],
               f"16.6 {key} {value} is fine", (status, err))
-    folder = copy(also(setting("residual_multiplier", 0.5), in_json("config.json", lambda c: c["text_config"]["rope_parameters"].update(
+    folder = copy(in_turn(setting("residual_multiplier", 0.5), in_json("config.json", lambda c: c["text_config"]["rope_parameters"].update(
         attention_factor=2))))
     same_figures("16.6 unknown settings", folder,
                  "config.json: not read: text_config.residual_multiplier, rope_parameters.attention_factor; if it changes the model")

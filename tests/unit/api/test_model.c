@@ -12,6 +12,7 @@
 
 #include "base/memory.h"
 #include "tests/check.h"
+#include "tests/same_files.h"
 #include "tests/unit/formats/folder.h"
 
 #define TEXT "data/demo/text.txt"
@@ -54,16 +55,6 @@ static bool copy_checkpoint(char to[256], const char *as, const char *name)
     }
     file_list_free(names, n);
     return ok;
-}
-
-static bool same_bytes(const char *a, const char *b)
-{
-    struct buffer x = { 0 }, y = { 0 };
-    bool same = file_read(&x, a, NULL) && file_read(&y, b, NULL) && x.size == y.size
-             && memcmp(x.data, y.data, x.size) == 0;
-    buffer_free(&x);
-    buffer_free(&y);
-    return same;
 }
 
 /* ---- who opens files of a folder -------------------------------------------------------- */
@@ -254,7 +245,7 @@ static void test_call(size_t i, const char *path, struct surprisal_model *model)
         ok = ok && calls[i].run(path, k ? model : NULL, outs[k], &err);
     }
     for (int k = 1; ok && calls[i].file && k < 3; k++)
-        same = same && same_bytes(files[0], files[k]);
+        same = same && same_files(files[0], files[k]);
     snprintf(name, sizeof name, "%s: a model gives what its path gives", calls[i].name);
     check(ok && same, name, "%s", err.message);
     snprintf(name, sizeof name, "%s: opens no file of the checkpoint again", calls[i].name);

@@ -6,6 +6,7 @@
 #include "base/temporary.h"
 #include "formats/safetensors_folder.h"
 #include "tests/check.h"
+#include "tests/same_files.h"
 #include "tests/unit/formats/fake.h"
 
 /* One more thing in the folder of a checkpoint. */
@@ -67,16 +68,6 @@ static void keep_warning(void *user, const char *message)
     buffer_printf(b, NULL, "%s\n", message);
 }
 
-static bool same_file(const char *a, const char *b)
-{
-    struct buffer x = { 0 }, y = { 0 };
-    bool same = file_read(&x, a, NULL) && file_read(&y, b, NULL) && x.size == y.size
-             && memcmp(x.data, y.data, x.size) == 0;
-    buffer_free(&x);
-    buffer_free(&y);
-    return same;
-}
-
 static void test_case(size_t i)
 {
     struct fake fake = fake_dense();
@@ -101,7 +92,7 @@ static void test_case(size_t i)
         ok = ok && other_files_copy(&others, f.path, to.path, &progress, &err);
         const char *copy = folder_path(&to, cases[i].path);
         check(ok && listed == cases[i].copied && (listed || others.n == 0) && sized
-                  && (cases[i].copied ? same_file(from, copy) : !file_exists(copy))
+                  && (cases[i].copied ? same_files(from, copy) : !file_exists(copy))
                   && (cases[i].warning ? strstr(warnings.data, cases[i].warning) != NULL
                                        : warnings.size == 0),
               cases[i].name, "listed %d of %zu, '%s', warned '%s'", listed, others.n, err.message,
