@@ -199,6 +199,8 @@ def symbols():
                 return None
             for line in p.stdout.splitlines():
                 kind, symbol = line[17:18], line[19:]
+                if symbol.startswith("__"):     # the compiler's own, as AddressSanitizer's
+                    continue
                 if kind in "TDRBV":
                     owner[symbol] = rel
                 elif kind == "U":
