@@ -506,8 +506,22 @@ static void test_start(void)
               == starts[i].thinks, starts[i].name, "%d", starts[i].thinks);
 }
 
-int main(void)
+/* For tests/conformance/test_vllm_parser.py: a line a case, the text in hexadecimal digits. */
+static int print_cases(void)
 {
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        printf("%s\t%d\t", cases[i].name, cases[i].flags);
+        for (const char *c = cases[i].text; *c; c++)
+            printf("%02x", (unsigned char)*c);
+        printf("\n");
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "--cases") == 0)
+        return print_cases();
     struct workspace w = { .bytes_limit = 1 << 20, .steps_limit = SIZE_MAX };
     struct error err = { 0 };
     struct value tools;
