@@ -14,7 +14,8 @@
 /* Makes room for a piece behind what was read. */
 static bool make_room(struct line_input *in)
 {
-    memmove(in->bytes, in->bytes + in->begin, in->end - in->begin);
+    if (in->begin)
+        memmove(in->bytes, in->bytes + in->begin, in->end - in->begin);
     in->end -= in->begin;
     in->begin = 0;
     if (in->capacity - in->end >= PIECE)

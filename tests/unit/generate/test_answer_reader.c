@@ -94,11 +94,13 @@ static size_t ids_of(size_t i, const struct tokenizer *t, int32_t *ids)
     if (tokenizer_encode_plain(t, cases[i].spelled, plain, strlen(cases[i].spelled), &some,
                                &spelled, &err)) {
         n = spelled - size_min(spelled, cases[i].cut);
-        memcpy(ids, some, n * sizeof *ids);
+        if (n)
+            memcpy(ids, some, n * sizeof *ids);
         free(some);
     }
     if (tokenizer_encode(t, cases[i].text, strlen(cases[i].text), &some, &text, &err)) {
-        memcpy(ids + n, some, text * sizeof *ids);
+        if (text)
+            memcpy(ids + n, some, text * sizeof *ids);
         n += text;
         free(some);
     }
