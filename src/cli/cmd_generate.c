@@ -79,6 +79,8 @@ static int run(const struct command *c, int argc, char **argv)
     if (status == GO_ON && !surprisal_generate_check(&s->generate, &err))
         status = options_refuse(c, "%s", err.message);
     if (status == GO_ON)
+        status = hub_find(&s->hub, &s->generate.checkpoint, NULL);
+    if (status == GO_ON)
         status = generate(s);
     generate_options_free(s);
     free(own);

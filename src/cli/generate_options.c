@@ -167,6 +167,7 @@ const struct option generate_options[GENERATE_OPTIONS] = {
     { .name = "tokenizer", .value = "PATH",
       .help = "folder or tokenizer.json (default: the checkpoint's)", .parse = parse_text,
       .expected = EXPECTED_TEXT, FIELD(generate.tokenizer) },
+    OPTION_REVISION(FIELD(hub.revision)),
     OPTION_THREADS(FIELD(generate.machine.threads)),
     OPTION_ISA(FIELD(generate.machine.isa)),
     { .name = "json", .help = "print only answers with their tokens, log-probabilities and times",

@@ -6,6 +6,7 @@
 #include <surprisal.h>
 
 #include "answer_view.h"
+#include "hub.h"
 #include "options.h"
 #include "progress.h"
 
@@ -26,11 +27,12 @@ struct generate_settings {
     const char *tools;                  /* file */
     char *tools_text;                   /* owned: what it holds */
     unsigned special_tokens, reasoning_parser;
+    struct hub hub;
     bool json;
     struct answer_view view;
 };
 
-#define GENERATE_OPTIONS 27
+#define GENERATE_OPTIONS 28
 extern const struct option generate_options[GENERATE_OPTIONS];
 
 /* Before the options are parsed; and after it: members that point to others. */

@@ -257,6 +257,8 @@ def test_refusals():
             ("no template", 1, "--chat-template FILE gives one", ["chat", bare]),
             ("no template for generate", 1, "--chat-template FILE gives one", ["generate", bare, "--chat", *user]),
             ("a template outside the language", 1, "line 1", ["chat", demo, "--chat-template", file("{% include 'x' %}")]),
+            ("a name that the hub's cache lacks", 1, "nor is it in the hub's cache", ["chat", "owner/no-such-model"]),
+            ("a revision of a folder", 1, "only a name OWNER/NAME", ["generate", demo, "--chat", *user, "--revision", "x"]),
             ("tools that are no JSON", 1, "tools", ["chat", demo, "--tools", file("{")]),
             ("tools that are no list", 1, "tools", ["chat", demo, "--tools", file({"a": 1})]),
             ("messages that are no JSON", 1, "messages", ["chat", demo, "--messages", file("[")]),
