@@ -225,20 +225,15 @@ static int chat(struct settings *own)
 static int run(const struct command *c, int argc, char **argv)
 {
     struct settings *own = calloc(1, sizeof *own);
-    struct surprisal_error err = { 0 };
     if (!own)
         return options_fail("out of memory: the settings");
     struct generate_settings *s = &own->shared;
-    generate_options_begin(s);
-    int status = options_parse(c, own, argc, argv);
-    generate_options_settle(s);
+    int status = generate_options_parse(c, s, argc, argv);
     s->generate.chat = &s->chat;
     if (status == GO_ON && own->messages && s->chat.system)
         status = options_refuse(c, "--system and --messages exclude each other");
-    if (status == GO_ON && !surprisal_chat_check(&s->generate, &err))
-        status = options_refuse(c, "%s", err.message);
     if (status == GO_ON)
-        status = hub_find(&s->hub, &s->generate.checkpoint, NULL);
+        status = generate_options_check(c, s, surprisal_chat_check);
     if (status == GO_ON)
         status = chat(own);
     generate_options_free(s);

@@ -16,10 +16,7 @@ struct settings {
 static bool show_token(void *user, const struct surprisal_token *token)
 {
     struct generate_settings *s = user;
-    /* The answer stands where the line of progress was. */
-    progress_end(&s->progress);
-    if (s->view.on_terminal)
-        s->progress.shown = false;
+    generate_options_make_room(s);
     if (token->n_bytes)
         answer_view_text(&s->view, token->text, token->n_bytes);
     return true;
@@ -65,21 +62,16 @@ static int generate(struct generate_settings *s)
 static int run(const struct command *c, int argc, char **argv)
 {
     struct settings *own = calloc(1, sizeof *own);
-    struct surprisal_error err = { 0 };
     if (!own)
         return options_fail("out of memory: the settings");
     struct generate_settings *s = &own->shared;
-    generate_options_begin(s);
-    int status = options_parse(c, own, argc, argv);
-    generate_options_settle(s);
+    int status = generate_options_parse(c, s, argc, argv);
     if (own->chat)
         s->generate.chat = &s->chat;
     else if (status == GO_ON && generate_options_of_chat(s))
         status = options_refuse(c, "%s needs --chat", generate_options_of_chat(s));
-    if (status == GO_ON && !surprisal_generate_check(&s->generate, &err))
-        status = options_refuse(c, "%s", err.message);
     if (status == GO_ON)
-        status = hub_find(&s->hub, &s->generate.checkpoint, NULL);
+        status = generate_options_check(c, s, surprisal_generate_check);
     if (status == GO_ON)
         status = generate(s);
     generate_options_free(s);

@@ -9,24 +9,26 @@ enum { QWEN3, NO_PARSER };
 
 /* ---- settings -------------------------------------------------------------------- */
 
-void generate_options_begin(struct generate_settings *s)
+void generate_options_make_room(struct generate_settings *s)
 {
-    s->generate = surprisal_generate_defaults();
-}
-
-/* On standard output; the answer stands where the line of progress was. */
-static bool show_delta(void *user, enum surprisal_chat_part part, const char *text, size_t n)
-{
-    struct generate_settings *s = user;
     progress_end(&s->progress);
     if (s->view.on_terminal)
         s->progress.shown = false;
+}
+
+static bool show_delta(void *user, enum surprisal_chat_part part, const char *text, size_t n)
+{
+    struct generate_settings *s = user;
+    generate_options_make_room(s);
     answer_view_delta(&s->view, part, text, n);
     return true;
 }
 
-void generate_options_settle(struct generate_settings *s)
+int generate_options_parse(const struct command *c, struct generate_settings *s, int argc,
+                           char **argv)
 {
+    s->generate = surprisal_generate_defaults();
+    int status = options_parse(c, s, argc, argv);
     s->generate.stop = s->stop.texts;
     s->generate.n_stop = s->stop.n;
     s->generate.bias = s->bias.biases;
@@ -35,6 +37,17 @@ void generate_options_settle(struct generate_settings *s)
     s->chat.no_reasoning = s->reasoning_parser == NO_PARSER;
     if (!s->json)
         s->chat.delta = show_delta;
+    return status;
+}
+
+int generate_options_check(const struct command *c, struct generate_settings *s,
+                           bool (*check)(const struct surprisal_generate_options *,
+                                         struct surprisal_error *))
+{
+    struct surprisal_error err = { 0 };
+    if (!check(&s->generate, &err))
+        return options_refuse(c, "%s", err.message);
+    return hub_find(&s->hub, &s->generate.checkpoint, NULL);
 }
 
 const char *generate_options_of_chat(const struct generate_settings *s)

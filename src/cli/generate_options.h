@@ -35,9 +35,15 @@ struct generate_settings {
 #define GENERATE_OPTIONS 28
 extern const struct option generate_options[GENERATE_OPTIONS];
 
-/* Before the options are parsed; and after it: members that point to others. */
-void generate_options_begin(struct generate_settings *s);
-void generate_options_settle(struct generate_settings *s);
+/* Parses into zeroed settings, sets members that point to others, and afterwards checks what was
+ * given and finds the checkpoint.  Both: GO_ON or an exit status. */
+int generate_options_parse(const struct command *c, struct generate_settings *s, int argc,
+                           char **argv);
+int generate_options_check(const struct command *c, struct generate_settings *s,
+                           bool (*check)(const struct surprisal_generate_options *,
+                                         struct surprisal_error *));
+/* The line of progress makes room for an answer. */
+void generate_options_make_room(struct generate_settings *s);
 /* The first option that only a chat has, NULL if none is given. */
 const char *generate_options_of_chat(const struct generate_settings *s);
 /* Reads the files that options name. */

@@ -122,6 +122,7 @@ bool chat_session_send(struct chat_session *s, const struct surprisal_chat_messa
     struct conversation *c = &s->conversation;
     size_t size = c->added.size;
     bool waits = c->waits, ok = true;
+    *result = (struct surprisal_generate_result){ 0 };
     if (n == 0 && !waits)
         return error_set(err, "no message is sent");
     for (size_t i = 0; ok && i < n; i++)
