@@ -521,9 +521,30 @@ struct surprisal_token {
     size_t n_bytes;
 };
 
+enum surprisal_chat_part {
+    SURPRISAL_CHAT_REASONING, SURPRISAL_CHAT_CONTENT,
+    SURPRISAL_CHAT_CALL,                /* a tool call begins: the name of its function */
+    SURPRISAL_CHAT_ARGUMENTS            /* more of the JSON of that call's arguments */
+};
+
+/* How a conversation becomes prompts, and answers become messages.  All zero is the default. */
+struct surprisal_chat_settings {
+    /* messages: what comes before the first turn; NULL: nothing.  tools: those that may be called;
+     * without any, the markup of calls is text.  no_generation_prompt and continue_final_message
+     * are not used. */
+    struct surprisal_prompt_options prompt;
+    const char *system;                 /* instead of messages: a system message; or NULL */
+    const char *chat_template;          /* file; NULL: the checkpoint's template */
+    bool no_reasoning;                  /* all of an answer is content, <think> included */
+    /* Called with each piece of an answer as soon as it is certain: n_bytes of UTF-8.  Gets
+     * machine.progress.user; false ends the answer as interrupted.  May be NULL. */
+    bool (*delta)(void *user, enum surprisal_chat_part part, const char *text, size_t n_bytes);
+};
+
 struct surprisal_generate_options {
     const char *checkpoint;             /* folder; or */
     struct surprisal_model *model;      /* one that is open */
+    const struct surprisal_chat_settings *chat;     /* the prompt is a user's turn; NULL: text */
     const char *prompt;                 /* UTF-8; or */
     const char *text;                   /* file of it; or */
     const char *ids;                    /* file of ids */
@@ -549,8 +570,14 @@ enum surprisal_finish {
     SURPRISAL_FINISH_INTERRUPTED
 };
 
+struct surprisal_chat_call {
+    char *name;
+    char *arguments;                    /* JSON; incomplete if the answer was cut off there */
+};
+
 struct surprisal_generate_result {
     size_t prompt_tokens, tokens;       /* of the prompt; of the answer */
+    size_t cached_tokens;               /* of the prompt, whose state was at hand */
     int32_t *ids; /* [tokens], the one that ended the answer included; owned */
     double *logprobs;                   /* [tokens]; owned */
     char *text; /* n_bytes and a NUL, special tokens left out; NULL: there is
@@ -560,6 +587,12 @@ struct surprisal_generate_result {
     double prefill_seconds;             /* up to the first token */
     double decode_seconds;              /* for the other tokens */
     char *json;                         /* all of it, docs/generate.md; owned */
+    /* Of a chat, owned.  Texts may hold NUL and have another behind them; NULL: none. */
+    char *reasoning, *content;
+    size_t reasoning_bytes, content_bytes;
+    struct surprisal_chat_call *calls;  /* [n_calls] */
+    size_t n_calls;
+    bool wants_results;                 /* it ended by itself with a complete call */
 };
 
 SURPRISAL_API struct surprisal_generate_options surprisal_generate_defaults(void);
@@ -574,6 +607,54 @@ SURPRISAL_API bool surprisal_generate(const struct surprisal_generate_options *o
                                       struct surprisal_generate_result *result,
                                       struct surprisal_error *err);
 SURPRISAL_API void surprisal_generate_result_free(struct surprisal_generate_result *result);
+
+/* ---- chat -------------------------------------------------------------- */
+
+/* A conversation with a model, turn by turn.  One thread at a time uses it. */
+struct surprisal_chat;
+
+/* Refuses options that contradict each other or are out of range; touches no file. */
+SURPRISAL_API bool surprisal_chat_check(const struct surprisal_generate_options *options,
+                                        struct surprisal_error *err);
+
+/* context: tokens that the conversation may have, answers included; 0: as many as the model was
+ * made for.  Their keys and values, and with machine.memory_bytes all weights, are counted before
+ * anything is computed; a budget below that is refused with the sum.  options has neither prompt
+ * nor text nor ids; what it points to is borrowed until surprisal_chat_close.  max_tokens 0:
+ * max_new_tokens of generation_config.json, else up to the end of the context. */
+SURPRISAL_API struct surprisal_chat *
+surprisal_chat_open(const struct surprisal_generate_options *options, size_t context,
+                    struct surprisal_error *err);
+SURPRISAL_API void surprisal_chat_close(struct surprisal_chat *chat);
+
+struct surprisal_chat_size {
+    size_t context;                     /* tokens */
+    size_t memory_bytes;                /* with a full context: weights, states, buffers */
+};
+SURPRISAL_API struct surprisal_chat_size surprisal_chat_size(const struct surprisal_chat *chat);
+/* Does the conversation end with a message of a user or tool, which has no answer yet? */
+SURPRISAL_API bool surprisal_chat_waits(const struct surprisal_chat *chat);
+
+enum surprisal_chat_role { SURPRISAL_CHAT_USER, SURPRISAL_CHAT_TOOL };
+
+/* A user's message, or the result of a tool: one for each call, in their order. */
+struct surprisal_chat_message {
+    enum surprisal_chat_role role;
+    const char *text;                   /* n_bytes of UTF-8, NUL allowed */
+    size_t n_bytes;
+};
+
+/* Adds messages (n may be 0 if the conversation waits) and the model's answer to them.  An answer
+ * that was interrupted is a result, too, and stays in the conversation as far as it came.  After a
+ * failure (the template refuses the messages, they do not fit into the context, an interruption
+ * before the first token) the conversation is as it was before.
+ *
+ * What the prompt has in common with that of the turn before is not computed again where the state
+ * allows that; the answer has the same bits as surprisal_generate gives for the prompt's ids. */
+SURPRISAL_API bool surprisal_chat_send(struct surprisal_chat *chat,
+                                       const struct surprisal_chat_message *messages, size_t n,
+                                       struct surprisal_generate_result *result,
+                                       struct surprisal_error *err);
 
 /* ---- looking inside --------------------------------------------------- */
 

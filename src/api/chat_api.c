@@ -7,6 +7,7 @@
 #include "api/public.h"
 #include "chat/message.h"
 #include "chat/prompt.h"
+#include "generate/conversation.h"
 
 /* struct surprisal_chat_template is never defined: a pointer to it is one to struct
  * prompt_template. */
@@ -33,17 +34,7 @@ static size_t length(const char *text, size_t n_bytes)
 static bool make(struct marked_text_builder *b, const struct surprisal_chat_template *t,
                  const struct surprisal_prompt_options *o, struct error *err)
 {
-    const struct prompt_request request = {
-        .messages = o->messages, .messages_bytes = length(o->messages, o->messages_bytes),
-        .tools = o->tools, .tools_bytes = length(o->tools, o->tools_bytes),
-        .kwargs = o->kwargs, .kwargs_bytes = length(o->kwargs, o->kwargs_bytes),
-        .thinking = o->thinking == SURPRISAL_THINKING_ON ? PROMPT_THINKING_ON
-                  : o->thinking == SURPRISAL_THINKING_OFF ? PROMPT_THINKING_OFF
-                  : PROMPT_THINKING_DEFAULT,
-        .no_generation_prompt = o->no_generation_prompt,
-        .continue_final_message = o->continue_final_message,
-        .merge_system_messages = o->merge_system_messages,
-    };
+    const struct prompt_request request = conversation_request(o);
     if (!o->messages)
         return error_set(err, "no messages are given");
     return prompt_make(b, (const struct prompt_template *)t, &request, err);

@@ -5,16 +5,14 @@
 
 #include "base/json.h"
 #include "base/utf8.h"
+#include "chat/message_parts.h"
 #include "chat/messages.h"
 #include "chat/value_json.h"
 
 struct message {
     const struct message_request *request;
     struct answer *answer;
-    struct buffer reasoning, content;
-    struct buffer calls;                /* the list's JSON without brackets */
-    struct buffer arguments;            /* of the call that is open */
-    size_t n_calls;
+    struct message_parts parts;
     struct buffer delta;                /* text of one kind since the last delta */
     enum answer_part delta_part;
     bool delta_open;
@@ -45,7 +43,8 @@ static bool flush(struct message *m, struct error *err)
     if (!m->delta_open || !m->request->sink)
         return true;
     if (part == ANSWER_NAME || part == ANSWER_ARGUMENTS)
-        ok = buffer_printf(&json, err, "{\"tool_calls\": [{\"index\": %zu, %s", m->n_calls - 1,
+        ok = buffer_printf(&json, err, "{\"tool_calls\": [{\"index\": %zu, %s",
+                           m->parts.n_calls - 1,
                            part == ANSWER_NAME ? "\"name\": " : "\"arguments\": ")
           && json_append_string(&json, text, m->delta.size, err)
           && append_word(&json, part == ANSWER_NAME ? ", \"arguments\": \"\"}]}" : "}]}", err);
@@ -58,27 +57,6 @@ static bool flush(struct message *m, struct error *err)
     return send(m, &json, ok, err);
 }
 
-/* The call that is open is complete, or stays as it is. */
-static bool close_call(struct message *m, struct error *err)
-{
-    bool ok = m->n_calls == 0
-           || (json_append_string(&m->calls, m->arguments.data ? m->arguments.data : "",
-                                  m->arguments.size, err)
-               && append_word(&m->calls, "}", err));
-    m->arguments.size = 0;
-    return ok;
-}
-
-static bool open_call(struct message *m, const char *name, size_t n, struct error *err)
-{
-    bool ok = close_call(m, err) && append_word(&m->calls, m->n_calls ? ", " : "", err)
-           && append_word(&m->calls, "{\"name\": ", err)
-           && json_append_string(&m->calls, name, n, err)
-           && append_word(&m->calls, ", \"arguments\": ", err);
-    m->n_calls++;
-    return ok;
-}
-
 static bool take_part(void *user, enum answer_part part, const char *text, size_t n,
                       struct error *err)
 {
@@ -86,9 +64,7 @@ static bool take_part(void *user, enum answer_part part, const char *text, size_
     bool same = m->delta_open && m->delta_part == part && part != ANSWER_NAME;
     if (!same && !flush(m, err))
         return false;
-    bool ok = part == ANSWER_NAME ? open_call(m, text, n, err)
-            : buffer_append(part == ANSWER_REASONING ? &m->reasoning
-                            : part == ANSWER_CONTENT ? &m->content : &m->arguments, text, n, err);
+    bool ok = message_parts_add(&m->parts, part, text, n, err);
     m->delta_part = part;
     m->delta_open = true;
     return ok && (!m->request->sink || buffer_append(&m->delta, text, n, err));
@@ -156,22 +132,15 @@ static bool feed(struct message *m, struct error *err)
 
 /* ---- the message ---------------------------------------------------------------------- */
 
-static bool append_or_null(struct buffer *json, const char *key, const struct buffer *text,
-                           struct error *err)
+static bool append_message(struct buffer *json, const struct message *m, struct error *err)
 {
-    return buffer_printf(json, err, "\"%s\": ", key)
-        && (text->size ? json_append_string(json, text->data, text->size, err)
-                       : append_word(json, "null", err))
-        && append_word(json, ", ", err);
-}
-
-static bool append_message(struct buffer *json, struct message *m, struct error *err)
-{
-    return append_word(json, "{", err) && append_or_null(json, "reasoning", &m->reasoning, err)
-        && append_or_null(json, "content", &m->content, err) && close_call(m, err)
-        && append_word(json, "\"tool_calls\": [", err)
-        && append_word(json, m->calls.data ? m->calls.data : "", err)
-        && buffer_printf(json, err, "], \"finish_reason\": \"%s\"}",
+    return append_word(json, "{", err)
+        && message_parts_append_text(json, "reasoning", &m->parts.reasoning, err)
+        && append_word(json, ", ", err)
+        && message_parts_append_text(json, "content", &m->parts.content, err)
+        && append_word(json, ", \"tool_calls\": ", err)
+        && message_parts_append_calls(json, &m->parts, err)
+        && buffer_printf(json, err, ", \"finish_reason\": \"%s\"}",
                          answer_finish_reason(m->answer));
 }
 
@@ -209,10 +178,7 @@ bool message_parse(struct buffer *json, const struct message_request *request, s
            && feed(&m, err) && answer_end(m.answer, request->at_length, err) && flush(&m, err)
            && append_message(json, &m, err) && send_end(&m, err);
     answer_free(m.answer);
-    buffer_free(&m.reasoning);
-    buffer_free(&m.content);
-    buffer_free(&m.calls);
-    buffer_free(&m.arguments);
+    message_parts_free(&m.parts);
     buffer_free(&m.delta);
     workspace_free(&w);
     return ok;

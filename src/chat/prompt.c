@@ -149,8 +149,31 @@ static bool set_variable(struct rendering *r, const char *name, const struct val
     return set(&r->variables, name, v, r->w, r->err);
 }
 
+/* The messages that follow those of the body. */
+static bool add_messages(struct rendering *r)
+{
+    const struct prompt_request *q = r->request;
+    const struct value *given = value_member(&r->body, "messages");
+    struct value added, all;
+    if (!q->added)
+        return true;
+    if (!value_json_read(&added, q->added, q->added_bytes, "messages", true, r->w, r->err))
+        return false;
+    if (given->kind != VALUE_LIST || added.kind != VALUE_LIST)
+        return error_set(r->err, "messages: %s, expected a list of messages",
+                         value_type(given->kind == VALUE_LIST ? &added : given));
+    size_t n_given = given->of.list->n, n_added = added.of.list->n;
+    if (!value_list_make(&all, VALUE_LIST, n_given + n_added, r->w, r->err))
+        return false;
+    for (size_t i = 0; i < n_given; i++)
+        all.of.list->items[i] = given->of.list->items[i];
+    for (size_t i = 0; i < n_added; i++)
+        all.of.list->items[n_given + i] = added.of.list->items[i];
+    return set(&r->body, "messages", &all, r->w, r->err);
+}
+
 /* A list becomes an object with the list as its messages. */
-static bool read_body(struct rendering *r)
+static bool read_messages(struct rendering *r)
 {
     const struct prompt_request *q = r->request;
     struct value read;
@@ -164,6 +187,11 @@ static bool read_body(struct rendering *r)
                          value_type(&read));
     return value_mapping_make(&r->body, VALUE_MAPPING, r->w, r->err)
         && set(&r->body, "messages", &read, r->w, r->err);
+}
+
+static bool read_body(struct rendering *r)
+{
+    return read_messages(r) && add_messages(r);
 }
 
 /* A member of the body that must be true or false; `otherwise` if it is not there or null. */

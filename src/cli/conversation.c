@@ -7,14 +7,14 @@
 
 #define FIELD(name) .field = offsetof(struct conversation_settings, name)
 
-static const struct choice thinkings[] = {
+const struct choice conversation_thinkings[] = {
     { "on", SURPRISAL_THINKING_ON }, { "off", SURPRISAL_THINKING_OFF },
     { "default", SURPRISAL_THINKING_DEFAULT }, { NULL, 0 },
 };
 static const struct choice system_messages[] = {
     { "strict", CONVERSATION_STRICT }, { "merge", CONVERSATION_MERGE }, { NULL, 0 },
 };
-static const struct choice special_tokens[] = {
+const struct choice conversation_special_tokens[] = {
     { "allow", CONVERSATION_ALLOW }, { "plain", CONVERSATION_PLAIN }, { NULL, 0 },
 };
 
@@ -23,17 +23,10 @@ const struct option conversation_options[CONVERSATION_OPTIONS] = {
       .help = "a conversation: OpenAI's JSON, a list of messages or an object with them;\n"
               "its prompt is made by the chat template of the checkpoint",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(messages) },
-    { .name = "tools", .value = "FILE", .help = "OpenAI's JSON: the tools that may be called",
-      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(tools) },
-    { .name = "thinking", .value = "on|off|default",
-      .help = "enable_thinking of the template (default: what the template does by itself)",
-      .parse = parse_choice, .expected = "on, off or default", .choices = thinkings,
-      FIELD(thinking) },
-    { .name = "chat-template", .value = "FILE", .help = "a template instead of the checkpoint's",
-      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(chat_template) },
-    { .name = "kwargs", .value = "JSON",
-      .help = "an object: more variables of the template (chat_template_kwargs)",
-      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(kwargs) },
+    OPTION_TOOLS(FIELD(tools)),
+    OPTION_THINKING(FIELD(thinking)),
+    OPTION_CHAT_TEMPLATE(FIELD(chat_template)),
+    OPTION_KWARGS(FIELD(kwargs)),
     { .name = "no-generation-prompt", .help = "without the beginning of an answer",
       .parse = parse_switch, FIELD(no_generation_prompt) },
     { .name = "continue-final-message", .help = "end with the text of the last message",
@@ -42,10 +35,7 @@ const struct option conversation_options[CONVERSATION_OPTIONS] = {
       .help = "merge: all of them become one in front; strict: as they are (default)",
       .parse = parse_choice, .expected = "strict or merge", .choices = system_messages,
       FIELD(system_messages) },
-    { .name = "special-tokens-in-text", .value = "MODE",
-      .help = "plain: special tokens that a message spells stay text; allow (default)",
-      .parse = parse_choice, .expected = "allow or plain", .choices = special_tokens,
-      FIELD(special_tokens) },
+    OPTION_SPECIAL_TOKENS(FIELD(special_tokens)),
 };
 
 const char *conversation_stray_option(const struct conversation_settings *s)

@@ -1,4 +1,5 @@
-/* conversation.h - a conversation to its prompt, for `tokenize --messages` and `render`. */
+/* conversation.h - a conversation to its prompt, for `tokenize --messages` and `render`;
+ * and options of all commands that make one. */
 #ifndef SURPRISAL_CLI_CONVERSATION_H
 #define SURPRISAL_CLI_CONVERSATION_H
 
@@ -18,6 +19,30 @@ struct conversation_settings {
     enum conversation_special special_tokens;
     bool no_generation_prompt, continue_final_message, as_text;
 };
+
+/* Rows that other commands have as well. */
+extern const struct choice conversation_thinkings[], conversation_special_tokens[];
+#define OPTION_TOOLS(place) \
+    { .name = "tools", .value = "FILE", .help = "OpenAI's JSON: the tools that may be called", \
+      .parse = parse_text, .expected = EXPECTED_TEXT, place }
+#define OPTION_THINKING(place) \
+    { .name = "thinking", .value = "on|off|default", \
+      .help = "enable_thinking of the template (default: what the template does by itself)", \
+      .parse = parse_choice, .expected = "on, off or default", \
+      .choices = conversation_thinkings, place }
+#define OPTION_CHAT_TEMPLATE(place) \
+    { .name = "chat-template", .value = "FILE", \
+      .help = "a template instead of the checkpoint's", .parse = parse_text, \
+      .expected = EXPECTED_TEXT, place }
+#define OPTION_KWARGS(place) \
+    { .name = "kwargs", .value = "JSON", \
+      .help = "an object: more variables of the template (chat_template_kwargs)", \
+      .parse = parse_text, .expected = EXPECTED_TEXT, place }
+#define OPTION_SPECIAL_TOKENS(place) \
+    { .name = "special-tokens-in-text", .value = "MODE", \
+      .help = "plain: special tokens that a message spells stay text; allow (default)", \
+      .parse = parse_choice, .expected = "allow or plain", \
+      .choices = conversation_special_tokens, place }
 
 /* Options of both commands; their settings begin with a struct conversation_settings. */
 #define CONVERSATION_OPTIONS 9

@@ -17,7 +17,8 @@
 static const struct command *const commands[] = {
     &command_eval, &command_compare, &command_inspect, &command_verify, &command_quantize,
     &command_dequantize, &command_calibrate, &command_tokenize, &command_detokenize,
-    &command_render, &command_parse, &command_generate, &command_trace, &command_bench,
+    &command_render, &command_parse, &command_generate, &command_chat, &command_trace,
+    &command_bench,
 };
 
 static int help(void)

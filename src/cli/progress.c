@@ -15,8 +15,17 @@ static volatile sig_atomic_t interrupted;
 
 static void on_signal(int signal_number)
 {
-    (void)signal_number;
-    interrupted = 1;
+    interrupted = signal_number;
+}
+
+int progress_interrupted(void)
+{
+    return interrupted;
+}
+
+void progress_forget(void)
+{
+    interrupted = 0;
 }
 
 static double now_seconds(void)

@@ -25,6 +25,10 @@ struct progress_line {
 /* Installs the signal handlers and decides whether to draw.  Gives what the library calls; user is
  * p. */
 struct surprisal_progress progress_begin(struct progress_line *p);
+/* The signal that asked the work to stop, 0 if none did; and go on as if none had, before
+ * progress_begin installs the handlers again. */
+int progress_interrupted(void);
+void progress_forget(void);
 /* Shows the stages of a job with their estimates, before its work. */
 void progress_plan(struct progress_line *p, const struct surprisal_stage *stages, size_t n);
 /* surprisal_compare_options.stage; user: the struct progress_line. */

@@ -1,7 +1,7 @@
 /* generate.h - `surprisal generate`: from a prompt to an answer.
  *
  * Opens the checkpoint, its tokenizer and its generation_config.json, runs the prompt and then
- * token after token (decode/decoder.h), and says what came of it. */
+ * token after token (generation.h), and says what came of it. */
 #ifndef SURPRISAL_GENERATE_GENERATE_H
 #define SURPRISAL_GENERATE_GENERATE_H
 
@@ -13,6 +13,5 @@ struct surprisal_generate_options generate_defaults(void);
 bool generate_check(const struct surprisal_generate_options *o, struct error *err);
 bool generate_run(const struct surprisal_generate_options *o,
                   struct surprisal_generate_result *result, struct error *err);
-void generate_result_free(struct surprisal_generate_result *result);
 
 #endif

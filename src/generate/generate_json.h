@@ -2,19 +2,9 @@
 #ifndef SURPRISAL_GENERATE_GENERATE_JSON_H
 #define SURPRISAL_GENERATE_GENERATE_JSON_H
 
-#include "eval/score/model.h"
-#include "generate/continuation.h"
+#include "generate/generation.h"
 
-struct generate_json {
-    const struct model *model;
-    const struct surprisal_machine *machine;
-    const struct sampler_settings *sampling;
-    const struct continuation *answer;
-    const struct surprisal_generate_result *result;
-    size_t context;                     /* of the model; 0: unknown */
-};
-
-/* Gives the text (free with cJSON_free); NULL when memory is out. */
-char *generate_json(const struct generate_json *g);
+/* Gives the text; free().  NULL when memory is out.  A chat's is one line. */
+char *generate_json(const struct generation *g, const struct turn *t);
 
 #endif

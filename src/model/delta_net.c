@@ -46,6 +46,14 @@ void delta_net_state_init(struct delta_net_state *s, const struct config *c, voi
     *s = (struct delta_net_state){ recurrent_state, recurrent_state + floats, 0 };
 }
 
+/* A state is one block, which begins with recurrent_state. */
+void delta_net_state_copy(struct delta_net_state *to, const struct delta_net_state *from,
+                          const struct config *c)
+{
+    memcpy(to->recurrent_state, from->recurrent_state, delta_net_state_bytes(c));
+    to->n_past = from->n_past;
+}
+
 /* ---- buffers ------------------------------------------------------------ */
 
 /* Channels of a piece of work: a thread's rows of `width` tokens stay in its first-level cache. */

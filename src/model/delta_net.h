@@ -29,6 +29,9 @@ struct delta_net_state {
 size_t delta_net_state_bytes(const struct config *c);
 /* No tokens yet; memory [delta_net_state_bytes], 64-byte aligned. */
 void delta_net_state_init(struct delta_net_state *s, const struct config *c, void *memory);
+/* The same tokens in the memory that *to has. */
+void delta_net_state_copy(struct delta_net_state *to, const struct delta_net_state *from,
+                          const struct config *c);
 
 struct delta_net_buffers {
     float *qkv;                     /* [rows, channels] */

@@ -19,7 +19,7 @@ import safetensors_io
 
 PROGRAM = os.environ.get("SURPRISAL", os.path.join(ROOT, "build", "surprisal"))
 TEMP = tempfile.mkdtemp(prefix="surprisal-docs-")
-PROGRAMS = ("build/surprisal", "cc", "echo", "printf", "./score", "./session", "data/fetch-wikitext.sh", "git", "hf", "head -c", "make", "mkdir", "python3", "tests/")
+PROGRAMS = ("build/surprisal", "cc", "echo", "printf", "./score", "./session", "./chat", "data/fetch-wikitext.sh", "git", "hf", "head -c", "make", "mkdir", "python3", "tests/")
 NOT_RUN = ("data/fetch-wikitext.sh", "hf", "make test", "python3", "tests/")    # the network, or long
 DEMO = "tools/demo build/surprisal build/demo-report.html"      # what the command of README's "Start" runs in the end
 STATUS = {"verify damaged": 1, "other.jinja --messages": 1, "'*.mlp.gate.'": 1, "--gate": 3}

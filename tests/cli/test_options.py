@@ -146,7 +146,7 @@ def test_usage():
 
 
 def test_help():
-    for args in (["--help"], ["--version"], *([c, "--help"] for c in ("eval", "inspect", "tokenize", "detokenize", "trace", "calibrate", "bench", "generate"))):
+    for args in (["--help"], ["--version"], *([c, "--help"] for c in ("eval", "inspect", "tokenize", "detokenize", "trace", "calibrate", "bench", "generate", "chat"))):
         r = run(*args)
         check(r.returncode == 0 and r.stdout and not r.stderr, f"{' '.join(args)} on stdout", r)
     listed = run("eval", "--help").stdout
