@@ -267,6 +267,8 @@ struct surprisal_plan {
     double seconds;                     /* estimated from a short measurement; 0: not known */
 };
 
+#define SURPRISAL_MTP_MOST 8
+
 struct surprisal_eval_options {
     const char *checkpoint;             /* folder; or */
     struct surprisal_model *model;      /* one that is open */
@@ -294,6 +296,10 @@ struct surprisal_eval_options {
      * refused. */
     bool resume;
     enum surprisal_hidden hidden;       /* final hidden states into the run folder */
+    /* Drafts of the checkpoint's MTP layer that are scored along the text, one after the other: at
+     * most SURPRISAL_MTP_MOST; 0: none.  The summary gets `mtp`.  A run with drafts is not saved,
+     * and cannot be resumed. */
+    size_t mtp;
     struct surprisal_machine machine;
     /* Called once, after all checks and before any scoring; gets machine.progress.user.  May be
      * NULL. */

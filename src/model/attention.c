@@ -130,16 +130,14 @@ static struct block thread_block(const struct compute *cm, const struct attentio
     };
 }
 
-/* Scores of row i, at `position` of its window, against keys [key, key + keys) -> exp(score -
- * max), masked; the sum and the values so far are rescaled when the maximum grows. */
-static void softmax_row(const struct compute *cm, const struct block *b, size_t i,
-                        size_t position, size_t key, size_t keys)
+/* Scores of row i against `keys` keys, of which it sees the first ones -> exp(score - max); the
+ * others are 0; the sum and the values so far are rescaled when the maximum grows. */
+static void softmax_row(const struct compute *cm, const struct block *b, size_t i, size_t seen,
+                        size_t keys)
 {
     float *score = b->score + i * KEY_BLOCK;
     const struct row_kernels *rows = compute_rows(cm);
     size_t d = cm->config->head_dim;
-    size_t seen = position < key ? 0 : position - key + 1;              /* causal */
-    seen = size_min(seen, keys);
     for (size_t j = seen; j < keys; j++)
         score[j] = 0;
     if (seen == 0)
@@ -156,13 +154,47 @@ static void softmax_row(const struct compute *cm, const struct block *b, size_t 
     b->sum[i] += rows->exp_sum(score, b->max[i], seen);
 }
 
-/* The queries of n tokens from `first` on against all keys up to themselves.  k, v: the KV head's
- * columns of the whole window, rows ldkv apart.  The result goes to b->value. */
-static void attend(const struct compute *cm, const struct block *b, const float *k,
-                   const float *v, size_t ldkv, size_t first, size_t n)
+/* The slots of a chain that one row of queries sees: KV head's columns, `ld` apart. */
+struct own_keys {
+    const float *k, *v;
+    size_t n, ld;
+};
+
+/* Row i of queries against the slots of its own chain. */
+static void attend_own(const struct compute *cm, const struct block *b, size_t i,
+                       const struct own_keys *own)
+{
+    size_t d = cm->config->head_dim;
+    const float *query = b->query + i * d;
+    float *score = b->score + i * KEY_BLOCK, *value = b->value + i * d;
+    for (size_t j = 0; j < own->n; j++) {
+        double sum = 0;
+        for (size_t x = 0; x < d; x++)
+            sum += (double)query[x] * (double)own->k[j * own->ld + x];
+        score[j] = (float)sum;
+    }
+    softmax_row(cm, b, i, own->n, own->n);
+    for (size_t j = 0; j < own->n; j++)
+        for (size_t x = 0; x < d; x++)
+            value[x] += score[j] * own->v[j * own->ld + x];
+}
+
+/* Where queries find their keys: the KV head's columns of a whole window, rows ldkv apart; and
+ * those of the chains of the queries' rows, from the first on, rows ldkv apart, too. */
+struct key_source {
+    const float *k, *v;
+    size_t ldkv;
+    struct own_keys own;            /* of the first token's chain; n == 0: there are none */
+};
+
+/* The queries of n tokens from `first` on against all keys up to themselves, and those of their
+ * chains.  The result goes to b->value. */
+static void attend(const struct compute *cm, const struct block *b, const struct key_source *from,
+                   size_t first, size_t n)
 {
     const struct gemm_ops *ops = linear_gemm(cm);
     size_t d = cm->config->head_dim, group = group_size(cm->config), rows = n * group;
+    size_t ldkv = from->ldkv;
     for (size_t i = 0; i < rows; i++) {
         b->max[i] = -INFINITY;
         b->sum[i] = 0;
@@ -170,19 +202,28 @@ static void attend(const struct compute *cm, const struct block *b, const float 
     memset(b->value, 0, rows * d * sizeof *b->value);
     for (size_t key = 0; key < first + n; key += KEY_BLOCK) {
         size_t keys = size_min(first + n - key, KEY_BLOCK);
-        ops->pack(ops, b->packed, &(struct gemm_b){ k + key * ldkv, 1, ldkv, keys, d }, 0, keys,
-                  b->scratch);
+        ops->pack(ops, b->packed, &(struct gemm_b){ from->k + key * ldkv, 1, ldkv, keys, d }, 0,
+                  keys, b->scratch);
         ops->multiply(ops, &(struct gemm){
             .c = b->score, .ldc = KEY_BLOCK, .a = b->query, .stride_rows = d, .stride_k = 1,
             .packed = b->packed, .m = rows, .n = keys, .k = d, .scratch = b->scratch });
-        for (size_t i = 0; i < rows; i++)
-            softmax_row(cm, b, i, first + i / group, key, keys);
-        ops->pack(ops, b->packed, &(struct gemm_b){ v + key * ldkv, ldkv, 1, d, keys }, 0, d,
+        for (size_t i = 0; i < rows; i++) {
+            size_t position = first + i / group;
+            size_t seen = position < key ? 0 : position - key + 1;          /* causal */
+            softmax_row(cm, b, i, size_min(seen, keys), keys);
+        }
+        ops->pack(ops, b->packed, &(struct gemm_b){ from->v + key * ldkv, ldkv, 1, d, keys }, 0, d,
                   b->scratch);
         ops->multiply(ops, &(struct gemm){
             .c = b->value, .ldc = d, .a = b->score, .stride_rows = KEY_BLOCK, .stride_k = 1,
             .packed = b->packed, .m = rows, .n = d, .k = keys, .accumulate = true,
             .scratch = b->scratch });
+    }
+    for (size_t i = 0; i < rows && from->own.n; i++) {
+        struct own_keys own = from->own;
+        own.k += i / group * ldkv;
+        own.v += i / group * ldkv;
+        attend_own(cm, b, i, &own);
     }
     for (size_t i = 0; i < rows; i++) {
         compute_rows(cm)->scale(b->value + i * d, (float)(1 / b->sum[i]), d);
@@ -204,10 +245,21 @@ static void norm_and_rotate(const struct compute *cm, float *x, size_t n_heads, 
     }
 }
 
+/* The position of the first row of a tile's window: after those that its state holds, or, in a
+ * chain, by its place in the window and the slots before the new one. */
+static size_t first_position(const struct tile *tile, size_t window,
+                             struct attention_state *const *states,
+                             const struct attention_chain *chain)
+{
+    return !chain ? n_past(states, window)
+         : chain->n + (tile->is_piece ? tile->row - tile->start[0] : 0);
+}
+
 /* Queries (of the output rows) and keys of the tile get their norms and positions. */
 static void position_tile(const struct compute *cm, const struct attention_positions *b, float *q,
                           float *k, const struct attention_weights *w, const struct tile *tile,
-                          struct attention_state *const *states)
+                          struct attention_state *const *states,
+                          const struct attention_chain *chain)
 {
     const struct config *c = cm->config;
     size_t d = c->head_dim, H = c->num_attention_heads, KV = c->num_key_value_heads;
@@ -218,7 +270,7 @@ static void position_tile(const struct compute *cm, const struct attention_posit
 #pragma omp parallel num_threads(cm->n_threads)
     for (size_t s = 0; s < tile->n_windows; s++) {
         const struct tile_window rows = tile_window(tile, s);
-        size_t past = n_past(states, s);
+        size_t past = first_position(tile, s, states, chain);
 #pragma omp for schedule(static) nowait
         for (size_t t = rows.begin; t < rows.end; t++) {
             float *cosine = thread_buffer(&b->angles), *sine = cosine + half;
@@ -266,9 +318,9 @@ static void append_keys(const struct config *c, struct attention_state *const *s
 }
 
 /* One KV head's queries of n tokens: rows [t, t + n) of q and mixed.  The first is at `position` of
- * the window whose keys and values are k and v. */
+ * the window whose keys and values, all columns, are in `from`. */
 static void attend_rows(const struct compute *cm, const struct block *b, float *mixed,
-                        const float *q, const float *k, const float *v, size_t kv_head,
+                        const float *q, const struct key_source *from, size_t kv_head,
                         size_t position, size_t t, size_t n)
 {
     const struct config *c = cm->config;
@@ -276,7 +328,14 @@ static void attend_rows(const struct compute *cm, const struct block *b, float *
     const float *first = q + (t * H + kv_head * group) * 2 * d;
     for (size_t i = 0; i < n * group; i++)
         memcpy(b->query + i * d, first + (i / group * H + i % group) * 2 * d, d * sizeof *q);
-    attend(cm, b, k + kv_head * d, v + kv_head * d, c->num_key_value_heads * d, position, n);
+    struct key_source columns = *from;
+    columns.k += kv_head * d;
+    columns.v += kv_head * d;
+    if (from->own.n) {
+        columns.own.k += t * from->ldkv + kv_head * d;
+        columns.own.v += t * from->ldkv + kv_head * d;
+    }
+    attend(cm, b, &columns, position, n);
     for (size_t i = 0; i < n * group; i++) {
         size_t head = (t + i / group) * H + kv_head * group + i % group;
         float *out = mixed + head * d;
@@ -288,7 +347,7 @@ static void attend_rows(const struct compute *cm, const struct block *b, float *
 /* b->mixed = attention of b->q, both of the output rows. */
 static void attend_tile(const struct compute *cm, const struct attention_buffers *b,
                         const struct attention_state *keys, const struct tile *tile,
-                        struct attention_state *const *states)
+                        struct attention_state *const *states, const struct attention_chain *chain)
 {
     const struct config *c = cm->config;
     size_t q = c->num_attention_heads * c->head_dim, kv = kv_dim(c), step = tokens_of_block(c);
@@ -297,13 +356,20 @@ static void attend_tile(const struct compute *cm, const struct attention_buffers
         const struct block block = thread_block(cm, &b->blocks);
         const struct tile_window rows = tile_window(tile, w);
         size_t n = rows.end - rows.first_output;
-        size_t first = n_past(states, w) + rows.first_output - rows.begin;
-        const float *k = states ? states[w]->k : keys->k + rows.begin * kv;
-        const float *v = states ? states[w]->v : keys->v + rows.begin * kv;
+        size_t first = first_position(tile, w, states, chain) + rows.first_output - rows.begin;
+        struct key_source from = { .ldkv = kv,
+                                   .k = states ? states[w]->k : keys->k + rows.begin * kv,
+                                   .v = states ? states[w]->v : keys->v + rows.begin * kv };
+        if (chain) {                            /* the slot's keys are its own, not the window's */
+            size_t row = (tile->row + rows.begin) * kv;
+            first -= chain->n;
+            from.own = (struct own_keys){ chain->k + row, chain->v + row, chain->n,
+                                          chain->rows * kv };
+        }
 #pragma omp for collapse(2) schedule(dynamic) nowait
         for (size_t kv_head = 0; kv_head < c->num_key_value_heads; kv_head++)
             for (size_t t = 0; t < n; t += step)
-                attend_rows(cm, &block, b->mixed + rows.out * q, b->q + rows.out * 2 * q, k, v,
+                attend_rows(cm, &block, b->mixed + rows.out * q, b->q + rows.out * 2 * q, &from,
                             kv_head, first + t, t, size_min(n - t, step));
     }
 }
@@ -320,11 +386,29 @@ void attention_forward(const struct compute *cm, const struct attention_buffers 
     linear_forward(cm, &b->linear, keys.v, kv, h, D, n, &w->v_proj);
     tile_keep_output_rows(tile, h, D);
     linear_forward(cm, &b->linear, b->q, 2 * q, h, D, n_out, &w->q_proj);
-    position_tile(cm, &b->positions, b->q, keys.k, w, tile, states);
+    position_tile(cm, &b->positions, b->q, keys.k, w, tile, states, NULL);
     if (states && tile->n_windows > 1)
         append_keys(c, states, &keys, tile);
-    attend_tile(cm, b, &keys, tile, states);
+    attend_tile(cm, b, &keys, tile, states, NULL);
     for (size_t i = 0; states && i < tile->n_windows; i++)
         states[i]->n_past += tile_window_rows(tile, i);
     linear_forward(cm, &b->linear, out, D, b->mixed, q, n_out, &w->o_proj);
+}
+
+void attention_chain_forward(const struct compute *cm, const struct attention_buffers *b,
+                             float *out, const float *h, const struct attention_weights *w,
+                             const struct tile *tile, struct attention_state *const *states,
+                             const struct attention_chain *chain)
+{
+    const struct config *c = cm->config;
+    size_t D = c->hidden_size, q = c->num_attention_heads * c->head_dim, kv = kv_dim(c);
+    size_t n = tile->n, slot = (chain->n - 1) * chain->rows + tile->row;
+    float *k = chain->k + slot * kv, *v = chain->v + slot * kv;
+    assert(chain->n > 0 && chain->n <= KEY_BLOCK && tile->n_output_rows == n);
+    linear_forward(cm, &b->linear, k, kv, h, D, n, &w->k_proj);
+    linear_forward(cm, &b->linear, v, kv, h, D, n, &w->v_proj);
+    linear_forward(cm, &b->linear, b->q, 2 * q, h, D, n, &w->q_proj);
+    position_tile(cm, &b->positions, b->q, k, w, tile, states, chain);
+    attend_tile(cm, b, NULL, tile, states, chain);
+    linear_forward(cm, &b->linear, out, D, b->mixed, q, n, &w->o_proj);
 }
