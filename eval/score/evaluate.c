@@ -287,9 +287,9 @@ static bool score(struct job *j, struct error *err)
     const struct engine_job job = {
         .ids = s->ids, .n_ids = s->n_ids, .windows = s->windows.list, .n_windows = s->windows.n,
         .sink = { plan_runs_consume, s },
-        .drafts = { j->options->mtp, plan_runs_consume_drafts, s }, .hash = resumed ? NULL : j->hash,
-        .saver = { saves ? offer : NULL, j }, .guard = { inputs_hold, j },
-        .resume = resumed ? &j->state.engine : NULL,
+        .drafts = { j->options->mtp, plan_runs_consume_drafts, s },
+        .hash = resumed ? NULL : j->hash, .saver = { saves ? offer : NULL, j },
+        .guard = { inputs_hold, j }, .resume = resumed ? &j->state.engine : NULL,
     };
     j->started = j->saved = machine_seconds();
     if (!engine_score_windows(e, &job, &j->work, err))
