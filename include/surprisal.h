@@ -541,6 +541,21 @@ struct surprisal_chat_settings {
     bool (*delta)(void *user, enum surprisal_chat_part part, const char *text, size_t n_bytes);
 };
 
+/* How keys and values are kept: as the compute type says, or F32 or BF16 in any case.  With BF16
+ * compute both give the same bits; with F32, BF16 rounds keys and values. */
+enum surprisal_kv_cache {
+    SURPRISAL_KV_CACHE_DEFAULT, SURPRISAL_KV_CACHE_F32, SURPRISAL_KV_CACHE_BF16
+};
+
+/* The memory of a generation, known before the work starts. */
+struct surprisal_generate_plan {
+    size_t weight_bytes;                /* mapped: the system may drop and read them again */
+    size_t kv_cache_bytes;              /* of prompt and answer, when the answer is longest */
+    bool kv_cache_bf16;
+    size_t buffer_bytes;                /* delta nets, logits, buffers of layers */
+    size_t memory_bytes;                /* of the process, at most, all of these included */
+};
+
 struct surprisal_generate_options {
     const char *checkpoint;             /* folder; or */
     struct surprisal_model *model;      /* one that is open */
@@ -558,7 +573,10 @@ struct surprisal_generate_options {
     struct surprisal_sampling sampling;
     const struct surprisal_logit_bias *bias;    /* [n_bias] */
     size_t n_bias;
+    enum surprisal_kv_cache kv_cache;
     struct surprisal_machine machine;   /* memory_bytes counts the weights, too, if it is given */
+    /* Called once, before the first token; gets machine.progress.user.  May be NULL. */
+    void (*plan)(void *user, const struct surprisal_generate_plan *plan);
     /* Called for each token; gets machine.progress.user.  False ends the answer as interrupted.
      * May be NULL. */
     bool (*token)(void *user, const struct surprisal_token *token);

@@ -39,6 +39,7 @@ OTHER_PREFIXES = {
     "kernels/openblas": ("kernels_", "the same"),
     "kernels/rows_*": ("row_kernels_", "rows.c, compiled for an instruction set"),
     "model/compute": ("tile_", "its struct tile"),
+    "model/kv_pool": ("kv_", "a pool, the tables of its sequences, the shape of both"),
 }
 
 
