@@ -300,6 +300,10 @@ struct surprisal_eval_options {
      * most SURPRISAL_MTP_MOST; 0: none.  The summary gets `mtp`.  A run with drafts is not saved,
      * and cannot be resumed. */
     size_t mtp;
+    /* A NaN or infinity in a window does not end the run: the window is left out of all figures,
+     * with a warning, and the others are scored as without it.  A run of which nothing is left is a
+     * failure.  Not for calibration, nor with mtp. */
+    bool skip_nonfinite;
     struct surprisal_machine machine;
     /* Called once, after all checks and before any scoring; gets machine.progress.user.  May be
      * NULL. */
@@ -317,6 +321,8 @@ struct surprisal_result {
     char plan[64];                          /* PROTOCOL-CONTEXT[-STRIDE], "strided-2048-512"; or
                                                TASK-CONTEXT, "lines-2048" */
     size_t windows, tokens, scored;
+    size_t left_out;                        /* windows, by skip_nonfinite; none of their tokens is
+                                               in `scored` */
     double mean_nll, perplexity;
     double nll_stderr, perplexity_stderr;   /* over windows; NaN for one window */
     /* exp(mean_nll * tokens / words) and so on.  Where all tokens are scored (ROLLING), these are
@@ -547,6 +553,21 @@ struct surprisal_chat_settings {
     bool (*delta)(void *user, enum surprisal_chat_part part, const char *text, size_t n_bytes);
 };
 
+/* How keys and values are kept: as the compute type says, or F32 or BF16 in any case.  With BF16
+ * compute both give the same bits; with F32, BF16 rounds keys and values. */
+enum surprisal_kv_cache {
+    SURPRISAL_KV_CACHE_DEFAULT, SURPRISAL_KV_CACHE_F32, SURPRISAL_KV_CACHE_BF16
+};
+
+/* The memory of a generation, known before the work starts. */
+struct surprisal_generate_plan {
+    size_t weight_bytes;                /* mapped: the system may drop and read them again */
+    size_t kv_cache_bytes;              /* of prompt and answer, when the answer is longest */
+    bool kv_cache_bf16;
+    size_t buffer_bytes;                /* delta nets, logits, buffers of layers */
+    size_t memory_bytes;                /* of the process, at most, all of these included */
+};
+
 struct surprisal_generate_options {
     const char *checkpoint;             /* folder; or */
     struct surprisal_model *model;      /* one that is open */
@@ -564,7 +585,10 @@ struct surprisal_generate_options {
     struct surprisal_sampling sampling;
     const struct surprisal_logit_bias *bias;    /* [n_bias] */
     size_t n_bias;
+    enum surprisal_kv_cache kv_cache;
     struct surprisal_machine machine;   /* memory_bytes counts the weights, too, if it is given */
+    /* Called once, before the first token; gets machine.progress.user.  May be NULL. */
+    void (*plan)(void *user, const struct surprisal_generate_plan *plan);
     /* Called for each token; gets machine.progress.user.  False ends the answer as interrupted.
      * May be NULL. */
     bool (*token)(void *user, const struct surprisal_token *token);

@@ -122,6 +122,7 @@ static const struct option options[] = {
       .help = "score N drafts of the checkpoint's MTP layer, one after the other: how often\n"
               "the model's best token is theirs, and sampling would accept them",
       .parse = parse_drafts, .expected = "a whole number from 1 to 8", FIELD(base.eval.mtp) },
+    OPTION_SKIP_NONFINITE(FIELD(base.eval.skip_nonfinite)),
     { .name = "json", .help = "print only the summary, as JSON; with --plan a list of summaries",
       .parse = parse_switch,
       FIELD(json) },

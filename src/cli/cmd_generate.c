@@ -13,6 +13,19 @@ struct settings {
 
 /* ---- output ------------------------------------------------------------------ */
 
+/* What comes before the first token. */
+static void show_plan(void *user, const struct surprisal_generate_plan *plan)
+{
+    const struct generate_settings *s = user;
+    if (!s->progress.shown)
+        return;
+    fprintf(stderr, "memory: at most %.3g GB: weights %.3g GB, keys and values %.3g GB (%s), "
+            "buffers %.3g GB\n",
+            (double)plan->memory_bytes / 1e9, (double)plan->weight_bytes / 1e9,
+            (double)plan->kv_cache_bytes / 1e9, plan->kv_cache_bf16 ? "bf16" : "f32",
+            (double)plan->buffer_bytes / 1e9);
+}
+
 static bool show_token(void *user, const struct surprisal_token *token)
 {
     struct generate_settings *s = user;
@@ -52,6 +65,7 @@ static int generate(struct generate_settings *s)
     struct surprisal_generate_result result;
     s->generate.machine.progress = progress_begin(&s->progress);
     s->view = answer_view_begin();
+    s->generate.plan = show_plan;
     if (!s->json && !s->generate.chat)
         s->generate.token = show_token;
     bool ok = generate_options_read(s, &err) && surprisal_generate(&s->generate, &result, &err);

@@ -128,6 +128,9 @@ static bool parse_bias(void *field, const char *value, const struct option *o)
 static const struct choice compute_types[] = {
     { "f32", SURPRISAL_COMPUTE_F32 }, { "bf16", SURPRISAL_COMPUTE_BF16 }, { NULL, 0 }
 };
+static const struct choice kv_caches[] = {
+    { "f32", SURPRISAL_KV_CACHE_F32 }, { "bf16", SURPRISAL_KV_CACHE_BF16 }, { NULL, 0 }
+};
 static const struct choice reasoning_parsers[] = {
     { "qwen3", QWEN3 }, { "none", NO_PARSER }, { NULL, 0 }
 };
@@ -173,6 +176,11 @@ const struct option generate_options[GENERATE_OPTIONS] = {
     { .name = "compute", .value = "f32|bf16",
       .help = "f32 (default), or activations rounded to BF16", .parse = parse_choice,
       .expected = "f32 or bf16", .choices = compute_types, FIELD(generate.machine.compute) },
+    { .name = "kv-cache-dtype", .value = "bf16|f32",
+      .help = "how keys and values are kept (default: as --compute); bf16 takes half the\n"
+              "memory, and rounds them if --compute is f32",
+      .parse = parse_choice, .expected = "bf16 or f32", .choices = kv_caches,
+      FIELD(generate.kv_cache) },
     { .name = "memory", .value = "SIZE",
       .help = "most that the process may hold, all weights included (default: weights\n"
               "come and go as the system likes); less than it needs is refused",

@@ -32,7 +32,7 @@ struct generate_settings {
     struct answer_view view;
 };
 
-#define GENERATE_OPTIONS 28
+#define GENERATE_OPTIONS 29
 extern const struct option generate_options[GENERATE_OPTIONS];
 
 /* Parses into zeroed settings, sets members that point to others, and afterwards checks what was

@@ -309,7 +309,7 @@ static bool give_logits(struct decoder *d, const struct decoder_sink *sink, size
 bool decoder_prefill(struct decoder *d, struct sequence_state *s, const int32_t *ids, size_t n,
                      size_t first, const struct decoder_sink *sink, struct error *err)
 {
-    if (!check_room(d, s, ids, n, err))
+    if (!check_room(d, s, ids, n, err) || !sequence_state_reserve(s, n, err))
         return false;
     d->stage = "prompt";
     d->total = n;
@@ -337,7 +337,8 @@ bool decoder_step(struct decoder *d, struct sequence_state *const *states, const
     d->cm.few_rows = true;
     d->b.start[0] = 0;
     for (size_t i = 0; i < n; i++) {
-        if (!check_room(d, states[i], ids + i, 1, err))
+        if (!check_room(d, states[i], ids + i, 1, err)
+            || !sequence_state_reserve(states[i], 1, err))
             return false;
         d->b.start[i + 1] = i + 1;
     }

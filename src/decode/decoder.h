@@ -41,9 +41,10 @@ struct decoder_sink {
     void *user;
 };
 
-/* The functions below add tokens to states.  They refuse ids outside the vocabulary and more tokens
- * than a state holds; after any other failure, or an interruption, the states that were given are
- * of no use. */
+/* The functions below add tokens to states.  They refuse ids outside the vocabulary, more tokens
+ * than a state holds, and tokens for which the states' pool lacks blocks (sequence_state_lacks
+ * tells it before), and then the states are what they were.  After any other failure, or an
+ * interruption, they are of no use. */
 
 /* Adds ids [n].  The sink gets the logits that follow ids[first] .. ids[n - 1], in order. */
 bool decoder_prefill(struct decoder *d, struct sequence_state *s, const int32_t *ids, size_t n,

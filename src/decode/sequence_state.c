@@ -1,39 +1,72 @@
 #include "decode/sequence_state.h"
 
+#include <assert.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
+
+size_t sequence_state_pool_bytes(const struct config *c, enum dtype dtype, size_t n_tokens)
+{
+    const struct kv_shape shape = kv_shape_of(c, dtype);
+    return kv_pool_bytes(&shape, kv_pool_blocks(n_tokens));
+}
+
+bool sequence_state_pool_open(struct kv_pool *pool, const struct config *c, enum dtype dtype,
+                              size_t n_tokens, struct error *err)
+{
+    const struct kv_shape shape = kv_shape_of(c, dtype);
+    return kv_pool_open(pool, &shape, kv_pool_blocks(n_tokens), err);
+}
+
+void sequence_state_pool_close(struct kv_pool *pool)
+{
+    kv_pool_close(pool);
+}
 
 /* On an arena that only measures, the states stay as they are. */
-static void take(struct arena *a, struct sequence_state *s, const struct config *c,
-                 size_t capacity)
+static void take(struct arena *a, struct sequence_state *s, const struct config *c)
 {
+    size_t attention = 0;
     for (size_t i = 0; i < c->num_hidden_layers; i++) {
-        bool attention = c->layer_types[i] == FULL_ATTENTION;
-        void *memory = arena_take(a, 1, attention ? attention_state_bytes(c, capacity)
-                                                  : delta_net_state_bytes(c));
-        if (memory && attention)
-            attention_state_init(&s->attention[i], c, capacity, memory);
-        else if (memory)
+        if (c->layer_types[i] == FULL_ATTENTION) {
+            if (s)
+                attention_state_init_blocks(&s->attention[i], s->keys, attention++);
+            continue;
+        }
+        void *memory = arena_take(a, 1, delta_net_state_bytes(c));
+        if (s)
             delta_net_state_init(&s->delta_net[i], c, memory);
     }
 }
 
-size_t sequence_state_bytes(const struct config *c, size_t capacity)
+static size_t delta_nets_bytes(const struct config *c)
 {
     struct arena measure = { 0 };
-    take(&measure, NULL, c, capacity);
-    return measure.peak < SIZE_MAX / 2 ? measure.peak : SIZE_MAX;
+    take(&measure, NULL, c);
+    return measure.peak;
 }
 
-bool sequence_state_open(struct sequence_state *s, const struct config *c, size_t capacity,
-                         struct error *err)
+size_t sequence_state_bytes(const struct config *c, size_t capacity)
+{
+    size_t states = c->num_hidden_layers
+                  * (sizeof(struct attention_state) + sizeof(struct delta_net_state));
+    size_t bytes;
+    return size_sum(&bytes, delta_nets_bytes(c), states)
+        && size_sum(&bytes, bytes, kv_pool_blocks(capacity) * sizeof(uint32_t))
+        && bytes < SIZE_MAX / 2 ? bytes : SIZE_MAX;
+}
+
+bool sequence_state_open(struct sequence_state *s, const struct config *c, struct kv_pool *pool,
+                         size_t capacity, struct error *err)
 {
     size_t L = c->num_hidden_layers;
-    *s = (struct sequence_state){ .capacity = capacity };
+    *s = (struct sequence_state){ .n_layers = L, .capacity = capacity };
     s->attention = mem_array(L, sizeof *s->attention, "the states of layers", err);
     s->delta_net = mem_array(L, sizeof *s->delta_net, "the states of layers", err);
-    if (s->attention && s->delta_net
-        && arena_reserve(&s->memory, sequence_state_bytes(c, capacity), err)) {
-        take(&s->memory, s, c, capacity);
+    s->keys = mem_array(1, sizeof *s->keys, "the states of layers", err);
+    if (s->attention && s->delta_net && s->keys && kv_table_open(s->keys, pool, capacity, err)
+        && arena_reserve(&s->memory, delta_nets_bytes(c), err)) {
+        take(&s->memory, s, c);
         return true;
     }
     sequence_state_close(s);
@@ -42,6 +75,9 @@ bool sequence_state_open(struct sequence_state *s, const struct config *c, size_
 
 void sequence_state_close(struct sequence_state *s)
 {
+    if (s->keys)
+        kv_table_close(s->keys);
+    free(s->keys);
     free(s->attention);
     free(s->delta_net);
     arena_free(&s->memory);
@@ -50,7 +86,43 @@ void sequence_state_close(struct sequence_state *s)
 
 void sequence_state_clear(struct sequence_state *s, const struct config *c)
 {
+    kv_table_cut(s->keys, 0);
     s->memory.used = 0;
     s->n_past = 0;
-    take(&s->memory, s, c, s->capacity);
+    take(&s->memory, s, c);
+}
+
+size_t sequence_state_lacks(const struct sequence_state *s, size_t n)
+{
+    return kv_table_lacks(s->keys, s->n_past, n);
+}
+
+bool sequence_state_reserve(struct sequence_state *s, size_t n, struct error *err)
+{
+    assert(n <= s->capacity - s->n_past);
+    return kv_table_reserve(s->keys, s->n_past, n, err);
+}
+
+void sequence_state_copy(struct sequence_state *to, const struct sequence_state *from,
+                         const struct config *c)
+{
+    assert(to->capacity == from->capacity && to != from);
+    kv_table_copy(to->keys, from->keys, from->n_past);
+    to->n_past = from->n_past;
+    for (size_t i = 0; i < c->num_hidden_layers; i++) {
+        if (c->layer_types[i] == FULL_ATTENTION)
+            to->attention[i].n_past = from->attention[i].n_past;
+        else
+            delta_net_state_copy(&to->delta_net[i], &from->delta_net[i], c);
+    }
+}
+
+void sequence_state_cut(struct sequence_state *s, size_t n_tokens)
+{
+    assert(n_tokens <= s->n_past);
+    kv_table_cut(s->keys, n_tokens);
+    s->n_past = n_tokens;
+    for (size_t i = 0; i < s->n_layers; i++)
+        if (s->attention[i].blocks)
+            s->attention[i].n_past = n_tokens;
 }

@@ -34,6 +34,7 @@ struct pass {
     size_t *scored;                 /* [n_windows + 1]: scored targets before each window */
     float *x;                       /* [n_tokens, D]: the residual stream */
     struct routing routing;         /* of the last layer done */
+    struct nonfinite *nonfinite;    /* [n_windows]: of the job; NULL: none is left out */
     struct stream *stream;          /* owned */
     struct weight_feed feed;
     size_t tile_tokens;
@@ -85,6 +86,10 @@ void pass_finish_all(struct pass *p, float *hidden);
  * ids that are in the tile of the vocabulary, [first, first + n_rows). */
 void pass_embed_rows(const struct pass *p, float *x, const int32_t *ids, size_t n, size_t first,
                      size_t n_rows);
+/* Has every window with targets been left out? */
+bool pass_is_empty(const struct pass *p);
+/* Goes to the head at once, with the rows of the scored targets; what they hold is lost. */
+void pass_drop_layers(struct pass *p);
 /* Offers the state to the saver. */
 bool pass_offer(struct pass *p, bool now, struct error *err);
 /* Reports the fraction of the current step that is done; false: stop. */

@@ -115,8 +115,14 @@ static bool add_work(cJSON *root, const struct generation *g, const struct turn 
         && json_add_double(root, "decode_seconds", t->decode_seconds)
         && add_rate(root, "decode_tokens_per_second", steps, t->decode_seconds)
         && cJSON_AddStringToObject(root, "compute", bf16 ? "bf16" : "f32")
+        && cJSON_AddStringToObject(root, "kv_cache_dtype",
+                                   g->plan.kv_cache_bf16 ? "bf16" : "f32")
         && cJSON_AddStringToObject(root, "isa", engine_isa(e))
         && json_add_size(root, "threads", (size_t)engine_threads(e))
+        && json_add_size(root, "weight_bytes", g->plan.weight_bytes)
+        && json_add_size(root, "kv_cache_bytes", g->plan.kv_cache_bytes)
+        && json_add_size(root, "buffer_bytes", g->plan.buffer_bytes)
+        && json_add_size(root, "planned_bytes", g->plan.memory_bytes)
         && json_add_size(root, "peak_rss_bytes", machine_peak_memory());
 }
 

@@ -87,6 +87,7 @@ void generation_close(struct generation *g)
 {
     decoder_close(g->decoder);
     sequence_state_close(&g->state);
+    sequence_state_pool_close(&g->pool);
     snapshot_close(&g->snapshot);
     free(g->kept);
     free(g->bias);
@@ -97,14 +98,35 @@ void generation_close(struct generation *g)
 
 /* ---- memory -------------------------------------------------------------------- */
 
-/* Of states and sampler. */
-static size_t state_bytes(const struct generation *g, size_t capacity, bool with_snapshot)
+/* BF16 holds what BF16 compute makes of keys and values; in f32 it would round them. */
+static enum dtype kv_dtype(const struct surprisal_generate_options *o)
 {
-    const struct config *c = &g->model.checkpoint->config;
+    bool bf16 = o->kv_cache == SURPRISAL_KV_CACHE_DEFAULT
+              ? o->machine.compute == SURPRISAL_COMPUTE_BF16
+              : o->kv_cache == SURPRISAL_KV_CACHE_BF16;
+    return bf16 ? DTYPE_BF16 : DTYPE_F32;
+}
+
+/* Of states and sampler, keys and values apart. */
+static size_t state_bytes(const struct config *c, size_t capacity, bool with_snapshot)
+{
     size_t bytes;
     return size_sum(&bytes, sequence_state_bytes(c, capacity), sampler_bytes(c->vocab_size))
                 && size_sum(&bytes, bytes, with_snapshot ? snapshot_bytes(c) : 0)
          ? bytes : SIZE_MAX;
+}
+
+static void tell_plan(struct generation *g, size_t keys, size_t states)
+{
+    struct surprisal_generate_plan *p = &g->plan;
+    *p = (struct surprisal_generate_plan){
+        .weight_bytes = g->model.engine->parts.bytes, .kv_cache_bytes = keys,
+        .kv_cache_bf16 = kv_dtype(g->o) == DTYPE_BF16,
+        .buffer_bytes = states + decoder_bytes(g->decoder),
+    };
+    p->memory_bytes = p->weight_bytes + keys + p->buffer_bytes + g->model.held_bytes;
+    if (g->o->plan)
+        g->o->plan(g->o->machine.progress.user, p);
 }
 
 bool generation_reserve(struct generation *g, size_t capacity, bool with_snapshot,
@@ -113,23 +135,24 @@ bool generation_reserve(struct generation *g, size_t capacity, bool with_snapsho
     const struct surprisal_machine *machine = &g->o->machine;
     const struct config *c = &g->model.checkpoint->config;
     const struct engine_options engine = model_engine_options(machine, 0);
-    const struct decoder_options options = {
-        .max_sequences = 1, .other_bytes = state_bytes(g, capacity, with_snapshot),
-        .count_weights = machine->memory_bytes > 0,
-    };
+    enum dtype kv = kv_dtype(g->o);
+    size_t keys = sequence_state_pool_bytes(c, kv, capacity);
+    size_t states = state_bytes(c, capacity, with_snapshot);
+    struct decoder_options options = { .max_sequences = 1,
+                                       .count_weights = machine->memory_bytes > 0 };
+    if (!size_sum(&options.other_bytes, keys, states))
+        options.other_bytes = SIZE_MAX;
     if (with_snapshot)
         g->turn_id = tokenizer_token_id(g->model.tokenizer, "<|im_start|>");
     if (!model_open_engine(&g->model, &engine, err))
         return false;
     g->decoder = decoder_open(g->model.engine, &options, err);
-    return g->decoder && sequence_state_open(&g->state, c, capacity, err)
-        && (!with_snapshot || snapshot_open(&g->snapshot, c, err));
-}
-
-size_t generation_bytes(const struct generation *g)
-{
-    return g->model.engine->parts.bytes + decoder_bytes(g->decoder)
-         + state_bytes(g, g->state.capacity, g->snapshot.delta_net != NULL);
+    if (!g->decoder || !sequence_state_pool_open(&g->pool, c, kv, capacity, err)
+        || !sequence_state_open(&g->state, c, &g->pool, capacity, err)
+        || (with_snapshot && !snapshot_open(&g->snapshot, c, err)))
+        return false;
+    tell_plan(g, keys, states);
+    return true;
 }
 
 /* ---- the prompt ------------------------------------------------------------------ */

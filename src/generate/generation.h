@@ -25,8 +25,10 @@ struct generation {
     size_t context;                         /* of the model; 0: unknown */
     struct sampler_settings sampling;
     struct sampler_bias *bias;              /* owned */
-    struct sequence_state state;
+    struct kv_pool pool;
+    struct sequence_state state;            /* in the pool */
     struct decoder *decoder;
+    struct surprisal_generate_plan plan;    /* once memory is reserved */
     /* Of a chat; without memory in the others: */
     struct snapshot snapshot;
     int32_t *kept;                          /* owned [snapshot.n_past]: its tokens */
@@ -52,12 +54,10 @@ bool generation_open(struct generation *g, const struct surprisal_generate_optio
                      struct error *err);
 void generation_close(struct generation *g);
 
-/* Takes the memory for sequences of up to `capacity` tokens, with a snapshot or without. */
+/* Takes the memory for sequences of up to `capacity` tokens, with a snapshot or without, and tells
+ * the plan. */
 bool generation_reserve(struct generation *g, size_t capacity, bool with_snapshot,
                         struct error *err);
-/* Bytes of weights, states and buffers, once they are reserved. */
-size_t generation_bytes(const struct generation *g);
-
 /* Refuses ids outside the vocabulary, none at all, and as many as fill the context.  name: what the
  * message calls them. */
 bool generation_check_prompt(const struct generation *g, const char *name, const int32_t *ids,

@@ -159,6 +159,11 @@ struct row_kernels {
      * its row and its weights alone, and the sets do not differ. */
     void (*dots)(float *out, size_t ldo, const float *x, size_t ldx, size_t n,
                  const struct matrix *w, size_t first, size_t count);
+    /* out [n, w->cols], rows ldo apart, += p [n, count], rows ldp apart, times rows [first, first +
+     * count) of w, as they are stored.  An element is one running sum in f32, in ascending order of
+     * the rows: it depends on its row and its column alone, and the sets do not differ. */
+    void (*add_weighted)(float *out, size_t ldo, const float *p, size_t ldp, size_t n,
+                         const struct matrix *w, size_t first, size_t count);
     /* To BF16 as base/bf16.h does: in place, or to 16 bits each. */
     void (*round_bf16)(float *x, size_t n);
     void (*to_bf16)(uint16_t *out, const float *x, size_t n);

@@ -249,6 +249,60 @@ static void dots(float *out, size_t ldo, const float *x, size_t ldx, size_t n,
                         n - t < DOTS_ROWS ? n - t : DOTS_ROWS, w, first + i);
 }
 
+/* Rows and columns of w that are decoded at a time; they stay in the first-level cache. */
+#define WEIGHTED_ROWS ((size_t)32)
+#define WEIGHTED_COLUMNS (2 * DOTS_LANES)
+
+/* Half of LANES: GCC multiplies wider vectors by a scalar through memory where the set has no such
+ * registers. */
+typedef float half_lanes __attribute__((vector_size(32), aligned(4)));
+#define HALF_LANES ((size_t)8)
+
+/* out [DOTS_LANES] += p [count] times value [count, WEIGHTED_COLUMNS]. */
+static inline void add_weighted_lanes(float *out, const float *p, const float *value, size_t count)
+{
+    half_lanes sum[DOTS_LANES / HALF_LANES];
+    memcpy(sum, out, sizeof sum);
+    for (size_t j = 0; j < count; j++) {
+        const half_lanes *v = (const half_lanes *)(value + j * WEIGHTED_COLUMNS);
+#pragma GCC unroll 8
+        for (size_t i = 0; i < DOTS_LANES / HALF_LANES; i++)
+            sum[i] += p[j] * v[i];
+    }
+    memcpy(out, sum, sizeof sum);
+}
+
+/* The same of fewer columns, at the end of a row. */
+static void add_weighted_tail(float *out, const float *p, const float *value, size_t count,
+                              size_t n)
+{
+    for (size_t j = 0; j < count; j++)
+        for (size_t c = 0; c < n; c++)
+            out[c] += p[j] * value[j * WEIGHTED_COLUMNS + c];
+}
+
+static void add_weighted(float *out, size_t ldo, const float *p, size_t ldp, size_t n,
+                         const struct matrix *w, size_t first, size_t count)
+{
+    float value[WEIGHTED_ROWS * WEIGHTED_COLUMNS];
+    for (size_t j = 0; j < count; j += WEIGHTED_ROWS) {
+        size_t rows = count - j < WEIGHTED_ROWS ? count - j : WEIGHTED_ROWS;
+        for (size_t c = 0; c < w->cols; c += WEIGHTED_COLUMNS) {
+            size_t left = w->cols - c, columns = left < WEIGHTED_COLUMNS ? left : WEIGHTED_COLUMNS;
+            for (size_t i = 0; i < rows; i++)
+                expand(value + i * WEIGHTED_COLUMNS, w, first + j + i, c, columns);
+            size_t whole = columns / DOTS_LANES * DOTS_LANES;
+            for (size_t t = 0; t < n; t++) {
+                float *row = out + t * ldo + c;
+                for (size_t at = 0; at < whole; at += DOTS_LANES)
+                    add_weighted_lanes(row + at, p + t * ldp + j, value + at, rows);
+                add_weighted_tail(row + whole, p + t * ldp + j, value + whole, rows,
+                                  columns - whole);
+            }
+        }
+    }
+}
+
 /* ---- the exponential --------------------------------------------------------- */
 
 /* exp(x) to 1.3 ULP where the result is normal (tests/unit/kernels/test_kernels.c); 0 below -104,
@@ -483,6 +537,7 @@ static void conv_silu(float *out, const float *const *rows, const float *weight,
 const struct row_kernels ROW_KERNELS = {
     .expand = expand,
     .dots = dots,
+    .add_weighted = add_weighted,
     .round_bf16 = round_bf16,
     .to_bf16 = to_bf16,
     .round = round_row,

@@ -93,6 +93,22 @@ static void dots(float *out, size_t ldo, const float *x, size_t ldx, size_t n,
             out[t * ldo + i] = dot(x + t * ldx, w, first + i);
 }
 
+static void add_weighted(float *out, size_t ldo, const float *p, size_t ldp, size_t n,
+                         const struct matrix *w, size_t first, size_t count)
+{
+    for (size_t j = 0; j < count; j++)
+        for (size_t c = 0; c < w->cols; c += MXFP4_BLOCK) {
+            float value[MXFP4_BLOCK];
+            size_t columns = w->cols - c < MXFP4_BLOCK ? w->cols - c : MXFP4_BLOCK;
+            expand(value, w, first + j, c, columns);
+            for (size_t t = 0; t < n; t++)
+                for (size_t i = 0; i < columns; i++) {
+                    float product = p[t * ldp + j] * value[i];
+                    out[t * ldo + c + i] += product;
+                }
+        }
+}
+
 static void round_bf16(float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -236,6 +252,7 @@ static void conv_silu(float *out, const float *const *rows, const float *weight,
 const struct row_kernels ROW_KERNELS = {
     .expand = expand,
     .dots = dots,
+    .add_weighted = add_weighted,
     .round_bf16 = round_bf16,
     .to_bf16 = to_bf16,
     .round = round_row,

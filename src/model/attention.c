@@ -11,7 +11,7 @@
 /* Rows of queries that are multiplied with a block of keys: all heads that share the KV head, for
  * enough tokens that packing the keys is a small part of the work. */
 #define QUERY_ROWS KERNEL_ROWS
-#define KEY_BLOCK ((size_t)128)
+#define KEY_BLOCK KV_BLOCK
 
 /* ---- state ----------------------------------------------------------------- */
 
@@ -35,6 +35,18 @@ void attention_state_init(struct attention_state *s, const struct config *c, siz
     float *k = memory;
     size_t half = attention_state_bytes(c, n_tokens) / 2;
     *s = (struct attention_state){ .k = k, .v = k + half / sizeof *k, .capacity = n_tokens };
+}
+
+void attention_state_init_blocks(struct attention_state *s, const struct kv_table *blocks,
+                                 size_t layer)
+{
+    *s = (struct attention_state){ .blocks = blocks, .layer = layer,
+                                   .capacity = blocks->capacity * KV_BLOCK };
+}
+
+static bool in_blocks(struct attention_state *const *states)
+{
+    return states && states[0]->blocks;
 }
 
 static size_t n_past(struct attention_state *const *states, size_t window)
@@ -84,6 +96,16 @@ static struct attention_blocks blocks_take(struct arena *a, const struct compute
     };
 }
 
+static struct attention_chunks chunks_take(struct arena *a, const struct compute *cm, size_t rows)
+{
+    size_t n = cm->few_rows ? ATTENTION_CHUNKS * cm->config->num_attention_heads : 0;
+    return (struct attention_chunks){
+        .value = arena_take(a, rows, n * cm->config->head_dim * sizeof(float)),
+        .max = arena_take(a, rows, n * sizeof(float)),
+        .sum = arena_take(a, rows, n * sizeof(double)),
+    };
+}
+
 struct attention_buffers attention_buffers_take(struct arena *a, const struct compute *cm,
                                                 size_t rows, size_t output_rows, size_t key_tokens)
 {
@@ -102,6 +124,7 @@ struct attention_buffers attention_buffers_take(struct arena *a, const struct co
     b.positions = positions_take(a, cm);
     overlay_next(&o, a);
     b.blocks = blocks_take(a, cm);
+    b.chunks = chunks_take(a, cm, output_rows);
     overlay_end(&o, a);
     return b;
 }
@@ -130,14 +153,16 @@ static struct block thread_block(const struct compute *cm, const struct attentio
     };
 }
 
-/* Scores of row i against `keys` keys, of which it sees the first ones -> exp(score - max); the
- * others are 0; the sum and the values so far are rescaled when the maximum grows. */
-static void softmax_row(const struct compute *cm, const struct block *b, size_t i, size_t seen,
-                        size_t keys)
+/* Scores of row i, at `position` of its window, against keys [key, key + keys) -> exp(score -
+ * max), masked; the sum and the values so far are rescaled when the maximum grows. */
+static void softmax_row(const struct compute *cm, const struct block *b, size_t i,
+                        size_t position, size_t key, size_t keys)
 {
     float *score = b->score + i * KEY_BLOCK;
     const struct row_kernels *rows = compute_rows(cm);
     size_t d = cm->config->head_dim;
+    size_t seen = position < key ? 0 : position - key + 1;              /* causal */
+    seen = size_min(seen, keys);
     for (size_t j = seen; j < keys; j++)
         score[j] = 0;
     if (seen == 0)
@@ -173,47 +198,91 @@ static void attend_own(const struct compute *cm, const struct block *b, size_t i
             sum += (double)query[x] * (double)own->k[j * own->ld + x];
         score[j] = (float)sum;
     }
-    softmax_row(cm, b, i, own->n, own->n);
+    softmax_row(cm, b, i, own->n - 1, 0, own->n);
     for (size_t j = 0; j < own->n; j++)
         for (size_t x = 0; x < d; x++)
             value[x] += score[j] * own->v[j * own->ld + x];
 }
 
-/* Where queries find their keys: the KV head's columns of a whole window, rows ldkv apart; and
- * those of the chains of the queries' rows, from the first on, rows ldkv apart, too. */
-struct key_source {
-    const float *k, *v;
-    size_t ldkv;
-    struct own_keys own;            /* of the first token's chain; n == 0: there are none */
+/* Where one KV head's keys and values of a window are. */
+struct key_rows {
+    const struct attention_state *state;    /* in its blocks; NULL: */
+    size_t kv_head;
+    const float *k, *v;             /* its columns of the whole window, */
+    size_t ld;                      /* from row to row */
+    /* Of the chain of the first row of queries, those of the rows that follow ld apart; n == 0:
+     * there are none. */
+    struct own_keys own;
 };
 
-/* The queries of n tokens from `first` on against all keys up to themselves, and those of their
- * chains.  The result goes to b->value. */
-static void attend(const struct compute *cm, const struct block *b, const struct key_source *from,
-                   size_t first, size_t n)
+/* Keys [key, key + keys), of one block, as the operand of scores. */
+static void pack_keys(const struct compute *cm, const struct block *b, const struct key_rows *from,
+                      size_t key, size_t keys)
 {
     const struct gemm_ops *ops = linear_gemm(cm);
-    size_t d = cm->config->head_dim, group = group_size(cm->config), rows = n * group;
-    size_t ldkv = from->ldkv;
+    size_t d = cm->config->head_dim;
+    if (!from->state) {
+        ops->pack(ops, b->packed,
+                  &(struct gemm_b){ from->k + key * from->ld, 1, from->ld, keys, d }, 0, keys,
+                  b->scratch);
+        return;
+    }
+    const struct matrix k = kv_table_keys(from->state->blocks, key / KV_BLOCK,
+                                          from->state->layer, from->kv_head);
+    const struct packed_b to = { .data = b->packed, .n = keys, .k = d };
+    ops->pack_weight(ops, &to, &(struct weight_slice){ &k, 0, keys, 0 }, 0, keys, b->scratch);
+}
+
+/* Their values, as the operand of sums, a panel of columns at a time. */
+static void pack_values(const struct compute *cm, const struct block *b,
+                        const struct key_rows *from, size_t key, size_t keys)
+{
+    const struct gemm_ops *ops = linear_gemm(cm);
+    size_t d = cm->config->head_dim;
+    if (!from->state) {
+        ops->pack(ops, b->packed,
+                  &(struct gemm_b){ from->v + key * from->ld, from->ld, 1, d, keys }, 0, d,
+                  b->scratch);
+        return;
+    }
+    const struct matrix v = kv_table_values(from->state->blocks, key / KV_BLOCK,
+                                            from->state->layer, from->kv_head);
+    float panel[KEY_BLOCK * KERNEL_PANEL];
+    for (size_t c = 0; c < d; c += KERNEL_PANEL) {
+        size_t columns = size_min(d - c, KERNEL_PANEL);
+        for (size_t j = 0; j < keys; j++)
+            compute_rows(cm)->expand(panel + j * KERNEL_PANEL, &v, j, c, columns);
+        ops->pack(ops, b->packed, &(struct gemm_b){ panel, KERNEL_PANEL, 1, d, keys }, c, columns,
+                  b->scratch);
+    }
+}
+
+static void begin_rows(const struct block *b, size_t rows, size_t d)
+{
     for (size_t i = 0; i < rows; i++) {
         b->max[i] = -INFINITY;
         b->sum[i] = 0;
     }
     memset(b->value, 0, rows * d * sizeof *b->value);
+}
+
+/* The queries of n tokens from `first` on against all keys up to themselves, and those of their
+ * chains.  The result goes to b->value. */
+static void attend(const struct compute *cm, const struct block *b, const struct key_rows *from,
+                   size_t first, size_t n)
+{
+    const struct gemm_ops *ops = linear_gemm(cm);
+    size_t d = cm->config->head_dim, group = group_size(cm->config), rows = n * group;
+    begin_rows(b, rows, d);
     for (size_t key = 0; key < first + n; key += KEY_BLOCK) {
         size_t keys = size_min(first + n - key, KEY_BLOCK);
-        ops->pack(ops, b->packed, &(struct gemm_b){ from->k + key * ldkv, 1, ldkv, keys, d }, 0,
-                  keys, b->scratch);
+        pack_keys(cm, b, from, key, keys);
         ops->multiply(ops, &(struct gemm){
             .c = b->score, .ldc = KEY_BLOCK, .a = b->query, .stride_rows = d, .stride_k = 1,
             .packed = b->packed, .m = rows, .n = keys, .k = d, .scratch = b->scratch });
-        for (size_t i = 0; i < rows; i++) {
-            size_t position = first + i / group;
-            size_t seen = position < key ? 0 : position - key + 1;          /* causal */
-            softmax_row(cm, b, i, size_min(seen, keys), keys);
-        }
-        ops->pack(ops, b->packed, &(struct gemm_b){ from->v + key * ldkv, ldkv, 1, d, keys }, 0, d,
-                  b->scratch);
+        for (size_t i = 0; i < rows; i++)
+            softmax_row(cm, b, i, first + i / group, key, keys);
+        pack_values(cm, b, from, key, keys);
         ops->multiply(ops, &(struct gemm){
             .c = b->value, .ldc = d, .a = b->score, .stride_rows = KEY_BLOCK, .stride_k = 1,
             .packed = b->packed, .m = rows, .n = d, .k = keys, .accumulate = true,
@@ -221,8 +290,8 @@ static void attend(const struct compute *cm, const struct block *b, const struct
     }
     for (size_t i = 0; i < rows && from->own.n; i++) {
         struct own_keys own = from->own;
-        own.k += i / group * ldkv;
-        own.v += i / group * ldkv;
+        own.k += i / group * from->ld;
+        own.v += i / group * from->ld;
         attend_own(cm, b, i, &own);
     }
     for (size_t i = 0; i < rows; i++) {
@@ -284,8 +353,8 @@ static void position_tile(const struct compute *cm, const struct attention_posit
     }
 }
 
-/* Where keys and values of a tile are computed: in the state of its one sequence, or in a buffer of
- * the tile. */
+/* Where keys and values of a tile are computed: in the state of its one sequence, if that is in one
+ * place, or in a buffer of the tile. */
 static struct attention_state tile_keys(const struct config *c, const struct attention_buffers *b,
                                         const struct tile *tile,
                                         struct attention_state *const *states)
@@ -293,7 +362,7 @@ static struct attention_state tile_keys(const struct config *c, const struct att
     struct attention_state keys;
     for (size_t w = 0; states && w < tile->n_windows; w++)
         assert(tile_window_rows(tile, w) <= states[w]->capacity - states[w]->n_past);
-    if (!states || tile->n_windows > 1) {
+    if (!states || in_blocks(states) || tile->n_windows > 1) {
         attention_state_init(&keys, c, tile->n, b->keys);
         return keys;
     }
@@ -317,31 +386,74 @@ static void append_keys(const struct config *c, struct attention_state *const *s
     }
 }
 
+/* The same with blocks. */
+static void store_keys(const struct compute *cm, struct attention_state *const *states,
+                       const struct attention_state *keys, const struct tile *tile)
+{
+    size_t kv = kv_dim(cm->config);
+#pragma omp parallel num_threads(cm->n_threads)
+    for (size_t w = 0; w < tile->n_windows; w++) {
+        const struct attention_state *s = states[w];
+        const struct tile_window rows = tile_window(tile, w);
+#pragma omp for schedule(static) nowait
+        for (size_t t = rows.begin; t < rows.end; t++)
+            kv_table_store(s->blocks, compute_rows(cm), s->layer, s->n_past + t - rows.begin,
+                           keys->k + t * kv, keys->v + t * kv);
+    }
+}
+
+/* mixed [d] = the result of a head times the sigmoid of its gate; query: the head's query, before
+ * its gate. */
+static void gate_head(const struct compute *cm, float *mixed, const float *value,
+                      const float *query)
+{
+    size_t d = cm->config->head_dim;
+    memcpy(mixed, value, d * sizeof *mixed);
+    compute_rows(cm)->mul_sigmoid(mixed, query + d, d);
+}
+
 /* One KV head's queries of n tokens: rows [t, t + n) of q and mixed.  The first is at `position` of
- * the window whose keys and values, all columns, are in `from`. */
+ * its window. */
 static void attend_rows(const struct compute *cm, const struct block *b, float *mixed,
-                        const float *q, const struct key_source *from, size_t kv_head,
-                        size_t position, size_t t, size_t n)
+                        const float *q, const struct key_rows *from, size_t position, size_t t,
+                        size_t n)
 {
     const struct config *c = cm->config;
     size_t d = c->head_dim, H = c->num_attention_heads, group = group_size(c);
+    size_t kv_head = from->kv_head;
     const float *first = q + (t * H + kv_head * group) * 2 * d;
     for (size_t i = 0; i < n * group; i++)
         memcpy(b->query + i * d, first + (i / group * H + i % group) * 2 * d, d * sizeof *q);
-    struct key_source columns = *from;
-    columns.k += kv_head * d;
-    columns.v += kv_head * d;
-    if (from->own.n) {
-        columns.own.k += t * from->ldkv + kv_head * d;
-        columns.own.v += t * from->ldkv + kv_head * d;
-    }
-    attend(cm, b, &columns, position, n);
+    attend(cm, b, from, position, n);
     for (size_t i = 0; i < n * group; i++) {
         size_t head = (t + i / group) * H + kv_head * group + i % group;
-        float *out = mixed + head * d;
-        memcpy(out, b->value + i * d, d * sizeof *out);
-        compute_rows(cm)->mul_sigmoid(out, q + head * 2 * d + d, d);
+        gate_head(cm, mixed + head * d, b->value + i * d, q + head * 2 * d);
     }
+}
+
+/* One KV head of window w. */
+static struct key_rows keys_of(const struct config *c, const struct attention_state *keys,
+                               const struct tile_window *rows,
+                               const struct attention_state *state, size_t kv_head)
+{
+    size_t kv = kv_dim(c), column = kv_head * c->head_dim;
+    struct key_rows from = { .kv_head = kv_head, .ld = kv };
+    if (state && state->blocks) {
+        from.state = state;
+        return from;
+    }
+    from.k = (state ? state->k : keys->k + rows->begin * kv) + column;
+    from.v = (state ? state->v : keys->v + rows->begin * kv) + column;
+    return from;
+}
+
+/* The keys of a chain's rows, from `row` of the pass on: the new slot's are its own, and no other
+ * row's. */
+static struct own_keys own_keys_of(const struct config *c, const struct attention_chain *chain,
+                                   size_t row, size_t kv_head)
+{
+    size_t kv = kv_dim(c), first = row * kv + kv_head * c->head_dim;
+    return (struct own_keys){ chain->k + first, chain->v + first, chain->n, chain->rows * kv };
 }
 
 /* b->mixed = attention of b->q, both of the output rows. */
@@ -350,29 +462,136 @@ static void attend_tile(const struct compute *cm, const struct attention_buffers
                         struct attention_state *const *states, const struct attention_chain *chain)
 {
     const struct config *c = cm->config;
-    size_t q = c->num_attention_heads * c->head_dim, kv = kv_dim(c), step = tokens_of_block(c);
+    size_t q = c->num_attention_heads * c->head_dim, step = tokens_of_block(c);
 #pragma omp parallel num_threads(cm->n_threads)
     for (size_t w = 0; w < tile->n_windows; w++) {
         const struct block block = thread_block(cm, &b->blocks);
         const struct tile_window rows = tile_window(tile, w);
         size_t n = rows.end - rows.first_output;
         size_t first = first_position(tile, w, states, chain) + rows.first_output - rows.begin;
-        struct key_source from = { .ldkv = kv,
-                                   .k = states ? states[w]->k : keys->k + rows.begin * kv,
-                                   .v = states ? states[w]->v : keys->v + rows.begin * kv };
-        if (chain) {                            /* the slot's keys are its own, not the window's */
-            size_t row = (tile->row + rows.begin) * kv;
+        const struct attention_state *state = states ? states[w] : NULL;
+        if (chain)                              /* the slots of the chain are not the window's */
             first -= chain->n;
-            from.own = (struct own_keys){ chain->k + row, chain->v + row, chain->n,
-                                          chain->rows * kv };
-        }
 #pragma omp for collapse(2) schedule(dynamic) nowait
         for (size_t kv_head = 0; kv_head < c->num_key_value_heads; kv_head++)
-            for (size_t t = 0; t < n; t += step)
+            for (size_t t = 0; t < n; t += step) {
+                struct key_rows from = keys_of(c, keys, &rows, state, kv_head);
+                if (chain)
+                    from.own = own_keys_of(c, chain, tile->row + rows.begin + t, kv_head);
                 attend_rows(cm, &block, b->mixed + rows.out * q, b->q + rows.out * 2 * q, &from,
-                            kv_head, first + t, t, size_min(n - t, step));
+                            first + t, t, size_min(n - t, step));
+            }
     }
 }
+
+/* ---- a few rows --------------------------------------------------------------- */
+
+/* Keys of a chunk for a row that sees n. */
+static size_t chunk_keys(size_t n)
+{
+    size_t blocks = kv_pool_blocks(n);
+    return (blocks + ATTENTION_CHUNKS - 1) / ATTENTION_CHUNKS * KV_BLOCK;
+}
+
+/* Chunk `chunk` of a row and KV head, as softmax_row takes it. */
+static struct block chunk_of(const struct compute *cm, const struct attention_buffers *b,
+                             size_t row, size_t kv_head, size_t chunk)
+{
+    size_t group = group_size(cm->config), KV = cm->config->num_key_value_heads;
+    size_t first = ((row * KV + kv_head) * ATTENTION_CHUNKS + chunk) * group;
+    struct block of = thread_block(cm, &b->blocks);
+    of.value = b->chunks.value + first * cm->config->head_dim;
+    of.max = b->chunks.max + first;
+    of.sum = b->chunks.sum + first;
+    return of;
+}
+
+/* The queries of a KV head's group, q [group, 2 d], at `position` against the keys of one chunk.
+ * Scores are not rounded in BF16 compute, so the products are those of f32: their factors are BF16
+ * already. */
+static void attend_chunk(const struct compute *cm, const struct block *b, const float *q,
+                         const struct key_rows *from, size_t position, size_t chunk)
+{
+    const struct row_kernels *rows = cm->kernels->rows;
+    size_t d = cm->config->head_dim, group = group_size(cm->config);
+    size_t size = chunk_keys(position + 1), key = chunk * size;
+    size_t end = size_min(key + size, position + 1);
+    begin_rows(b, group, d);
+    for (; key < end; key += KV_BLOCK) {
+        size_t keys = size_min(end - key, KV_BLOCK), i = key / KV_BLOCK;
+        const struct matrix k =
+            kv_table_keys(from->state->blocks, i, from->state->layer, from->kv_head);
+        const struct matrix v =
+            kv_table_values(from->state->blocks, i, from->state->layer, from->kv_head);
+        rows->dots(b->score, KEY_BLOCK, q, 2 * d, group, &k, 0, keys);
+        for (size_t g = 0; g < group; g++)
+            softmax_row(cm, b, g, position, key, keys);
+        rows->add_weighted(b->value, d, b->score, KEY_BLOCK, group, &v, 0, keys);
+    }
+}
+
+/* value [d], the first chunk's, = the result of one head of a group from its n chunks. */
+static void add_chunks(const struct compute *cm, const struct block *first, size_t head, size_t n)
+{
+    size_t d = cm->config->head_dim, group = group_size(cm->config);
+    float *value = first->value + head * d, max = -INFINITY;
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        max = fmaxf(max, first->max[i * group + head]);
+    for (size_t i = 0; i < n; i++) {
+        size_t row = i * group + head;
+        float factor = expf(first->max[row] - max);
+        sum += first->sum[row] * (double)factor;
+        if (i == 0)
+            cm->kernels->rows->scale(value, factor, d);
+        else
+            cm->kernels->rows->add_scaled(value, first->value + row * d, factor, d);
+    }
+    compute_rows(cm)->scale(value, (float)(1 / sum), d);
+    compute_rows(cm)->round(value, d);
+}
+
+/* attend_tile for few rows, of sequences in blocks. */
+static void attend_few_rows(const struct compute *cm, const struct attention_buffers *b,
+                            const struct tile *tile, struct attention_state *const *states)
+{
+    const struct config *c = cm->config;
+    size_t d = c->head_dim, H = c->num_attention_heads, KV = c->num_key_value_heads;
+    size_t group = group_size(c);
+#pragma omp parallel num_threads(cm->n_threads)
+    for (size_t w = 0; w < tile->n_windows; w++) {
+        const struct tile_window rows = tile_window(tile, w);
+        size_t n = rows.end - rows.first_output;
+        size_t first = states[w]->n_past + rows.first_output - rows.begin;
+#pragma omp for collapse(3) schedule(dynamic) nowait
+        for (size_t t = 0; t < n; t++)
+            for (size_t kv_head = 0; kv_head < KV; kv_head++)
+                for (size_t chunk = 0; chunk < ATTENTION_CHUNKS; chunk++) {
+                    const struct block of = chunk_of(cm, b, rows.out + t, kv_head, chunk);
+                    const struct key_rows from = { .state = states[w], .kv_head = kv_head };
+                    if (chunk * chunk_keys(first + t + 1) <= first + t)
+                        attend_chunk(cm, &of, b->q + ((rows.out + t) * H + kv_head * group) * 2 * d,
+                                     &from, first + t, chunk);
+                }
+    }
+#pragma omp parallel num_threads(cm->n_threads)
+    for (size_t w = 0; w < tile->n_windows; w++) {
+        const struct tile_window rows = tile_window(tile, w);
+        size_t n = rows.end - rows.first_output;
+        size_t first = states[w]->n_past + rows.first_output - rows.begin;
+#pragma omp for collapse(2) schedule(static) nowait
+        for (size_t t = 0; t < n; t++)
+            for (size_t head = 0; head < H; head++) {
+                size_t keys = first + t + 1, size = chunk_keys(keys), row = rows.out + t;
+                const struct block of = chunk_of(cm, b, row, head / group, 0);
+                add_chunks(cm, &of, head % group, (keys + size - 1) / size);
+                gate_head(cm, b->mixed + (row * H + head) * d, of.value + head % group * d,
+                          b->q + (row * H + head) * 2 * d);
+            }
+    }
+}
+
+/* ---- the whole ------------------------------------------------------------------ */
 
 void attention_forward(const struct compute *cm, const struct attention_buffers *b, float *out,
                        float *h, const struct attention_weights *w, const struct tile *tile,
@@ -387,9 +606,14 @@ void attention_forward(const struct compute *cm, const struct attention_buffers 
     tile_keep_output_rows(tile, h, D);
     linear_forward(cm, &b->linear, b->q, 2 * q, h, D, n_out, &w->q_proj);
     position_tile(cm, &b->positions, b->q, keys.k, w, tile, states, NULL);
-    if (states && tile->n_windows > 1)
+    if (in_blocks(states))
+        store_keys(cm, states, &keys, tile);
+    else if (states && tile->n_windows > 1)
         append_keys(c, states, &keys, tile);
-    attend_tile(cm, b, &keys, tile, states, NULL);
+    if (cm->few_rows && in_blocks(states))
+        attend_few_rows(cm, b, tile, states);
+    else
+        attend_tile(cm, b, &keys, tile, states, NULL);
     for (size_t i = 0; states && i < tile->n_windows; i++)
         states[i]->n_past += tile_window_rows(tile, i);
     linear_forward(cm, &b->linear, out, D, b->mixed, q, n_out, &w->o_proj);

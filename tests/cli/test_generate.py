@@ -81,6 +81,7 @@ USAGE = [
     ("no tokens wanted", "--max-tokens: '0' is not", [DEMO, *PROMPT, "--max-tokens", "0"]),
     ("bias without a value", "--logit-bias: '5' is not", [DEMO, *PROMPT, "--logit-bias", "5"]),
     ("bias of 101", "-100 to 100", [DEMO, *PROMPT, "--logit-bias", "5=101"]),
+    ("a cache of f16", "--kv-cache-dtype: 'f16' is not bf16 or f32", [DEMO, *PROMPT, "--kv-cache-dtype", "f16"]),
     ("a long stop text", "1025 bytes", [DEMO, *PROMPT, "--stop", "x" * 1025]),
     ("65 stop texts", "65 stop texts", [DEMO, *PROMPT, *["--stop", "x"] * 65]),
 ]
@@ -145,6 +146,18 @@ def test_memory():
         check(r.returncode == 0, "which suffices", r.stderr)
         held = json.loads(r.stdout)["peak_rss_bytes"]
         check(held <= int(named[1]) << 20, "and is kept", f"{held} of {int(named[1]) << 20}")
+    r = run(DEMO, *PROMPT, "--progress", "--max-tokens", 4, "--memory", "100M")
+    check(re.search(rb"memory: at most [\d.]+ GB: weights [\d.]+ GB, keys and values [\d.e-]+ GB \(f32\), buffers", r.stderr),
+          "the whole is said before", r.stderr)
+    long = path("long", "5 6 7 8 " * 5000)
+    for dtype, token_bytes in (("f32", 2048), ("bf16", 1024)):          # 2 layers, 2 heads of 64, keys and values
+        args = (DEMO, "--ids", long, "--kv-cache-dtype", dtype, "--max-tokens", 4, "--ignore-eos", "--json", "--threads", 2)
+        refusal = run(*args, "--memory", "20M").stderr
+        least = re.search(rb"needs (\d+)M in all", refusal)[1].decode() + "M"
+        got = json.loads(run(*args, "--memory", least).stdout)
+        check(got["kv_cache_bytes"] // token_bytes // 128 == 157 and got["peak_rss_bytes"] <= int(least[:-1]) << 20
+              and got["peak_rss_bytes"] > got["kv_cache_bytes"],
+              f"20,000 tokens of {dtype} keys stay within {least}", got["peak_rss_bytes"])
     r = run(DEMO, "--prompt", CHAT, "--temperature", 0, "--memory", "200M", "--max-tokens", 9007199254740993)
     check(r.returncode == 0, "an endless answer is bounded by the context", r.stderr[-200:])
 

@@ -2,15 +2,19 @@
 those of the whole sequence computed at once, within the bound that docs/generate.md states."""
 import json
 import os
+import shutil
 
 import numpy as np
-from program import FIXTURES, ROOT, evaluate, ids_file, run, trace
+from changes import CONFIG, in_json
+from program import FIXTURES, ROOT, evaluate, fresh, ids_file, run, trace
 
 from check import QUICK, attempt, check, done
 
 DEMO = {name: os.path.join(ROOT, "data", "demo", name) for name in ("bf16", "mxfp4")}
 TOKENS = 30 if QUICK else 200
 BOUND = 5e-5                            # nats; the largest that was seen is 3e-6
+ROUNDED = 0.3           # with keys rounded to BF16 in f32 compute; over 4,800 tokens: 0.076 at most, 0.0014 on average
+ALL = bool(os.environ.get("SURPRISAL_TEST_ALL"))
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
@@ -54,15 +58,41 @@ def test_bf16():
     check(error < 0.02, "bf16: mean log-probability is that of eval", f"differs by {error}")
 
 
-def test_contexts():
-    """Prefill and steps against eval of the same ids, around a chunk of the delta rule and after two pieces of prefill."""
-    for n in (1, 63, 64, 65, 4096):
-        prompt = demo_ids(n)
-        got = generate(DEMO["bf16"], "--ids", ids_file(prompt), "--seed", 1, "--max-tokens", 40, "--ignore-eos")
+def against_eval(checkpoint, prompt, tokens, bounds, label):
+    """Prefill and steps against eval of the same ids, with each kind of cache: bounds[dtype], in nats a token; bf16: a tenth of
+    it on average"""
+    for dtype, bound in bounds.items():
+        got = generate(checkpoint, "--ids", ids_file(prompt), "--seed", 1, "--max-tokens", tokens, "--ignore-eos",
+                       "--kv-cache-dtype", dtype)
         ids = prompt + got["ids"]
-        _, tokens = evaluate(DEMO["bf16"], ids, "--protocol", "disjoint", "--context", len(ids))
-        error = np.abs(tokens["nll"][n - 1:] + got["logprobs"]).max()
-        check(len(prompt) == n and error < BOUND, f"40 tokens after {n}: the NLL of eval", f"differs by {error}")
+        _, scored = evaluate(checkpoint, ids, "--protocol", "disjoint", "--context", len(ids))
+        errors = np.abs(scored["nll"][len(prompt) - 1:] + got["logprobs"])
+        error = max(errors.max(), 10 * errors.mean() if dtype == "bf16" else 0)
+        print(f"# {label}, {dtype}: {error:.2g}; prefill {got['prefill_seconds']:.2f} s, answer {got['decode_seconds']:.2f} s")
+        check(len(got["ids"]) == tokens and got["kv_cache_dtype"] == dtype and error < bound,
+              f"{tokens} tokens after {len(prompt)}, {label}, {dtype}: the NLL of eval", f"differs by {error}")
+
+
+def test_contexts():
+    """Around a chunk of the delta rule and a block of keys, after two pieces of prefill, and where chunks of keys are longer
+    than a block (from 4,097 on)."""
+    for n in (1, 63, 64, 65, 127, 4096):
+        against_eval(DEMO["bf16"], demo_ids(n), 40, {"f32": BOUND, "bf16": ROUNDED}, "demo")
+    folder = fresh("long")
+    shutil.copytree(os.path.join(FIXTURES, "moe-top1"), folder)     # full attention in its first layer, so of every row
+    in_json(CONFIG, lambda c: c.get("text_config", c).update(max_position_embeddings=262144))(folder)
+    n = 100000 if ALL else 12000        # minutes for the longer one
+    against_eval(folder, np.random.default_rng(1).integers(0, 97, n).tolist(), 20, {"f32": BOUND, "bf16": ROUNDED}, "moe-top1")
+
+
+def test_cache_of_bf16():
+    """BF16 compute rounds keys and values before they are stored, so both kinds of cache give the same bits, and bf16 is the
+    default."""
+    prompt = ids_file(demo_ids(200))
+    got = [generate(DEMO["mxfp4"], "--ids", prompt, "--seed", 3, "--max-tokens", 30, "--compute", "bf16", *cache)
+           for cache in ([], ["--kv-cache-dtype", "bf16"], ["--kv-cache-dtype", "f32"])]
+    check([g["kv_cache_dtype"] for g in got] == ["bf16", "bf16", "f32"], "the default follows --compute", got)
+    check(all(g["logprobs"] == got[0]["logprobs"] for g in got), "BF16 compute: a cache of f32 has the same bits", got[0]["ids"])
 
 
 def test_repeats():
@@ -101,6 +131,7 @@ if __name__ == "__main__":
         attempt("dense: greedy", test_greedy, "dense", os.path.join(FIXTURES, "dense-tied"), [1, 5, 9, 2])
         attempt("bf16", test_bf16)
         attempt("contexts", test_contexts)
+        attempt("cache", test_cache_of_bf16)
         attempt("repeats", test_repeats)
         attempt("chat", test_chat)
     done()

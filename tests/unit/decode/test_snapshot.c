@@ -14,6 +14,7 @@ enum { N_IDS = 200, STEPS = 5 };
 static struct checkpoint ck;
 static struct weights w;
 static struct decoder *d;
+static struct kv_pool pool;
 static size_t V;
 static long calls_left;                 /* of the progress callback, until it asks to stop */
 
@@ -73,7 +74,7 @@ static void test_case(size_t i, const int32_t *ids, const float *cold)
     float *got = calloc((1 + STEPS) * V, sizeof *got), *logits;
     const struct decoder_sink sink = { take_logits, got };
     size_t place = cases[i].place;
-    must(sequence_state_open(&s, &ck.config, 2 * N_IDS, &err)
+    must(sequence_state_open(&s, &ck.config, &pool, 2 * N_IDS, &err)
          && snapshot_open(&snapshot, &ck.config, &err)
          && decoder_prefill(d, &s, ids, place, place, &sink, &err), &err);
     snapshot_take(&snapshot, &s, &ck.config);
@@ -105,17 +106,19 @@ int main(void)
     must(e != NULL, &err);
     d = decoder_open(e, &(struct decoder_options){ .piece_tokens = 64, .max_sequences = 1 }, &err);
     must(d != NULL, &err);
+    must(sequence_state_pool_open(&pool, &ck.config, DTYPE_F32, 2 * N_IDS, &err), &err);
     V = ck.config.vocab_size;
     for (size_t i = 0; i < N_IDS; i++)
         ids[i] = (int32_t)random_below(&r, 4000);
     struct sequence_state s;
     float *cold = calloc((1 + STEPS) * V, sizeof *cold);
-    must(sequence_state_open(&s, &ck.config, 2 * N_IDS, &err), &err);
+    must(sequence_state_open(&s, &ck.config, &pool, 2 * N_IDS, &err), &err);
     run(&s, ids, N_IDS, cold);
     sequence_state_close(&s);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         test_case(i, ids, cold);
     free(cold);
+    sequence_state_pool_close(&pool);
     decoder_close(d);
     engine_close(e);
     weights_free(&w);

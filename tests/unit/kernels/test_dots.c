@@ -120,6 +120,52 @@ static void test_case(const struct kernels *kn, bool bf16, size_t i)
     check(ok, name, "not the twin's bits, not those of the row alone, or too far: %s", where);
 }
 
+/* out [n, cols] += p [n, count] W: the twin's bits, those of one row alone, and of the rows of W in
+ * two calls; near the sum in double. */
+static void test_weighted(const struct kernels *kn, bool bf16, size_t i)
+{
+    enum { MOST_OUT = MOST * COLS };
+    static float p[MOST * ROWS], out[MOST_OUT], twin[MOST_OUT], one[COLS], value[COLS];
+    const struct row_kernels *rows = bf16 ? kn->rows_bf16 : kn->rows;
+    const struct row_kernels *scalar = bf16 ? kernels_scalar.rows_bf16 : kernels_scalar.rows;
+    struct random r = { i + 100 };
+    const struct matrix w = random_weights(&r, cases[i].dtype, cases[i].cols);
+    size_t n = cases[i].n, first = cases[i].first, count = cases[i].count;
+    char name[128], where[DIFFER_TEXT] = "";
+    for (size_t t = 0; t < n * ROWS; t++)
+        p[t] = random_uniform(&r);
+    for (size_t t = 0; t < n * COLS; t++)
+        out[t] = twin[t] = 0.25f;
+    rows->add_weighted(out, COLS, p, ROWS, n, &w, first, count);
+    scalar->add_weighted(twin, COLS, p, ROWS, n, &w, first, count);
+    bool ok = same_f32(where, out, twin, n * COLS);
+    for (size_t t = 0; ok && t < n; t++) {
+        double sum[COLS], magnitude[COLS];
+        for (size_t c = 0; c < w.cols; c++)
+            one[c] = 0.25f, sum[c] = magnitude[c] = 0.25;
+        for (size_t j = 0; j < count; j++) {
+            scalar->expand(value, &w, first + j, 0, w.cols);
+            for (size_t c = 0; c < w.cols; c++) {
+                sum[c] += (double)p[t * ROWS + j] * (double)value[c];
+                magnitude[c] += fabs((double)p[t * ROWS + j] * (double)value[c]);
+            }
+        }
+        rows->add_weighted(one, w.cols, p + t * ROWS, ROWS, 1, &w, first, count / 2);
+        rows->add_weighted(one, w.cols, p + t * ROWS + count / 2, ROWS, 1, &w, first + count / 2,
+                           count - count / 2);
+        ok = same_f32(where, one, out + t * COLS, w.cols);
+        for (size_t c = 0; ok && c < w.cols; c++)
+            if (fabs((double)one[c] - sum[c]) > (ROWS + 1) * 0x1p-24 * magnitude[c]) {
+                snprintf(where, sizeof where, "row %zu, column %zu is %g, expected %g", t, c,
+                         (double)one[c], sum[c]);
+                ok = false;
+            }
+    }
+    snprintf(name, sizeof name, "%s %s: weighted, %s", kn->isa, bf16 ? "bf16" : "f32",
+             cases[i].name);
+    check(ok, name, "not the twin's bits, not those of the row alone, or too far: %s", where);
+}
+
 int main(void)
 {
     for (size_t k = 0; k < sizeof isas / sizeof *isas; k++) {
@@ -127,6 +173,8 @@ int main(void)
         for (size_t i = 0; kn && i < sizeof cases / sizeof *cases; i++) {
             test_case(kn, false, i);
             test_case(kn, true, i);
+            test_weighted(kn, false, i);
+            test_weighted(kn, true, i);
         }
     }
     return check_done();

@@ -71,6 +71,45 @@ static void truth(double *out, const struct config *c, const struct attention_we
     free(q), free(k), free(v), free(mixed), free(x), free(p);
 }
 
+/* Windows whose first rows come in two tiles and the others one at a time, with few rows, in blocks
+ * of f32: the third form of the same formula. */
+static void in_steps(float *out, const struct compute *prefill, const struct attention_weights *w,
+                     const struct matrix *h, const struct batch *b)
+{
+    const struct config *c = prefill->config;
+    struct compute cm = *prefill;
+    struct error err = { 0 };
+    struct kv_shape shape = { DTYPE_F32, 1, c->num_key_value_heads, c->head_dim };
+    struct kv_pool pool;
+    struct kv_table table;
+    struct attention_state state, *states = &state;
+    size_t D = c->hidden_size;
+    bool ok = kv_pool_open(&pool, &shape, kv_pool_blocks(b->longest), &err);
+    for (size_t n = 0; ok && n < b->n_windows; n++) {
+        size_t T = b->start[n + 1] - b->start[n], done = 0, rows;
+        ok = kv_table_open(&table, &pool, T, &err) && kv_table_reserve(&table, 0, T, &err);
+        attention_state_init_blocks(&state, &table, 0);
+        for (; done < T; done += rows) {
+            rows = done < T / 4 ? T / 4 : done < T / 3 ? T / 3 - done : 1;
+            const size_t start[] = { 0, rows };
+            const struct tile t = { .n = rows, .n_windows = 1, .start = start,
+                                    .n_output_rows = rows };
+            struct arena arena = test_arena();
+            cm.few_rows = done >= T / 3;
+            struct attention_buffers buffers =
+                attention_buffers_take(&arena, &cm, rows, rows, rows);
+            float *used = arena_take(&arena, rows, D * sizeof *used);
+            size_t at = (b->start[n] + done) * D;
+            memcpy(used, (const float *)h->data + at, rows * D * sizeof *used);
+            attention_forward(&cm, &buffers, out + at, used, w, &t, &states);
+            arena_free(&arena);
+        }
+        kv_table_close(&table);
+    }
+    check(ok && pool.n_free == pool.n_blocks, "blocks come back", "%s", err.message);
+    kv_pool_close(&pool);
+}
+
 int main(void)
 {
     static const struct {
@@ -121,6 +160,8 @@ int main(void)
                 truth(expected + b.start[n] * D, &c, &w, (const float *)h.data + b.start[n] * D,
                       b.start[n + 1] - b.start[n]);
             /* Outputs are of size 1; each is two f32 sums of some tens of products. */
+            near = near_f32(where, out, expected, b.n_tokens * D, 3e-6) && near;
+            in_steps(out, &cm, &w, &h, &b);
             near = near_f32(where, out, expected, b.n_tokens * D, 3e-6) && near;
             arena.used = 0;
         }
