@@ -208,9 +208,8 @@ struct job {
     struct evaluate_prepared prepared;  /* A's; of checkpoints */
     double run_seconds[N_SIDES];        /* estimated, of evaluations; 0: not known */
     size_t evaluation_bytes;            /* of memory, that the evaluations of checkpoints need */
-    bool other_head;                    /* B's is stored in another type */
     bool skips_layers;                  /* figures by layer are not possible; a warning said so */
-    double layers_flop;
+    double layers_seconds;              /* estimated, of figures by layer */
     struct stages stages;               /* of checkpoints */
     struct tokenizer *tokenizer;        /* owned; opened to show text */
 };
@@ -305,8 +304,6 @@ static bool prepare(struct job *j, size_t *disk_bytes, struct error *err)
           && input_files_add_all(&j->inputs, &p.inputs, err);
         *disk_bytes += ok ? run_bytes(o, &p.plan) : 0;
         j->run_seconds[side] = p.plan.seconds;
-        if (side == B)
-            j->other_head = p.head_dtype != j->prepared.head_dtype;
         if (ok && side == B)
             warned_swapped(&o->eval.machine.progress, name_of(o, A), j->prepared.quantized_bytes,
                            name_of(o, B), p.quantized_bytes);
@@ -343,47 +340,9 @@ static bool make_folder(struct job *j, struct error *err)
         && output_folder_clear(&j->folder, &names_of_runs, err);
 }
 
-/* In the order of the work.  What is not an evaluation takes as long as the same number of
- * operations in one. */
-static void plan_stages(struct job *j)
-{
-    const struct surprisal_compare_options *o = j->options;
-    const struct surprisal_plan *plan = &j->prepared.plan;
-    double rate = plan->flop > 0 ? plan->seconds / plan->flop : 0;      /* seconds a flop */
-    /* Two heads, an addition and a multiplication; heads that differ are used a second time. */
-    double kl = rate * 4 * (double)plan->scored * (double)j->prepared.head_values;
-    stages_add(&j->stages, "evaluation of A", j->run_seconds[A]);
-    stages_add(&j->stages, "evaluation of B", j->run_seconds[B]);
-    if (o->floor)
-        stages_add(&j->stages, "evaluation of the noise floor", j->run_seconds[FLOOR]);
-    stages_add(&j->stages, "KL divergence", j->other_head ? 2 * kl : kl);
-    if (o->floor)
-        stages_add(&j->stages, "KL divergence of the noise floor", kl);
-    if (o->layer_windows && !j->skips_layers)
-        stages_add(&j->stages, "figures by layer", rate * j->layers_flop);
-}
-
 static void begin_stage(struct job *j)
 {
     stages_next(&j->stages, j->options->stage, j->warnings.to.user);
-}
-
-static bool tell_plan(struct job *j, size_t disk_bytes, struct error *err)
-{
-    const struct surprisal_compare_options *o = j->options;
-    plan_stages(j);
-    struct surprisal_comparison_plan plan = {
-        .runs = o->floor ? N_SIDES : FLOOR, .disk_bytes = disk_bytes,
-        .folder = j->folder.building, .stages = j->stages.list, .n_stages = j->stages.n,
-    };
-    if (!output_folder_space(&plan.free_bytes, plan.folder, err))
-        return false;
-    if (o->plan)
-        o->plan(j->warnings.to.user, &plan);
-    return plan.disk_bytes <= plan.free_bytes
-        || error_set(err, "%s: the runs take %.3g GB with their final hidden states, but %.3g GB "
-                     "are free", plan.folder, (double)plan.disk_bytes / 1e9,
-                     (double)plan.free_bytes / 1e9);
 }
 
 /* ---- is there memory for all of it? ------------------------------------------------------ */
@@ -411,6 +370,19 @@ static struct divergence_run run_of(struct job *j, enum side side)
                                     .opened = opened_of(j->options, side) };
 }
 
+/* Of checkpoints that have no run yet: A and a side. */
+static void divergence_sources(struct divergence_source sources[2], const struct job *j,
+                               enum side side)
+{
+    for (int i = 0; i < 2; i++) {
+        const struct surprisal_eval_options e = side_options(j->options, i ? side : A);
+        sources[i] = (struct divergence_source){
+            .checkpoint = model_source_of(&e),
+            .compute = e.machine.compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
+        };
+    }
+}
+
 /* The memory that the process needs to measure the divergence of a side from A; 0: it measures
  * none. */
 static bool divergence_needs(size_t *bytes, struct job *j, enum side side, size_t beside_bytes,
@@ -421,13 +393,7 @@ static bool divergence_needs(size_t *bytes, struct job *j, enum side side, size_
         return record_divergence_least(bytes, run_of(j, A), run_of(j, side), beside_bytes, &options,
                                        err);
     struct divergence_source sources[2];
-    for (int i = 0; i < 2; i++) {
-        const struct surprisal_eval_options e = side_options(j->options, i ? side : A);
-        sources[i] = (struct divergence_source){
-            .checkpoint = model_source_of(&e),
-            .compute = e.machine.compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
-        };
-    }
+    divergence_sources(sources, j, side);
     return divergence_least(bytes, &sources[0], &sources[1], j->prepared.plan.scored, beside_bytes,
                             &options, err);
 }
@@ -468,7 +434,7 @@ static bool check_layers(struct job *j, struct error *err)
     size_t needed;
     if (!j->prepared.ids || !o->layer_windows)
         return true;
-    bool ok = layers_least(&needed, &j->layers_flop, &layers, &why)
+    bool ok = layers_least(&needed, &j->layers_seconds, &layers, &why)
            && (!o->eval.machine.memory_bytes
                || budget_check_ahead(o->eval.machine.memory_bytes, needed + taken_before(j, FLOOR),
                                      &why, "a comparison by layer"));
@@ -501,6 +467,59 @@ static bool check_memory(struct job *j, struct error *err)
     }
     return budget_check_ahead(o->eval.machine.memory_bytes, most, err, what)
         && check_layers(j, err);
+}
+
+/* ---- how long ---------------------------------------------------------------------------- */
+
+/* Of the divergence of a side from A; 0: nobody asks, or it is not known. */
+static bool divergence_time(double *seconds, const struct job *j, enum side side, struct error *err)
+{
+    const struct divergence_options options = divergence_options(j->options);
+    struct divergence_source sources[2];
+    divergence_sources(sources, j, side);
+    *seconds = 0;
+    return !j->options->plan
+        || divergence_seconds(seconds, &sources[0], &sources[1], j->prepared.plan.scored, &options,
+                              err);
+}
+
+/* In the order of the work. */
+static bool plan_stages(struct job *j, struct error *err)
+{
+    const struct surprisal_compare_options *o = j->options;
+    double kl, of_floor = 0;
+    if (!divergence_time(&kl, j, B, err)
+        || (o->floor && !divergence_time(&of_floor, j, FLOOR, err)))
+        return false;
+    stages_add(&j->stages, "evaluation of A", j->run_seconds[A]);
+    stages_add(&j->stages, "evaluation of B", j->run_seconds[B]);
+    if (o->floor)
+        stages_add(&j->stages, "evaluation of the noise floor", j->run_seconds[FLOOR]);
+    stages_add(&j->stages, "KL divergence", kl);
+    if (o->floor)
+        stages_add(&j->stages, "KL divergence of the noise floor", of_floor);
+    if (o->layer_windows && !j->skips_layers)
+        stages_add(&j->stages, "figures by layer", j->layers_seconds);
+    return true;
+}
+
+static bool tell_plan(struct job *j, size_t disk_bytes, struct error *err)
+{
+    const struct surprisal_compare_options *o = j->options;
+    if (!plan_stages(j, err))
+        return false;
+    struct surprisal_comparison_plan plan = {
+        .runs = o->floor ? N_SIDES : FLOOR, .disk_bytes = disk_bytes,
+        .folder = j->folder.building, .stages = j->stages.list, .n_stages = j->stages.n,
+    };
+    if (!output_folder_space(&plan.free_bytes, plan.folder, err))
+        return false;
+    if (o->plan)
+        o->plan(j->warnings.to.user, &plan);
+    return plan.disk_bytes <= plan.free_bytes
+        || error_set(err, "%s: the runs take %.3g GB with their final hidden states, but %.3g GB "
+                     "are free", plan.folder, (double)plan.disk_bytes / 1e9,
+                     (double)plan.free_bytes / 1e9);
 }
 
 /* ---- the runs ---------------------------------------------------------------------------- */

@@ -95,16 +95,24 @@ static bool hash_heads(bool *same, const struct model *a, const struct model *b,
     return true;
 }
 
+/* For a look ahead: who does the work warns, and refuses what does not fit. */
+static bool open_quietly(struct source *x, const struct divergence_source *a, struct source *y,
+                         const struct divergence_source *b,
+                         const struct divergence_options *options, struct error *err)
+{
+    struct divergence_options quiet = *options;
+    quiet.machine.progress.warn = NULL;
+    quiet.machine.memory_bytes = SIZE_MAX;
+    return open_source(y, b, &quiet, false, err) && open_source(x, a, &quiet, false, err);
+}
+
 bool divergence_least(size_t *bytes, const struct divergence_source *a,
                       const struct divergence_source *b, size_t n, size_t beside_bytes,
                       const struct divergence_options *options, struct error *err)
 {
     struct source x = { 0 }, y = { 0 };
-    struct divergence_options quiet = *options;
     const struct progress progress = PROGRESS_OF(&options->machine.progress);
-    quiet.machine.progress.warn = NULL;         /* who does the work warns */
-    quiet.machine.memory_bytes = SIZE_MAX;
-    bool ok = open_source(&y, b, &quiet, false, err) && open_source(&x, a, &quiet, false, err);
+    bool ok = open_quietly(&x, a, &y, b, options, err);
     if (ok) {
         struct engine_divergence d = { .a = x.model.engine, .b = y.model.engine,
                                        .same_head = same_head(a, &x.model, b, &y.model) };
@@ -114,6 +122,25 @@ bool divergence_least(size_t *bytes, const struct divergence_source *a,
             && !budget_check_ahead(options->machine.memory_bytes, *bytes, NULL, "KL divergence"))
             ok = hash_heads(&d.same_head, &x.model, &y.model, &progress, err);
         *bytes = engine_divergence_least(&d, n) + beside_bytes;
+    }
+    close_source(&x);
+    close_source(&y);
+    return ok;
+}
+
+bool divergence_seconds(double *seconds, const struct divergence_source *a,
+                        const struct divergence_source *b, size_t n,
+                        const struct divergence_options *options, struct error *err)
+{
+    struct source x = { 0 }, y = { 0 };
+    bool ok = open_quietly(&x, a, &y, b, options, err);
+    if (ok) {
+        const struct engine_divergence d = {
+            .a = x.model.engine, .b = y.model.engine,
+            .same_head = a->head_sha256 && b->head_sha256 ? same_head(a, &x.model, b, &y.model)
+                                                          : same_shape(&x.model, &y.model),
+        };
+        *seconds = engine_divergence_seconds(&d, n);
     }
     close_source(&x);
     close_source(&y);

@@ -69,12 +69,14 @@ static bool tell_plan(struct job *j, struct error *err)
     const struct layers_options *o = j->options;
     const struct model *a = &j->model[0], *b = &j->model[1];
     struct engine_cost cost;
-    if (!lockstep_cost(&cost, a->engine, b->engine, o->windows, j->n_windows, err))
+    double seconds = 0;
+    if (!lockstep_cost(&cost, o->plan ? &seconds : NULL, a->engine, b->engine, o->windows,
+                       j->n_windows, err))
         return false;
     struct surprisal_plan plan = {
         .windows = j->n_windows, .passes = cost.passes, .bytes_read = cost.bytes_read,
         .memory_bytes = cost.memory_bytes + b->held_bytes, .flop = cost.flop,
-        .seconds = o->plan ? engine_seconds(a->engine, cost.flop) : 0,
+        .seconds = seconds,
     };
     for (size_t i = 0; i < j->n_windows; i++)   /* a window's last token is a target only */
         /* A, B, B on A's: */
@@ -318,18 +320,19 @@ static bool add_table(struct buffer *text, const struct job *j, struct error *er
     return ok;
 }
 
-bool layers_least(size_t *bytes, double *flop, const struct layers_options *o, struct error *err)
+bool layers_least(size_t *bytes, double *seconds, const struct layers_options *o,
+                  struct error *err)
 {
     struct layers_options unlimited = *o;
     unlimited.machine.progress = (struct surprisal_progress){ 0 };
     unlimited.machine.memory_bytes = SIZE_MAX;
     struct job j = { .options = &unlimited, .n_windows = windows_of(o) };
     struct engine_cost cost;
+    *seconds = 0;
     bool ok = open_both(&j, err)
-           && lockstep_cost(&cost, j.model[0].engine, j.model[1].engine, o->windows, j.n_windows,
-                            err);
+           && lockstep_cost(&cost, o->plan ? seconds : NULL, j.model[0].engine, j.model[1].engine,
+                            o->windows, j.n_windows, err);
     *bytes = ok ? cost.least_bytes : 0;
-    *flop = ok ? cost.flop : 0;
     model_close(&j.model[0]);
     model_close(&j.model[1]);
     return ok;

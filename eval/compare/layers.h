@@ -36,9 +36,11 @@ struct layers_options {
     void (*plan)(void *user, const struct surprisal_plan *plan);
 };
 
-/* The smallest memory budget with which layers_compare can do, by what the process holds now, and
- * what it computes.  An error when the checkpoints cannot be compared by layer. */
-bool layers_least(size_t *bytes, double *flop, const struct layers_options *o, struct error *err);
+/* The smallest memory budget with which layers_compare can do, by what the process holds now.
+ * *seconds: that it will take, estimated if there is a plan to be told, else 0.  An error when the
+ * checkpoints cannot be compared by layer. */
+bool layers_least(size_t *bytes, double *seconds, const struct layers_options *o,
+                  struct error *err);
 
 /* Also appends the table for people, unless text is NULL.  Checkpoints of different architectures
  * are refused by what differs.  On failure the document is as it was. */

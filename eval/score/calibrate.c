@@ -119,7 +119,7 @@ static bool tell_plan(const struct job *j, struct error *err)
         .model_tokens = windows_model_tokens(&j->runs.windows), .passes = cost.passes,
         .bytes_read = cost.bytes_read,
         .memory_bytes = cost.memory_bytes + j->model.held_bytes,
-        .flop = cost.flop, .seconds = o->plan ? engine_seconds(j->model.engine, cost.flop) : 0,
+        .flop = cost.flop, .seconds = o->plan ? engine_seconds(j->model.engine, &cost) : 0,
     };
     if (o->plan)
         o->plan(j->warnings.to.user, &plan);

@@ -206,7 +206,7 @@ static bool make_plan(const struct job *j, struct surprisal_plan *plan, size_t *
         .flop = cost.flop, .state_bytes = o->out ? cost.state_bytes : 0,
         .disk_bytes = o->out ? run_folder_bytes(windows_scored(w), o->hidden, j->runs.hidden_size)
                              : 0,
-        .seconds = o->plan ? engine_seconds(j->model.engine, cost.flop) : 0,
+        .seconds = o->plan ? engine_seconds(j->model.engine, &cost) : 0,
     };
     return true;
 }
@@ -452,8 +452,6 @@ bool evaluate_prepare(const struct surprisal_eval_options *o, struct evaluate_pr
                  j.model.tokenizer ? tokenizer_sha256(j.model.tokenizer) : "");
         out->prefix_id = j.runs.list[0].summary.prefix_id;
         out->quantized_bytes = j.model.weights->quantized_bytes;
-        out->head_dtype = j.model.weights->lm_head.dtype;
-        out->head_values = j.model.weights->lm_head.rows * j.model.weights->lm_head.cols;
         out->ids = j.runs.ids;
         out->n_ids = j.runs.n_ids;
         out->windows = j.runs.windows;

@@ -27,8 +27,6 @@ struct evaluate_prepared {
     char tokenizer[2 * DIGEST_BYTES + 1];   /* sha256; empty: none is read */
     int32_t prefix_id;                      /* -1: none */
     size_t quantized_bytes;                 /* of the checkpoint's weights */
-    size_t head_values;                     /* vocabulary x hidden size */
-    enum dtype head_dtype;
     int32_t *ids;                           /* given [n_ids]: what the model sees, */
     size_t n_ids;
     struct windows windows;                 /* given: and the windows over it */

@@ -102,6 +102,21 @@ bool file_populate(const struct mapped_file *f, size_t offset, size_t n, struct 
     return true;
 }
 
+double file_cached_share(const struct mapped_file *f)
+{
+    enum { PAGES = 64 };
+    size_t page = page_bytes(), pages = (f->size + page - 1) / page, seen = 0, cached = 0;
+    for (size_t i = 0; i < PAGES && pages > 0; i++) {
+        unsigned char in_core;
+        void *at = (void *)(uintptr_t)(f->data + pages * i / PAGES * page);
+        if (mincore(at, page, &in_core) == 0) {
+            seen++;
+            cached += in_core & 1;
+        }
+    }
+    return seen ? (double)cached / (double)seen : 1;
+}
+
 void file_read_ahead(const struct mapped_file *f, size_t offset, size_t n)
 {
     posix_fadvise(f->fd, (off_t)offset, (off_t)n, POSIX_FADV_WILLNEED);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bench/bench_work.h"
+#include "engine/mixer_sample.h"
 #include "model/divergence.h"
 
 #define VOCABULARY_ROWS (2 * VOCABULARY_TILE)   /* of each head; the rest would only repeat */
@@ -50,7 +51,7 @@ static void take(struct divergence_work *w, struct arena *a, size_t V, size_t D)
 static void fill(const struct divergence_work *w, size_t V, size_t D)
 {
     for (size_t i = 0; i < 2; i++) {
-        bench_fill(w->hidden[i], BENCH_ROWS_MOST * D);
+        mixer_sample_fill(w->hidden[i], BENCH_ROWS_MOST * D);
         for (size_t j = 0; j < V * D; j++)
             w->weights[i][j] = (uint16_t)(((j + i) * 40503 >> 3 & 0x807F) | 0x3C00);
     }

@@ -6,6 +6,7 @@
 
 #include "base/machine.h"
 #include "bench/bench_work.h"
+#include "engine/mixer_sample.h"
 #include "formats/weights.h"
 #include "kernels/mxfp4.h"
 #include "model/linear.h"
@@ -161,7 +162,7 @@ static void fill(struct product_work *p)
         memcpy(p->pool + i, &half, sizeof half);
     }
     memset(p->scale, 120, p->pool_bytes / (mxfp4_block_size() / 2));
-    bench_fill(p->x, p->x_floats);
+    mixer_sample_fill(p->x, p->x_floats);
 }
 
 /* Memory for all shapes. */

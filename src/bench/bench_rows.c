@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bench/bench_work.h"
+#include "engine/mixer_sample.h"
 #include "kernels/mxfp4.h"
 #include "model/buffers.h"
 #include "model/vocabulary.h"
@@ -119,8 +120,8 @@ static void fill(const struct row_work *w)
 #pragma omp parallel num_threads(w->n_threads)
     {
         const struct row_buffers t = buffers_of(w);
-        bench_fill(t.x, rows * n);
-        bench_fill(t.weight, CONV_WIDTH * n);
+        mixer_sample_fill(t.x, rows * n);
+        mixer_sample_fill(t.weight, CONV_WIDTH * n);
         for (size_t i = 0; i < rows * n; i++)
             t.y[i] = 1.27846454f;
         memset(t.scale, 120, rows * n / mxfp4_block_size() + 1);

@@ -34,12 +34,6 @@ bool bench_add(struct bench *b, const struct bench_figure *figure, void (*work)(
     return true;
 }
 
-void bench_fill(float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        x[i] = (float)((int)(i * 37 % 255) - 127) * 0x1p-7f;
-}
-
 bool bench_has(const struct config *c, enum layer_type type)
 {
     for (size_t i = 0; i < c->num_hidden_layers; i++)

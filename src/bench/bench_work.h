@@ -24,8 +24,6 @@ bool bench_next(struct bench *b, const char *name, struct error *err);
  * its load, its heat and its neighbours, so both must be measured at the same moment. */
 bool bench_add(struct bench *b, const struct bench_figure *figure, void (*work)(void *user),
                void *user, struct error *err);
-/* Fills x with values of size one that are exact in BF16. */
-void bench_fill(float *x, size_t n);
 
 /* Does any layer have this type? */
 bool bench_has(const struct config *c, enum layer_type type);

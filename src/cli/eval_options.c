@@ -8,8 +8,10 @@ void eval_options_show_plan(void *user, const struct surprisal_plan *plan)
     if (!p->shown)
         return;
     char time[PROGRESS_TIME_BYTES] = "unknown";
-    if (plan->seconds > 0)
+    if (plan->seconds >= 60)
         progress_time(time, plan->seconds);
+    else if (plan->seconds > 0)
+        snprintf(time, sizeof time, "%.3g s", plan->seconds);
     char disk[64] = "", state[64] = "";
     if (plan->disk_bytes)
         snprintf(disk, sizeof disk, "; %.3g GB of disk for results",
@@ -22,7 +24,7 @@ void eval_options_show_plan(void *user, const struct surprisal_plan *plan)
         snprintf(scored, sizeof scored, "%zu tokens to score, ", plan->scored);
     fprintf(stderr, "%zu windows: %s%zu through the layers\n"
             "%zu pass%s, %.3g GB of weights to read, at most %.3g GB of memory%s%s\n"
-            "%.3g TFLOP of matrix products, estimated time %s\n",
+            "%.3g TFLOP of products with weights, estimated time %s\n",
             plan->windows, scored, plan->model_tokens, plan->passes,
             plan->passes == 1 ? "" : "es", (double)plan->bytes_read / 1e9,
             (double)plan->memory_bytes / 1e9, disk, state, plan->flop / 1e12, time);

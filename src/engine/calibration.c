@@ -4,7 +4,8 @@
 #include <stdlib.h>
 
 #include "engine/cost.h"
-#include "engine/pass.h"
+#include "engine/pass_cost.h"
+#include "engine/squares.h"
 
 /* ---- the linears -------------------------------------------------------------- */
 
@@ -94,15 +95,13 @@ const struct calibrated *calibration_of(const struct calibration *c, const struc
 static void observe(void *user, const struct matrix *w, const float *x, size_t ldx, size_t n,
                     int n_threads)
 {
-    enum { CHANNELS = 64 };
     struct calibrated *to = find(user, w);
     size_t cols = w->cols;
 #pragma omp parallel for num_threads(n_threads) schedule(static)
-    for (size_t first = 0; first < cols; first += CHANNELS) {
-        size_t end = size_min(cols, first + CHANNELS);
+    for (size_t first = 0; first < cols; first += SQUARES_CHANNELS) {
+        size_t end = size_min(cols, first + SQUARES_CHANNELS);
         for (size_t t = 0; t < n; t++)
-            for (size_t i = first; i < end; i++)
-                to->squares[i] += (double)x[t * ldx + i] * (double)x[t * ldx + i];
+            squares_add(to->squares + first, x + t * ldx + first, end - first);
     }
     to->tokens += n;
 }
@@ -158,12 +157,18 @@ bool calibration_cost(struct engine_cost *cost, const struct engine *e,
                       const struct engine_window *windows, size_t n_windows, struct error *err)
 {
     struct engine_window *unscored = pass_windows_without_targets(windows, n_windows, 1, err);
-    const struct engine_job job = { .windows = unscored, .n_windows = n_windows };
-    bool ok = unscored && engine_cost(e, &job, cost, err);
+    struct plan plan;
+    *cost = (struct engine_cost){ .n_threads = e->n_threads };
+    bool ok = unscored && engine_plan(&plan, &cost->least_bytes, e, unscored, n_windows, err);
+    plan.keep_all = true;
+    ok = ok && pass_cost_add(cost, e, &(struct pass_range){
+        .plan = &plan, .windows = unscored, .end = n_windows, .hashed = true, .observed = true },
+        err);
     free(unscored);
     /* All tokens go through the whole of the last layer, scored or not, and none through the
      * head. */
     double tokens = (double)plan_tokens(windows, n_windows);
     cost->flop = cost_layers_flop(&e->ck->config, tokens, tokens);
+    cost->memory_bytes = ok ? plan.memory_bytes : 0;
     return ok;
 }

@@ -1,5 +1,5 @@
-/* cost.h - FLOP of matrix products with weights, a multiply-add counted as two.  What depends on
- * the length of a window (attention's scores, the delta rule) is left out: a few per cent. */
+/* cost.h - FLOP of matrix products with weights, a multiply-add counted as two: what `inspect` and
+ * progress count.  How long a run takes depends on more (workload.h). */
 #ifndef SURPRISAL_ENGINE_COST_H
 #define SURPRISAL_ENGINE_COST_H
 

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "engine/pass.h"
+#include "engine/rates.h"
 #include "model/divergence.h"
 
 #define SIDES VOCABULARY_SIDES
@@ -171,6 +172,37 @@ size_t engine_divergence_least(const struct engine_divergence *d, size_t n)
     struct work w;
     work_begin(&w, d, n);
     return budget_needed(&d->a->budget, fixed_bytes(&w) + arena_bytes(&w, 1));
+}
+
+/* ---- how long ---------------------------------------------------------------------- */
+
+/* One side's products, by its own compute type, and (of A) what becomes of the logits. */
+static double side_seconds(const struct work *w, size_t side, double groups)
+{
+    const struct side *s = &w->sides[side];
+    const struct matrix *head = s->head;
+    bool packs = side == 0 || !shares_head(w);
+    double tokens = (double)w->n, read = packs ? groups * (double)head->rows : 0;
+    struct workload load = { 0 };
+    workload_add_head(&load, head, w->n, packs ? groups : 0);
+    if (w->times > 1) {
+        workload_add_head(&load, w->sides[0].head, w->n, side == 0 ? groups : 0);
+        read += side == 0 ? groups * (double)head->rows : 0;
+    }
+    if (side == 0)
+        load.amount[WORKLOAD_DIVERGENCE] = (double)w->times * tokens * (double)head->rows;
+    load.reading.beside = load.reading.from_disk = read * (double)stored_row_bytes(head);
+    return rates_estimate(&load, &s->cm, s->e->ck, budget_left(&w->sides[0].e->budget)).total;
+}
+
+double engine_divergence_seconds(const struct engine_divergence *d, size_t n)
+{
+    struct work w;
+    work_begin(&w, d, n);
+    if (w.sides[0].head->cols != w.sides[1].head->cols || !plan(&w, NULL) || !w.group)
+        return 0;
+    double groups = ceil((double)n / (double)w.group);
+    return side_seconds(&w, 0, groups) + side_seconds(&w, 1, groups);
 }
 
 /* ---- a group ---------------------------------------------------------------------- */

@@ -29,6 +29,10 @@ struct engine_divergence {
 /* The smallest budget of the process that suffices for n tokens.  Does not read hidden states. */
 size_t engine_divergence_least(const struct engine_divergence *d, size_t n);
 
+/* Estimates the seconds that n tokens take, by measuring (rates.h); 0: not known.  Does not read
+ * hidden states. */
+double engine_divergence_seconds(const struct engine_divergence *d, size_t n);
+
 /* Fills rows [n].  Where the heads differ, tokens go a second time through A's head alone, which
  * gives kld_same_head; else that is the same number.  Fails if shapes do not match or the budget
  * does not suffice, and if a divergence is not finite; that error names the token. */

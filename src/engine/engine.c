@@ -6,8 +6,9 @@
 #include "base/machine.h"
 #include "base/threads.h"
 #include "engine/cost.h"
-#include "engine/limits.h"
 #include "engine/pass.h"
+#include "engine/pass_cost.h"
+#include "engine/rates.h"
 #include "model/head.h"
 
 static struct budget budget_of(const struct engine_options *o, size_t free_bytes)
@@ -333,21 +334,6 @@ static double flop_done(const struct engine *e, const struct engine_job *job)
     return done;
 }
 
-/* Passes from window *first to `end`, and what they read that begin with `part`. */
-static void add_passes(struct engine_cost *cost, const struct engine *e, const struct plan *plan,
-                       const struct engine_job *job, size_t *first, size_t end, size_t part)
-{
-    size_t bytes = e->parts.bytes, next;
-    for (size_t i = 0; i < part; i++)
-        bytes -= stream_part_bytes(&e->parts.list, i);
-    for (; *first < end; *first = next, cost->passes++, cost->bytes_read += bytes) {
-        next = size_min(end, plan_pass_end(plan, job->windows, job->n_windows, *first));
-        size_t tokens = plan_tokens(job->windows + *first, next - *first);
-        cost->state_bytes = size_max(cost->state_bytes,
-                                     tokens * e->ck->config.hidden_size * sizeof(float));
-    }
-}
-
 bool engine_cost(const struct engine *e, const struct engine_job *job, struct engine_cost *cost,
                  struct error *err)
 {
@@ -355,27 +341,35 @@ bool engine_cost(const struct engine *e, const struct engine_job *job, struct en
     size_t first = first_window(job), n = job->n_windows - size_min(first, job->n_windows);
     const struct engine_window *windows = job->windows + first;
     struct plan plan;
-    *cost = (struct engine_cost){ 0 };
+    *cost = (struct engine_cost){ .n_threads = e->n_threads };
     if ((s && !check_state(e, job, err))
         || !engine_plan(&plan, &cost->least_bytes, e, windows, n, err))
         return false;
     double tokens = (double)plan_tokens(windows, n), scored = (double)scored_tokens(windows, n);
     cost->flop = cost_layers_flop(&e->ck->config, tokens, scored)
                + scored * cost_head_flop(&e->ck->config);
+    cost->memory_bytes = plan.memory_bytes;
+    struct pass_range passes = { .plan = &plan, .windows = job->windows, .first = first,
+                                 .end = first, .head = true };
     if (s) {
         cost->flop -= flop_done(e, job);
-        add_passes(cost, e, &plan, job, &first, first + s->n_windows,
-                   s->x ? e->parts.layer[s->layer] : 0);
+        passes.end = first + s->n_windows;
+        passes.from = s->x ? s : NULL;
+        if (!pass_cost_add(cost, e, &passes, err))
+            return false;
     }
-    add_passes(cost, e, &plan, job, &first, job->n_windows, 0);
-    cost->memory_bytes = plan.memory_bytes;
-    return true;
+    passes.first = passes.end;
+    passes.end = job->n_windows;
+    passes.from = NULL;
+    passes.hashed = !s;
+    return pass_cost_add(cost, e, &passes, err);
 }
 
-double engine_seconds(const struct engine *e, double flop)
+double engine_seconds(const struct engine *e, const struct engine_cost *cost)
 {
-    double rate = limits_flops(e->kernels, e->compute, e->n_threads);
-    return rate > 0 ? flop / rate : 0;
+    struct compute cm = engine_compute(e);
+    cm.n_threads = cost->n_threads;
+    return rates_estimate(&cost->load, &cm, e->ck, budget_left(&e->budget)).total;
 }
 
 /* ---- tracing ----------------------------------------------------------------- */

@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "engine/types.h"
+#include "engine/workload.h"
 
 struct checkpoint;
 struct weights;
@@ -96,13 +97,16 @@ struct engine_cost {
     size_t least_bytes;                 /* the smallest budget of the process that does */
     size_t state_bytes;                 /* of the largest state */
     double flop;                        /* of matrix products with weights */
+    int n_threads;                      /* that compute */
+    struct workload load;               /* borrows the weights */
 };
 
 /* An error when the budget does not suffice, or the state does not belong to the windows. */
 bool engine_cost(const struct engine *e, const struct engine_job *job, struct engine_cost *cost,
                  struct error *err);
-/* Estimates the seconds that `flop` takes, by timing a product now (some 20 ms). */
-double engine_seconds(const struct engine *e, double flop);
+/* Estimates the seconds that it takes, by timing a little of each kind of its work now (rates.h).
+ * 0: not known. */
+double engine_seconds(const struct engine *e, const struct engine_cost *cost);
 
 /* ---- tracing ---------------------------------------------------------- */
 

@@ -6,7 +6,8 @@
 #include <string.h>
 
 #include "engine/cost.h"
-#include "engine/pass.h"
+#include "engine/pass_cost.h"
+#include "engine/squares.h"
 
 /* ---- what can be compared ---------------------------------------------------- */
 
@@ -83,21 +84,49 @@ static bool plans_make(struct plans *p, const struct engine *a, const struct eng
     return true;
 }
 
-bool lockstep_cost(struct engine_cost *cost, const struct engine *a, const struct engine *b,
-                   const struct engine_window *windows, size_t n_windows, struct error *err)
+/* Squares of differences: those of struct sums below. */
+#define SQUARES 4
+
+/* Each pass of A, and that of B beside it. */
+static bool add_passes(struct engine_cost *of_a, struct engine_cost *of_b, const struct plans *p,
+                       const struct engine *a, const struct engine *b, struct error *err)
+{
+    struct pass_range in_a = { .plan = &p->a, .windows = p->windows };
+    struct pass_range in_b = { .plan = &p->b, .windows = p->twice };
+    for (size_t next; in_a.first < p->n; in_a.first = next) {
+        next = plan_pass_end(&p->a, p->windows, p->n, in_a.first);
+        in_a.end = next;
+        in_b.first = 2 * in_a.first;
+        in_b.end = 2 * next;
+        if (!pass_cost_add(of_a, a, &in_a, err) || !pass_cost_add(of_b, b, &in_b, err))
+            return false;
+    }
+    return true;
+}
+
+bool lockstep_cost(struct engine_cost *cost, double *seconds, const struct engine *a,
+                   const struct engine *b, const struct engine_window *windows, size_t n_windows,
+                   struct error *err)
 {
     struct plans p;
+    struct engine_cost of_a = { .n_threads = a->n_threads }, of_b = { .n_threads = b->n_threads };
+    bool ok = plans_make(&p, a, b, windows, n_windows, err)
+           && add_passes(&of_a, &of_b, &p, a, b, err);
     *cost = (struct engine_cost){ 0 };
-    if (plans_make(&p, a, b, windows, n_windows, err)) {
+    if (ok) {
+        const struct config *c = &a->ck->config;
         double tokens = (double)plan_tokens(windows, n_windows);
-        for (size_t first = 0; first < n_windows; cost->passes++)
-            first = plan_pass_end(&p.a, p.windows, n_windows, first);
-        cost->flop = cost_layers_flop(&a->ck->config, tokens, tokens)
+        of_a.load.amount[WORKLOAD_SQUARES] =
+            SQUARES * tokens * (double)c->num_hidden_layers * (double)c->hidden_size;
+        cost->passes = of_a.passes;
+        cost->flop = cost_layers_flop(c, tokens, tokens)
                    + 2 * cost_layers_flop(&b->ck->config, tokens, tokens);
-        cost->bytes_read = cost->passes * (a->parts.bytes + b->parts.bytes);
+        cost->bytes_read = of_a.bytes_read + of_b.bytes_read;
         cost->memory_bytes = p.a.memory_bytes + p.b.memory_bytes;
         cost->least_bytes = budget_needed(shared_budget(a, b), p.least_bytes);
     }
+    if (ok && seconds)
+        *seconds = engine_seconds(a, &of_a) + engine_seconds(b, &of_b);
     plans_free(&p);
     return cost->passes > 0;
 }
@@ -121,11 +150,7 @@ static void add_squares(double *sum, const float *u, const float *v, size_t n, s
 #pragma omp parallel for num_threads(n_threads) schedule(static)
         for (size_t t = 0; t < rows; t++) {
             size_t at = (row + t) * D;
-            of_row[t] = 0;
-            for (size_t i = 0; i < D; i++) {
-                double d = v ? (double)u[at + i] - (double)v[at + i] : (double)u[at + i];
-                of_row[t] += d * d;
-            }
+            of_row[t] = squares_of_difference(u + at, v ? v + at : NULL, D);
         }
         for (size_t t = 0; t < rows; t++)
             *sum += of_row[t];

@@ -44,8 +44,10 @@ bool lockstep_run(struct lockstep *out, const struct engine *a, const struct eng
                   size_t n_windows, struct error *err);
 void lockstep_free(struct lockstep *l);
 
-/* The cost of lockstep_run; no state is saved. */
-bool lockstep_cost(struct engine_cost *cost, const struct engine *a, const struct engine *b,
-                   const struct engine_window *windows, size_t n_windows, struct error *err);
+/* The cost of lockstep_run; no state is saved.  *seconds (may be NULL): estimated by measuring
+ * (engine_seconds); cost->load stays empty. */
+bool lockstep_cost(struct engine_cost *cost, double *seconds, const struct engine *a,
+                   const struct engine *b, const struct engine_window *windows, size_t n_windows,
+                   struct error *err);
 
 #endif

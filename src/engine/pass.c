@@ -237,15 +237,15 @@ static bool take_memory(struct pass *p, const struct plan *plan, struct error *e
 /* Less than some milliseconds of one thread.  A layer has dozens of places where threads wait for
  * each other: among other work on the machine that costs ten times as much as it saves.  Results
  * are the same with any number of threads. */
-static bool is_small(const struct engine *e, const struct engine_job *job,
-                     const struct engine_state *at)
+int pass_threads(const struct engine *e, const struct engine_window *windows, size_t n_windows)
 {
     const double most_flop = 2e8;
     const size_t most_bytes = (size_t)32 << 20;
     const struct config *c = &e->ck->config;
-    double n = (double)plan_tokens(job->windows + at->first_window, at->n_windows);
-    return cost_layers_flop(c, n, n) + n * cost_head_flop(c) < most_flop
-        && e->parts.bytes < most_bytes;
+    double n = (double)plan_tokens(windows, n_windows);
+    bool small = cost_layers_flop(c, n, n) + n * cost_head_flop(c) < most_flop
+              && e->parts.bytes < most_bytes;
+    return small ? 1 : e->n_threads;
 }
 
 bool pass_open(struct pass *p, const struct engine *e, const struct plan *plan, struct arena *arena,
@@ -258,8 +258,7 @@ bool pass_open(struct pass *p, const struct engine *e, const struct plan *plan, 
                         .done_before = (double)at->statistics.model_tokens,
                         .all_tokens = (double)plan_tokens(job->windows, job->n_windows) };
     p->cm = engine_compute(e);
-    if (is_small(e, job, at))
-        p->cm.n_threads = 1;
+    p->cm.n_threads = pass_threads(e, job->windows + at->first_window, at->n_windows);
     if (take_memory(p, plan, err)) {
         set_batch(p, false);
         p->tokens = (double)p->batch.n_tokens;

@@ -61,6 +61,9 @@ struct engine_window *pass_windows_without_targets(const struct engine_window *w
 bool engine_plan(struct plan *plan, size_t *least_bytes, const struct engine *e,
                  const struct engine_window *windows, size_t n_windows, struct error *err);
 
+/* With which a pass of these windows computes. */
+int pass_threads(const struct engine *e, const struct engine_window *windows, size_t n_windows);
+
 /* Takes memory for at->n_windows windows from at->first_window on out of an arena, whose block is
  * used by one pass after another, and fills the residual stream with the state `at`; at the
  * beginning that is the embeddings of the windows. */

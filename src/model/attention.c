@@ -11,7 +11,7 @@
 /* Rows of queries that are multiplied with a block of keys: all heads that share the KV head, for
  * enough tokens that packing the keys is a small part of the work. */
 #define QUERY_ROWS KERNEL_ROWS
-#define KEY_BLOCK ((size_t)128)
+#define KEY_BLOCK ATTENTION_KEYS
 
 /* ---- state ----------------------------------------------------------------- */
 
@@ -55,6 +55,11 @@ static size_t tokens_of_block(const struct config *c)
     return QUERY_ROWS > group_size(c) ? QUERY_ROWS / group_size(c) : 1;
 }
 
+size_t attention_block_rows(const struct config *c)
+{
+    return tokens_of_block(c) * group_size(c);
+}
+
 static struct attention_positions positions_take(struct arena *a, const struct compute *cm)
 {
     const struct config *c = cm->config;
@@ -69,7 +74,7 @@ static struct attention_positions positions_take(struct arena *a, const struct c
 static struct attention_blocks blocks_take(struct arena *a, const struct compute *cm)
 {
     const struct gemm_ops *ops = linear_gemm(cm);
-    size_t d = cm->config->head_dim, rows = tokens_of_block(cm->config) * group_size(cm->config);
+    size_t d = cm->config->head_dim, rows = attention_block_rows(cm->config);
     size_t keys = ops->packed_bytes(ops, KEY_BLOCK, d);
     size_t values = ops->packed_bytes(ops, d, KEY_BLOCK);
     int threads = cm->n_threads;
@@ -188,6 +193,17 @@ static void attend(const struct compute *cm, const struct block *b, const float 
         compute_rows(cm)->scale(b->value + i * d, (float)(1 / b->sum[i]), d);
         compute_rows(cm)->round(b->value + i * d, d);
     }
+}
+
+void attention_count(struct attention_amount *sum, const struct config *c, size_t first, size_t n)
+{
+    size_t step = tokens_of_block(c);
+    double heads = (double)c->num_attention_heads, d = (double)c->head_dim;
+    for (size_t t = 0; t < n; t += step) {
+        size_t tokens = size_min(n - t, step);
+        sum->flop += 4 * heads * (double)tokens * (double)(first + t + tokens) * d;
+    }
+    sum->scores += heads * (double)n * ((double)first + (double)(n + 1) / 2);
 }
 
 /* ---- a tile ---------------------------------------------------------------- */

@@ -56,4 +56,19 @@ void attention_forward(const struct compute *cm, const struct attention_buffers 
                        float *h, const struct attention_weights *w, const struct tile *tile,
                        struct attention_state *const *states);
 
+/* ---- how much it is -------------------------------------------------------- */
+
+#define ATTENTION_KEYS ((size_t)128)        /* in a block */
+/* Rows of a whole block of queries: (token, head) pairs. */
+size_t attention_block_rows(const struct config *c);
+
+/* Of the products of blocks, keys after a query in its last blocks included; and the scores that
+ * are left when those keys are masked. */
+struct attention_amount {
+    double flop, scores;
+};
+
+/* Adds the queries of n tokens, the first at position `first` of its window. */
+void attention_count(struct attention_amount *sum, const struct config *c, size_t first, size_t n);
+
 #endif

@@ -209,24 +209,31 @@ static double softplus(double x)
     return x > 30 ? x : log1p(exp(x));      /* above 30 the difference is below double's ulp */
 }
 
-/* decay and beta of n tokens.  In double: a rounded decay is applied once for each token that
- * follows, so its error would grow with length. */
+/* In double: a rounded decay is applied once for each token that follows, so its error would grow
+ * with length. */
+void delta_net_gates_of_token(const struct compute *cm, double *decay, float *beta, const float *a,
+                              const float *b, const struct delta_net_gates *gates)
+{
+    size_t HV = cm->config->linear_num_value_heads;
+    for (size_t h = 0; h < HV; h++) {
+        double step = softplus((double)a[h] + (double)gates->dt_bias[h]);
+        decay[h] = exp(-exp((double)gates->A_log[h]) * step);
+        beta[h] = (float)(1 / (1 + exp(-(double)b[h])));
+    }
+    compute_rows(cm)->round(beta, HV);
+}
+
+/* decay and beta of n tokens. */
 static void gates(const struct compute *cm, const struct delta_net_buffers *b,
                   const struct delta_net_weights *w, size_t n)
 {
     size_t HV = cm->config->linear_num_value_heads;
-    const float *A_log = b->gates.A_log, *dt_bias = b->gates.dt_bias;
     norm_vector(cm, b->gates.A_log, &w->A_log);
     norm_vector(cm, b->gates.dt_bias, &w->dt_bias);
 #pragma omp parallel for num_threads(cm->n_threads) schedule(static)
-    for (size_t t = 0; t < n; t++) {
-        for (size_t h = 0; h < HV; h++) {
-            double step = softplus((double)b->a[t * HV + h] + (double)dt_bias[h]);
-            b->decay[t * HV + h] = exp(-exp((double)A_log[h]) * step);
-            b->beta[t * HV + h] = (float)(1 / (1 + exp(-(double)b->b[t * HV + h])));
-        }
-        compute_rows(cm)->round(b->beta + t * HV, HV);
-    }
+    for (size_t t = 0; t < n; t++)
+        delta_net_gates_of_token(cm, b->decay + t * HV, b->beta + t * HV, b->a + t * HV,
+                                 b->b + t * HV, &b->gates);
 }
 
 /* q to length 1 / sqrt(dk), k to length 1. */

@@ -68,4 +68,8 @@ void delta_net_forward(const struct compute *cm, const struct delta_net_buffers 
                        float *h, const struct delta_net_weights *w, const struct tile *tile,
                        struct delta_net_state *const *states);
 
+/* decay, beta [HV] of a token, from what in_proj_a and in_proj_b give for it: a step of forward. */
+void delta_net_gates_of_token(const struct compute *cm, double *decay, float *beta, const float *a,
+                              const float *b, const struct delta_net_gates *gates);
+
 #endif

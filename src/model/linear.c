@@ -97,6 +97,12 @@ static size_t rows_at_once(size_t rows, size_t cols)
     return size_min(size_max(most, 2 * KERNEL_PANEL), rows);
 }
 
+size_t linear_input_packs(size_t rows, size_t cols)
+{
+    size_t step = rows_at_once(rows, cols);
+    return step ? (rows + step - 1) / step : 0;
+}
+
 struct linear_buffers linear_buffers_take(struct arena *a, const struct compute *cm,
                                           const struct linear_shape *shapes, size_t n)
 {

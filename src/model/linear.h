@@ -26,6 +26,9 @@ struct linear_buffers linear_buffers_take(struct arena *a, const struct compute 
 void linear_forward(const struct compute *cm, const struct linear_buffers *b, float *out,
                     size_t ldo, const float *x, size_t ldx, size_t n, const struct matrix *w);
 
+/* Times that linear_forward packs x for a weight [rows, cols]. */
+size_t linear_input_packs(size_t rows, size_t cols);
+
 /* Rows of w for one thread at a time, in a product of a few rows. */
 size_t linear_few_rows_step(const struct matrix *w);
 

@@ -251,7 +251,7 @@ static void test_cost(const struct lockstep *l)
     struct engine *a = engine_open(&demo[0].ck, &demo[0].w, &options, &err);
     struct engine *b = engine_open(&demo[1].ck, &demo[1].w, &options, &err);
     struct engine_cost cost;
-    bool ok = lockstep_cost(&cost, a, b, windows, N_WINDOWS, &err);
+    bool ok = lockstep_cost(&cost, NULL, a, b, windows, N_WINDOWS, &err);
     check(ok && cost.passes == 1 && cost.bytes_read >= l->statistics.bytes_read && cost.flop > 0
           && l->statistics.model_tokens == 3 * l->tokens, "what it costs is known before",
           "%s: %zu passes, %zu bytes of %zu", err.message, cost.passes, l->statistics.bytes_read,
