@@ -9,7 +9,7 @@
 
 /* Columns of the narrower product, in which packing x is most of the work, and of the wider one. */
 #define NARROW KERNEL_PANEL
-#define WIDE   (5 * KERNEL_PANEL)
+#define WIDE   (10 * KERNEL_PANEL)
 
 struct sample {
     const struct compute *cm;
@@ -68,6 +68,7 @@ static void multiply(void *user)
     }
 }
 
+/* The first n columns are packed; seconds of the product with them. */
 static double time_columns(struct sample *s, size_t n, double seconds)
 {
     s->n = n;
@@ -77,17 +78,30 @@ static double time_columns(struct sample *s, size_t n, double seconds)
 #pragma omp parallel num_threads(s->cm->n_threads)
     linear_pack_weight(s->cm, &packed, &slice, s->scratch);
     multiply(s);
-    return stopwatch_best(multiply, s, seconds);
+    return stopwatch_round(multiply, s, seconds);
+}
+
+/* In rounds that alternate: their difference counts, so both need the same conditions. */
+static void time_both(struct sample *s, double *narrow, double *wide, double seconds)
+{
+    size_t most = product_sample_weight_rows(s->w);
+    struct stopwatch_agreement a = { .seconds = seconds }, b = a;
+    for (bool done = false; !done;) {
+        done = stopwatch_agreed(&a, time_columns(s, size_min(most, NARROW), seconds));
+        if (most > NARROW)
+            done = stopwatch_agreed(&b, time_columns(s, most, seconds)) && done;
+    }
+    *narrow = a.best;
+    *wide = b.best;
 }
 
 static void measure(struct product_sample *out, struct sample *s, double seconds)
 {
     size_t wide = product_sample_weight_rows(s->w), narrow = size_min(wide, NARROW);
-    double inputs = (double)s->rows * (double)s->w->cols;
-    double of_narrow = time_columns(s, narrow, seconds), of_wide = of_narrow;
+    double inputs = (double)s->rows * (double)s->w->cols, of_narrow, of_wide;
+    time_both(s, &of_narrow, &of_wide, seconds);
     *out = (struct product_sample){ .flop = of_narrow / (2 * inputs * (double)narrow) };
     if (wide > narrow) {
-        of_wide = time_columns(s, wide, seconds);
         double more = of_wide - of_narrow;
         out->flop = more / (2 * inputs * (double)(wide - narrow));
         out->input_value = of_narrow / inputs - 2 * (double)narrow * out->flop;
@@ -97,7 +111,7 @@ static void measure(struct product_sample *out, struct sample *s, double seconds
         }
     }
     pack(s);
-    out->weight_value = stopwatch_best(pack, s, seconds)
+    out->weight_value = stopwatch_confirmed(pack, s, seconds)
                       / ((double)s->cm->n_threads * (double)size_min(s->n, NARROW)
                          * (double)s->w->cols);
 }

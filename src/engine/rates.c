@@ -23,7 +23,7 @@ struct effort {
 };
 
 static const struct effort whole = {
-    .pool = (size_t)1 << 22, .rows = KERNEL_ROWS, .tokens = 256, .seconds = 5e-4,
+    .pool = (size_t)1 << 22, .rows = KERNEL_ROWS / 2, .tokens = 256, .seconds = 5e-4,
     .hashed_bytes = (size_t)1 << 20, .disk_bytes = (size_t)32 << 20, .disk_seconds = 0.05,
 };
 static const struct effort brief = {
@@ -109,7 +109,7 @@ static bool estimate_mixers(struct measuring *m)
         ok = mixer_sample_delta_rule(&s, m->cm, tokens, NULL);
         if (ok)
             out[WORKLOAD_DELTA_RULE] = amount[WORKLOAD_DELTA_RULE] / (double)tokens / threads
-                * stopwatch_best(mixer_sample_run_delta_rule, &s, m->effort->seconds);
+                * stopwatch_confirmed(mixer_sample_run_delta_rule, &s, m->effort->seconds);
         mixer_sample_close(&s);
     }
     if (ok && amount[WORKLOAD_ATTENTION] > 0) {
@@ -117,7 +117,7 @@ static bool estimate_mixers(struct measuring *m)
         if (ok)
             out[WORKLOAD_ATTENTION] =
                 amount[WORKLOAD_ATTENTION] / mixer_sample_attention_flop(&s) / threads
-                * stopwatch_best(mixer_sample_run_attention, &s, m->effort->seconds);
+                * stopwatch_confirmed(mixer_sample_run_attention, &s, m->effort->seconds);
         mixer_sample_close(&s);
     }
     return ok;

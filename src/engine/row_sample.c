@@ -335,9 +335,9 @@ double row_sample_seconds(struct row_sample *s, enum workload_kind kind, double 
     s->n = s->kind->n(s->cm->config);
     if (s->n == 0)
         return 0;
-    s->rows = size_max(1, size_min(CALL_VALUES, s->pool / threads) / s->n) * threads;
+    s->rows = size_max(1, size_min(CALL_VALUES, s->pool / 4 / threads) / s->n) * threads;
     run(s);                         /* wakes the threads */
-    double took = stopwatch_best(run, s, seconds) / (double)(s->rows * s->n);
+    double took = stopwatch_confirmed(run, s, seconds) / (double)(s->rows * s->n);
 #pragma omp parallel num_threads(s->cm->n_threads)
     {                               /* other kinds expect values of size one */
         fill_rows(thread_buffer(&s->values), 1, s->widest);

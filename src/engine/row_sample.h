@@ -33,8 +33,7 @@ void row_sample_close(struct row_sample *s);
 
 /* Does it sample this kind?  Not attention's products, nor the delta rule (mixer_sample.h). */
 bool row_sample_has(enum workload_kind kind);
-/* Seconds of one value (of workload.h's count), all threads at work: the best of some rounds of
- * `seconds` each. */
+/* Seconds of one value (of workload.h's count), all threads at work, by rounds of `seconds`. */
 double row_sample_seconds(struct row_sample *s, enum workload_kind kind, double seconds);
 
 #endif
