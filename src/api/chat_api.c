@@ -26,11 +26,6 @@ void surprisal_chat_template_close(struct surprisal_chat_template *t)
     prompt_template_close((struct prompt_template *)t);
 }
 
-static size_t length(const char *text, size_t n_bytes)
-{
-    return n_bytes || !text ? n_bytes : strlen(text);
-}
-
 static bool make(struct marked_text_builder *b, const struct surprisal_chat_template *t,
                  const struct surprisal_prompt_options *o, struct error *err)
 {
@@ -87,8 +82,8 @@ bool surprisal_parse_answer(const struct surprisal_answer_options *options, char
     struct surprisal_answer_options own = *options;
     const struct message_sink sink = { hand_on, &own };
     const struct message_request request = {
-        .text = own.text, .n = length(own.text, own.n_bytes),
-        .tools = own.tools, .tools_bytes = length(own.tools, own.tools_bytes),
+        .text = own.text, .n = conversation_text_bytes(own.text, own.n_bytes),
+        .tools = own.tools, .tools_bytes = conversation_text_bytes(own.tools, own.tools_bytes),
         .rules = { .starts_in_thinking = !own.starts_in_content, .no_reasoning = own.no_reasoning,
                    .drop_calls = own.drop_calls },
         .tokenizer = (const struct tokenizer *)own.tokenizer, .at_length = own.at_length,

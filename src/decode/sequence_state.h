@@ -49,7 +49,7 @@ bool sequence_state_reserve(struct sequence_state *s, size_t n, struct error *er
 void sequence_state_copy(struct sequence_state *to, const struct sequence_state *from,
                          const struct config *c);
 /* Forgets the keys and values of tokens from n_tokens on; their blocks go back.  A delta net cannot
- * go back: where the model has some, a snapshot of that length is restored too (snapshot.h). */
+ * go back: where the model has some, snapshot_restore is what to call (snapshot.h). */
 void sequence_state_cut(struct sequence_state *s, size_t n_tokens);
 
 #endif

@@ -53,11 +53,8 @@ void snapshot_take(struct snapshot *snapshot, const struct sequence_state *s,
 void snapshot_restore(const struct snapshot *snapshot, struct sequence_state *s,
                       const struct config *c)
 {
-    for (size_t i = 0; i < c->num_hidden_layers; i++) {
+    sequence_state_cut(s, snapshot->n_past);
+    for (size_t i = 0; i < c->num_hidden_layers; i++)
         if (c->layer_types[i] != FULL_ATTENTION)
             delta_net_state_copy(&s->delta_net[i], &snapshot->delta_net[i], c);
-        else
-            s->attention[i].n_past = snapshot->n_past;
-    }
-    s->n_past = snapshot->n_past;
 }

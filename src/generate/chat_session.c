@@ -83,16 +83,10 @@ static bool answer(struct chat_session *s, struct turn *t, bool thinks,
 {
     struct generation *g = &s->generation;
     struct answer_reader reader = { 0 };
-    const struct answer_rules rules = {
-        .starts_in_thinking = thinks, .no_reasoning = s->settings.no_reasoning,
-        .tools = &s->conversation.tools,
-    };
-    const struct answer_reader_delta delta = { s->settings.delta, s->o.machine.progress.user };
-    size_t most = s->o.max_tokens ? s->o.max_tokens
-                : g->publisher.max_new_tokens ? g->publisher.max_new_tokens : SIZE_MAX;
     t->reader = &reader;
-    generation_begin(g, t, most);
-    bool ok = answer_reader_open(&reader, &rules, g->model.tokenizer, &delta, err)
+    generation_begin(g, t, SIZE_MAX);
+    bool ok = conversation_open_reader(&s->conversation, &reader, g->model.tokenizer, thinks,
+                                       s->o.machine.progress.user, err)
            && generation_run(g, t, err)
            && conversation_add_answer(&s->conversation, &reader.parts, err)
            && result_give(result, g, t, err);

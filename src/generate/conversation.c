@@ -7,7 +7,7 @@
 #include "chat/messages.h"
 #include "chat/value_json.h"
 
-static size_t length(const char *text, size_t n_bytes)
+size_t conversation_text_bytes(const char *text, size_t n_bytes)
 {
     return n_bytes || !text ? n_bytes : strlen(text);
 }
@@ -15,9 +15,10 @@ static size_t length(const char *text, size_t n_bytes)
 struct prompt_request conversation_request(const struct surprisal_prompt_options *o)
 {
     return (struct prompt_request){
-        .messages = o->messages, .messages_bytes = length(o->messages, o->messages_bytes),
-        .tools = o->tools, .tools_bytes = length(o->tools, o->tools_bytes),
-        .kwargs = o->kwargs, .kwargs_bytes = length(o->kwargs, o->kwargs_bytes),
+        .messages = o->messages,
+        .messages_bytes = conversation_text_bytes(o->messages, o->messages_bytes),
+        .tools = o->tools, .tools_bytes = conversation_text_bytes(o->tools, o->tools_bytes),
+        .kwargs = o->kwargs, .kwargs_bytes = conversation_text_bytes(o->kwargs, o->kwargs_bytes),
         .thinking = o->thinking == SURPRISAL_THINKING_ON ? PROMPT_THINKING_ON
                   : o->thinking == SURPRISAL_THINKING_OFF ? PROMPT_THINKING_OFF
                   : PROMPT_THINKING_DEFAULT,
@@ -162,4 +163,16 @@ bool conversation_prompt(const struct conversation *c, const struct tokenizer *t
     marked_text_builder_free(&b);
     buffer_free(&added);
     return ok;
+}
+
+bool conversation_open_reader(const struct conversation *c, struct answer_reader *r,
+                              const struct tokenizer *tokenizer, bool thinks, void *user,
+                              struct error *err)
+{
+    const struct answer_rules rules = {
+        .starts_in_thinking = thinks, .no_reasoning = c->settings->no_reasoning,
+        .tools = &c->tools,
+    };
+    const struct answer_reader_delta delta = { c->settings->delta, user };
+    return answer_reader_open(r, &rules, tokenizer, &delta, err);
 }

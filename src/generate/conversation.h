@@ -5,6 +5,7 @@
 
 #include "chat/message_parts.h"
 #include "chat/prompt.h"
+#include "generate/answer_reader.h"
 #include "surprisal.h"
 
 /* Zero-initialise; release with conversation_close. */
@@ -17,6 +18,8 @@ struct conversation {
     bool waits;                         /* the last message has no answer yet */
 };
 
+/* Bytes of a text as surprisal.h counts them: with n_bytes 0 it ends with NUL, or is NULL. */
+size_t conversation_text_bytes(const char *text, size_t n_bytes);
 /* What surprisal.h calls a prompt's options, as src/chat has them. */
 struct prompt_request conversation_request(const struct surprisal_prompt_options *o);
 
@@ -38,5 +41,9 @@ void conversation_cut(struct conversation *c, size_t size, bool waits);
 /* *ids: [*n_ids], given.  *thinks: whether the answer begins inside of thinking. */
 bool conversation_prompt(const struct conversation *c, const struct tokenizer *tokenizer,
                          int32_t **ids, size_t *n_ids, bool *thinks, struct error *err);
+/* For the answer to that prompt; user: what the settings' delta gets. */
+bool conversation_open_reader(const struct conversation *c, struct answer_reader *r,
+                              const struct tokenizer *tokenizer, bool thinks, void *user,
+                              struct error *err);
 
 #endif

@@ -98,26 +98,18 @@ static bool read_prompt(struct job *j, struct error *err)
 
 static bool open_reader(struct job *j, struct error *err)
 {
-    const struct surprisal_chat_settings *chat = j->o->chat;
-    if (!chat)
+    if (!j->o->chat)
         return true;
-    const struct answer_rules rules = {
-        .starts_in_thinking = j->thinks, .no_reasoning = chat->no_reasoning,
-        .tools = &j->conversation.tools,
-    };
-    const struct answer_reader_delta delta = { chat->delta, j->o->machine.progress.user };
     j->turn.reader = &j->reader;
-    return answer_reader_open(&j->reader, &rules, j->generation.model.tokenizer, &delta, err);
+    return conversation_open_reader(&j->conversation, &j->reader, j->generation.model.tokenizer,
+                                    j->thinks, j->o->machine.progress.user, err);
 }
 
 /* Takes the memory for the prompt and the longest answer. */
 static bool begin(struct job *j, struct error *err)
 {
-    const struct generation *g = &j->generation;
-    size_t wanted = j->o->max_tokens ? j->o->max_tokens
-                  : g->publisher.max_new_tokens ? g->publisher.max_new_tokens : DEFAULT_TOKENS;
     size_t capacity;
-    generation_begin(g, &j->turn, wanted);
+    generation_begin(&j->generation, &j->turn, DEFAULT_TOKENS);
     if (!size_sum(&capacity, j->n_prompt, j->turn.answer.limits.max_tokens))
         capacity = SIZE_MAX;
     return generation_reserve(&j->generation, capacity, false, err);

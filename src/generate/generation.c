@@ -223,13 +223,15 @@ static bool prefill(struct generation *g, struct turn *t, const struct decoder_s
 
 /* ---- tokens -------------------------------------------------------------------- */
 
-void generation_begin(const struct generation *g, struct turn *t, size_t max_tokens)
+void generation_begin(const struct generation *g, struct turn *t, size_t otherwise)
 {
     const struct surprisal_generate_options *o = g->o;
     struct continuation_limits l = {
         .tokenizer = g->model.tokenizer, .stop = o->stop, .n_stop = o->n_stop,
         .end_ids = g->publisher.end_ids, .n_end_ids = o->ignore_eos ? 0 : g->publisher.n_end_ids,
-        .max_tokens = max_tokens, .at_most = SURPRISAL_FINISH_LENGTH,
+        .max_tokens = o->max_tokens ? o->max_tokens
+                    : g->publisher.max_new_tokens ? g->publisher.max_new_tokens : otherwise,
+        .at_most = SURPRISAL_FINISH_LENGTH,
     };
     if (g->context && l.max_tokens > g->context - t->n_prompt) {
         l.max_tokens = g->context - t->n_prompt;

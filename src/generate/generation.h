@@ -62,8 +62,9 @@ bool generation_reserve(struct generation *g, size_t capacity, bool with_snapsho
  * message calls them. */
 bool generation_check_prompt(const struct generation *g, const char *name, const int32_t *ids,
                              size_t n, struct error *err);
-/* Begins the answer; max_tokens is cut down to what the context has room for. */
-void generation_begin(const struct generation *g, struct turn *t, size_t max_tokens);
+/* Begins the answer, of as many tokens as the options say, else the publisher, else `otherwise`;
+ * fewer if the context has no room for them. */
+void generation_begin(const struct generation *g, struct turn *t, size_t otherwise);
 /* Runs the prompt and the answer to its end. */
 bool generation_run(struct generation *g, struct turn *t, struct error *err);
 

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 /* ---- sizes ----------------------------------------------------------------- */
 
 struct kv_shape kv_shape_of(const struct config *c, enum dtype dtype)
