@@ -56,7 +56,7 @@ ROW_SETS := scalar baseline $(if $(X86_64),avx2 avx512)
 ROW_SETS := $(ROW_SETS) $(ROW_SETS:%=%_bf16)
 BLOCK_SETS := baseline $(if $(X86_64),avx2 avx512)
 OTHERS   := src/kernels/rows.c src/kernels/scalar_rows.c src/kernels/mxfp4_blocks.c $(if $(X86_64),,src/kernels/avx%.c) \
-            $(if $(findstring aarch64,$(TARGET)),,src/kernels/neon.c)
+            $(if $(findstring aarch64,$(TARGET)),,src/kernels/neon%.c)
 LIBRARY_SOURCES := $(filter-out $(OTHERS),$(LIBRARY_SOURCES))
 ifdef EMULATE
 LIBRARY_SOURCES := $(patsubst src/kernels/cpu.c,tests/emulated/cpu.c,$(LIBRARY_SOURCES))
@@ -120,10 +120,11 @@ $(BUILD)/src/kernels/%.o: KERNEL_CFLAGS = -O3 -fno-math-errno -fno-trapping-math
 ifdef EMULATE
 $(BUILD)/src/kernels/avx%.o: ISA_CFLAGS = -Itests/emulated -Wno-psabi
 else
-$(BUILD)/src/kernels/avx2.o $(BUILD)/src/kernels/rows_avx2.o $(BUILD)/src/kernels/rows_avx2_bf16.o \
+$(BUILD)/src/kernels/avx2.o $(BUILD)/src/kernels/avx2_dots.o $(BUILD)/src/kernels/rows_avx2.o $(BUILD)/src/kernels/rows_avx2_bf16.o \
     $(BUILD)/src/kernels/mxfp4_blocks_avx2.o: ISA_CFLAGS = -mavx2 -mfma
-$(BUILD)/src/kernels/avx512bf16.o: ISA_CFLAGS = -mavx512f -mavx512dq -mavx512bw -mavx512bf16 -mfma
-$(BUILD)/src/kernels/avx512.o $(BUILD)/src/kernels/rows_avx512.o $(BUILD)/src/kernels/rows_avx512_bf16.o \
+$(BUILD)/src/kernels/avx512bf16.o $(BUILD)/src/kernels/avx512bf16_dots.o: \
+    ISA_CFLAGS = -mavx512f -mavx512dq -mavx512bw -mavx512bf16 -mfma
+$(BUILD)/src/kernels/avx512.o $(BUILD)/src/kernels/avx512_dots.o $(BUILD)/src/kernels/rows_avx512.o $(BUILD)/src/kernels/rows_avx512_bf16.o \
     $(BUILD)/src/kernels/mxfp4_blocks_avx512.o: ISA_CFLAGS = -mavx512f -mavx512dq -mavx512bw -mfma -mprefer-vector-width=512
 endif
 row_flags = -DROW_KERNELS=row_kernels_$(1) $(if $(findstring bf16,$(1)),-DROUND_BF16)

@@ -5,7 +5,7 @@
  * token of each of several sequences, which join and leave between steps as the caller likes.  The
  * results of a sequence have the same bits alone and beside any others, with any number of threads.
  * Prefill and steps agree within the noise of f32, not in bits: a step's delta rule goes token by
- * token, and its products have an order of summation of their own (dots() of kernels/kernels.h).
+ * token, and its products have an order of summation of their own (kernels/dots.h).
  *
  * Weights stay mapped: the system brings them in when they are first used.  A decoder borrows an
  * engine; it is used by one thread at a time. */

@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "kernels/delta_rule.h"
+#include "kernels/dots.h"
 #include "kernels/gemm.h"
 #include "kernels/rows.h"
 
@@ -131,6 +132,7 @@ static const struct gemm_tile tile = { MR, NR, 1, 256, micro_kernel, NULL, trans
 const struct kernels kernels_avx2 = {
     .isa = "avx2",
     .gemm = { GEMM_F32(&tile, &row_kernels_avx2), GEMM_BF16(&tile, &row_kernels_avx2) },
+    DOTS_OF(&dots_tile_avx2, &row_kernels_avx2),
     ROWS_OF(avx2),
     .delta_rule = delta_rule_chunked,
     .mxfp4_blocks = mxfp4_blocks_avx2,

@@ -4,6 +4,7 @@
 
 #include "kernels/avx512_tile.h"
 #include "kernels/delta_rule.h"
+#include "kernels/dots.h"
 #include "kernels/gemm.h"
 #include "kernels/rows.h"
 
@@ -54,6 +55,7 @@ const struct kernels kernels_avx512 = {
     .isa = "avx512",
     .gemm = { GEMM_F32(&gemm_tile_avx512, &row_kernels_avx512),
               GEMM_BF16(&gemm_tile_avx512, &row_kernels_avx512) },
+    DOTS_OF(&dots_tile_avx512, &row_kernels_avx512),
     ROWS_OF(avx512),
     .delta_rule = delta_rule_chunked,
     .mxfp4_blocks = mxfp4_blocks_avx512,

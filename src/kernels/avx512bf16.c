@@ -8,6 +8,7 @@
 
 #include "kernels/avx512_tile.h"
 #include "kernels/delta_rule.h"
+#include "kernels/dots.h"
 #include "kernels/gemm.h"
 #include "kernels/rows.h"
 
@@ -51,6 +52,8 @@ const struct kernels kernels_avx512bf16 = {
     .isa = "avx512bf16",
     .gemm = { GEMM_F32(&gemm_tile_avx512, &row_kernels_avx512),
               GEMM_BF16(&tile, &row_kernels_avx512) },
+    .dots = { DOTS_OPS(&dots_tile_avx512, &row_kernels_avx512, false),
+              DOTS_OPS(&dots_tile_avx512bf16, &row_kernels_avx512, true) },
     ROWS_OF(avx512),
     .delta_rule = delta_rule_chunked,
     .mxfp4_blocks = mxfp4_blocks_avx512,

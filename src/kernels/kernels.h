@@ -104,6 +104,32 @@ struct gemm_ops {
 /* Rows of A that are multiplied at a time: a multiple of every set's mr. */
 #define KERNEL_ROWS ((size_t)252)
 
+/* ---- products of a few rows ------------------------------------------------ */
+
+struct dots_tile;
+
+/* Rows of x that meet a weight while it is decoded. */
+#define DOTS_ROWS ((size_t)32)
+
+/* The product of a few rows of one compute type, as in decoding: each weight is read once.  An
+ * element depends on its row of x and its row of weights alone, not on the number of rows, and has
+ * the same bits in all sets (dots.h has the order of summation), but for denormal values and sums,
+ * which BF16 dots take as zero (avx512bf16_dots.c).  The order is not that of struct gemm. */
+struct dots_ops {
+    const struct dots_tile *tile;   /* NULL: the definition */
+    const struct row_kernels *rows;
+    bool rounds;                    /* weights that BF16 does not hold, and results, to BF16 */
+    /* Bytes of a row of x [cols] as dots reads it: a multiple of 4. */
+    size_t (*row_bytes)(const struct dots_ops *ops, size_t cols);
+    /* to [n]: rows of x [n, cols], ldx apart.  With `rounds` their values are BF16. */
+    void (*arrange)(const struct dots_ops *ops, void *to, const float *x, size_t ldx, size_t n,
+                    size_t cols);
+    /* out [n, count], rows ldo apart, = x [n, w->cols], arranged, times rows [first, first + count)
+     * of w.  n is at most DOTS_ROWS. */
+    void (*multiply)(const struct dots_ops *ops, float *out, size_t ldo, const void *x, size_t n,
+                     const struct matrix *w, size_t first, size_t count);
+};
+
 /* ---- everything else --------------------------------------------------------- */
 
 /* One head of the gated delta rule over n consecutive tokens of one sequence (Gated Delta
@@ -137,10 +163,6 @@ struct exp_sums {
     double difference[2];           /* of exp(x - max) (x - the other model's logit) */
 };
 
-#define DOTS_LANES ((size_t)64)
-/* Rows of x for which a weight is decoded once. */
-#define DOTS_ROWS ((size_t)32)
-
 /* Element-wise work and sums over one row.  Each set has two tables: in that of BF16 compute, r(x)
  * below is x rounded to BF16, as transformers in bfloat16 rounds it there; in that of f32 it is x.
  *
@@ -152,13 +174,6 @@ struct row_kernels {
      * a row, are multiples of the format's block (kernels/stored.h); MXFP4 is exact for scale bytes
      * up to 252, above large codes give infinity, and 255 gives NaN (OCP MX 1.0, 5.4.1). */
     void (*expand)(float *out, const struct matrix *w, size_t row, size_t first, size_t n);
-    /* The product of a few rows: out [n, count], rows ldo apart, = r(the dot products of x [n,
-     * w->cols], rows ldx apart, with rows [first, first + count) of w).  Weights become r(weight);
-     * x is taken as it is.  Column c of a row is added to sum c % DOTS_LANES, in f32; then the
-     * upper half of the sums is added to the lower one until one is left.  So an element depends on
-     * its row and its weights alone, and the sets do not differ. */
-    void (*dots)(float *out, size_t ldo, const float *x, size_t ldx, size_t n,
-                 const struct matrix *w, size_t first, size_t count);
     /* out [n, w->cols], rows ldo apart, += p [n, count], rows ldp apart, times rows [first, first +
      * count) of w, as they are stored.  An element is one running sum in f32, in ascending order of
      * the rows: it depends on its row and its column alone, and the sets do not differ. */
@@ -206,6 +221,7 @@ struct kernels {
     const char *isa;                /* as --isa names it */
     void (*prepare)(void);          /* called when the set is chosen; may be NULL */
     const struct gemm_ops *gemm[COMPUTE_TYPES];
+    const struct dots_ops *dots[COMPUTE_TYPES];
     const struct row_kernels *rows, *rows_bf16;     /* of f32 and of BF16 compute */
     void (*delta_rule)(const struct kernels *kn, const struct delta_rule *d);
     mxfp4_blocks_fn *mxfp4_blocks;  /* NULL: the definition in kernels/mxfp4.c */

@@ -3,6 +3,7 @@
 #include <arm_neon.h>
 
 #include "kernels/delta_rule.h"
+#include "kernels/dots.h"
 #include "kernels/gemm.h"
 #include "kernels/rows.h"
 
@@ -94,6 +95,7 @@ static const struct gemm_tile tile = { MR, NR, 1, 256, micro_kernel, NULL, trans
 const struct kernels kernels_neon = {
     .isa = "neon",
     .gemm = { GEMM_F32(&tile, &row_kernels_baseline), GEMM_BF16(&tile, &row_kernels_baseline) },
+    DOTS_OF(&dots_tile_neon, &row_kernels_baseline),
     ROWS_OF(baseline),
     .delta_rule = delta_rule_chunked,
     .mxfp4_blocks = mxfp4_blocks_baseline,

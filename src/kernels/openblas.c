@@ -2,6 +2,7 @@
  * a yardstick for ours.  Its BF16 products are those of f32 on rounded values. */
 #include "kernels/blas.h"
 #include "kernels/delta_rule.h"
+#include "kernels/dots.h"
 #include "kernels/rows.h"
 
 #define BLAS_OPS(rounds_)                                                                    \
@@ -16,6 +17,7 @@ const struct kernels kernels_openblas = {
     .isa = "openblas",
     .prepare = blas_prepare,
     .gemm = { BLAS_OPS(false), BLAS_OPS(true) },
+    DOTS_OF(&dots_tile_baseline, &row_kernels_baseline),
     ROWS_OF(baseline),
     .delta_rule = delta_rule_chunked,
     .mxfp4_blocks = mxfp4_blocks_baseline,

@@ -153,120 +153,27 @@ static void to_bf16(uint16_t *restrict out, const float *restrict x, size_t n)
         out[i] = bf16_of(x[i]);
 }
 
-/* ---- products of a few rows ---------------------------------------------------- */
-
-/* Sixteen lanes, in as many registers as the set needs for them. */
-typedef float lanes __attribute__((vector_size(64)));
-typedef float unaligned_lanes __attribute__((vector_size(64), aligned(4)));
-#define LANES ((size_t)16)
-_Static_assert(DOTS_LANES == 4 * LANES, "struct dots_sums has them all");
-/* Columns that are decoded at a time; they stay in the first-level cache. */
-#define DOTS_COLUMNS ((size_t)512)
-
-/* The sums of a row, in registers while columns are added. */
-struct dots_sums {
-    lanes a, b, c, d;
-};
-
-static inline const unaligned_lanes *lanes_at(const float *x)
-{
-    return (const unaligned_lanes *)x;
-}
-
-/* s += w x, for DOTS_LANES columns. */
-static inline void add_lanes(struct dots_sums *s, const float *w, const float *x)
-{
-    s->a += lanes_at(w)[0] * lanes_at(x)[0];
-    s->b += lanes_at(w)[1] * lanes_at(x)[1];
-    s->c += lanes_at(w)[2] * lanes_at(x)[2];
-    s->d += lanes_at(w)[3] * lanes_at(x)[3];
-}
-
-/* Adds the products of n columns, the first of which belongs to the first sum, with `rows` rows of
- * x: four share a load of the weights. */
-static void add_products(struct dots_sums *sum, const float *w, const float *x, size_t ldx,
-                         size_t rows, size_t n)
-{
-    size_t whole = n / DOTS_LANES * DOTS_LANES, t = 0;
-    for (; t + 4 <= rows; t += 4) {
-        struct dots_sums s0 = sum[t], s1 = sum[t + 1], s2 = sum[t + 2], s3 = sum[t + 3];
-        const float *at = x + t * ldx;
-        for (size_t c = 0; c < whole; c += DOTS_LANES) {
-            add_lanes(&s0, w + c, at + c);
-            add_lanes(&s1, w + c, at + ldx + c);
-            add_lanes(&s2, w + c, at + 2 * ldx + c);
-            add_lanes(&s3, w + c, at + 3 * ldx + c);
-        }
-        sum[t] = s0, sum[t + 1] = s1, sum[t + 2] = s2, sum[t + 3] = s3;
-    }
-    for (; t < rows; t++) {
-        struct dots_sums s = sum[t];
-        for (size_t c = 0; c < whole; c += DOTS_LANES)
-            add_lanes(&s, w + c, x + t * ldx + c);
-        sum[t] = s;
-    }
-    for (t = 0; whole < n && t < rows; t++) {
-        float *one = (float *)&sum[t];
-        for (size_t c = whole; c < n; c++)
-            one[c - whole] += w[c] * x[t * ldx + c];
-    }
-}
-
-static inline float total(const struct dots_sums *s)
-{
-    lanes whole = (s->a + s->c) + (s->b + s->d);
-    float one[LANES];
-    memcpy(one, &whole, sizeof one);
-    for (size_t half = LANES / 2; half > 0; half /= 2)
-        for (size_t i = 0; i < half; i++)
-            one[i] += one[i + half];
-    return ROUNDED(one[0]);
-}
-
-/* Of n rows, at most DOTS_ROWS, with one row of w. */
-static void dots_of_row(float *out, size_t ldo, const float *x, size_t ldx, size_t n,
-                        const struct matrix *w, size_t row)
-{
-    struct dots_sums sum[DOTS_ROWS];
-    float value[DOTS_COLUMNS];
-    memset(sum, 0, n * sizeof *sum);
-    for (size_t c = 0; c < w->cols; c += DOTS_COLUMNS) {
-        size_t columns = w->cols - c < DOTS_COLUMNS ? w->cols - c : DOTS_COLUMNS;
-        expand(value, w, row, c, columns);
-        round_row(value, columns);
-        add_products(sum, value, x + c, ldx, n, columns);
-    }
-    for (size_t t = 0; t < n; t++)
-        out[t * ldo] = total(&sum[t]);
-}
-
-static void dots(float *out, size_t ldo, const float *x, size_t ldx, size_t n,
-                 const struct matrix *w, size_t first, size_t count)
-{
-    for (size_t t = 0; t < n; t += DOTS_ROWS)
-        for (size_t i = 0; i < count; i++)
-            dots_of_row(out + t * ldo + i, ldo, x + t * ldx, ldx,
-                        n - t < DOTS_ROWS ? n - t : DOTS_ROWS, w, first + i);
-}
+/* ---- weighted sums of rows ------------------------------------------------------ */
 
 /* Rows and columns of w that are decoded at a time; they stay in the first-level cache. */
 #define WEIGHTED_ROWS ((size_t)32)
-#define WEIGHTED_COLUMNS (2 * DOTS_LANES)
+/* Columns whose sums are in registers. */
+#define WEIGHTED_LANES ((size_t)64)
+#define WEIGHTED_COLUMNS (2 * WEIGHTED_LANES)
 
-/* Half of LANES: GCC multiplies wider vectors by a scalar through memory where the set has no such
- * registers. */
-typedef float half_lanes __attribute__((vector_size(32), aligned(4)));
-#define HALF_LANES ((size_t)8)
+/* GCC multiplies wider vectors by a scalar through memory where the set has no such registers. */
+typedef float eight __attribute__((vector_size(32), aligned(4)));
+#define EIGHT ((size_t)8)
 
-/* out [DOTS_LANES] += p [count] times value [count, WEIGHTED_COLUMNS]. */
+/* out [WEIGHTED_LANES] += p [count] times value [count, WEIGHTED_COLUMNS]. */
 static inline void add_weighted_lanes(float *out, const float *p, const float *value, size_t count)
 {
-    half_lanes sum[DOTS_LANES / HALF_LANES];
+    eight sum[WEIGHTED_LANES / EIGHT];
     memcpy(sum, out, sizeof sum);
     for (size_t j = 0; j < count; j++) {
-        const half_lanes *v = (const half_lanes *)(value + j * WEIGHTED_COLUMNS);
+        const eight *v = (const eight *)(value + j * WEIGHTED_COLUMNS);
 #pragma GCC unroll 8
-        for (size_t i = 0; i < DOTS_LANES / HALF_LANES; i++)
+        for (size_t i = 0; i < WEIGHTED_LANES / EIGHT; i++)
             sum[i] += p[j] * v[i];
     }
     memcpy(out, sum, sizeof sum);
@@ -291,10 +198,10 @@ static void add_weighted(float *out, size_t ldo, const float *p, size_t ldp, siz
             size_t left = w->cols - c, columns = left < WEIGHTED_COLUMNS ? left : WEIGHTED_COLUMNS;
             for (size_t i = 0; i < rows; i++)
                 expand(value + i * WEIGHTED_COLUMNS, w, first + j + i, c, columns);
-            size_t whole = columns / DOTS_LANES * DOTS_LANES;
+            size_t whole = columns / WEIGHTED_LANES * WEIGHTED_LANES;
             for (size_t t = 0; t < n; t++) {
                 float *row = out + t * ldo + c;
-                for (size_t at = 0; at < whole; at += DOTS_LANES)
+                for (size_t at = 0; at < whole; at += WEIGHTED_LANES)
                     add_weighted_lanes(row + at, p + t * ldp + j, value + at, rows);
                 add_weighted_tail(row + whole, p + t * ldp + j, value + whole, rows,
                                   columns - whole);
@@ -536,7 +443,6 @@ static void conv_silu(float *out, const float *const *rows, const float *weight,
 
 const struct row_kernels ROW_KERNELS = {
     .expand = expand,
-    .dots = dots,
     .add_weighted = add_weighted,
     .round_bf16 = round_bf16,
     .to_bf16 = to_bf16,

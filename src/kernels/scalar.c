@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "kernels/delta_rule.h"
+#include "kernels/dots.h"
 #include "kernels/gemm.h"
 #include "kernels/rows.h"
 
@@ -41,6 +42,7 @@ const struct kernels kernels_scalar = {
     .isa = "scalar",
     .gemm = { GEMM_F32(&tile, &row_kernels_scalar),
               GEMM_BF16(&tile, &row_kernels_scalar) },
+    .dots = { &dots_scalar, &dots_scalar_bf16 },
     ROWS_OF(scalar),
     .delta_rule = delta_rule_sequential,
 };

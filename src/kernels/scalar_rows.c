@@ -67,32 +67,6 @@ static void expand(float *out, const struct matrix *w, size_t row, size_t first,
         expand_in_order(out, w, row, first, n);
 }
 
-static float dot(const float *x, const struct matrix *w, size_t row)
-{
-    float sum[DOTS_LANES] = { 0 };
-    for (size_t c = 0; c < w->cols; c += MXFP4_BLOCK) {
-        float value[MXFP4_BLOCK];
-        size_t n = w->cols - c < MXFP4_BLOCK ? w->cols - c : MXFP4_BLOCK;
-        expand(value, w, row, c, n);
-        for (size_t i = 0; i < n; i++) {
-            float product = ROUNDED(value[i]) * x[c + i];
-            sum[(c + i) % DOTS_LANES] += product;
-        }
-    }
-    for (size_t half = DOTS_LANES / 2; half > 0; half /= 2)
-        for (size_t i = 0; i < half; i++)
-            sum[i] += sum[i + half];
-    return ROUNDED(sum[0]);
-}
-
-static void dots(float *out, size_t ldo, const float *x, size_t ldx, size_t n,
-                 const struct matrix *w, size_t first, size_t count)
-{
-    for (size_t t = 0; t < n; t++)
-        for (size_t i = 0; i < count; i++)
-            out[t * ldo + i] = dot(x + t * ldx, w, first + i);
-}
-
 static void add_weighted(float *out, size_t ldo, const float *p, size_t ldp, size_t n,
                          const struct matrix *w, size_t first, size_t count)
 {
@@ -251,7 +225,6 @@ static void conv_silu(float *out, const float *const *rows, const float *weight,
 
 const struct row_kernels ROW_KERNELS = {
     .expand = expand,
-    .dots = dots,
     .add_weighted = add_weighted,
     .round_bf16 = round_bf16,
     .to_bf16 = to_bf16,

@@ -78,14 +78,24 @@ static struct attention_positions positions_take(struct arena *a, const struct c
     };
 }
 
+/* Scores are not rounded in BF16 compute, so their products are those of f32: the factors are BF16
+ * already. */
+static const struct dots_ops *dots_of_scores(const struct compute *cm)
+{
+    return cm->kernels->dots[COMPUTE_F32];
+}
+
 static struct attention_blocks blocks_take(struct arena *a, const struct compute *cm)
 {
     const struct gemm_ops *ops = linear_gemm(cm);
     size_t d = cm->config->head_dim, rows = tokens_of_block(cm->config) * group_size(cm->config);
     size_t keys = ops->packed_bytes(ops, KEY_BLOCK, d);
     size_t values = ops->packed_bytes(ops, d, KEY_BLOCK);
+    const struct dots_ops *dots = dots_of_scores(cm);
+    size_t few = cm->few_rows ? group_size(cm->config) : 0;
     int threads = cm->n_threads;
     return (struct attention_blocks){
+        .few = thread_buffers_take(a, threads, few, dots->row_bytes(dots, d)),
         .query = thread_buffers_take(a, threads, rows * d, sizeof(float)),
         .score = thread_buffers_take(a, threads, rows * KEY_BLOCK, sizeof(float)),
         .value = thread_buffers_take(a, threads, rows * d, sizeof(float)),
@@ -140,6 +150,7 @@ struct block {
     float *max;                     /* [rows] */
     double *sum;                    /* [rows]: of exp(score - max) so far */
     void *packed, *scratch;         /* of the products */
+    char *few;                      /* [heads of a KV head]: queries of a row of few */
 };
 
 static struct block thread_block(const struct compute *cm, const struct attention_blocks *b)
@@ -149,7 +160,7 @@ static struct block thread_block(const struct compute *cm, const struct attentio
         .query = thread_buffer(&b->query), .score = thread_buffer(&b->score),
         .value = thread_buffer(&b->value), .max = thread_buffer(&b->max),
         .sum = thread_buffer(&b->sum), .packed = thread_buffer(&b->packed),
-        .scratch = thread_buffer(&b->scratch),
+        .scratch = thread_buffer(&b->scratch), .few = thread_buffer(&b->few),
     };
 }
 
@@ -448,24 +459,35 @@ static struct block chunk_of(const struct compute *cm, const struct attention_bu
     return of;
 }
 
-/* The queries of a KV head's group, q [group, 2 d], at `position` against the keys of one chunk.
- * Scores are not rounded in BF16 compute, so the products are those of f32: their factors are BF16
- * already. */
+/* The scores of a group against keys k, from what attend_chunk arranged. */
+static void score_keys(const struct compute *cm, const struct block *b, const struct matrix *k,
+                       size_t keys)
+{
+    const struct dots_ops *dots = dots_of_scores(cm);
+    size_t group = group_size(cm->config), row_bytes = dots->row_bytes(dots, k->cols);
+    for (size_t g = 0; g < group; g += DOTS_ROWS)
+        dots->multiply(dots, b->score + g * KEY_BLOCK, KEY_BLOCK, b->few + g * row_bytes,
+                       size_min(DOTS_ROWS, group - g), k, 0, keys);
+}
+
+/* The queries of a KV head's group, q [group, 2 d], at `position` against the keys of one chunk. */
 static void attend_chunk(const struct compute *cm, const struct block *b, const float *q,
                          const struct key_rows *from, size_t position, size_t chunk)
 {
     const struct row_kernels *rows = cm->kernels->rows;
+    const struct dots_ops *dots = dots_of_scores(cm);
     size_t d = cm->config->head_dim, group = group_size(cm->config);
     size_t size = chunk_keys(position + 1), key = chunk * size;
     size_t end = size_min(key + size, position + 1);
     begin_rows(b, group, d);
+    dots->arrange(dots, b->few, q, 2 * d, group, d);
     for (; key < end; key += KV_BLOCK) {
         size_t keys = size_min(end - key, KV_BLOCK), i = key / KV_BLOCK;
         const struct matrix k =
             kv_table_keys(from->state->blocks, i, from->state->layer, from->kv_head);
         const struct matrix v =
             kv_table_values(from->state->blocks, i, from->state->layer, from->kv_head);
-        rows->dots(b->score, KEY_BLOCK, q, 2 * d, group, &k, 0, keys);
+        score_keys(cm, b, &k, keys);
         for (size_t g = 0; g < group; g++)
             softmax_row(cm, b, g, position, key, keys);
         rows->add_weighted(b->value, d, b->score, KEY_BLOCK, group, &v, 0, keys);

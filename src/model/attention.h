@@ -55,6 +55,7 @@ struct attention_buffers {
     } positions;
     struct attention_blocks {       /* of the threads; rows are (token, head) pairs */
         struct thread_buffers query, score, value, max, sum, packed, scratch;
+        struct thread_buffers few;  /* with few rows: queries of a KV head */
     } blocks;
     struct attention_chunks {       /* [output_rows, KV, ATTENTION_CHUNKS, heads of a KV head], of
                                        each: as in blocks */

@@ -52,7 +52,8 @@ struct compute {
     enum compute_type type;
     int n_threads;
     /* A few rows: linear layers and experts multiply each weight with all of them while it is
-     * decoded (dots() of kernels.h), and not by the large products.  Sums have another order. */
+     * decoded (struct dots_ops of kernels.h), and not by the large products.  Sums have another
+     * order. */
     bool few_rows;
     const struct input_observer *observer;  /* of the layers' linear layers; NULL: none */
 };

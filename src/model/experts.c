@@ -51,14 +51,16 @@ static struct packed_expert packed_expert_take(struct arena *a, const struct com
     };
 }
 
-static struct experts_few_rows few_rows_take(struct arena *a, const struct config *c, size_t pairs)
+static struct experts_few_rows few_rows_take(struct arena *a, const struct compute *cm,
+                                             size_t pairs)
 {
-    size_t D = c->hidden_size, I = c->moe_intermediate_size;
+    size_t D = cm->config->hidden_size, I = cm->config->moe_intermediate_size;
     return (struct experts_few_rows){
         .x = arena_take(a, pairs, D * sizeof(float)),
         .gate = arena_take(a, pairs, I * sizeof(float)),
         .up = arena_take(a, pairs, I * sizeof(float)),
         .y = arena_take(a, pairs, D * sizeof(float)),
+        .linear = linear_few_rows_take(a, cm, size_max(D, I)),
     };
 }
 
@@ -72,7 +74,7 @@ struct experts_buffers experts_buffers_take(struct arena *a, const struct comput
         .not_finite = arena_take(a, 1, sizeof(size_t)),
     };
     if (cm->few_rows) {
-        b.few = few_rows_take(a, c, n_tokens * c->num_experts_per_tok);
+        b.few = few_rows_take(a, cm, n_tokens * c->num_experts_per_tok);
         return b;
     }
     size_t D = c->hidden_size, columns = gate_up_columns(cm), value = sizeof(float);
@@ -254,14 +256,9 @@ static void multiply_few_rows(const struct compute *cm, const struct experts_tas
     const size_t *begin = task->b.groups.begin;
     for (size_t e = 0; e < cm->config->num_experts; e++) {
         const struct matrix *w = weight(&task->experts[e]);
-        size_t step = linear_few_rows_step(w), n = tokens_of(task, e);
-        if (n == 0)
-            continue;
-#pragma omp for schedule(dynamic) nowait
-        for (size_t first = 0; first < w->rows; first += step)
-            compute_rows(cm)->dots(out + begin[e] * w->rows + first, w->rows,
-                                   x + begin[e] * w->cols, w->cols, n, w, first,
-                                   size_min(step, w->rows - first));
+        if (tokens_of(task, e))
+            linear_few_rows(cm, &task->b.few.linear, out + begin[e] * w->rows, w->rows,
+                            x + begin[e] * w->cols, w->cols, tokens_of(task, e), w);
     }
 }
 

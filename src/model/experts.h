@@ -39,6 +39,7 @@ struct experts_few_rows {
     float *x;                       /* [pairs, D] */
     float *gate, *up;               /* [pairs, I] */
     float *y;                       /* [pairs, D] */
+    struct thread_buffers linear;   /* linear.h */
 };
 
 struct experts_buffers {

@@ -101,7 +101,11 @@ struct linear_buffers linear_buffers_take(struct arena *a, const struct compute 
                                           const struct linear_shape *shapes, size_t n)
 {
     const struct gemm_ops *ops = linear_gemm(cm);
-    size_t packed_bytes = 0;
+    size_t packed_bytes = 0, cols = 0;
+    for (size_t i = 0; i < n; i++)
+        cols = size_max(cols, shapes[i].cols);
+    if (cm->few_rows)
+        return (struct linear_buffers){ .few = linear_few_rows_take(a, cm, cols) };
     for (size_t i = 0; i < n; i++) {
         size_t rows = rows_at_once(shapes[i].rows, shapes[i].cols);
         packed_bytes = size_max(packed_bytes, ops->packed_bytes(ops, rows, shapes[i].cols));
@@ -110,22 +114,40 @@ struct linear_buffers linear_buffers_take(struct arena *a, const struct compute 
                                     .packed = arena_take(a, 1, packed_bytes) };
 }
 
-/* Some 32 KB, so that threads share small weights too and large ones go in few turns. */
-size_t linear_few_rows_step(const struct matrix *w)
+/* ---- a few rows -------------------------------------------------------------- */
+
+struct thread_buffers linear_few_rows_take(struct arena *a, const struct compute *cm, size_t cols)
 {
-    size_t row_bytes = stored_row_bytes(w);
-    return size_max(1, ((size_t)32 << 10) / size_max(row_bytes, 1));
+    const struct dots_ops *dots = cm->kernels->dots[cm->type];
+    return thread_buffers_take(a, cm->n_threads, DOTS_ROWS, dots->row_bytes(dots, cols));
 }
 
-static void forward_few_rows(const struct compute *cm, float *out, size_t ldo, const float *x,
-                             size_t ldx, size_t n, const struct matrix *w)
+/* Rows of w for one thread at a time: some 64 KB, so that large weights go in few turns, but a
+ * share of small ones for each thread. */
+static size_t few_rows_step(const struct compute *cm, const struct matrix *w)
 {
-    size_t step = linear_few_rows_step(w);
-#pragma omp parallel for num_threads(cm->n_threads) schedule(dynamic)
-    for (size_t first = 0; first < w->rows; first += step)
-        compute_rows(cm)->dots(out + first, ldo, x, ldx, n, w, first,
-                               size_min(step, w->rows - first));
+    size_t most = ((size_t)64 << 10) / size_max(stored_row_bytes(w), 1);
+    size_t share = (w->rows + (size_t)cm->n_threads - 1) / (size_t)cm->n_threads;
+    return size_max(1, size_min(most, share));
 }
+
+void linear_few_rows(const struct compute *cm, const struct thread_buffers *few, float *out,
+                     size_t ldo, const float *x, size_t ldx, size_t n, const struct matrix *w)
+{
+    const struct dots_ops *dots = cm->kernels->dots[cm->type];
+    size_t step = few_rows_step(cm, w);
+    char *own = thread_buffer(few);
+    for (size_t t = 0; t < n; t += DOTS_ROWS) {
+        size_t rows = size_min(n - t, DOTS_ROWS);
+        dots->arrange(dots, own, x + t * ldx, ldx, rows, w->cols);
+#pragma omp for schedule(dynamic) nowait
+        for (size_t first = 0; first < w->rows; first += step)
+            dots->multiply(dots, out + t * ldo + first, ldo, own, rows, w, first,
+                           size_min(step, w->rows - first));
+    }
+}
+
+/* ---- all rows ------------------------------------------------------------------ */
 
 void linear_forward(const struct compute *cm, const struct linear_buffers *b, float *out,
                     size_t ldo, const float *x, size_t ldx, size_t n, const struct matrix *w)
@@ -140,7 +162,8 @@ void linear_forward(const struct compute *cm, const struct linear_buffers *b, fl
     if (cm->observer)
         cm->observer->observe(cm->observer->user, w, x, ldx, n, cm->n_threads);
     if (cm->few_rows) {
-        forward_few_rows(cm, out, ldo, x, ldx, n, w);
+#pragma omp parallel num_threads(cm->n_threads)
+        linear_few_rows(cm, &b->few, out, ldo, x, ldx, n, w);
         return;
     }
     for (size_t first = 0; first < w->rows; first += step) {

@@ -6,12 +6,14 @@
 #define SURPRISAL_MODEL_LINEAR_H
 
 #include "base/memory.h"
+#include "model/buffers.h"
 #include "model/compute.h"
 
 /* Of linear layers that run one after the other. */
 struct linear_buffers {
     void *packed;                   /* rows of one weight at a time */
     char *scratch;                  /* of the threads, for packing and multiplying */
+    struct thread_buffers few;      /* x of a few rows, which need nothing else */
 };
 
 struct linear_shape {
@@ -26,8 +28,15 @@ struct linear_buffers linear_buffers_take(struct arena *a, const struct compute 
 void linear_forward(const struct compute *cm, const struct linear_buffers *b, float *out,
                     size_t ldo, const float *x, size_t ldx, size_t n, const struct matrix *w);
 
-/* Rows of w for one thread at a time, in a product of a few rows. */
-size_t linear_few_rows_step(const struct matrix *w);
+/* ---- the same of a few rows, for callers that have a parallel region ------------ */
+
+/* Room for DOTS_ROWS rows of `cols` values in each thread. */
+struct thread_buffers linear_few_rows_take(struct arena *a, const struct compute *cm, size_t cols);
+
+/* Called by every thread of a parallel region; they share the work and do not wait for each other.
+ * few: of w->cols values or more. */
+void linear_few_rows(const struct compute *cm, const struct thread_buffers *few, float *out,
+                     size_t ldo, const float *x, size_t ldx, size_t n, const struct matrix *w);
 
 /* ---- the steps, for callers that keep packed weights -------------------- */
 

@@ -78,6 +78,17 @@ static inline __m512 emulated_shuffle_f32x4(__m512 a, __m512 b, int choice)
     return r;
 }
 
+#define _mm512_cvtepu8_epi32 emulated_cvtepu8_epi32
+static inline __m512i emulated_cvtepu8_epi32(__m128i a)
+{
+    uint8_t bytes[16];
+    uint32_t words[16];
+    memcpy(bytes, &a, sizeof bytes);
+    for (int i = 0; i < 16; i++)
+        words[i] = bytes[i];
+    return _mm512_loadu_si512(words);
+}
+
 #undef _mm512_stream_ps
 #define _mm512_stream_ps(to, x) _mm512_store_ps(to, x)
 

@@ -215,6 +215,56 @@ static void test_soon(void)
           "a second weight has the second place", "%zu bytes", prefetch.span[1].bytes);
 }
 
+/* ---- a few rows ------------------------------------------------------------------ */
+
+static struct linear_buffers few_rows_buffers(struct arena *a, const struct compute *cm,
+                                              const struct matrix *w)
+{
+    const struct linear_shape shape = { w->rows, w->cols };
+    *a = (struct arena){ 0 };
+    linear_buffers_take(a, cm, &shape, 1);
+    struct error err = { 0 };
+    if (!arena_allocate(a, &err)) {
+        check(false, "memory for a few rows", "%s", err.message);
+        exit(check_done());
+    }
+    return linear_buffers_take(a, cm, &shape, 1);
+}
+
+/* Rows together, by several threads, have the bits of each alone by one. */
+static void test_few_rows(const struct kernels *kn, enum dtype dtype, enum compute_type type)
+{
+    enum { MOST = 67, ROWS = 45, COLS = 608, LDX = COLS + 3 };
+    static float x[MOST * LDX], alone[MOST * ROWS], together[MOST * ROWS];
+    static const size_t counts[] = { 1, 2, 3, 4, 5, 7, 8, 9, 16, 31, 32, 33, MOST };
+    const struct config config = { .num_hidden_layers = 1 };
+    struct compute cm = { .config = &config, .kernels = kn, .type = type, .n_threads = 1,
+                          .few_rows = true };
+    struct random r = { 3 };
+    struct stored s = store(&r, dtype, ROWS, COLS);
+    struct arena arena;
+    char name[128], where[DIFFER_TEXT] = "";
+    fill(&r, x, MOST * LDX);
+    if (type == COMPUTE_BF16)
+        kn->rows->round_bf16(x, MOST * LDX);
+    struct linear_buffers b = few_rows_buffers(&arena, &cm, &s.w);
+    for (size_t t = 0; t < MOST; t++)
+        linear_forward(&cm, &b, alone + t * ROWS, ROWS, x + t * LDX, LDX, 1, &s.w);
+    arena_free(&arena);
+    bool ok = true;
+    for (size_t i = 0; ok && i < sizeof counts / sizeof *counts; i++) {
+        cm.n_threads = (int)(1 + i % 3);
+        b = few_rows_buffers(&arena, &cm, &s.w);
+        linear_forward(&cm, &b, together, ROWS, x, LDX, counts[i], &s.w);
+        ok = same_f32(where, together, alone, counts[i] * ROWS);
+        arena_free(&arena);
+    }
+    snprintf(name, sizeof name, "%s %s: 1 to %d rows of %s are those of each alone", kn->isa,
+             kernels_compute_name(type), MOST, dtype_name(dtype));
+    check(ok, name, "%s", where);
+    stored_free(&s);
+}
+
 int main(void)
 {
     for (size_t i = 0; i < N_ISAS; i++) {
@@ -228,6 +278,11 @@ int main(void)
         for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
             for (int type = 0; type < COMPUTE_TYPES; type++)
                 one_layer(kn, (enum compute_type)type, k, &r);
+        for (int type = 0; type < COMPUTE_TYPES; type++) {
+            test_few_rows(kn, DTYPE_BF16, (enum compute_type)type);
+            test_few_rows(kn, DTYPE_MXFP4, (enum compute_type)type);
+            test_few_rows(kn, DTYPE_F32, (enum compute_type)type);
+        }
         test_blocks(kn);
     }
     test_soon();
