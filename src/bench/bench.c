@@ -63,12 +63,20 @@ static bool measure_transfers(struct bench *b, struct error *err)
                          && limits_disk(&r->disk, o->file, DISK_BYTES, DISK_SECONDS, err)));
 }
 
+double bench_limit(const struct bench_result *result, const struct bench_figure *figure)
+{
+    double read = result->memory[0].bytes_per_second;
+    if (figure->kind != BENCH_FEW_ROWS)
+        return figure->limit;
+    return fmin(figure->limit, figure->flop * read / figure->bytes);
+}
+
 /* ---- the whole ------------------------------------------------------------------ */
 
 static void tell_plan(struct bench *b)
 {
     const struct bench_options *o = b->options;
-    size_t products = bench_products_count(b->config) + COMPUTE_TYPES
+    size_t products = bench_products_count(b->config) + COMPUTE_TYPES + bench_few_count()
                     + bench_mixers_count(b->config);
     size_t limits = 2 * 2 * (size_t)n_peaks(b->result) + 1 + (o->file ? 1 : 0);
     size_t alone = limits + bench_rows_count();
@@ -111,8 +119,8 @@ bool bench_run(struct bench_result *result, const struct bench_options *options,
     tell_plan(&b);
     double start = machine_seconds(), waited = machine_waited_seconds();
     bool ok = measure_peaks(&b, err) && measure_transfers(&b, err) && bench_products(&b, err)
-           && bench_divergence(&b, err) && bench_mixers(&b, err) && bench_rows(&b, err)
-           && measure_peaks(&b, err);
+           && bench_divergence(&b, err) && bench_few(&b, err) && bench_mixers(&b, err)
+           && bench_rows(&b, err) && measure_peaks(&b, err);
     result->waited_share = (machine_waited_seconds() - waited)
                          / (machine_seconds() - start) / result->n_threads;
     if (ok && result->waited_share > MUCH_WAITING)

@@ -24,6 +24,7 @@ struct bench_options {
 
 enum bench_kind {
     BENCH_PRODUCT,                  /* a linear layer */
+    BENCH_FEW_ROWS,                 /* the same with the few rows of decoding */
     BENCH_MIXER,                    /* the products within a mixer: delta rule, attention */
     BENCH_ROWS                      /* a row kernel */
 };
@@ -35,12 +36,13 @@ struct bench_figure {
     enum bench_kind kind;
     char name[BENCH_NAME_BYTES];    /* of linear layers of the same shape all names */
     enum compute_type type;         /* of products */
-    const char *weights;            /* of linear layers: "packed" beforehand, "BF16" or "MXFP4" */
+    const char *weights;            /* of linear layers: "packed" beforehand, or as stored */
     size_t m, n, k;                 /* products: [m, k] by [k, n]; rows: m rows of n values */
     double seconds;                 /* of one call */
     double flop;                    /* of one call; 0 for row kernels */
     double limit;                   /* FLOP/s of the arithmetic alone, measured in turn with it */
-    double values, bytes;           /* of one call of a row kernel: computed; read and written */
+    double values, bytes;           /* of one call of a row kernel: computed; read and written.
+                                       bytes of few rows: of weights */
 };
 
 /* The matrix products of one layer and BENCH_TOKENS tokens: a sum of the times of its parts, which
@@ -69,6 +71,10 @@ struct bench_result {
      * weights. */
     double divergence_share[COMPUTE_TYPES];
 };
+
+/* FLOP/s that the machine allows a product: its arithmetic's; of a few rows, those with which it
+ * reads the weights, if they are fewer. */
+double bench_limit(const struct bench_result *result, const struct bench_figure *figure);
 
 /* bench_free also after a failure. */
 bool bench_run(struct bench_result *result, const struct bench_options *options,

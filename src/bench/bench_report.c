@@ -43,20 +43,23 @@ static bool add_rows(cJSON *to, const struct bench_result *r, const struct bench
         && add_measured(to, "ns_per_value", f->seconds * 1e9 * r->n_threads / f->values);
 }
 
-static bool add_product(cJSON *to, const struct bench_figure *f)
+static bool add_product(cJSON *to, const struct bench_result *r, const struct bench_figure *f)
 {
-    double rate = f->flop / f->seconds;
+    double rate = f->flop / f->seconds, limit = bench_limit(r, f);
     return cJSON_AddStringToObject(to, "compute", kernels_compute_name(f->type))
         && (!f->weights || cJSON_AddStringToObject(to, "weights", f->weights))
         && add_measured(to, "gflops", rate / 1e9)
-        && add_measured(to, "limit_gflops", f->limit / 1e9)
-        && add_measured(to, "share", rate / f->limit);
+        && (f->kind != BENCH_FEW_ROWS
+            || add_measured(to, "gb_per_second", f->bytes / f->seconds / 1e9))
+        && add_measured(to, "limit_gflops", limit / 1e9)
+        && add_measured(to, "share", rate / limit);
 }
 
 static bool add_figure(cJSON *list, const struct bench_result *r, const struct bench_figure *f)
 {
     static const char *const kinds[] = {
-        [BENCH_PRODUCT] = "product", [BENCH_MIXER] = "mixer", [BENCH_ROWS] = "rows",
+        [BENCH_PRODUCT] = "product", [BENCH_FEW_ROWS] = "few rows", [BENCH_MIXER] = "mixer",
+        [BENCH_ROWS] = "rows",
     };
     char shape[80];
     int n = snprintf(shape, sizeof shape, "%zu x %zu", f->m, f->n);
@@ -66,7 +69,7 @@ static bool add_figure(cJSON *list, const struct bench_result *r, const struct b
     return cJSON_AddItemToArray(list, to) && cJSON_AddStringToObject(to, "name", f->name)
         && cJSON_AddStringToObject(to, "kind", kinds[f->kind])
         && cJSON_AddStringToObject(to, "shape", shape)
-        && (f->kind == BENCH_ROWS ? add_rows(to, r, f) : add_product(to, f));
+        && (f->kind == BENCH_ROWS ? add_rows(to, r, f) : add_product(to, r, f));
 }
 
 static bool add_sums(cJSON *root, const struct bench_result *r)

@@ -12,6 +12,9 @@
  *         kind "product": compute, weights ("packed" beforehand, "BF16" or "MXFP4": packed in the
  *                         time), gflops, limit_gflops (arithmetic in registers, measured in turn
  *                         with the kernel), share (of that); shape is "rows x out x in"
+ *         kind "few rows": as decoding multiplies; compute, weights (as stored), gflops,
+ *                         gb_per_second (of weights), limit_gflops (of arithmetic, or of reading
+ *                         the weights with memory_read_gb_per_second if that is less), share
  *         kind "mixer":   compute, gflops, limit_gflops, share; what delta rule and attention
  *                         multiply
  *         kind "rows":    gb_per_second (read and written), share (of memory_read_gb_per_second;

@@ -40,6 +40,18 @@ static bool add_product(struct buffer *out, const struct bench_figure *f, struct
                          rate / 1e9, 100 * rate / f->limit);
 }
 
+static bool add_few_rows(struct buffer *out, const struct bench_result *r,
+                         const struct bench_figure *f, struct error *err)
+{
+    double rate = f->flop / f->seconds, limit = bench_limit(r, f);
+    char shape[80];
+    snprintf(shape, sizeof shape, "%zu x %zu x %zu", f->m, f->n, f->k);
+    return buffer_printf(out, err, "%-42s %-7s %-7s %20s %9.1f %6.1f %% %9.1f  %s\n", f->name,
+                         kernels_compute_name(f->type), f->weights, shape, rate / 1e9,
+                         100 * rate / limit, f->bytes / f->seconds / 1e9,
+                         limit < f->limit ? "memory" : "arithmetic");
+}
+
 static bool add_row_kernel(struct buffer *out, const struct bench_result *r,
                            const struct bench_figure *f, struct error *err)
 {
@@ -56,8 +68,14 @@ static bool add_kernels(struct buffer *out, const struct bench_result *r, struct
     bool ok = buffer_printf(out, err, "\n%-42s %-7s %-7s %20s %9s %8s\n", "matrix product",
                             "compute", "weights", "rows x out x in", "GFLOP/s", "share");
     for (size_t i = 0; ok && i < r->n_figures; i++)
-        if (r->figures[i].kind != BENCH_ROWS)
+        if (r->figures[i].kind == BENCH_PRODUCT || r->figures[i].kind == BENCH_MIXER)
             ok = add_product(out, &r->figures[i], err);
+    ok = ok && buffer_printf(out, err, "\n%-42s %-7s %-7s %20s %9s %8s %9s  %s\n",
+                             "product of a few rows", "compute", "weights", "rows x out x in",
+                             "GFLOP/s", "share", "GB/s", "limit");
+    for (size_t i = 0; ok && i < r->n_figures; i++)
+        if (r->figures[i].kind == BENCH_FEW_ROWS)
+            ok = add_few_rows(out, r, &r->figures[i], err);
     ok = ok && buffer_printf(out, err, "\n%-42s %36s %9s %8s %9s\n", "row kernel", "rows x values",
                              "GB/s", "share", "ns/value");
     for (size_t i = 0; ok && i < r->n_figures; i++)

@@ -54,6 +54,8 @@ bool bench_products(struct bench *b, struct error *err);
 /* Delta rule and attention. */
 bool bench_mixers(struct bench *b, struct error *err);
 bool bench_rows(struct bench *b, struct error *err);
+/* Products of a few rows in both types; after memory was measured. */
+bool bench_few(struct bench *b, struct error *err);
 /* After the products, with whose head it compares itself: a figure for each type. */
 bool bench_divergence(struct bench *b, struct error *err);
 
@@ -61,5 +63,6 @@ bool bench_divergence(struct bench *b, struct error *err);
 size_t bench_products_count(const struct config *c);
 size_t bench_mixers_count(const struct config *c);
 size_t bench_rows_count(void);
+size_t bench_few_count(void);
 
 #endif

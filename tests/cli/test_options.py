@@ -485,7 +485,7 @@ def test_bench():
     check(all(positive(v) for k, v in limits.items() if not k.startswith("bf16"))
           and (limits["bf16_dot_gflops"] is None) == (limits["bf16_dot_gflops_1_thread"] is None),
           "bench: limits are positive", limits)
-    rates = {"product": "gflops", "mixer": "gflops", "rows": "gb_per_second"}
+    rates = {"product": "gflops", "few rows": "gb_per_second", "mixer": "gflops", "rows": "gb_per_second"}
     check(all(positive(k["share"]) and positive(k[rates[k["kind"]]]) and k["name"] and k["shape"] for k in kernels),
           "bench: figures and shares are positive", kernels)
     check(all(abs(k["share"] * k["limit_gflops"] / k["gflops"] - 1) < 1e-2 for k in kernels if k["kind"] != "rows"),
