@@ -294,6 +294,10 @@ struct surprisal_eval_options {
      * refused. */
     bool resume;
     enum surprisal_hidden hidden;       /* final hidden states into the run folder */
+    /* A NaN or infinity in a window does not end the run: the window is left out of all figures,
+     * with a warning, and the others are scored as without it.  A run of which nothing is left is a
+     * failure.  Not for calibration. */
+    bool skip_nonfinite;
     struct surprisal_machine machine;
     /* Called once, after all checks and before any scoring; gets machine.progress.user.  May be
      * NULL. */
@@ -311,6 +315,8 @@ struct surprisal_result {
     char plan[64];                          /* PROTOCOL-CONTEXT[-STRIDE], "strided-2048-512"; or
                                                TASK-CONTEXT, "lines-2048" */
     size_t windows, tokens, scored;
+    size_t left_out;                        /* windows, by skip_nonfinite; none of their tokens is
+                                               in `scored` */
     double mean_nll, perplexity;
     double nll_stderr, perplexity_stderr;   /* over windows; NaN for one window */
     /* exp(mean_nll * tokens / words) and so on.  Where all tokens are scored (ROLLING), these are

@@ -65,7 +65,6 @@ static bool note_settings(struct buffer *found, const struct record *a, const st
         { "documents.split", "documents", VALUE_BYTES },
         { "documents.count", "number of documents", VALUE_BYTES },
         { "windows", "windows", VALUE_BYTES }, { "tokens", "tokens", VALUE_BYTES },
-        { "scored", "scored tokens", VALUE_BYTES },
     };
     char x[VALUE_BYTES], y[VALUE_BYTES];
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
@@ -74,7 +73,9 @@ static bool note_settings(struct buffer *found, const struct record *a, const st
         if (!note(found, settings[i].what, x, y, settings[i].shown, err))
             return false;
     }
-    return true;
+    snprintf(x, sizeof x, "%zu", a->file_rows);         /* windows left out may differ */
+    snprintf(y, sizeof y, "%zu", b->file_rows);
+    return note(found, "scored tokens", x, y, VALUE_BYTES, err);
 }
 
 /* Of ids: "17 'text'", by the tokenizer of the run if it is still there. */

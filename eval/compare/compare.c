@@ -134,6 +134,7 @@ static bool check_runs(const struct surprisal_compare_options *o, enum operand_k
         { e->max_documents, "a number of documents" }, { e->max_windows, "a number of windows" },
         { e->prefix_id != d.prefix_id, "a prefix id" },
         { e->machine.compute != d.machine.compute, "a compute type" },
+        { e->skip_nonfinite, "the skipping of windows" },
         { o->layer_windows != LAYERS_WINDOWS, "layers" },
         { e->out, "a folder for the runs" }, { e->hidden, "hidden states" },
     };
@@ -567,6 +568,47 @@ static bool compare_side(struct job *j, enum side side, struct comparison *c,
         && comparison_make(c, &j->records[A], &j->records[side], *rows, &bootstrap, err);
 }
 
+/* A window that one run left out is left out of all, so that all figures are of the same tokens.
+ * Runs of different windows stay as they are: comparable_check refuses them. */
+static bool leave_out(struct job *j, struct error *err)
+{
+    const struct record *a = &j->records[A];
+    size_t n = a->windows, own[N_SIDES] = { 0 };
+    bool *windows = mem_array(n, sizeof *windows, "windows", err), ok = windows != NULL;
+    bool alike = true, differ = false;
+    for (int side = A; ok && alike && side < N_SIDES; side++) {
+        const struct record *r = &j->records[side];
+        if (!j->paths[side])
+            continue;
+        own[side] = r->n_left_out;
+        alike = r->windows == n;
+        for (size_t i = 0; alike && i < n; i++)
+            windows[i] = windows[i] || r->left_out[i];
+    }
+    for (int side = A; ok && alike && side < N_SIDES; side++)
+        if (j->paths[side]) {
+            ok = record_leave_out(&j->records[side], windows, err);
+            differ = differ || j->records[side].n_left_out > own[side];
+        }
+    free(windows);
+    if (ok && differ)
+        model_warn(&j->options->eval.machine.progress, "the runs did not leave the same windows "
+                   "out: compared are the %zu of %zu windows that all of them scored",
+                   n - a->n_left_out, n);
+    return ok;
+}
+
+/* Figures by layer are of windows that both scored. */
+static void keep_scored_windows(struct job *j)
+{
+    struct windows *w = &j->prepared.windows;
+    size_t n = 0;
+    for (size_t i = 0; i < w->n; i++)
+        if (!j->records[A].left_out[i])
+            w->list[n++] = w->list[i];
+    w->n = n;
+}
+
 static bool open_records(struct job *j, struct error *err)
 {
     const struct record *r = j->records;
@@ -579,7 +621,7 @@ static bool open_records(struct job *j, struct error *err)
     const struct surprisal_progress silent = { 0 };
     const struct surprisal_progress *progress =
         j->prepared.ids ? &silent : &j->options->eval.machine.progress;
-    return comparable_check(&r[A], &r[B], progress, err)
+    return leave_out(j, err) && comparable_check(&r[A], &r[B], progress, err)
         && (!j->paths[FLOOR] || (check_floor(&r[A], &r[FLOOR], err)
                                  && comparable_check(&r[A], &r[FLOOR], progress, err)))
         && (j->prepared.ids || check_memory(j, err));
@@ -606,6 +648,8 @@ static bool compare_records(struct job *j, struct error *err)
 {
     if (!open_records(j, err))
         return false;
+    if (j->prepared.ids)
+        keep_scored_windows(j);
     warn_swapped_runs(j);
     return compare_side(j, B, &j->comparison, &j->rows, err)
         && (!j->paths[FLOOR] || compare_side(j, FLOOR, &j->floor, &j->floor_rows, err));

@@ -211,10 +211,43 @@ static bool add_verdict(cJSON *root, const struct comparison *c, struct error *e
     return ok;
 }
 
+/* Windows that a run left out, by its summary. */
+static size_t own_left_out(const struct record *r)
+{
+    size_t windows = 0;
+    json_to_size(json_get(json_get(r->summary, "left_out"), "windows"), &windows);
+    return windows;
+}
+
+static bool add_left_out(cJSON *root, const struct comparison_view *v, struct error *err)
+{
+    const struct record *a = v->comparison->a, *b = v->comparison->b;
+    struct buffer sentence = { 0 };
+    cJSON *o = cJSON_AddObjectToObject(root, "left_out");
+    json_add_size(o, "windows", a->n_left_out);
+    json_add_size(o, "tokens", a->file_rows - a->scored);
+    json_add_size(o, "a", own_left_out(a));
+    json_add_size(o, "b", own_left_out(b));
+    if (v->floor)
+        json_add_size(o, "floor", own_left_out(v->floor->b));
+    if (a->n_left_out == 0)
+        return true;
+    bool ok = buffer_printf(&sentence, err, "Left out are %zu of %zu windows, %zu tokens, as a NaN "
+                            "or infinity shows in them (A: %zu, B: %zu", a->n_left_out, a->windows,
+                            a->file_rows - a->scored, own_left_out(a), own_left_out(b))
+           && (!v->floor || buffer_printf(&sentence, err, ", noise floor: %zu",
+                                          own_left_out(v->floor->b)))
+           && buffer_printf(&sentence, err, "): nothing is said about those.");
+    if (ok)
+        cJSON_AddStringToObject(o, "verdict", sentence.data);
+    buffer_free(&sentence);
+    return ok;
+}
+
 bool comparison_json_complete(cJSON *document, const struct comparison *c, struct error *err)
 {
     struct buffer whole = { 0 };
-    bool ok = verdict_append(&whole, c, err) && verdict_append_unused(&whole, document, err);
+    bool ok = verdict_append(&whole, c, err) && verdict_append_rest(&whole, document, err);
     cJSON *verdict = ok ? cJSON_CreateString(whole.data) : NULL;
     buffer_free(&whole);
     if (!ok)
@@ -238,7 +271,7 @@ cJSON *comparison_json(const struct comparison_view *v, struct error *err)
     json_add_size(root, "units", c->n_units);
     json_add_size(root, "scored", c->a->scored);
     add_paired(root, &c->paired);
-    if (!add_verdict(root, c, err)) {
+    if (!add_verdict(root, c, err) || !add_left_out(root, v, err)) {
         cJSON_Delete(root);
         return NULL;
     }

@@ -1,7 +1,8 @@
 /* comparison_json.h - a comparison as the document that `compare --json` prints.
  *
  * Deltas are B minus A, NLL in nats; what cannot be computed is null.
- *     surprisal, a, b                  version; both summaries
+ *     surprisal, a, b                  version; both summaries; where a run scored more than is
+ *                                      compared, its figures are of what is
  *     plan                             its name; of a pair in two folders of plans only
  *     unit, units, scored              "window" or "document" (paired.h)
  *     delta_nll, delta_nll_stderr, delta_nll_ci95, p_value         by unit
@@ -11,6 +12,10 @@
  *     perplexity_ratio, perplexity_difference, each also _stderr, _ci95
  *     units_needed                     null when there is no effect
  *     verdict                          a sentence
+ *     left_out {windows, tokens, a, b, floor, verdict}
+ *                                      windows that are not compared, as a run left them out
+ *                                      (left_out.h), and their targets; a, b, floor: how many each
+ *                                      run left out; verdict: says so, absent where there are none
  *     mean_kld, kld_stderr, kld {median .. max}, the same of kld_reverse, mean_kld_same_head,
  *     kld_same_head_stderr, kld_of_head (of a mean, the head's part), top5_overlap,
  *     kld_by_confidence, kld_histogram divergence_figures.h; absent when it was not measured
@@ -47,7 +52,8 @@ struct comparison_view {
 
 /* Gives the document, to be freed by cJSON_Delete. */
 cJSON *comparison_json(const struct comparison_view *v, struct error *err);
-/* Completes the document's verdict by what figures by layer, added since, have shown. */
+/* Completes the document's verdict by what is left out, and by what figures by layer, added since,
+ * have shown. */
 bool comparison_json_complete(cJSON *document, const struct comparison *c, struct error *err);
 
 /* Appends the table for people. */

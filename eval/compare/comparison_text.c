@@ -319,6 +319,6 @@ bool comparison_text(struct buffer *out, const struct comparison_view *v, struct
         && add_positions(out, c, err) && add_worst_windows(out, v, err)
         && add_worst_tokens(out, v, err) && warned_text(out, v->document, err)
         && buffer_printf(out, err, "\n") && verdict_append(out, c, err)
-        && verdict_append_unused(out, v->document, err)
+        && verdict_append_rest(out, v->document, err)
         && buffer_printf(out, err, "\n");
 }

@@ -12,7 +12,7 @@ struct divergence_source {
     const char *head_sha256;            /* 64 hexadecimal digits, as the run's summary has them;
                                            NULL: there is no run yet (divergence_least) */
     enum compute_type compute;          /* the run's, which rounds its logits */
-    struct engine_hidden hidden;        /* [scored, hidden_size] */
+    struct engine_hidden hidden;        /* of the scored tokens */
 };
 
 struct divergence_options {

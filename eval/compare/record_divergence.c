@@ -51,7 +51,8 @@ static bool source_of(struct divergence_source *s, const struct divergence_run *
         .checkpoint = { cJSON_GetStringValue(json_get(checkpoint_of(r), "path")), run->opened },
         .head_sha256 = cJSON_GetStringValue(json_get(checkpoint_of(r), "head_sha256")),
         .compute = bf16 ? COMPUTE_BF16 : COMPUTE_F32,
-        .hidden = { .states = r->hidden, .file = &r->file.map },
+        .hidden = { .states = r->hidden, .row = r->file_row, .n = r->scored,
+                    .file = &r->file.map },
     };
     if (!bf16 && (!compute || strcmp(compute, "f32") != 0))
         return error_set(err, "%s: was computed in '%s', expected f32 or bf16", r->folder,

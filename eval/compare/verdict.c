@@ -107,8 +107,13 @@ bool verdict_append(struct buffer *out, const struct comparison *c, struct error
     return ok && append_divergence(out, c, err) && buffer_printf(out, err, ".");
 }
 
-bool verdict_append_unused(struct buffer *out, const cJSON *document, struct error *err)
+bool verdict_append_rest(struct buffer *out, const cJSON *document, struct error *err)
 {
-    const char *line = cJSON_GetStringValue(json_get(json_get(document, "experts"), "verdict"));
-    return !line || buffer_printf(out, err, " %s", line);
+    static const char *const parts[] = { "left_out", "experts" };
+    bool ok = true;
+    for (size_t i = 0; ok && i < sizeof parts / sizeof *parts; i++) {
+        const char *line = cJSON_GetStringValue(json_get(json_get(document, parts[i]), "verdict"));
+        ok = !line || buffer_printf(out, err, " %s", line);
+    }
+    return ok;
 }

@@ -8,9 +8,9 @@
  * text is not closer to the original.  Appends no newline. */
 bool verdict_append(struct buffer *out, const struct comparison *c, struct error *err);
 
-/* Appends what a document says beside: which experts the tokens never reached (layers.h).  Nothing
- * where there is nothing to say. */
-bool verdict_append_unused(struct buffer *out, const cJSON *document, struct error *err);
+/* Appends what a document says beside: how many windows are left out, which experts the tokens
+ * never reached (layers.h).  Nothing where there is nothing to say. */
+bool verdict_append_rest(struct buffer *out, const cJSON *document, struct error *err);
 
 /* "p = 0.013", "p < 0.0001". */
 #define VERDICT_P_BYTES 32

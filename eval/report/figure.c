@@ -41,6 +41,7 @@ static const struct {
     { "positions.#.", "from to scored nll_a nll_b delta_nll delta_nll_stderr" },
     { "worst_windows.#.", "window delta_nll begin end" },
     { "worst_tokens.#.", "position window id nll_a nll_b delta_nll kld" },
+    { "left_out.", "windows tokens a b floor" },
     { "layers.#.", "layer residual_error output_error same_experts changed_experts" },
     { "layers_cost.", "windows tokens passes bytes_read" },
     { "experts.", "tokens choices count unused_a unused_share_a unused_b unused_share_b" },

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "base/digest.h"
+#include "base/format.h"
 #include "eval/protocol/protocol.h"
+#include "eval/run/left_out.h"
 #include "eval/run/run_folder.h"
 #include "eval/run/summary.h"
 
@@ -59,9 +61,23 @@ static bool read_sizes(struct record *r, const char *path, struct error *err)
             || *sizes[i].to > INT32_MAX)
             return error_set(err, "%s: '%s' is not a whole number from 1 to %d", path,
                              sizes[i].key, INT32_MAX);
+    return true;
+}
+
+static bool read_left_out(struct record *r, const char *path, struct error *err)
+{
+    size_t tokens;
+    r->left_out = mem_array(r->windows, sizeof *r->left_out, "windows", err);
+    if (!r->left_out || !left_out_read(r->left_out, r->windows, &tokens, r->summary, path, err))
+        return false;
+    for (size_t i = 0; i < r->windows; i++)
+        r->n_left_out += r->left_out[i];
+    if (!size_sum(&r->file_rows, r->scored, tokens) || r->file_rows > INT32_MAX)
+        return error_set(err, "%s: %zu tokens are left out beside %zu that are scored", path,
+                         tokens, r->scored);
     /* Only the last window of strided may score nothing. */
-    return r->windows <= r->scored + 1
-        || error_set(err, "%s: %zu windows for %zu scored tokens", path, r->windows, r->scored);
+    return r->windows <= r->file_rows + 1
+        || error_set(err, "%s: %zu windows for %zu scored tokens", path, r->windows, r->file_rows);
 }
 
 /* documents.windows is the number of windows of each document. */
@@ -110,10 +126,10 @@ static const struct tensor *find_column(const struct record *r, const char *name
     char shape[128];
     if (!t)
         error_set(err, "%s: has no column '%s'", r->file.map.path, name);
-    else if (t->dtype != dtype || t->ndim != ndim || t->shape[0] != r->scored)
+    else if (t->dtype != dtype || t->ndim != ndim || t->shape[0] != r->file_rows)
         error_set(err, "%s: '%s' is %s %s, expected %s [%zu%s]", t->file, name,
                   dtype_name(t->dtype), tensor_shape_text(t, shape, sizeof shape),
-                  dtype_name(dtype), r->scored, ndim == 1 ? "" : ", hidden size");
+                  dtype_name(dtype), r->file_rows, ndim == 1 ? "" : ", hidden size");
     else
         return t;
     return NULL;
@@ -170,6 +186,10 @@ static bool check_row(const struct record *r, size_t i, struct error *err)
         || (i && r->position[i] <= r->position[i - 1]))
         return error_set(err, "%s: row %zu has position %d, out of order or not below %zu", path, i,
                          (int)r->position[i], r->tokens);
+    if (r->left_out[r->window[i]])
+        return (isnan(r->nll[i]) && r->top1[i] == -1 && r->id[i] >= 0)
+            || error_set(err, "%s: row %zu has NLL %g, but the summary leaves window %d out", path,
+                         i, r->nll[i], (int)r->window[i]);
     if (r->id[i] < 0 || r->top1[i] < 0)
         return error_set(err, "%s: row %zu has a negative token id", path, i);
     return (isfinite(r->nll[i]) && r->nll[i] >= 0)
@@ -178,11 +198,11 @@ static bool check_row(const struct record *r, size_t i, struct error *err)
 
 static bool check_rows(struct record *r, struct error *err)
 {
-    r->index_in_window = mem_array(r->scored, sizeof *r->index_in_window, "rows", err);
+    r->index_in_window = mem_array(r->file_rows, sizeof *r->index_in_window, "rows", err);
     if (!r->index_in_window)
         return false;
-    for (size_t begin = 0, end; begin < r->scored; begin = end) {
-        for (end = begin; end < r->scored && r->window[end] == r->window[begin]; end++)
+    for (size_t begin = 0, end; begin < r->file_rows; begin = end) {
+        for (end = begin; end < r->file_rows && r->window[end] == r->window[begin]; end++)
             if (!check_row(r, end, err))
                 return false;
         for (size_t i = begin; i < end; i++) {
@@ -208,7 +228,7 @@ static bool equal_figure(const struct record *r, const char *key, double found, 
                      found, item->valuedouble);
 }
 
-static bool check_figures(struct record *r, struct error *err)
+static bool compute_figures(struct record *r, struct error *err)
 {
     struct window_score *windows = mem_array(r->windows, sizeof *windows, "windows", err);
     if (!windows)
@@ -219,9 +239,101 @@ static bool check_figures(struct record *r, struct error *err)
     }
     r->figures = statistics_figures(windows, r->windows);
     free(windows);
-    return equal_figure(r, "mean_nll", r->figures.mean, err)
+    return true;
+}
+
+static bool check_figures(struct record *r, struct error *err)
+{
+    return compute_figures(r, err) && equal_figure(r, "mean_nll", r->figures.mean, err)
         && equal_figure(r, "nll_stderr", r->figures.mean_se, err)
         && equal_figure(r, "perplexity", r->figures.perplexity, err);
+}
+
+/* ---- windows that are left out ---------------------------------------------------- */
+
+/* Drops the rows of windows that are left out from the `rows` that the columns have. */
+static bool drop_rows(struct record *r, size_t rows, struct error *err)
+{
+    size_t n = 0;
+    if (!r->file_row && !(r->file_row = mem_array(rows, sizeof *r->file_row, "rows", err)))
+        return false;
+    for (size_t i = 0; rows == r->file_rows && i < rows; i++)
+        r->file_row[i] = (int32_t)i;
+    for (size_t i = 0; i < rows; i++) {
+        if (r->left_out[r->window[i]])
+            continue;
+        r->position[n] = r->position[i];
+        r->window[n] = r->window[i];
+        r->id[n] = r->id[i];
+        r->nll[n] = r->nll[i];
+        r->top1[n] = r->top1[i];
+        r->logsumexp[n] = r->logsumexp[i];
+        r->index_in_window[n] = r->index_in_window[i];
+        r->file_row[n++] = r->file_row[i];
+    }
+    if (n == 0)
+        return error_set(err, "%s: no window is left to compare: those that it scored are left out "
+                         "of another run", r->folder);
+    r->scored = n;
+    return true;
+}
+
+/* Those that the file has, and that its summary leaves out. */
+static bool drop_own(struct record *r, struct error *err)
+{
+    size_t scored = r->scored;
+    return r->n_left_out == 0
+        || (drop_rows(r, r->file_rows, err)
+            && (r->scored == scored
+                || error_set(err, "%s: has %zu scored tokens, but %zu by the summary", r->folder,
+                             r->scored, scored)));
+}
+
+static bool replace(cJSON *summary, const char *key, double value, struct error *err)
+{
+    char digits[40];
+    format_text(digits, sizeof digits, "%.17g", value);
+    cJSON *item = isfinite(value) ? cJSON_CreateRaw(digits) : cJSON_CreateNull();
+    if (!json_get(summary, key) || cJSON_ReplaceItemInObjectCaseSensitive(summary, key, item))
+        return true;
+    cJSON_Delete(item);
+    return error_set(err, "out of memory: the figures of a run");
+}
+
+static bool replace_figures(struct record *r, struct error *err)
+{
+    const cJSON *text = json_get(r->summary, "text");
+    size_t words, bytes;
+    if (json_to_size(json_get(text, "words"), &words)
+        && json_to_size(json_get(text, "bytes"), &bytes) && words && bytes)
+        statistics_by_text(&r->figures, r->tokens, words, bytes);
+    const struct figures *f = &r->figures;
+    const struct {
+        const char *key;
+        double value;
+    } figures[] = {
+        { "scored", (double)r->scored }, { "mean_nll", f->mean }, { "perplexity", f->perplexity },
+        { "nll_stderr", f->mean_se }, { "perplexity_stderr", f->perplexity_se },
+        { "word_perplexity", f->word_perplexity }, { "byte_perplexity", f->byte_perplexity },
+        { "bits_per_byte", f->bits_per_byte },
+    };
+    bool ok = true;
+    for (size_t i = 0; ok && i < sizeof figures / sizeof *figures; i++)
+        ok = replace(r->summary, figures[i].key, figures[i].value, err);
+    return ok;
+}
+
+bool record_leave_out(struct record *r, const bool *windows, struct error *err)
+{
+    size_t rows = r->scored;
+    bool more = false;
+    for (size_t i = 0; i < r->windows; i++)
+        if (windows[i] && !r->left_out[i]) {
+            more = r->left_out[i] = true;
+            r->n_left_out++;
+        }
+    return !more
+        || (drop_rows(r, rows, err) && compute_figures(r, err) && replace_figures(r, err));
 }
 
 /* ---- hidden states -------------------------------------------------------------- */
@@ -274,9 +386,11 @@ bool record_open(struct record *r, const char *folder, struct error *err)
     char *tokens = file_join(folder, RUN_TOKENS, err);
     r->folder = mem_string(folder, err);
     bool ok = r->folder && summary && tokens && read_summary(r, summary, err)
-           && read_sizes(r, summary, err) && read_protocol(r, summary, err)
+           && read_sizes(r, summary, err) && read_left_out(r, summary, err)
+           && read_protocol(r, summary, err)
            && safetensors_open(&r->file, tokens, err) && copy_columns(r, err)
-           && read_documents(r, summary, err) && check_rows(r, err) && check_figures(r, err);
+           && read_documents(r, summary, err) && check_rows(r, err) && drop_own(r, err)
+           && check_figures(r, err);
     free(summary);
     free(tokens);
     if (!ok)
@@ -287,7 +401,7 @@ bool record_open(struct record *r, const char *folder, struct error *err)
 void record_close(struct record *r)
 {
     void *const owned[] = { r->folder, r->position, r->window, r->id, r->top1, r->index_in_window,
-                            r->nll, r->logsumexp, r->document };
+                            r->nll, r->logsumexp, r->document, r->left_out, r->file_row };
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free(owned[i]);
     cJSON_Delete(r->summary);

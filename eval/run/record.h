@@ -24,6 +24,11 @@ struct record {
     char *folder;                       /* owned */
     cJSON *summary;                     /* owned */
     size_t scored, windows, tokens, context, stride;    /* as the summary has them */
+    /* Windows that are left out (left_out.h): their rows are in the file and not in the columns. */
+    bool *left_out;                     /* owned [windows] */
+    size_t n_left_out;
+    size_t file_rows;                   /* rows in the file: scored, and those left out */
+    int32_t *file_row;                  /* owned [scored]: the row in the file; NULL: the same */
     enum surprisal_protocol protocol;
     struct figures figures;             /* computed from the columns */
     /* Owned, [scored]; rows by ascending position. */
@@ -35,8 +40,9 @@ struct record {
     int32_t *document;
     size_t n_documents;                 /* that have windows */
     bool keeps_hidden;                  /* according to the summary */
-    struct matrix hidden;               /* final hidden states [scored, hidden_size], F32 or BF16;
-                                           data NULL until record_view_hidden, borrows from file */
+    struct matrix hidden;               /* final hidden states [file_rows, hidden_size], F32 or
+                                           BF16; data NULL until record_view_hidden, borrows from
+                                           file */
     struct safetensors_file file;       /* owned */
 };
 
@@ -48,6 +54,9 @@ size_t record_bytes(size_t scored, size_t windows);
 
 /* Does not check or hash hidden states, which may be large. */
 bool record_open(struct record *r, const char *folder, struct error *err);
+/* Leaves out more windows, windows [r->windows]; an error if no row is left.  The figures,
+ * those in the summary too, are then of the others. */
+bool record_leave_out(struct record *r, const bool *windows, struct error *err);
 /* Checks the hidden states and fills in the view; refuses a record without them. */
 bool record_view_hidden(struct record *r, struct error *err);
 void record_close(struct record *r);

@@ -1,17 +1,18 @@
 #include "eval/run/run_state.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/file_digest.h"
 #include "eval/run/unfinished_run.h"
 
 /* x comes first, so that it is aligned. */
-enum { X, NUMBERS, SECONDS, TENSORS, ROWS, SETTINGS, SHA256, N_PARTS };
+enum { X, NUMBERS, SECONDS, TENSORS, ROWS, LEFT_OUT, SETTINGS, SHA256, N_PARTS };
 static const struct { const char *name; enum dtype dtype; } parts[N_PARTS] = {
     [X] = { "x", DTYPE_F32 }, [NUMBERS] = { "numbers", DTYPE_I64 },
     [SECONDS] = { "seconds", DTYPE_F64 }, [TENSORS] = { "tensors", DTYPE_U8 },
-    [ROWS] = { "rows", DTYPE_U8 }, [SETTINGS] = { "settings", DTYPE_U8 },
-    [SHA256] = { "sha256", DTYPE_U8 },
+    [ROWS] = { "rows", DTYPE_U8 }, [LEFT_OUT] = { "left_out", DTYPE_I64 },
+    [SETTINGS] = { "settings", DTYPE_U8 }, [SHA256] = { "sha256", DTYPE_U8 },
 };
 
 enum { FIRST_WINDOW, N_WINDOWS, ROW, LAYER, MIXER_DONE, ROWS_DONE, PASSES, BYTES_READ, MODEL_TOKENS,
@@ -48,8 +49,27 @@ static bool write_x(struct safetensors_writer *w, const struct engine_state *s, 
     return true;
 }
 
-bool run_state_save(const char *path, const struct run_state_of *of, const struct run_state *s,
-                    struct error *err)
+/* Gives [*n] windows as left_out_pack has them. */
+static int64_t *pack_left_out(size_t *n, const struct run_state_of *of, const struct run_state *s,
+                              struct error *err)
+{
+    size_t windows = s->nonfinite ? of->n_windows : 0;
+    *n = 0;
+    for (size_t i = 0; i < windows; i++)
+        *n += s->nonfinite[i].step != NONFINITE_NONE;
+    int64_t *list = mem_array(*n, LEFT_OUT_NUMBERS * sizeof *list, "the windows left out", err);
+    int64_t *to = list;
+    for (size_t i = 0; list && i < windows; i++)
+        if (s->nonfinite[i].step != NONFINITE_NONE) {
+            left_out_pack(to, i, &s->nonfinite[i]);
+            to += LEFT_OUT_NUMBERS;
+        }
+    return list;
+}
+
+/* left_out: [n_left_out] as left_out_pack has them. */
+static bool save_parts(const char *path, const struct run_state_of *of, const struct run_state *s,
+                       const int64_t *left_out, size_t n_left_out, struct error *err)
 {
     const struct engine_state *e = &s->engine;
     const int64_t numbers[N_NUMBERS] = {
@@ -65,12 +85,13 @@ bool run_state_save(const char *path, const struct run_state_of *of, const struc
         [SECONDS] = { .ndim = 1, .shape = { 1 } },
         [TENSORS] = { .ndim = 2, .shape = { of->n_tensors, WEIGHTS_KNOWN_BYTES } },
         [ROWS] = { .ndim = 2, .shape = { of->n_runs, DIGEST_BYTES } },
+        [LEFT_OUT] = { .ndim = 2, .shape = { n_left_out, LEFT_OUT_NUMBERS } },
         [SETTINGS] = { .ndim = 1, .shape = { strlen(of->settings) } },
         [SHA256] = { .ndim = 1, .shape = { DIGEST_BYTES } },
     };
     struct digest digest;
     const void *const bytes[N_PARTS] = { e->x, numbers, &s->seconds, s->known, s->rows,
-                                         of->settings, &digest };
+                                         left_out, of->settings, &digest };
     for (size_t i = 0; i < N_PARTS; i++) {
         entries[i].name = parts[i].name;
         entries[i].dtype = parts[i].dtype;
@@ -88,9 +109,20 @@ bool run_state_save(const char *path, const struct run_state_of *of, const struc
     return false;
 }
 
+bool run_state_save(const char *path, const struct run_state_of *of, const struct run_state *s,
+                    struct error *err)
+{
+    size_t n;
+    int64_t *left_out = pack_left_out(&n, of, s, err);
+    bool ok = left_out && save_parts(path, of, s, left_out, n, err);
+    free(left_out);
+    return ok;
+}
+
 void run_state_close(struct run_state *s)
 {
     safetensors_close(&s->file);
+    free(s->nonfinite);
     *s = (struct run_state){ 0 };
 }
 
@@ -116,6 +148,26 @@ static bool read_numbers(struct run_state *s, const struct tensor *t, const char
     return true;
 }
 
+static bool read_left_out(struct run_state *s, const struct tensor *t,
+                          const struct run_state_of *of, const char *path, struct error *err)
+{
+    const size_t row = LEFT_OUT_NUMBERS * sizeof(int64_t);
+    if (t->n_bytes == 0)
+        return true;
+    s->nonfinite = mem_array(of->n_windows, sizeof *s->nonfinite, "the windows left out", err);
+    for (size_t at = 0; s->nonfinite && at < t->n_bytes; at += row) {
+        int64_t numbers[LEFT_OUT_NUMBERS];
+        struct nonfinite found;
+        size_t window;
+        memcpy(numbers, t->data + at, sizeof numbers);
+        if (!left_out_unpack(&window, &found, numbers) || window >= of->n_windows)
+            return error_set(err, "%s: row %zu of 'left_out' is not one of %zu windows", path,
+                             at / row, of->n_windows);
+        s->nonfinite[window] = found;
+    }
+    return s->nonfinite != NULL;
+}
+
 static bool find_parts(const struct tensor *t[N_PARTS], const struct run_state *s, const char *path,
                        struct error *err)
 {
@@ -134,7 +186,8 @@ static bool check_shapes(const struct tensor *const t[N_PARTS], const struct run
     bool ok = t[NUMBERS]->n_bytes == N_NUMBERS * sizeof(int64_t)
            && t[SECONDS]->n_bytes == sizeof(double) && t[SHA256]->n_bytes == DIGEST_BYTES
            && t[TENSORS]->n_bytes == of->n_tensors * WEIGHTS_KNOWN_BYTES
-           && t[ROWS]->n_bytes == of->n_runs * DIGEST_BYTES && t[X]->ndim == 2
+           && t[ROWS]->n_bytes == of->n_runs * DIGEST_BYTES
+           && t[LEFT_OUT]->n_bytes % (LEFT_OUT_NUMBERS * sizeof(int64_t)) == 0 && t[X]->ndim == 2
            && t[X]->shape[1] == of->hidden_size;
     return ok
         || error_set(err, "%s: its tensors do not have the shapes of this checkpoint's state",
@@ -167,7 +220,8 @@ static bool read_parts(struct run_state *s, const char *path, const struct run_s
     if (n != strlen(of->settings) || memcmp(t[SETTINGS]->data, of->settings, n) != 0)
         return unfinished_run_differs(path, of->settings, (const char *)t[SETTINGS]->data, n, err);
     if (!check_shapes(t, of, path, err) || !check_digest(t, s, of, path, err)
-        || !read_numbers(s, t[NUMBERS], path, err))
+        || !read_numbers(s, t[NUMBERS], path, err)
+        || !read_left_out(s, t[LEFT_OUT], of, path, err))
         return false;
     memcpy(&s->seconds, t[SECONDS]->data, sizeof s->seconds);
     s->known = t[TENSORS]->data;

@@ -244,6 +244,7 @@ char *summary_json(const struct summary *s, struct error *err)
     add_protocol(root, s);
     add_figures(root, s);
     add_extras(root, s);
+    left_out_add_json(root, &s->left_out);
     warnings_add_json(root, s->warnings);
     add_record(root, s);
     cJSON_AddTrueToObject(root, "complete");

@@ -13,6 +13,7 @@
  *                     tokens_per_second, peak_rss_bytes, bytes_read and passes are of the whole run
  *     peak_rss_bytes  of the process during the run; null where it had held as much before, so
  *                     that the run's own is not known
+ *     left_out        windows that skip_nonfinite left out of all figures (left_out.h); null: none
  *     warnings        [line]: what the run warned about
  *     tokens_sha256   of the columns in tokens.safetensors (run_folder.h); null without a folder
  *     hidden          "f32" or "bf16", null: not kept
@@ -28,6 +29,7 @@
 #include "eval/protocol/input.h"
 #include "eval/protocol/prefix.h"
 #include "eval/protocol/sequence.h"
+#include "eval/run/left_out.h"
 #include "eval/run/run_folder.h"
 #include "eval/run/warnings.h"
 #include "eval/statistics/statistics.h"
@@ -44,7 +46,8 @@ struct summary {
     const struct prefix *prefix;        /* NULL: none */
     const char *isa;
     int threads;
-    size_t windows, scored;
+    size_t windows, scored;             /* windows that are left out count as windows alone */
+    struct left_out left_out;
     const struct sequence *sequence;
     const struct warnings *warnings;
     struct run_digests digests;

@@ -58,6 +58,8 @@ bool calibrate_check(const struct surprisal_calibrate_options *o, struct error *
     if (o->eval.n_plans)
         return error_set(err, "a calibration has the windows of one protocol, not of a list of "
                          "plans");
+    if (o->eval.skip_nonfinite)
+        return error_set(err, "a calibration leaves no windows out: a NaN or infinity ends it");
     return evaluate_check(&o->eval, err);
 }
 

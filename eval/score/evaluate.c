@@ -32,6 +32,7 @@ struct job {
     double seconds;
     size_t peak_bytes;
     struct engine_statistics work;
+    struct nonfinite *nonfinite;        /* owned, of all windows; NULL: none is left out */
     /* Saving and resuming: */
     struct buffer settings;
     struct run_state state;             /* that it was resumed from */
@@ -54,6 +55,7 @@ static void job_close(struct job *j)
     warnings_free(&j->warnings);
     weights_hash_close(j->hash);
     run_state_close(&j->state);
+    free(j->nonfinite);
     buffer_free(&j->settings);
     free(j->known);
     free(j->rows);
@@ -67,8 +69,11 @@ static void job_close(struct job *j)
 static bool open_engine(struct job *j, struct error *err)
 {
     const struct surprisal_eval_options *o = j->options;
+    size_t window_bytes = sizeof(struct window_score);
+    if (o->skip_nonfinite)
+        window_bytes += sizeof(struct nonfinite);
     const struct engine_options engine =
-        model_engine_options(&o->machine, j->runs.windows.n * sizeof(struct window_score));
+        model_engine_options(&o->machine, j->runs.windows.n * window_bytes);
     if (!model_open_engine(&j->model, &engine, err))
         return false;
     for (size_t i = 0; i < j->runs.n; i++) {
@@ -83,7 +88,7 @@ static struct run_state_of state_of(const struct job *j)
 {
     return (struct run_state_of){
         .settings = j->settings.data, .n_tensors = j->model.weights->n_tensors,
-        .n_runs = j->runs.n, .hidden_size = j->runs.hidden_size,
+        .n_runs = j->runs.n, .n_windows = j->runs.windows.n, .hidden_size = j->runs.hidden_size,
         .n_threads = engine_threads(j->model.engine),
     };
 }
@@ -122,9 +127,13 @@ static bool find_state(struct job *j, struct error *err)
     if (j->is_complete)
         return true;
     const struct run_state_of of = state_of(j);
-    return unfinished_run_has_state(&j->folder)
-         ? run_state_load(&j->state, j->folder.state, &of, err)
-         : unfinished_run_clear(&j->folder, err);
+    if (!unfinished_run_has_state(&j->folder))
+        return unfinished_run_clear(&j->folder, err);
+    return run_state_load(&j->state, j->folder.state, &of, err)
+        && (!j->state.nonfinite || j->options->skip_nonfinite
+            || error_set(err, "%s: the interrupted run left windows out that have a NaN or "
+                         "infinity; without skip-nonfinite it cannot be resumed",
+                         j->folder.state));
 }
 
 static bool begin_folder(struct job *j, struct plan_run *run, struct error *err)
@@ -137,10 +146,22 @@ static bool begin_folder(struct job *j, struct plan_run *run, struct error *err)
     return ok;
 }
 
+/* The windows that are left out: none yet, or those of the state. */
+static bool begin_left_out(struct job *j, struct error *err)
+{
+    if (j->state.nonfinite) {
+        j->nonfinite = j->state.nonfinite;
+        j->state.nonfinite = NULL;
+        return true;
+    }
+    return !j->options->skip_nonfinite
+        || (j->nonfinite = mem_array(j->runs.windows.n, sizeof *j->nonfinite, "windows", err));
+}
+
 static bool begin_scoring(struct job *j, struct error *err)
 {
     bool keeps = j->options->out != NULL;
-    if (keeps && !find_state(j, err))
+    if ((keeps && !find_state(j, err)) || !begin_left_out(j, err))
         return false;
     for (size_t i = 0; !j->is_complete && i < j->runs.n; i++) {
         struct plan_run *run = &j->runs.list[i];
@@ -238,7 +259,7 @@ static bool save(struct job *j, const struct engine_state *state, struct error *
 {
     const struct run_state_of of = state_of(j);
     const struct run_state s = { .engine = *state, .seconds = seconds_so_far(j), .known = j->known,
-                                 .rows = j->rows };
+                                 .rows = j->rows, .nonfinite = j->nonfinite };
     weights_hash_known(j->hash, j->known);
     return plan_runs_rows(&j->runs, j->rows, err) && plan_runs_sync(&j->runs, err)
         && run_state_save(j->folder.state, &of, &s, err);
@@ -264,6 +285,35 @@ static bool offer(void *user, const struct engine_state *state, bool now, struct
     return true;
 }
 
+/* Says of each run what is left out of it.  A run of which nothing is left is refused. */
+static bool tell_left_out(struct job *j, struct error *err)
+{
+    size_t first = 0;                   /* window of the run, among those of all */
+    for (size_t i = 0; j->nonfinite && i < j->runs.n; i++) {
+        struct plan_run *run = &j->runs.list[i];
+        const struct windows *windows = &run->sequence.windows;
+        struct left_out *l = &run->summary.left_out;
+        struct buffer text = { 0 };
+        bool many = j->runs.n > 1;
+        *l = left_out_count(j->nonfinite + first, windows);
+        first += windows->n;
+        if (l->windows == 0)
+            continue;
+        bool ok = left_out_text(&text, l, err);
+        if (ok && l->tokens == run->summary.scored)
+            ok = error_set(err, "%s%snothing is left to score: %s", many ? run->name : "",
+                           many ? ": " : "", text.data);
+        else if (ok)
+            model_warn(&j->options->machine.progress, "%s%s%s", many ? run->name : "",
+                       many ? ": " : "", text.data);
+        buffer_free(&text);
+        if (!ok)
+            return false;
+        run->summary.scored -= l->tokens;
+    }
+    return true;
+}
+
 static bool score(struct job *j, struct error *err)
 {
     struct engine *e = j->model.engine;
@@ -283,10 +333,10 @@ static bool score(struct job *j, struct error *err)
         .ids = s->ids, .n_ids = s->n_ids, .windows = s->windows.list, .n_windows = s->windows.n,
         .sink = { plan_runs_consume, s }, .hash = resumed ? NULL : j->hash,
         .saver = { saves ? offer : NULL, j }, .guard = { inputs_hold, j },
-        .resume = resumed ? &j->state.engine : NULL,
+        .resume = resumed ? &j->state.engine : NULL, .nonfinite = j->nonfinite,
     };
     j->started = j->saved = machine_seconds();
-    if (!engine_score_windows(e, &job, &j->work, err))
+    if (!engine_score_windows(e, &job, &j->work, err) || !tell_left_out(j, err))
         return false;
     j->seconds = seconds_so_far(j);
     return weights_hash_rest(j->hash, threads, &progress, err) && inputs_hold(j, err);
@@ -298,7 +348,7 @@ static bool conclude_run(const struct job *j, struct plan_run *run, const struct
                          struct error *err)
 {
     struct summary *s = &run->summary;
-    assert(run->scoring.row == s->scored);
+    assert(run->scoring.row == s->scored + s->left_out.tokens);
     s->checkpoint_digest = *checkpoint;
     s->head_digest = *head;
     s->seconds = j->seconds;
@@ -313,6 +363,7 @@ static bool conclude_run(const struct job *j, struct plan_run *run, const struct
     const struct figures *f = &s->figures;
     *result = (struct surprisal_result){
         .windows = s->windows, .tokens = in->n_ids, .scored = s->scored,
+        .left_out = s->left_out.windows,
         .mean_nll = f->mean, .perplexity = f->perplexity,
         .nll_stderr = f->mean_se, .perplexity_stderr = f->perplexity_se,
         .word_perplexity = f->word_perplexity, .byte_perplexity = f->byte_perplexity,
@@ -343,7 +394,10 @@ static bool take_run(const struct job *j, const struct plan_run *run,
                      struct error *err)
 {
     char *path = folder_path(j, run, err);
-    bool ok = path && finished_read(result, path, checkpoint, err);
+    bool ok = path && finished_read(result, path, checkpoint, err)
+           && (!result->left_out || j->options->skip_nonfinite
+               || error_set(err, "%s: is complete, but left windows out that have a NaN or "
+                            "infinity; without skip-nonfinite it is not taken", path));
     free(path);
     memcpy(result->plan, run->name, sizeof result->plan);
     return ok;

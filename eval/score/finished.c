@@ -18,6 +18,7 @@ static struct surprisal_result result_of(const struct record *r)
     const cJSON *s = r->summary;
     return (struct surprisal_result){
         .windows = r->windows, .tokens = r->tokens, .scored = r->scored,
+        .left_out = r->n_left_out,
         .mean_nll = number_or_nan(s, "mean_nll"), .perplexity = number_or_nan(s, "perplexity"),
         .nll_stderr = number_or_nan(s, "nll_stderr"),
         .perplexity_stderr = number_or_nan(s, "perplexity_stderr"),

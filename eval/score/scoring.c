@@ -1,6 +1,7 @@
 #include "eval/score/scoring.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 
 /* The next target: its window and place; false after the last. */
@@ -20,11 +21,14 @@ static bool next_target(struct scoring *s, struct token_place *place)
     return true;
 }
 
+/* NaN: the window is left out. */
 static void add_to_window(struct scoring *s, double nll)
 {
+    s->row++;
+    if (isnan(nll))
+        return;
     compensated_add(&s->windows[s->window].nll, nll);
     s->windows[s->window].scored++;
-    s->row++;
 }
 
 /* Notes the positions of the next n targets and adds their NLL to their windows. */

@@ -198,6 +198,7 @@ static const struct option options[] = {
               "bf16 takes half the disk space",
       .parse = parse_choice, .expected = "bf16 or f32", .choices = eval_options_hidden,
       FIELD(base.eval.hidden) },
+    OPTION_SKIP_NONFINITE(FIELD(base.eval.skip_nonfinite)),
 };
 
 const struct command command_compare = {

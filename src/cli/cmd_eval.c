@@ -109,6 +109,7 @@ static const struct option options[] = {
       .help = "keep final hidden states in the folder; without a value: f32",
       .parse = parse_choice, .expected = "bf16 or f32", .choices = eval_options_hidden,
       FIELD(base.eval.hidden) },
+    OPTION_SKIP_NONFINITE(FIELD(base.eval.skip_nonfinite)),
     { .name = "json", .help = "print only the summary, as JSON; with --plan a list of summaries",
       .parse = parse_switch,
       FIELD(json) },

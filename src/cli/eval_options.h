@@ -16,6 +16,13 @@ struct eval_settings {
     struct hub hub;
 };
 
+/* Of the commands that score. */
+#define OPTION_SKIP_NONFINITE(place) \
+    { .name = "skip-nonfinite", \
+      .help = "a NaN or infinity does not end the run: its window is left out of all\n" \
+              "figures, and that is said", \
+      .parse = parse_switch, place }
+
 #define EVAL_OPTIONS 18
 extern const struct option eval_options[EVAL_OPTIONS];
 

@@ -66,8 +66,15 @@ static void print_protocol(const cJSON *root)
         printf(", %.0f documents (%s)", number(documents, "count"), word(documents, "split"));
     printf("\n");
     print_prefix(root);
-    printf("%-16s %.0f in %.0f windows, of %.0f tokens\n", "scored", number(root, "scored"),
-           number(root, "windows"), number(root, "tokens"));
+    const cJSON *left_out = cJSON_GetObjectItemCaseSensitive(root, "left_out");
+    double windows = number(root, "windows"), gone = has(left_out, "windows")
+                                                   ? number(left_out, "windows") : 0;
+    printf("%-16s %.0f in %.0f windows, of %.0f tokens", "scored", number(root, "scored"),
+           windows - gone, number(root, "tokens"));
+    if (gone > 0)
+        printf("; %.0f window%s of %.0f left out (NaN or infinity)", gone, gone > 1 ? "s" : "",
+               windows);
+    printf("\n");
 }
 
 /* "NAME  x" or "NAME  x ± e". */
@@ -148,7 +155,7 @@ static void print_with_error(int width, int digits, double x, double error)
 
 static void print_plan(const struct surprisal_result *r, int width)
 {
-    printf("%-*s  %7zu  %8zu", width, r->plan, r->windows, r->scored);
+    printf("%-*s  %7zu  %8zu", width, r->plan, r->windows - r->left_out, r->scored);
     print_with_error(9, 6, r->mean_nll, r->nll_stderr);
     print_with_error(10, 4, r->perplexity, r->perplexity_stderr);
     if (!isnan(r->bits_per_byte))
@@ -188,6 +195,10 @@ bool report_print_plans(const struct surprisal_result *results, size_t n)
            isnan(results->bits_per_byte) ? "" : "  word perplexity  bits per byte");
     for (size_t i = 0; i < n; i++)
         print_plan(&results[i], (int)width);
+    for (size_t i = 0; i < n; i++)
+        if (results[i].left_out)
+            printf("%s: %zu of its windows %s left out (NaN or infinity)\n", results[i].plan,
+                   results[i].left_out, results[i].left_out == 1 ? "is" : "are");
     return true;
 }
 

@@ -49,6 +49,17 @@ static bool shares_head(const struct work *w)
 
 /* ---- what fits ------------------------------------------------------------------- */
 
+static size_t hidden_rows(const struct engine_hidden *h)
+{
+    return h->row ? h->n : h->states.rows;
+}
+
+/* The state of token i of those that are compared. */
+static size_t hidden_row(const struct engine_hidden *h, size_t i)
+{
+    return h->row ? (size_t)h->row[i] : i;
+}
+
 static bool check_hidden(const struct side *s, const char *name, size_t n, struct error *err)
 {
     const struct matrix *h = &s->hidden->states;
@@ -56,9 +67,9 @@ static bool check_hidden(const struct side *s, const char *name, size_t n, struc
     if (h->dtype != DTYPE_F32 && h->dtype != DTYPE_BF16)
         return error_set(err, "%s: hidden states of %s have dtype %s, expected F32 or BF16",
                          s->e->ck->path, name, dtype_name(h->dtype));
-    if (h->cols != D || h->rows != n)
+    if (h->cols != D || hidden_rows(s->hidden) != n)
         return error_set(err, "%s: hidden states of %s are [%zu, %zu], expected [%zu, %zu]",
-                         s->e->ck->path, name, h->rows, h->cols, n, D);
+                         s->e->ck->path, name, hidden_rows(s->hidden), h->cols, n, D);
     return true;
 }
 
@@ -197,14 +208,17 @@ static bool load_hidden(float *x, const struct side *s, size_t first, size_t n, 
     size_t row_bytes = h->cols * dtype_bytes(h->dtype);
     for (size_t at = 0; at < n; at += PIECE_ROWS) {
         size_t rows = size_min(PIECE_ROWS, n - at);
-        size_t offset = f ? (size_t)(h->data - f->data) + (first + at) * row_bytes : 0;
-        if (f && !file_populate(f, offset, rows * row_bytes, err))
+        size_t begin = hidden_row(s->hidden, first + at);
+        size_t end = hidden_row(s->hidden, first + at + rows - 1) + 1;
+        size_t offset = f ? (size_t)(h->data - f->data) + begin * row_bytes : 0;
+        if (f && !file_populate(f, offset, (end - begin) * row_bytes, err))
             return false;
 #pragma omp parallel for num_threads(s->cm.n_threads)
         for (size_t i = at; i < at + rows; i++)
-            compute_rows(&s->cm)->expand(x + i * h->cols, h, first + i, 0, h->cols);
+            compute_rows(&s->cm)->expand(x + i * h->cols, h, hidden_row(s->hidden, first + i), 0,
+                                         h->cols);
         if (f)
-            file_release(f, offset, rows * row_bytes, false);
+            file_release(f, offset, (end - begin) * row_bytes, false);
     }
     return true;
 }
@@ -290,7 +304,7 @@ bool engine_divergence(const struct engine_divergence *d, struct divergence_row 
                        struct error *err)
 {
     struct work w;
-    work_begin(&w, d, d->hidden_a.states.rows);
+    work_begin(&w, d, hidden_rows(&d->hidden_a));
     bool ok = check(&w, err) && plan(&w, err) && allocate(&w, err);
     for (; ok && w.first < w.n; w.first += w.group)
         ok = run_group(&w, rows, err);

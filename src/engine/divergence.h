@@ -8,12 +8,14 @@
 #ifndef SURPRISAL_ENGINE_DIVERGENCE_H
 #define SURPRISAL_ENGINE_DIVERGENCE_H
 
-#include "engine/engine.h"
 #include "base/matrix.h"
+#include "engine/engine.h"
 
 /* Final hidden states [n, hidden_size] as engine_sink got them, in F32 or rounded to BF16. */
 struct engine_hidden {
     struct matrix states;
+    const int32_t *row;         /* [n] ascending: the states that are compared; NULL: all */
+    size_t n;                   /* with row */
     /* They are in the mapping of this file: its pages are released as they are read; NULL: they are
      * in memory. */
     const struct mapped_file *file;

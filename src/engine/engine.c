@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/machine.h"
@@ -94,37 +95,83 @@ static void fill_targets(const struct pass *p, int32_t *targets)
     }
 }
 
-static bool head_error(const struct pass *p, size_t row, struct error *err)
+static size_t window_of(const struct pass *p, size_t row)
 {
     size_t window = 0;
     while (p->batch.start[window + 1] <= row)
         window++;
-    return error_set(err, "head: NaN or infinity at token %zu of window %zu",
-                     row - p->batch.start[window] + p->batch.skipped[window],
-                     p->batch.first_window + window);
+    return window;
+}
+
+/* Scores from row `bad` on are not finite: an error, or their windows are left out. */
+static bool check_scores(struct pass *p, const struct head_score *scores, size_t bad,
+                         struct error *err)
+{
+    for (size_t row = bad; row < p->batch.n_tokens; row++) {
+        if (head_is_finite(&scores[row]))
+            continue;
+        size_t window = window_of(p, row);
+        const struct nonfinite found = {
+            .step = NONFINITE_HEAD,
+            .token = row - p->batch.start[window] + p->batch.skipped[window],
+        };
+        if (!p->nonfinite)
+            return nonfinite_error(&found, p->batch.first_window + window, err);
+        if (p->nonfinite[window].step == NONFINITE_NONE)
+            p->nonfinite[window] = found;
+    }
+    return true;
+}
+
+/* Scores and hidden states of windows that are left out. */
+static void blank_left_out(struct pass *p, struct engine_score *scores)
+{
+    size_t D = p->e->ck->config.hidden_size;
+    for (size_t w = 0; p->nonfinite && w < p->batch.n_windows; w++) {
+        if (p->nonfinite[w].step == NONFINITE_NONE)
+            continue;
+        for (size_t row = p->batch.start[w]; row < p->batch.start[w + 1]; row++) {
+            scores[row] = (struct engine_score){ (double)NAN, NAN, -1 };
+            for (size_t i = 0; i < D; i++)
+                p->x[row * D + i] = NAN;
+        }
+    }
 }
 
 #define SINK_ROWS ((size_t)4096)
 
-/* The head on the final stream, and its scores to the sink. */
-static bool score_pass(struct pass *p, struct error *err)
+/* The head on the final stream. */
+static bool run_head(struct pass *p, const struct score_buffers *b, struct error *err)
 {
-    size_t D = p->e->ck->config.hidden_size, n = p->batch.n_tokens, bad = n;
-    const struct matrix *lm_head = &p->e->w->lm_head;
-    const struct score_buffers b = plan_score_buffers_take(p->arena, &p->cm, lm_head, n);
-    fill_targets(p, b.targets);
+    size_t n = p->batch.n_tokens, bad = n;
+    fill_targets(p, b->targets);
     p->step_flop = p->flop - p->flop_done;
     const struct head_task task = {
-        .hidden = p->x, .targets = b.targets, .scores = b.scores, .n = n, .lm_head = lm_head,
-        .feed = &p->feed, .first_part = p->e->parts.layer[p->at.layer],
-        .progress = { pass_report, p },
+        .hidden = p->x, .targets = b->targets, .scores = b->scores, .n = n,
+        .lm_head = &p->e->w->lm_head, .feed = &p->feed,
+        .first_part = p->e->parts.layer[p->at.layer], .progress = { pass_report, p },
     };
-    if (!head_forward(&p->cm, &b.head, &task, &bad, err))
-        return bad < n ? head_error(p, bad, err) : false;
+    if (!head_forward(&p->cm, &b->head, &task, &bad, err)
+        && (bad == n || !check_scores(p, b->scores, bad, err)))
+        return false;
     for (size_t i = 0; i < n; i++) {
-        const struct head_score *s = &b.scores[i];
-        b.out[i] = (struct engine_score){ s->nll, s->logsumexp, s->top1 };
+        const struct head_score *s = &b->scores[i];
+        b->out[i] = (struct engine_score){ s->nll, s->logsumexp, s->top1 };
     }
+    return true;
+}
+
+/* The scores of the final stream to the sink.  A pass that has no window left needs no head. */
+static bool score_pass(struct pass *p, struct error *err)
+{
+    bool is_empty = pass_is_empty(p);
+    if (is_empty)
+        pass_drop_layers(p);
+    size_t D = p->e->ck->config.hidden_size, n = p->batch.n_tokens;
+    const struct score_buffers b = plan_score_buffers_take(p->arena, &p->cm, &p->e->w->lm_head, n);
+    if (!is_empty && !run_head(p, &b, err))
+        return false;
+    blank_left_out(p, b.out);
     const struct engine_sink *sink = &p->job->sink;
     for (size_t i = 0; i < n; i += SINK_ROWS)
         if (!sink->consume(sink->user, p->at.row + i, size_min(SINK_ROWS, n - i), b.out + i,
@@ -160,7 +207,7 @@ static bool run_pass(const struct engine *e, const struct plan *plan, struct are
         return false;
     size_t L = e->ck->config.num_hidden_layers;
     bool ok = true;
-    while (ok && p.at.layer < L)
+    while (ok && p.at.layer < L && !pass_is_empty(&p))
         ok = pass_layer(&p, err);
     ok = ok && score_pass(&p, err);
     if (!ok && err && err->interrupted) {
@@ -181,6 +228,11 @@ static bool run_pass(const struct engine *e, const struct plan *plan, struct are
     if (ok)
         *at = next;
     return ok;
+}
+
+void engine_nonfinite_text(char out[NONFINITE_TEXT_BYTES], const struct nonfinite *n)
+{
+    nonfinite_text(out, n);
 }
 
 /* ---- going on from a state --------------------------------------------------- */

@@ -48,7 +48,8 @@ int engine_threads(const struct engine *e);
 
 /* Receives the scores in text order: rows [row, row + n) of all scored targets (counted over the
  * windows in their order).  hidden: final hidden states after the last norm that predicted them,
- * [n, hidden_size].  Returns false to stop with an error of its own. */
+ * [n, hidden_size].  Those of a window that is left out are NaN, with -1 for top1.  Returns false
+ * to stop with an error of its own. */
 struct engine_sink {
     bool (*consume)(void *user, size_t row, size_t n, const struct engine_score *scores,
                     const float *hidden, struct error *err);
@@ -79,14 +80,22 @@ struct engine_job {
     struct engine_saver saver;          /* offer may be NULL */
     struct engine_guard guard;          /* check may be NULL */
     const struct engine_state *resume;  /* continue from here; NULL: from the beginning */
+    /* [n_windows]: windows in which a NaN or infinity shows are noted here and left out, and the
+     * others have the same scores as without them.  Empty at first, or as it was when the state to
+     * resume was saved.  NULL: none is left out. */
+    struct nonfinite *nonfinite;
 };
 
 /* The pass of job->resume is split to fit this engine's budget, like all others.
  *
  * Ids and windows are checked (an error names index and id).  A NaN or infinity in the residual
- * stream is an error that names layer, step and token. */
+ * stream or in a score is an error that names layer, step, token and window, unless its window is
+ * left out.  A pass ends as soon as none of its windows is left. */
 bool engine_score_windows(struct engine *e, const struct engine_job *job,
                           struct engine_statistics *statistics, struct error *err);
+
+/* "layer 2, mlp, expert 5": where a window was not finite. */
+void engine_nonfinite_text(char out[NONFINITE_TEXT_BYTES], const struct nonfinite *n);
 
 /* The cost of engine_score_windows; for a job that continues from a state, the rest of the cost. */
 struct engine_cost {

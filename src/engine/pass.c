@@ -254,6 +254,7 @@ bool pass_open(struct pass *p, const struct engine *e, const struct plan *plan, 
     *p = (struct pass){ .e = e, .job = job, .at = *at, .arena = arena,
                         .tile_tokens = plan->tile_tokens, .keep_all = plan->keep_all,
                         .started = machine_seconds(),
+                        .nonfinite = job->nonfinite ? job->nonfinite + at->first_window : NULL,
                         .bytes_before = at->statistics.bytes_read,
                         .done_before = (double)at->statistics.model_tokens,
                         .all_tokens = (double)plan_tokens(job->windows, job->n_windows) };
@@ -314,7 +315,7 @@ static bool step(struct pass *p,
         .index = layer, .type = e->ck->config.layer_types[layer], .weights = &e->w->layers[layer],
         .batch = p->batch, .x = p->x, .routing = p->routing, .tile_tokens = p->tile_tokens,
         .feed = &p->feed, .first_part = e->parts.layer[layer], .progress = { pass_report, p },
-        .rows_done = &rows_done,
+        .nonfinite = p->nonfinite, .rows_done = &rows_done,
     };
     const struct layer_shape shape = layer_shape_of(&task);
     struct layer_buffers buffers = layer_buffers_take(p->arena, &p->cm, &shape);
@@ -328,6 +329,22 @@ static bool step(struct pass *p,
         p->step_flop = 0;
     }
     return ok;
+}
+
+bool pass_is_empty(const struct pass *p)
+{
+    size_t w = 0;
+    while (p->nonfinite && w < p->batch.n_windows
+           && (p->nonfinite[w].step != NONFINITE_NONE || p->scored[w] == p->scored[w + 1]))
+        w++;
+    return p->nonfinite && w == p->batch.n_windows;
+}
+
+void pass_drop_layers(struct pass *p)
+{
+    set_batch(p, true);
+    p->at.layer = p->e->ck->config.num_hidden_layers;
+    p->at.mixer_done = false;
 }
 
 /* In place. */

@@ -32,6 +32,7 @@ struct pass {
     size_t *scored;                 /* [n_windows + 1]: scored targets before each window */
     float *x;                       /* [n_tokens, D]: the residual stream */
     struct routing routing;         /* of the last layer done */
+    struct nonfinite *nonfinite;    /* [n_windows]: of the job; NULL: none is left out */
     struct stream *stream;          /* owned */
     struct weight_feed feed;
     size_t tile_tokens;
@@ -71,6 +72,10 @@ void pass_close(struct pass *p);
 /* Runs the stream through layer at.layer, or the rest of it; after the last layer also through the
  * final norm. */
 bool pass_layer(struct pass *p, struct error *err);
+/* Has every window with targets been left out? */
+bool pass_is_empty(const struct pass *p);
+/* Goes to the head at once, with the rows of the scored targets; what they hold is lost. */
+void pass_drop_layers(struct pass *p);
 /* Offers the state to the saver. */
 bool pass_offer(struct pass *p, bool now, struct error *err);
 /* Reports the fraction of the current step that is done; false: stop. */

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "model/divergence_row.h"
+#include "model/nonfinite.h"
 
 struct mapped_file;
 
@@ -18,7 +19,7 @@ struct engine_window {
 
 /* The score of one target. */
 struct engine_score {
-    double nll;                 /* nats; >= 0 */
+    double nll;                 /* nats; >= 0; NaN: of a window that is left out */
     float logsumexp;            /* of the logits that predicted it */
     int32_t top1;               /* id of the largest logit, the lowest id among equals */
 };

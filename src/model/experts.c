@@ -71,7 +71,7 @@ struct experts_buffers experts_buffers_take(struct arena *a, const struct comput
     struct experts_buffers b = {
         .groups = { .begin = arena_take(a, c->num_experts + 1, sizeof(size_t)),
                     .pair = arena_take(a, n_tokens, c->num_experts_per_tok * sizeof(size_t)) },
-        .not_finite = arena_take(a, 1, sizeof(size_t)),
+        .bad_slot = arena_take(a, n_tokens, sizeof(int32_t)),
     };
     if (cm->few_rows) {
         b.few = few_rows_take(a, cm, n_tokens * c->num_experts_per_tok);
@@ -100,18 +100,18 @@ static size_t tokens_of(const struct experts_task *task, size_t expert)
     return task->b.groups.begin[expert + 1] - task->b.groups.begin[expert];
 }
 
-/* Keeps the first pair of all whose output y [n, D] is not finite.  The residual stream shows that
- * there is one, but not which expert it is from. */
+/* Notes the slots of pairs whose output y [n, D] is not finite.  The residual stream shows that
+ * there is one, but not which expert it is from.  No other thread notes for the same tokens
+ * meanwhile. */
 static void note_not_finite(const struct compute *cm, const struct experts_task *task,
                             const size_t *pair, const float *y, size_t n)
 {
-    size_t D = cm->config->hidden_size, i = 0;
-    while (i < n && compute_rows(cm)->all_finite(y + i * D, D))
-        i++;
-    if (i == n)
-        return;
-#pragma omp critical(experts_not_finite)
-    *task->b.not_finite = size_min(*task->b.not_finite, pair[i]);
+    size_t D = cm->config->hidden_size, k = cm->config->num_experts_per_tok;
+    for (size_t i = 0; i < n; i++) {
+        int32_t *bad_slot = &task->b.bad_slot[pair[i] / k], slot = (int32_t)(pair[i] % k);
+        if (!compute_rows(cm)->all_finite(y + i * D, D) && slot < *bad_slot)
+            *bad_slot = slot;
+    }
 }
 
 /* n of an expert's (token, slot) pairs.  A token has an expert once, so two threads of one expert
@@ -284,9 +284,11 @@ static void add_pairs(const struct compute *cm, const struct experts_task *task,
     size_t D = cm->config->hidden_size, k = cm->config->num_experts_per_tok;
     for (size_t p = 0; p < n_pairs; p++) {
         size_t pair = task->b.groups.pair[p];
-        if (pair / k == token)
-            compute_rows(cm)->add_scaled(task->out + token * D, task->b.few.y + p * D,
-                                         task->routing->weight[pair], D);
+        const float *y = task->b.few.y + p * D;
+        if (pair / k != token)
+            continue;
+        note_not_finite(cm, task, &pair, y, 1);
+        compute_rows(cm)->add_scaled(task->out + token * D, y, task->routing->weight[pair], D);
     }
 }
 
@@ -337,10 +339,12 @@ bool experts_forward(const struct compute *cm, const struct experts_buffers *b, 
                      const struct layer_weights *w, const struct routing *routing,
                      const struct expert_callbacks *callbacks, struct error *err)
 {
-    size_t E = cm->config->num_experts, n_pairs = n_tokens * cm->config->num_experts_per_tok;
+    size_t E = cm->config->num_experts, k = cm->config->num_experts_per_tok;
+    size_t n_pairs = n_tokens * k;
     struct experts_task task = { .out = out, .x = x, .norm = norm, .routing = routing,
                                  .experts = w->experts, .b = *b };
-    *b->not_finite = n_pairs;
+    for (size_t t = 0; t < n_tokens; t++)
+        b->bad_slot[t] = (int32_t)k;
     group_by_expert(&b->groups, routing, n_pairs, E);
     if (cm->few_rows)
         return forward_few_rows(cm, &task, n_tokens, callbacks, err);

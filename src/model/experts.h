@@ -44,15 +44,15 @@ struct experts_few_rows {
 
 struct experts_buffers {
     struct expert_groups groups;
-    struct experts_few_rows few;    /* and not_finite alone; otherwise: */
+    struct experts_few_rows few;    /* and bad_slot alone; otherwise: */
     struct packed_expert packed[2]; /* of even and of odd experts */
     char *gemm_scratch;             /* linear.h */
     /* A block of an expert's tokens: */
     struct thread_buffers x, y;     /* [KERNEL_ROWS, D] */
     struct thread_buffers gate_up;  /* [KERNEL_ROWS, gate_up columns] */
-    /* [1], set by experts_forward: the first pair, as token * k + slot, whose expert's output is
-     * not finite; n_tokens * k: none. */
-    size_t *not_finite;
+    /* [n_tokens], set by experts_forward: the first slot of the token whose expert's output is not
+     * finite; k: none. */
+    int32_t *bad_slot;
 };
 
 struct experts_buffers experts_buffers_take(struct arena *a, const struct compute *cm,

@@ -92,6 +92,11 @@ struct head_buffers head_buffers_take(struct arena *a, const struct compute *cm,
     };
 }
 
+bool head_is_finite(const struct head_score *s)
+{
+    return isfinite(s->nll) && isfinite(s->logsumexp);
+}
+
 bool head_forward(const struct compute *cm, const struct head_buffers *b,
                   const struct head_task *task, size_t *bad, struct error *err)
 {
@@ -105,9 +110,9 @@ bool head_forward(const struct compute *cm, const struct head_buffers *b,
         b->running[t] = (struct head_running){ .max = -INFINITY, .top_logit = -INFINITY };
     if (!vocabulary_pass(&logits, &b->vocabulary, err))
         return false;
-    for (size_t t = 0; t < task->n && *bad == task->n; t++) {
+    for (size_t t = 0; t < task->n; t++) {
         finish(&task->scores[t], &b->running[t]);
-        if (!isfinite(task->scores[t].nll) || !isfinite(task->scores[t].logsumexp))
+        if (*bad == task->n && !head_is_finite(&task->scores[t]))
             *bad = t;
     }
     return *bad == task->n;

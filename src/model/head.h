@@ -40,6 +40,7 @@ struct head_buffers {
 struct head_buffers head_buffers_take(struct arena *a, const struct compute *cm,
                                       const struct matrix *lm_head, size_t n);
 
+bool head_is_finite(const struct head_score *s);
 /* Fills the scores.  *bad: n, or the first row whose score is not finite (then also false). */
 bool head_forward(const struct compute *cm, const struct head_buffers *b,
                   const struct head_task *task, size_t *bad, struct error *err);

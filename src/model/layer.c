@@ -1,6 +1,5 @@
 #include "model/layer.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/bf16.h"
@@ -125,40 +124,72 @@ static void done(const struct layer_task *task, size_t part)
 
 /* ---- the mixer -------------------------------------------------------------- */
 
-/* Row `bad` of the stream is not finite after `step`; from: what is to blame, or "". */
-static bool not_finite(const struct layer_task *task, size_t bad, const char *step,
-                       const char *from, struct error *err)
+/* A step, for nonfinite.h, and what is to blame for row `bad` of the stream; NULL: the step. */
+struct blame {
+    enum nonfinite_step step;
+    void (*find)(const void *user, size_t bad, struct nonfinite *found);
+    const void *user;
+};
+
+/* Row `bad` of the stream is not finite: an error, or its window becomes 0 and *next is the first
+ * row after it. */
+static bool not_finite(const struct compute *cm, const struct layer_task *task, size_t bad,
+                       const struct blame *blame, size_t *next, struct error *err)
 {
     const struct batch *b = &task->batch;
-    size_t window = 0;
+    size_t D = cm->config->hidden_size, window = 0;
     while (b->start[window + 1] <= bad)
         window++;
-    size_t token = bad - b->start[window] + (b->skipped ? b->skipped[window] : 0);
-    return error_set(err, "layer %zu, %s%s: NaN or infinity at token %zu of window %zu",
-                     task->index, step, from, token, b->first_window + window);
+    size_t begin = b->start[window], end = b->start[window + 1];
+    struct nonfinite found = {
+        .step = blame->step, .full_attention = task->type == FULL_ATTENTION, .layer = task->index,
+        .token = bad - begin + (b->skipped ? b->skipped[window] : 0),
+    };
+    if (blame->find)
+        blame->find(blame->user, bad, &found);
+    if (!task->nonfinite)
+        return nonfinite_error(&found, b->first_window + window, err);
+    if (task->nonfinite[window].step == NONFINITE_NONE)
+        task->nonfinite[window] = found;
+    memset(task->x + begin * D, 0, (end - begin) * D * sizeof *task->x);
+    *next = end;
+    return true;
 }
 
-/* x [row, row + n) += y, and the check that nothing went wrong in `step`. */
-static bool add_and_check(const struct compute *cm, const struct layer_task *task, size_t row,
-                          size_t n, const float *y, const char *step, struct error *err)
+/* Nothing went wrong in rows [row, row + n) of the stream. */
+static bool check_rows(const struct compute *cm, const struct layer_task *task, size_t row,
+                       size_t n, const struct blame *blame, struct error *err)
 {
-    float *x = task->x + row * cm->config->hidden_size;
-    norm_residual_add(cm, x, y, n);
-    size_t bad = norm_first_not_finite(cm, x, n);
-    return bad == n || not_finite(task, row + bad, step, "", err);
+    size_t D = cm->config->hidden_size, end = row + n;
+    while (row < end) {
+        size_t bad = row + norm_first_not_finite(cm, task->x + row * D, end - row);
+        if (bad == end)
+            return true;
+        if (!not_finite(cm, task, bad, blame, &row, err))
+            return false;
+    }
+    return true;
+}
+
+/* x [row, row + n) += y, and the check. */
+static bool add_and_check(const struct compute *cm, const struct layer_task *task, size_t row,
+                          size_t n, const float *y, enum nonfinite_step step, struct error *err)
+{
+    norm_residual_add(cm, task->x + row * cm->config->hidden_size, y, n);
+    return check_rows(cm, task, row, n, &(struct blame){ .step = step }, err);
 }
 
 /* The output rows of the tile += y [n_output_rows, D]. */
 static bool add_tile(const struct compute *cm, const struct layer_task *task,
-                     const struct tile *tile, const float *y, const char *step, struct error *err)
+                     const struct tile *tile, const float *y, struct error *err)
 {
     if (tile->n_output_rows == tile->n)
-        return add_and_check(cm, task, tile->row, tile->n, y, step, err);
+        return add_and_check(cm, task, tile->row, tile->n, y, NONFINITE_MIXER, err);
     bool ok = true;
     for (size_t w = 0; ok && w < tile->n_windows; w++) {
         const struct tile_window rows = tile_window(tile, w);
         ok = add_and_check(cm, task, tile->row + rows.first_output, rows.end - rows.first_output,
-                           y + rows.out * cm->config->hidden_size, step, err);
+                           y + rows.out * cm->config->hidden_size, NONFINITE_MIXER, err);
     }
     return ok;
 }
@@ -200,7 +231,6 @@ bool layer_mixer(const struct compute *cm, const struct layer_task *task, struct
 {
     struct layer_mixer_buffers *b = &all->mixer;
     size_t D = cm->config->hidden_size, n_tokens = task->batch.n_tokens;
-    const char *step = task->type == FULL_ATTENTION ? "self_attn" : "linear_attn";
     if (!need(task, 0, err))
         return false;
     norm_weight(cm, b->norm, &task->weights->input_layernorm);
@@ -212,7 +242,7 @@ bool layer_mixer(const struct compute *cm, const struct layer_task *task, struct
         (task->type == FULL_ATTENTION ? attention_tile : delta_net_tile)(cm, task, b, &tile);
         bool inside = tile.is_piece && end < tile.start[1];
         *task->rows_done = inside ? LAYER_STOPPED_INSIDE_WINDOW : end;
-        ok = add_tile(cm, task, &tile, b->y, step, err)
+        ok = add_tile(cm, task, &tile, b->y, err)
           && report(task, (double)end / (double)n_tokens, err);
     }
     return ok;
@@ -257,21 +287,26 @@ static void add_shared(const struct compute *cm, float *out, const uint16_t *sta
     }
 }
 
-/* What made row `bad` of a mixture of experts so, for its message.  shared_bad: the first such row
- * of the shared expert. */
-static bool blame_expert(const struct compute *cm, const struct layer_task *task,
-                         const struct experts_buffers *b, size_t bad, size_t shared_bad,
-                         struct error *err)
+/* What made rows of a mixture of experts not finite. */
+struct culprits {
+    const struct compute *cm;
+    const struct layer_task *task;
+    const int32_t *bad_slot;
+    size_t shared_bad;                  /* the first such row of the shared expert */
+};
+
+static void blame_expert(const void *user, size_t bad, struct nonfinite *found)
 {
-    size_t k = cm->config->num_experts_per_tok, pair = *b->not_finite;
-    char from[48] = "";
-    if (shared_bad == bad)
-        snprintf(from, sizeof from, ", shared expert");
-    else if (pair / k == bad)
-        snprintf(from, sizeof from, ", expert %d", (int)task->routing.expert[pair]);
-    else if (!compute_rows(cm)->all_finite(task->routing.weight + bad * k, k))
-        snprintf(from, sizeof from, ", router");
-    return not_finite(task, bad, "mlp", from, err);
+    const struct culprits *u = user;
+    const struct routing *r = &u->task->routing;
+    size_t k = u->cm->config->num_experts_per_tok, slot = (size_t)u->bad_slot[bad];
+    if (u->shared_bad == bad)
+        found->part = NONFINITE_SHARED_EXPERT;
+    else if (slot < k) {
+        found->part = NONFINITE_EXPERT;
+        found->expert = r->expert[bad * k + slot];
+    } else if (!compute_rows(u->cm)->all_finite(r->weight + bad * k, k))
+        found->part = NONFINITE_ROUTER;
 }
 
 static bool sparse_mlp(const struct compute *cm, const struct layer_task *task,
@@ -299,8 +334,9 @@ static bool sparse_mlp(const struct compute *cm, const struct layer_task *task,
     if (bf16)
         add_shared(cm, b->out, b->shared, n);
     norm_residual_add(cm, task->x, b->out, n);
-    size_t bad = norm_first_not_finite(cm, task->x, n);
-    return bad == n || blame_expert(cm, task, &b->experts, bad, shared_bad, err);
+    const struct culprits culprits = { cm, task, b->experts.bad_slot, shared_bad };
+    return check_rows(cm, task, 0, n, &(struct blame){ NONFINITE_MLP, blame_expert, &culprits },
+                      err);
 }
 
 static bool dense_mlp(const struct compute *cm, const struct layer_task *task,
@@ -316,7 +352,7 @@ static bool dense_mlp(const struct compute *cm, const struct layer_task *task,
         norm_rows(cm, b->h, task->x + row * D, rows, b->norm);
         mlp_forward(cm, &b->mlp, b->y, b->h, rows, &w->mlp);
         *task->rows_done = row + rows;
-        ok = add_and_check(cm, task, row, rows, b->y, "mlp", err)
+        ok = add_and_check(cm, task, row, rows, b->y, NONFINITE_MLP, err)
           && report(task, (double)(row + rows) / (double)n, err);
     }
     if (ok)

@@ -22,6 +22,7 @@
 #include "model/attention.h"
 #include "model/delta_net.h"
 #include "model/experts.h"
+#include "model/nonfinite.h"
 
 struct layer_task {
     size_t index;                   /* of the layer, for messages */
@@ -38,6 +39,7 @@ struct layer_task {
     const struct weight_feed *feed;
     size_t first_part;
     struct step_progress progress;  /* told the fraction of the step that is done */
+    struct nonfinite *nonfinite;    /* [n_windows]; NULL: the first NaN or infinity ends the step */
     /* In: the row of x where the step resumes.  Out: rows done so far, or
      * LAYER_STOPPED_INSIDE_WINDOW if it was stopped inside a window that is split into pieces. */
     size_t *rows_done;
@@ -101,7 +103,8 @@ struct layer_buffers layer_buffers_take(struct arena *a, const struct compute *c
 /* ---- the steps ------------------------------------------------------------- */
 
 /* A NaN or infinity in the stream is an error that names layer, step, window and token, and the
- * expert if it is one's.  Only output rows (batch.output_rows) of x change. */
+ * expert if it is one's; or it is noted, and its window becomes 0 (nonfinite.h).  Else only output
+ * rows (batch.output_rows) of x change. */
 bool layer_mixer(const struct compute *cm, const struct layer_task *task, struct layer_buffers *b,
                  struct error *err);
 /* May have fewer rows than the mixer: here rows do not depend on each other, and all are output

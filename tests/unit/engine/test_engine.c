@@ -370,6 +370,159 @@ static void test_resume(void)
     engine_close(e);
 }
 
+/* ---- windows that are left out for a NaN or infinity -------------------------------- */
+
+/* The token RARE is in window 2 of `few` alone. */
+enum { RARE = 77, RARE_AT = 250, EXPERT_LAYER = 5, WITH_TARGETS = 3 };
+
+/* m with NaN (BF16) in n of its values from `at` on; the caller frees what it gives. */
+static uint16_t *spoil(struct matrix *m, size_t at, size_t n)
+{
+    uint16_t *copy = malloc(m->rows * m->cols * sizeof *copy);
+    memcpy(copy, m->data, m->rows * m->cols * sizeof *copy);
+    for (size_t i = 0; i < n; i++)
+        copy[at + i] = 0x7FC0;
+    m->data = (const uint8_t *)copy;
+    return copy;
+}
+
+/* As score(), with windows left out. */
+static bool score_finite(struct scores *s, struct nonfinite *found,
+                         const struct engine_options *options, struct engine_job job,
+                         struct engine_statistics *st, struct error *err)
+{
+    struct engine *e = engine_open(&ck, &w, options, err);
+    job.ids = ids;
+    job.n_ids = N_IDS;
+    job.windows = few;
+    job.n_windows = N_FEW;
+    job.sink = (struct engine_sink){ take, s };
+    job.nonfinite = found;
+    s->n = job.resume ? job.resume->row : 0;
+    bool ok = e && engine_score_windows(e, &job, st, err);
+    engine_close(e);
+    return ok;
+}
+
+/* Are the rows of windows that are left out NaN, and all others those of the sound model?  *n: how
+ * many windows are left out. */
+static bool only_others(const struct scores *s, const struct scores *sound,
+                        const struct nonfinite *found, size_t *n)
+{
+    size_t row = 0;
+    bool ok = s->n == sound->n;
+    *n = 0;
+    for (size_t i = 0; ok && i < N_FEW; i++) {
+        bool gone = found[i].step != NONFINITE_NONE;
+        *n += gone;
+        for (size_t t = few[i].first; ok && t < few[i].end; t++, row++)
+            ok = gone ? isnan(s->rows[row].nll) && s->rows[row].top1 == -1
+                      : memcmp(&s->rows[row].nll, &sound->rows[row].nll, sizeof(double)) == 0;
+    }
+    return ok;
+}
+
+/* The windows that fail alone are those that are left out, for the same reason. */
+static bool fail_alone(const struct nonfinite *found)
+{
+    static struct scores s;
+    bool ok = true;
+    for (size_t i = 0; ok && i < N_FEW; i++) {
+        struct engine_statistics st;
+        struct error err = { 0 };
+        char where[NONFINITE_TEXT_BYTES] = "";
+        bool fails = !score(&s, &(struct engine_options){ .n_threads = 2 }, &few[i], 1, &st,
+                            &err);
+        if (found[i].step != NONFINITE_NONE)
+            engine_nonfinite_text(where, &found[i]);
+        ok = fails == (found[i].step != NONFINITE_NONE)
+          && strncmp(err.message, where, strlen(where)) == 0;
+    }
+    return ok;
+}
+
+/* From every third state, with the windows that were left out by then. */
+static bool resumed_left_out(const struct scores *whole, const struct nonfinite *found,
+                             const struct engine_options *options)
+{
+    static struct scores s;
+    bool ok = true;
+    for (size_t offer = 1; ok; offer += 3) {
+        struct capture c = { .countdown = offer };
+        struct nonfinite mine[N_FEW] = { 0 };
+        struct engine_statistics st;
+        struct error err = { 0 };
+        if (score_finite(&s, mine, options,
+                         (struct engine_job){ .saver = { capture, &c } }, &st, &err)) {
+            free(c.x);
+            return offer > 1;
+        }
+        ok = c.x && score_finite(&s, mine, options, (struct engine_job){ .resume = &c.state }, &st,
+                                 &err)
+          && memcmp(mine, found, sizeof mine) == 0
+          && memcmp(s.rows, whole->rows, whole->n * sizeof *s.rows) == 0;
+        free(c.x);
+    }
+    return false;
+}
+
+static void test_left_out(void)
+{
+    static struct scores sound, first, other;
+    struct engine_statistics st;
+    struct error err = { 0 };
+    const struct engine_options plain = { .n_threads = 2 };
+    size_t budget = least_budget(2, few, N_FEW), D = ck.config.hidden_size;
+    for (size_t i = 0; i < N_IDS; i++)
+        ids[i] = i == RARE_AT ? RARE : ids[i] == RARE ? RARE + 1 : ids[i];
+    bool ok = score(&sound, &plain, few, N_FEW, &st, &err);
+    struct mlp_weights *expert = &w.layers[EXPERT_LAYER].experts[3];
+    const struct {
+        const char *name;
+        struct matrix *of;
+        size_t at, n;
+        bool all;                       /* windows are left out */
+    } cases[] = {
+        { "a token's embedding", &w.embed_tokens, RARE * D, D, false },
+        { "one value of an expert", &expert->down, 5, 1, false },
+        { "one value of the head, in a row of no target", &w.lm_head, 3, 1, true },
+    };
+    for (size_t i = 0; ok && i < sizeof cases / sizeof *cases; i++) {
+        struct nonfinite found[N_FEW] = { 0 };
+        const struct matrix before = *cases[i].of;
+        uint16_t *copy = spoil(cases[i].of, cases[i].at, cases[i].n);
+        size_t n = 0, passes = 0;
+        bool same = score_finite(&first, found, &plain, (struct engine_job){ 0 }, &st, &err)
+                 && only_others(&first, &sound, found, &n);
+        check(same && n > 0 && (n == WITH_TARGETS) >= cases[i].all,
+              "a NaN: windows are left out, the others have the same bits", "%s: %zu of %zu, %s",
+              cases[i].name, n, N_FEW, err.message);
+        check(fail_alone(found), "those that fail alone, for the same reason", "%s", cases[i].name);
+        for (size_t k = 0; same && k < 4; k++) {
+            struct nonfinite again[N_FEW] = { 0 };
+            const struct engine_options options = {
+                .n_threads = (int)k % 3 + 1, .memory_bytes = k < 2 ? budget << k : 0,
+            };
+            same = score_finite(&other, again, &options, (struct engine_job){ 0 }, &st, &err)
+                && only_others(&other, &sound, again, &n)
+                && memcmp(other.rows, first.rows, first.n * sizeof *first.rows) == 0;
+            for (size_t j = 0; same && j < N_FEW; j++)
+                same = again[j].step == found[j].step && again[j].layer == found[j].layer;
+            passes = st.passes > passes ? st.passes : passes;
+        }
+        check(same && passes > 1, "threads, passes and tiles give the same bits without them",
+              "%s: %s, %zu passes", cases[i].name, err.message, passes);
+        const struct engine_options small = { .n_threads = 2, .memory_bytes = budget };
+        struct nonfinite in_passes[N_FEW] = { 0 };
+        check(score_finite(&first, in_passes, &small, (struct engine_job){ 0 }, &st, &err)
+                  && resumed_left_out(&first, in_passes, &small),
+              "resumed: the same windows, the same bits", "%s: %s", cases[i].name, err.message);
+        *cases[i].of = before;
+        free(copy);
+    }
+    check(ok, "the sound model", "%s", err.message);
+}
+
 static bool interrupt(void *user, const char *stage, double done, double total, const char *unit)
 {
     size_t *left = user;
@@ -471,6 +624,7 @@ int main(void)
     test_invariance();
     test_resume();
     test_resume_smaller();
+    test_left_out();
     test_bf16();
     test_isas();
     test_refusals();
