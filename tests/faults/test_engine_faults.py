@@ -2,7 +2,6 @@
 its number (16.21, 16.22, 16.27)."""
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -13,6 +12,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests"))
 sys.path.insert(0, os.path.join(ROOT, "tests", "conformance"))
 import safetensors_io as st
 from check import attempt, check, done
+from nan import with_nan
 from program import FIXTURES, SURPRISAL, evaluate, fresh, ids_file, run
 
 BF16, MXFP4 = (os.path.join(ROOT, "data", "demo", name) for name in ("bf16", "mxfp4"))
@@ -254,24 +254,6 @@ def test_against_refusals():
 
 # ---- 16.22: a NaN names what it is from -------------------------------------------
 
-def with_nan(pattern, where):
-    """A copy of the demo checkpoint with a NaN in the tensor whose name ends in pattern."""
-    folder = fresh("nan")
-    shutil.copytree(BF16, folder)
-    for name in sorted(os.listdir(folder)):
-        path = os.path.join(folder, name)
-        if not name.endswith(".safetensors"):
-            continue
-        header, data = st.split(path)
-        for key, t in header.items():
-            if key.endswith(pattern):
-                at = t["data_offsets"][0] + 2 * int(np.ravel_multi_index(where, t["shape"]))
-                os.chmod(path, 0o644)
-                st.join(path, header, data[:at] + b"\xc0\x7f" + data[at + 2:])
-                return folder
-    raise KeyError(pattern)
-
-
 def test_nan():
     """The token that is named is the first that the expert gets, by the trace of the sound checkpoint."""
     routing = traced()["routing"][2]
@@ -281,14 +263,14 @@ def test_nan():
             if compute == "bf16":
                 bf16 = traced("--compute", "bf16")["routing"][2]
                 token = int(np.argwhere((bf16 == expert).any(1))[0, 0])
-            r = program("eval", with_nan("layers.2.mlp.experts.down_proj", (expert, 1, 1)), "--ids", ids_file(IDS), "--context", "40",
+            r = program("eval", with_nan(BF16, "layers.2.mlp.experts.down_proj", (expert, 1, 1)), "--ids", ids_file(IDS), "--context", "40",
                         "--compute", compute, "--quiet")
             says = f"layer 2, mlp, expert {expert}: NaN or infinity at token {token} of window 0"
             check(r.returncode == 1 and says in r.stderr, f"16.22 {compute}: a NaN of expert {expert} is named as its", (says, r.stderr))
     for pattern, where, says in (("layers.3.mlp.shared_expert.down_proj.weight", (1, 1), "layer 3, mlp, shared expert: NaN or infinity at token 0"),
                                  ("layers.3.mlp.gate.weight", (1, 1), "layer 3, mlp, router: NaN or infinity at token 0"),
                                  ("layers.3.self_attn.o_proj.weight", (1, 1), "layer 3, self_attn: NaN or infinity at token 0")):
-        r = program("eval", with_nan(pattern, where), "--ids", ids_file(IDS), "--context", "20", "--quiet")
+        r = program("eval", with_nan(BF16, pattern, where), "--ids", ids_file(IDS), "--context", "20", "--quiet")
         check(r.returncode == 1 and f"{says} of window 0" in r.stderr, f"16.22 {says}", r.stderr)
 
 
