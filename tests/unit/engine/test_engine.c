@@ -501,7 +501,7 @@ static void test_left_out(void)
         for (size_t k = 0; same && k < 4; k++) {
             struct nonfinite again[N_FEW] = { 0 };
             const struct engine_options options = {
-                .n_threads = (int)k % 3 + 1, .memory_bytes = k < 2 ? budget << k : 0,
+                .n_threads = (int)(k + 1) % 3 + 1, .memory_bytes = k < 2 ? budget << k : 0,
             };
             same = score_finite(&other, again, &options, (struct engine_job){ 0 }, &st, &err)
                 && only_others(&other, &sound, again, &n)
