@@ -119,15 +119,15 @@ static void test_measure(void)
         { "data/demo/bf16", NULL },
         head,
         COMPUTE_F32,
-        { { .dtype = DTYPE_F32, .data = (const uint8_t *)hidden[0], .rows = N, .cols = HIDDEN },
-          NULL }
+        { .states = { .dtype = DTYPE_F32, .data = (const uint8_t *)hidden[0], .rows = N,
+                      .cols = HIDDEN } }
     };
     struct divergence_source b = {
         { "data/demo/mxfp4", NULL },
         head,
         COMPUTE_F32,
-        { { .dtype = DTYPE_F32, .data = (const uint8_t *)hidden[1], .rows = N, .cols = HIDDEN },
-          NULL }
+        { .states = { .dtype = DTYPE_F32, .data = (const uint8_t *)hidden[1], .rows = N,
+                      .cols = HIDDEN } }
     };
     struct divergence_options options = { .machine.threads = 1 };
     bool ok = divergence_measure(rows, &a, &a, &options, &err);
@@ -178,8 +178,9 @@ static bool open_run(struct run *r, const char *checkpoint, const char *folder, 
         .checkpoint.path = checkpoint,
         .head_sha256 = json_get(json_get(r->summary, "checkpoint"), "head_sha256")->valuestring,
         .compute = strcmp(compute, "bf16") == 0 ? COMPUTE_BF16 : COMPUTE_F32,
-        .hidden = { { hidden->dtype, hidden->data, NULL, hidden->shape[0], hidden->shape[1] },
-                    &r->tokens.map },
+        .hidden = { .states = { hidden->dtype, hidden->data, NULL, hidden->shape[0],
+                                hidden->shape[1] },
+                    .file = &r->tokens.map },
     };
     return true;
 }
