@@ -267,6 +267,8 @@ struct surprisal_plan {
     double seconds;                     /* estimated from a short measurement; 0: not known */
 };
 
+#define SURPRISAL_MTP_MOST 8
+
 struct surprisal_eval_options {
     const char *checkpoint;             /* folder; or */
     struct surprisal_model *model;      /* one that is open */
@@ -294,9 +296,13 @@ struct surprisal_eval_options {
      * refused. */
     bool resume;
     enum surprisal_hidden hidden;       /* final hidden states into the run folder */
+    /* Drafts of the checkpoint's MTP layer that are scored along the text, one after the other: at
+     * most SURPRISAL_MTP_MOST; 0: none.  The summary gets `mtp`.  A run with drafts is not saved,
+     * and cannot be resumed. */
+    size_t mtp;
     /* A NaN or infinity in a window does not end the run: the window is left out of all figures,
      * with a warning, and the others are scored as without it.  A run of which nothing is left is a
-     * failure.  Not for calibration. */
+     * failure.  Not for calibration, nor with mtp. */
     bool skip_nonfinite;
     struct surprisal_machine machine;
     /* Called once, after all checks and before any scoring; gets machine.progress.user.  May be

@@ -136,7 +136,7 @@ static bool check_runs(const struct surprisal_compare_options *o, enum operand_k
         { e->machine.compute != d.machine.compute, "a compute type" },
         { e->skip_nonfinite, "the skipping of windows" },
         { o->layer_windows != LAYERS_WINDOWS, "layers" },
-        { e->out, "a folder for the runs" }, { e->hidden, "hidden states" },
+        { e->out, "a folder for the runs" }, { e->hidden, "hidden states" }, { e->mtp, "drafts" },
     };
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
         if (options[i].given)
@@ -167,6 +167,8 @@ static bool check_checkpoints(const struct surprisal_compare_options *o, struct 
     e.hidden = SURPRISAL_HIDDEN_NONE;
     if (e.resume)
         return error_set(err, "a comparison is not resumed");
+    if (e.mtp)
+        return error_set(err, "a comparison makes no drafts: evaluate each checkpoint with them");
     if (e.n_plans)
         return error_set(err, "two checkpoints are compared by one protocol, not by plans");
     if (o->floor_run)

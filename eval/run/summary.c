@@ -99,6 +99,24 @@ static void add_figures(cJSON *root, const struct summary *s)
     json_add_size(root, "passes", s->work.passes);
 }
 
+/* Drafts are counted from 1. */
+static void add_drafts(cJSON *root, const struct summary *s)
+{
+    if (!s->options->mtp)
+        return;
+    cJSON *list = cJSON_AddArrayToObject(root, "mtp");
+    for (size_t i = 0; i < s->options->mtp; i++) {
+        const struct draft_figures f = draft_figures_of(&s->drafts[i]);
+        cJSON *o = cJSON_CreateObject();
+        json_add_size(o, "draft", i + 1);
+        json_add_size(o, "positions", f.positions);
+        json_add_double(o, "same_top1", f.same_top1);
+        json_add_double(o, "accepted", f.accepted);
+        json_add_double(o, "mean_nll", f.mean_nll);
+        cJSON_AddItemToArray(list, o);
+    }
+}
+
 static void add_document_windows(cJSON *documents, const struct sequence *q)
 {
     cJSON *list = cJSON_AddArrayToObject(documents, "windows");
@@ -244,6 +262,7 @@ char *summary_json(const struct summary *s, struct error *err)
     add_protocol(root, s);
     add_figures(root, s);
     add_extras(root, s);
+    add_drafts(root, s);
     left_out_add_json(root, &s->left_out);
     warnings_add_json(root, s->warnings);
     add_record(root, s);

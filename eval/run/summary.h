@@ -13,6 +13,7 @@
  *                     tokens_per_second, peak_rss_bytes, bytes_read and passes are of the whole run
  *     peak_rss_bytes  of the process during the run; null where it had held as much before, so
  *                     that the run's own is not known
+ *     mtp             [{draft, positions, same_top1, accepted, mean_nll}], only with drafts
  *     left_out        windows that skip_nonfinite left out of all figures (left_out.h); null: none
  *     warnings        [line]: what the run warned about
  *     tokens_sha256   of the columns in tokens.safetensors (run_folder.h); null without a folder
@@ -32,6 +33,7 @@
 #include "eval/run/left_out.h"
 #include "eval/run/run_folder.h"
 #include "eval/run/warnings.h"
+#include "eval/statistics/draft_figures.h"
 #include "eval/statistics/statistics.h"
 
 struct summary {
@@ -52,6 +54,7 @@ struct summary {
     const struct warnings *warnings;
     struct run_digests digests;
     struct figures figures;
+    const struct draft_sums *drafts;    /* [options->mtp] */
     /* Of the whole run, all plans: */
     double seconds;
     size_t peak_bytes;                  /* of memory; 0: not known */

@@ -24,6 +24,7 @@ struct job {
     struct surprisal_eval_options own_options;      /* the caller's, but for its progress */
     struct warnings warnings;
     struct model model;
+    struct mtp_weights mtp;             /* bound only for drafts */
     struct plans plans;
     struct input_files inputs;          /* as they were before they were read */
     struct unfinished_run folder;
@@ -63,6 +64,7 @@ static void job_close(struct job *j)
     plan_runs_free(&j->runs);
     unfinished_run_abandon(&j->folder);
     plans_free(&j->plans);
+    weights_free_mtp(&j->mtp);
     model_close(&j->model);
 }
 
@@ -72,14 +74,16 @@ static bool open_engine(struct job *j, struct error *err)
     size_t window_bytes = sizeof(struct window_score);
     if (o->skip_nonfinite)
         window_bytes += sizeof(struct nonfinite);
-    const struct engine_options engine =
+    struct engine_options engine =
         model_engine_options(&o->machine, j->runs.windows.n * window_bytes);
+    engine.mtp = o->mtp ? &j->mtp : NULL;
     if (!model_open_engine(&j->model, &engine, err))
         return false;
     for (size_t i = 0; i < j->runs.n; i++) {
         j->runs.list[i].summary.isa = engine_isa(j->model.engine);
         j->runs.list[i].summary.threads = engine_threads(j->model.engine);
         j->runs.list[i].summary.warnings = &j->warnings;
+        j->runs.list[i].summary.drafts = j->runs.list[i].drafts;
     }
     return true;
 }
@@ -199,6 +203,7 @@ static bool prepare(struct job *j, struct error *err)
         && job_inputs_add(&j->inputs, o, err)
         && open_folder(j, err)
         && model_open(&j->model, model_source_of(o), &j->inputs, &o->machine.progress, err)
+        && (!o->mtp || weights_bind_mtp(&j->mtp, j->model.checkpoint, err))
         && model_open_tokenizer(&j->model, o, err)
         && plan_runs_make(&j->runs, &j->plans, o, &j->model, err)
         && open_engine(j, err)
@@ -213,7 +218,7 @@ static bool make_plan(const struct job *j, struct surprisal_plan *plan, size_t *
     size_t done = size_min(j->state.engine.first_window, w->n);     /* by the run that is resumed */
     const struct windows left = { .list = w->list + done, .n = w->n - done };
     const struct engine_job rest = {
-        .windows = w->list, .n_windows = w->n,
+        .windows = w->list, .n_windows = w->n, .drafts.n_drafts = o->mtp,
         .resume = j->state.engine.x ? &j->state.engine : NULL,
     };
     struct engine_cost cost;
@@ -224,7 +229,7 @@ static bool make_plan(const struct job *j, struct surprisal_plan *plan, size_t *
         .windows = left.n, .scored = windows_scored(&left), .hidden_size = j->runs.hidden_size,
         .model_tokens = windows_model_tokens(&left), .passes = cost.passes,
         .bytes_read = cost.bytes_read, .memory_bytes = cost.memory_bytes + j->model.held_bytes,
-        .flop = cost.flop, .state_bytes = o->out ? cost.state_bytes : 0,
+        .flop = cost.flop, .state_bytes = o->out && !o->mtp ? cost.state_bytes : 0,
         .disk_bytes = o->out ? run_folder_bytes(windows_scored(w), o->hidden, j->runs.hidden_size)
                              : 0,
         .seconds = o->plan ? engine_seconds(j->model.engine, cost.flop) : 0,
@@ -320,7 +325,7 @@ static bool score(struct job *j, struct error *err)
     struct plan_runs *s = &j->runs;
     const struct progress progress = PROGRESS_OF(&j->options->machine.progress);
     int threads = engine_threads(e);
-    bool saves = j->options->out != NULL;
+    bool saves = j->options->out && !j->options->mtp;      /* a state has no drafts in it */
     bool resumed = j->state.engine.x != NULL;
     j->hash = model_hash_open(&j->model, err);
     if (!j->hash || !tell_plan(j, err))
@@ -331,9 +336,11 @@ static bool score(struct job *j, struct error *err)
         return false;
     const struct engine_job job = {
         .ids = s->ids, .n_ids = s->n_ids, .windows = s->windows.list, .n_windows = s->windows.n,
-        .sink = { plan_runs_consume, s }, .hash = resumed ? NULL : j->hash,
-        .saver = { saves ? offer : NULL, j }, .guard = { inputs_hold, j },
-        .resume = resumed ? &j->state.engine : NULL, .nonfinite = j->nonfinite,
+        .sink = { plan_runs_consume, s },
+        .drafts = { j->options->mtp, plan_runs_consume_drafts, s },
+        .hash = resumed ? NULL : j->hash, .saver = { saves ? offer : NULL, j },
+        .guard = { inputs_hold, j }, .resume = resumed ? &j->state.engine : NULL,
+        .nonfinite = j->nonfinite,
     };
     j->started = j->saved = machine_seconds();
     if (!engine_score_windows(e, &job, &j->work, err) || !tell_left_out(j, err))
@@ -451,6 +458,10 @@ static bool check_rules(const struct surprisal_eval_options *o, const struct pla
         { o->hidden != SURPRISAL_HIDDEN_NONE && !o->out,
           "hidden states are kept in a run folder, and none is given" },
         { o->resume && !o->out, "a run is resumed by its folder, and none is given" },
+        { o->mtp > SURPRISAL_MTP_MOST, "more than 8 drafts of the MTP layer" },
+        { o->mtp && o->skip_nonfinite, "mtp and skip-nonfinite exclude each other" },
+        { o->mtp && o->resume, "a run with drafts of the MTP layer is not saved, so it cannot be"
+                               " resumed; start it again without resuming" },
         { o->prefix_id < -1, "a prefix id is negative" },
         { o->prefix_id >= 0 && !rolling, "a prefix id belongs to the protocol rolling" },
         { o->max_documents && !task, "a number of documents needs the task wikitext or lines" },

@@ -171,6 +171,19 @@ bool plan_runs_consume(void *user, size_t row, size_t n, const struct engine_sco
     return true;
 }
 
+bool plan_runs_consume_drafts(void *user, size_t window, size_t draft, size_t n,
+                              const struct engine_draft *drafts, const float *hidden,
+                              struct error *err)
+{
+    struct plan_runs *s = user;
+    size_t i = 0, first = 0;            /* windows of the plans before this one */
+    (void)hidden, (void)err;
+    while (window - first >= s->list[i].summary.windows)
+        first += s->list[i++].summary.windows;
+    draft_figures_add(&s->list[i].drafts[draft], drafts, n);
+    return true;
+}
+
 bool plan_runs_replay(struct plan_runs *s, size_t rows, const uint8_t *digests, struct error *err)
 {
     for (size_t i = 0; i < s->n; i++) {

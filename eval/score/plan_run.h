@@ -13,12 +13,14 @@
 #include "eval/score/scoring.h"
 #include "eval/protocol/sequence.h"
 #include "eval/run/summary.h"
+#include "eval/statistics/draft_figures.h"
 
 struct plan_run {
     char name[PLAN_NAME_BYTES];
     struct sequence sequence;           /* owned */
     struct run_folder folder;           /* owned */
     struct scoring scoring;             /* owned; borrows sequence and folder */
+    struct draft_sums drafts[SURPRISAL_MTP_MOST];
     struct summary summary;             /* what is known beforehand; see plan_runs_make */
 };
 
@@ -46,6 +48,10 @@ bool plan_runs_make(struct plan_runs *s, const struct plans *plans,
 /* The engine's sink; user is the struct plan_runs. */
 bool plan_runs_consume(void *user, size_t row, size_t n, const struct engine_score *scores,
                        const float *hidden, struct error *err);
+/* The same of its drafts. */
+bool plan_runs_consume_drafts(void *user, size_t window, size_t draft, size_t n,
+                              const struct engine_draft *drafts, const float *hidden,
+                              struct error *err);
 /* Takes in the first rows, which an earlier process wrote into the folders, when they have the
  * digests that plan_runs_rows said of them.  digests: [n * DIGEST_BYTES]. */
 bool plan_runs_replay(struct plan_runs *s, size_t rows, const uint8_t *digests, struct error *err);

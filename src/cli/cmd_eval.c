@@ -92,6 +92,15 @@ static bool parse_plan(void *field, const char *value, const struct option *o)
     return true;
 }
 
+static bool parse_drafts(void *field, const char *value, const struct option *o)
+{
+    size_t n;
+    if (!parse_count(&n, value, o) || n > SURPRISAL_MTP_MOST)
+        return false;
+    *(size_t *)field = n;
+    return true;
+}
+
 static const struct option options[] = {
     { .name = "plan", .value = "PLAN",
       .help = "replaces --protocol, --context, --stride and --task: PROTOCOL:CONTEXT,\n"
@@ -109,6 +118,10 @@ static const struct option options[] = {
       .help = "keep final hidden states in the folder; without a value: f32",
       .parse = parse_choice, .expected = "bf16 or f32", .choices = eval_options_hidden,
       FIELD(base.eval.hidden) },
+    { .name = "mtp", .value = "N",
+      .help = "score N drafts of the checkpoint's MTP layer, one after the other: how often\n"
+              "the model's best token is theirs, and sampling would accept them",
+      .parse = parse_drafts, .expected = "a whole number from 1 to 8", FIELD(base.eval.mtp) },
     OPTION_SKIP_NONFINITE(FIELD(base.eval.skip_nonfinite)),
     { .name = "json", .help = "print only the summary, as JSON; with --plan a list of summaries",
       .parse = parse_switch,

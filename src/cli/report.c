@@ -123,6 +123,21 @@ static void print_by_text(const cJSON *root)
     print_figure(root, "bits per byte", "bits_per_byte", NULL, 6, "");
 }
 
+/* What the MTP layer drafted, a line a draft. */
+static void print_drafts(const cJSON *root, const char *of)
+{
+    const cJSON *draft;
+    cJSON_ArrayForEach(draft, cJSON_GetObjectItemCaseSensitive(root, "mtp")) {
+        printf("%sdraft %-10.0f ", of, number(draft, "draft"));
+        if (has(draft, "accepted"))
+            printf("accepted %.4f, same best token %.4f, mean NLL %.4f, at %.0f positions\n",
+                   number(draft, "accepted"), number(draft, "same_top1"), number(draft, "mean_nll"),
+                   number(draft, "positions"));
+        else
+            printf("windows are too short for it\n");
+    }
+}
+
 bool report_print(const char *summary_json)
 {
     cJSON *root = cJSON_Parse(summary_json);
@@ -139,6 +154,7 @@ bool report_print(const char *summary_json)
     print_by_token(root);
     if (!task)
         print_by_text(root);
+    print_drafts(root, "");
     cJSON_Delete(root);
     return true;
 }
@@ -195,6 +211,13 @@ bool report_print_plans(const struct surprisal_result *results, size_t n)
            isnan(results->bits_per_byte) ? "" : "  word perplexity  bits per byte");
     for (size_t i = 0; i < n; i++)
         print_plan(&results[i], (int)width);
+    for (size_t i = 0; i < n; i++) {
+        char of[sizeof results->plan + 2];
+        snprintf(of, sizeof of, "%s ", results[i].plan);
+        root = cJSON_Parse(results[i].summary_json);
+        print_drafts(root, of);
+        cJSON_Delete(root);
+    }
     for (size_t i = 0; i < n; i++)
         if (results[i].left_out)
             printf("%s: %zu of its windows %s left out (NaN or infinity)\n", results[i].plan,

@@ -138,7 +138,7 @@ bool calibration_run(struct calibration *c, const struct engine *e, const struct
     mine.windows = windows;
     mine.saver.offer = NULL;
     bool ok = windows && engine_check_input(e, job->ids, job->n_ids, job->windows, n, err)
-           && engine_plan(&plan, NULL, e, windows, n, err);
+           && engine_plan(&plan, NULL, e, windows, n, 0, err);
     plan.keep_all = true;
     while (ok && at.first_window < n) {
         size_t end = plan_pass_end(&plan, windows, n, at.first_window);

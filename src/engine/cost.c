@@ -64,3 +64,10 @@ double cost_head_flop(const struct config *c)
     weights_of_layer(c, c->num_hidden_layers, take_head, &flop);
     return flop;
 }
+
+double cost_draft_flop(const struct config *c, double n, double scored)
+{
+    struct token_cost token = { .config = c };
+    weights_of_layer(c, weights_mtp_layer(c), add, &token);
+    return n * (token.mixer + token.mlp) + 3 * scored * cost_head_flop(c);
+}

@@ -17,5 +17,8 @@ struct layer_cost cost_layer(const struct config *c, size_t layer, double n, dou
 double cost_layers_flop(const struct config *c, double n, double output_rows);
 /* A scored token through the head. */
 double cost_head_flop(const struct config *c);
+/* One draft of n rows by the MTP layer, of which `scored` meet the head: once for log-sum-exp, then
+ * beside the model's own. */
+double cost_draft_flop(const struct config *c, double n, double scored);
 
 #endif

@@ -1,13 +1,16 @@
 #include "engine/engine.h"
 
+#include <assert.h>
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/machine.h"
 #include "base/threads.h"
 #include "engine/cost.h"
 #include "engine/limits.h"
+#include "engine/mtp_acceptance.h"
 #include "engine/pass.h"
 #include "model/head.h"
 
@@ -52,9 +55,11 @@ struct engine *engine_open(const struct checkpoint *ck, const struct weights *w,
     *e = (struct engine){
         .ck = ck, .w = w, .kernels = kernels, .progress = options->progress,
         .compute = options->compute, .budget = budget, .n_threads = n_threads,
+        .mtp = options->mtp,
     };
-    if (!weight_schedule_make(&e->parts, ck, w, err)) {
-        free(e);
+    if (!weight_schedule_make(&e->parts, ck, w, err)
+        || (e->mtp && !weight_schedule_make_draft(&e->draft_parts, ck, w, e->mtp, err))) {
+        engine_close(e);
         return NULL;
     }
     /* Weights that do not fit in memory beside the budget would only evict other pages from the
@@ -69,6 +74,7 @@ void engine_close(struct engine *e)
     if (!e)
         return;
     weight_schedule_free(&e->parts);
+    weight_schedule_free(&e->draft_parts);
     free(e);
 }
 
@@ -145,7 +151,7 @@ static bool run_head(struct pass *p, const struct score_buffers *b, struct error
 {
     size_t n = p->batch.n_tokens, bad = n;
     fill_targets(p, b->targets);
-    p->step_flop = p->flop - p->flop_done;
+    p->step_flop = cost_head_flop(&p->e->ck->config) * (double)n;
     const struct head_task task = {
         .hidden = p->x, .targets = b->targets, .scores = b->scores, .n = n,
         .lm_head = &p->e->w->lm_head, .feed = &p->feed,
@@ -161,12 +167,14 @@ static bool run_head(struct pass *p, const struct score_buffers *b, struct error
     return true;
 }
 
-/* The scores of the final stream to the sink.  A pass that has no window left needs no head. */
-static bool score_pass(struct pass *p, struct error *err)
+/* The scores of the final stream to the sink, and to `kept` unless that is NULL.  A pass that has no
+ * window left needs no head. */
+static bool score_pass(struct pass *p, struct engine_score *kept, struct error *err)
 {
     bool is_empty = pass_is_empty(p);
     if (is_empty)
         pass_drop_layers(p);
+    size_t mark = p->arena->used;
     size_t D = p->e->ck->config.hidden_size, n = p->batch.n_tokens;
     const struct score_buffers b = plan_score_buffers_take(p->arena, &p->cm, &p->e->w->lm_head, n);
     if (!is_empty && !run_head(p, &b, err))
@@ -177,8 +185,22 @@ static bool score_pass(struct pass *p, struct error *err)
         if (!sink->consume(sink->user, p->at.row + i, size_min(SINK_ROWS, n - i), b.out + i,
                            p->x + i * D, err))
             return false;
+    if (kept)
+        memcpy(kept, b.out, n * sizeof *kept);
     p->at.row += n;
+    p->flop_done += p->step_flop;
+    p->step_flop = 0;
+    p->arena->used = mark;
     return true;
+}
+
+/* The same, and then the drafts. */
+static bool score_and_draft(struct pass *p, const struct plan *plan, struct error *err)
+{
+    const struct draft_buffers b = plan_draft_buffers_take(p->arena, &p->e->ck->config, plan,
+                                                           p->batch.n_tokens, p->at.n_windows);
+    pass_finish_all(p, b.hidden);
+    return score_pass(p, b.scores, err) && mtp_acceptance_run(p, &b, err);
 }
 
 bool engine_check_input(const struct engine *e, const int32_t *ids, size_t n_ids,
@@ -209,7 +231,7 @@ static bool run_pass(const struct engine *e, const struct plan *plan, struct are
     bool ok = true;
     while (ok && p.at.layer < L && !pass_is_empty(&p))
         ok = pass_layer(&p, err);
-    ok = ok && score_pass(&p, err);
+    ok = ok && (plan->n_drafts ? score_and_draft(&p, plan, err) : score_pass(&p, NULL, err));
     if (!ok && err && err->interrupted) {
         struct error why = *err;                /* a failure to save is the worse news */
         if (pass_offer(&p, true, err))
@@ -218,7 +240,7 @@ static bool run_pass(const struct engine *e, const struct plan *plan, struct are
     const struct engine_state next = {
         .first_window = p.at.first_window + p.at.n_windows, .row = p.at.row,
         .statistics = { .passes = at->statistics.passes + 1,
-                        .bytes_read = p.bytes_before + stream_bytes(p.stream),
+                        .bytes_read = p.bytes_before + stream_bytes(p.stream) + p.draft_bytes,
                         .model_tokens = at->statistics.model_tokens
                                       + plan_tokens(job->windows + p.at.first_window,
                                                     p.at.n_windows) },
@@ -348,6 +370,7 @@ static size_t first_window(const struct engine_job *job)
 bool engine_score_windows(struct engine *e, const struct engine_job *job,
                           struct engine_statistics *statistics, struct error *err)
 {
+    assert(!job->drafts.n_drafts || (e->mtp && !job->resume && !job->saver.offer));
     struct arena arena = { 0 };
     struct plan plan;
     struct engine_state at = { 0 };
@@ -355,7 +378,7 @@ bool engine_score_windows(struct engine *e, const struct engine_job *job,
     if (!engine_check_input(e, job->ids, job->n_ids, job->windows, job->n_windows, err)
         || (job->resume && !check_state(e, job, err))
         || !engine_plan(&plan, NULL, e, job->windows + first_window(job),
-                        job->n_windows - first_window(job), err))
+                        job->n_windows - first_window(job), job->drafts.n_drafts, err))
         return false;
     struct engine_job first = *job, later = *job;
     later.hash = NULL;                          /* it has seen all weights in the first pass */
@@ -389,7 +412,7 @@ static double flop_done(const struct engine *e, const struct engine_job *job)
 static void add_passes(struct engine_cost *cost, const struct engine *e, const struct plan *plan,
                        const struct engine_job *job, size_t *first, size_t end, size_t part)
 {
-    size_t bytes = e->parts.bytes, next;
+    size_t bytes = e->parts.bytes + job->drafts.n_drafts * e->draft_parts.bytes, next;
     for (size_t i = 0; i < part; i++)
         bytes -= stream_part_bytes(&e->parts.list, i);
     for (; *first < end; *first = next, cost->passes++, cost->bytes_read += bytes) {
@@ -409,11 +432,13 @@ bool engine_cost(const struct engine *e, const struct engine_job *job, struct en
     struct plan plan;
     *cost = (struct engine_cost){ 0 };
     if ((s && !check_state(e, job, err))
-        || !engine_plan(&plan, &cost->least_bytes, e, windows, n, err))
+        || !engine_plan(&plan, &cost->least_bytes, e, windows, n, job->drafts.n_drafts, err))
         return false;
     double tokens = (double)plan_tokens(windows, n), scored = (double)scored_tokens(windows, n);
-    cost->flop = cost_layers_flop(&e->ck->config, tokens, scored)
-               + scored * cost_head_flop(&e->ck->config);
+    double all = job->drafts.n_drafts ? tokens : scored;        /* rows of the last layer */
+    cost->flop = cost_layers_flop(&e->ck->config, tokens, all)
+               + scored * cost_head_flop(&e->ck->config)
+               + (double)job->drafts.n_drafts * cost_draft_flop(&e->ck->config, tokens, scored);
     if (s) {
         cost->flop -= flop_done(e, job);
         add_passes(cost, e, &plan, job, &first, first + s->n_windows,
@@ -466,7 +491,7 @@ bool engine_trace(struct engine *e, const int32_t *ids, size_t n_ids,
     struct arena arena = { 0 };
     struct plan plan;
     if (!engine_check_input(e, ids, n_ids, NULL, 0, err)
-        || !engine_plan(&plan, NULL, e, &window, 1, err))
+        || !engine_plan(&plan, NULL, e, &window, 1, 0, err))
         return false;
     plan.keep_all = true;
     const struct engine_job job = { .ids = ids, .n_ids = n_ids, .windows = &window,

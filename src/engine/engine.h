@@ -21,6 +21,7 @@
 #include "engine/types.h"
 
 struct checkpoint;
+struct mtp_weights;
 struct weights;
 struct weights_hash;
 struct engine;
@@ -34,9 +35,10 @@ struct engine_options {
     enum compute_type compute;
     const char *isa;            /* NULL: the best of this machine */
     struct progress progress;   /* report and warn may be NULL */
+    const struct mtp_weights *mtp;      /* the layer that drafts; NULL: nothing is drafted */
 };
 
-/* ck and w stay borrowed until engine_close. */
+/* ck, w and options->mtp stay borrowed until engine_close. */
 struct engine *engine_open(const struct checkpoint *ck, const struct weights *w,
                            const struct engine_options *options, struct error *err);
 void engine_close(struct engine *e);
@@ -53,6 +55,18 @@ int engine_threads(const struct engine *e);
 struct engine_sink {
     bool (*consume)(void *user, size_t row, size_t n, const struct engine_score *scores,
                     const float *hidden, struct error *err);
+    void *user;
+};
+
+/* What the MTP layer (model/mtp.h) drafts along the windows: for each window of a pass, draft by
+ * draft, the n drafts of its scored targets, in text order.  The targets are the window's last n:
+ * draft d of a target needs d + 1 tokens before it.  hidden: the layer's states after its norm that
+ * made the drafts, [n, hidden_size].  Drafts are for engines that were opened with an MTP layer,
+ * and for jobs without a saver that do not resume: a state has no drafts in it. */
+struct engine_draft_sink {
+    size_t n_drafts;                    /* 0: none */
+    bool (*consume)(void *user, size_t window, size_t draft, size_t n,
+                    const struct engine_draft *drafts, const float *hidden, struct error *err);
     void *user;
 };
 
@@ -76,6 +90,7 @@ struct engine_job {
     const struct engine_window *windows;
     size_t n_windows;
     struct engine_sink sink;
+    struct engine_draft_sink drafts;
     struct weights_hash *hash;          /* hashes the weights as they are read; NULL: none */
     struct engine_saver saver;          /* offer may be NULL */
     struct engine_guard guard;          /* check may be NULL */

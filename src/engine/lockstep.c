@@ -68,8 +68,10 @@ static bool plans_make(struct plans *p, const struct engine *a, const struct eng
         return false;
     for (size_t i = 0; i < n_windows; i++)
         longest = size_max(longest, plan_window_tokens(&windows[i]));
-    const struct plan_task task_a = { &of_a, a->w, &a->parts, p->windows, n_windows, 1 };
-    const struct plan_task task_b = { &of_b, b->w, &b->parts, p->twice, 2 * n_windows, 2 };
+    const struct plan_task task_a = { &of_a, a->w, &a->parts, p->windows, n_windows, 1, 0,
+                                      NULL };
+    const struct plan_task task_b = { &of_b, b->w, &b->parts, p->twice, 2 * n_windows, 2, 0,
+                                      NULL };
     size_t least_a = plan_least_bytes(&task_a), least_b = plan_least_bytes(&task_b);
     if (!size_sum(&p->least_bytes, least_a, least_b))
         p->least_bytes = SIZE_MAX;

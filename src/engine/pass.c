@@ -23,16 +23,19 @@ void pass_close(struct pass *p)
 }
 
 bool engine_plan(struct plan *plan, size_t *least_bytes, const struct engine *e,
-                 const struct engine_window *windows, size_t n_windows, struct error *err)
+                 const struct engine_window *windows, size_t n_windows, size_t n_drafts,
+                 struct error *err)
 {
     const struct compute cm = engine_compute(e);
-    const struct plan_task task = { &cm, e->w, &e->parts, windows, n_windows, 1 };
+    const struct plan_task task = { &cm, e->w, &e->parts, windows, n_windows, 1, n_drafts,
+                                    n_drafts ? &e->draft_parts : NULL };
     size_t longest = 0, least = plan_least_bytes(&task);
     if (least_bytes)
         *least_bytes = budget_needed(&e->budget, least);
     for (size_t i = 0; i < n_windows; i++)
         longest = size_max(longest, plan_window_tokens(&windows[i]));
-    if (!budget_check(&e->budget, least, err, "a window of %zu tokens", longest))
+    if (!budget_check(&e->budget, least, err, n_drafts ? "a window of %zu tokens, with drafts,"
+                                                       : "a window of %zu tokens", longest))
         return false;
     plan_make(plan, &task, budget_left(&e->budget));
     return true;
@@ -140,7 +143,9 @@ static struct layer_cost layer_cost(const struct pass *p, size_t layer)
 static void set_cost(struct pass *p)
 {
     const struct config *c = &p->e->ck->config;
-    p->flop = cost_head_flop(c) * (double)p->scored[p->at.n_windows];
+    double scored = (double)p->scored[p->at.n_windows];
+    p->flop = cost_head_flop(c) * scored
+            + (double)p->job->drafts.n_drafts * cost_draft_flop(c, p->tokens, scored);
     for (size_t i = 0; i < c->num_hidden_layers; i++) {
         const struct layer_cost cost = layer_cost(p, i);
         p->flop += cost.mixer + cost.mlp;
@@ -148,24 +153,30 @@ static void set_cost(struct pass *p)
     }
 }
 
-/* The ids whose rows are in a tile of the vocabulary get their embeddings. */
-static void embed_tile(struct pass *p, size_t first, size_t n_rows)
+void pass_embed_rows(const struct pass *p, float *x, const int32_t *ids, size_t n, size_t first,
+                     size_t n_rows)
 {
     const struct row_kernels *rows = compute_rows(&p->cm);
     size_t D = p->e->ck->config.hidden_size;
-#pragma omp parallel num_threads(p->cm.n_threads)
-    for (size_t w = 0; w < p->batch.n_windows; w++) {
-        const int32_t *ids = p->job->ids + p->job->windows[p->at.first_window + w].begin;
-        size_t begin = p->start[w], end = p->start[w + 1];
 #pragma omp for schedule(static) nowait
-        for (size_t row = begin; row < end; row++) {
-            size_t id = (size_t)ids[row - begin];
-            if (id - first < n_rows) {
-                rows->expand(p->x + row * D, &p->e->w->embed_tokens, id, 0, D);
-                rows->round(p->x + row * D, D);
-            }
+    for (size_t row = 0; row < n; row++) {
+        size_t id = (size_t)ids[row];
+        if (id - first < n_rows) {
+            rows->expand(x + row * D, &p->e->w->embed_tokens, id, 0, D);
+            rows->round(x + row * D, D);
         }
     }
+}
+
+/* The ids whose rows are in a tile of the vocabulary get their embeddings. */
+static void embed_tile(struct pass *p, size_t first, size_t n_rows)
+{
+    size_t D = p->e->ck->config.hidden_size;
+#pragma omp parallel num_threads(p->cm.n_threads)
+    for (size_t w = 0; w < p->batch.n_windows; w++)
+        pass_embed_rows(p, p->x + p->start[w] * D,
+                        p->job->ids + p->job->windows[p->at.first_window + w].begin,
+                        p->start[w + 1] - p->start[w], first, n_rows);
 }
 
 static bool embed(struct pass *p, struct error *err)
@@ -253,6 +264,7 @@ bool pass_open(struct pass *p, const struct engine *e, const struct plan *plan, 
 {
     *p = (struct pass){ .e = e, .job = job, .at = *at, .arena = arena,
                         .tile_tokens = plan->tile_tokens, .keep_all = plan->keep_all,
+                        .ahead_bytes = plan->ahead_bytes,
                         .started = machine_seconds(),
                         .nonfinite = job->nonfinite ? job->nonfinite + at->first_window : NULL,
                         .bytes_before = at->statistics.bytes_read,
@@ -285,6 +297,8 @@ bool pass_report(void *pass, double share)
     double seconds = machine_seconds() - p->started;
     int n = !p->at.x        ? snprintf(stage, sizeof stage, "embedding")
           : p->at.layer < L ? snprintf(stage, sizeof stage, "layer %zu of %zu", p->at.layer + 1, L)
+          : p->draft        ? snprintf(stage, sizeof stage, "draft %zu of %zu", p->draft,
+                                       p->job->drafts.n_drafts)
                             : snprintf(stage, sizeof stage, "head");
     if (seconds > 0.5)
         format_text(stage + n, sizeof stage - (size_t)n, ", %.0f MB/s",
@@ -355,6 +369,13 @@ static void final_norm(struct pass *p)
     norm_weight(&p->cm, norm, &p->e->w->norm);
     norm_rows(&p->cm, p->x, p->x, p->batch.n_tokens, norm);
     p->arena->used = mark;
+}
+
+void pass_finish_all(struct pass *p, float *hidden)
+{
+    final_norm(p);
+    memcpy(hidden, p->x, p->batch.n_tokens * p->e->ck->config.hidden_size * sizeof *hidden);
+    drop_unscored(p);
 }
 
 bool pass_layer(struct pass *p, struct error *err)

@@ -16,6 +16,8 @@ struct engine {
     const struct kernels *kernels;
     enum compute_type compute;
     struct weight_schedule parts;             /* owned */
+    const struct mtp_weights *mtp;  /* borrowed; NULL: nothing is drafted */
+    struct weight_schedule draft_parts;       /* owned: of one draft */
     struct progress progress;
     int n_threads;
     struct budget budget;           /* what is left of it is for the engine */
@@ -39,6 +41,9 @@ struct pass {
     bool keep_all;                  /* rows that are not scored stay to the end, too */
     struct engine_state at;         /* x and how far it has come */
     bool not_resumable;             /* x is within a step, from which no run can continue */
+    size_t draft;                   /* in work, counted from 1; 0: none yet */
+    size_t draft_bytes;             /* read for drafts */
+    size_t ahead_bytes;             /* of weights in memory */
     /* For progress: */
     double done_before, tokens, all_tokens; /* model tokens of earlier passes, this one, all */
     size_t bytes_before;            /* read by earlier passes */
@@ -57,10 +62,12 @@ bool engine_check_input(const struct engine *e, const int32_t *ids, size_t n_ids
 struct engine_window *pass_windows_without_targets(const struct engine_window *windows, size_t n,
                                                    size_t times, struct error *err);
 
-/* A plan for windows that one engine runs alone.  Fails if its budget does not suffice.
- * *least_bytes (may be NULL): the smallest budget of the process that suffices. */
+/* A plan for windows that one engine runs alone, and from which n_drafts are made.  Fails if its
+ * budget does not suffice.  *least_bytes (may be NULL): the smallest budget of the process that
+ * suffices. */
 bool engine_plan(struct plan *plan, size_t *least_bytes, const struct engine *e,
-                 const struct engine_window *windows, size_t n_windows, struct error *err);
+                 const struct engine_window *windows, size_t n_windows, size_t n_drafts,
+                 struct error *err);
 
 /* Takes memory for at->n_windows windows from at->first_window on out of an arena, whose block is
  * used by one pass after another, and fills the residual stream with the state `at`; at the
@@ -72,6 +79,13 @@ void pass_close(struct pass *p);
 /* Runs the stream through layer at.layer, or the rest of it; after the last layer also through the
  * final norm. */
 bool pass_layer(struct pass *p, struct error *err);
+/* After the last layer of a pass that keeps all rows: hidden [n_tokens, D] gets the states after
+ * the final norm, of which the scored ones stay in x. */
+void pass_finish_all(struct pass *p, float *hidden);
+/* By all threads of a parallel region, each some of the rows: x [n, D] gets the embeddings of those
+ * ids that are in the tile of the vocabulary, [first, first + n_rows). */
+void pass_embed_rows(const struct pass *p, float *x, const int32_t *ids, size_t n, size_t first,
+                     size_t n_rows);
 /* Has every window with targets been left out? */
 bool pass_is_empty(const struct pass *p);
 /* Goes to the head at once, with the rows of the scored targets; what they hold is lost. */

@@ -8,8 +8,9 @@
 
 #include "engine/engine.h"
 #include "engine/weight_schedule.h"
+#include "model/acceptance.h"
 #include "model/head.h"
-#include "model/moe.h"
+#include "model/mtp.h"
 
 /* The windows and weights to plan for; borrows everything. */
 struct plan_task {
@@ -19,6 +20,8 @@ struct plan_task {
     const struct engine_window *windows;
     size_t n_windows;
     size_t copies;                  /* of each window, side by side in one pass */
+    size_t n_drafts;                /* of the MTP layer; 0: none */
+    const struct weight_schedule *draft_parts;  /* of one draft; NULL: none */
 };
 
 struct plan {
@@ -29,6 +32,7 @@ struct plan {
     size_t ahead_bytes;             /* of weights in memory */
     size_t memory_bytes;            /* of the largest pass, weights in flight included */
     bool keep_all;                  /* rows that are not scored go through the last layer too */
+    size_t n_drafts;                /* of the MTP layer, which sees all rows */
 };
 
 /* Tokens of the window that go through the layers: the last one is a target only. */
@@ -46,6 +50,26 @@ struct score_buffers {
 
 struct score_buffers plan_score_buffers_take(struct arena *a, const struct compute *cm,
                                              const struct matrix *lm_head, size_t n);
+
+/* What drafts need beside the pass, from the last layer on.  n_rows: scored targets. */
+struct draft_buffers {
+    size_t *start;                  /* [n_windows + 1]: first row of each window, of all rows */
+    float *hidden, *x;              /* [n_tokens, D]: states that go in, and those that come out */
+    float *drafted;                 /* [n_rows, D]: states that drafted the scored targets */
+    int32_t *ids;                   /* [n_tokens]: tokens of the slots; [n_rows]: targets */
+    struct engine_score *scores;    /* [n_rows]: the model's */
+    struct engine_draft *drafts;    /* [n_rows] */
+    struct head_score *head_scores; /* [n_rows]: of the drafts */
+    float *logsumexp[VOCABULARY_SIDES];     /* [n_rows]: of model and drafts */
+    double *accepted;               /* [n_rows] */
+    struct attention_state *states, **state_list;       /* [n_windows] */
+    char *keys;                     /* memory of the states */
+    float *chain_k, *chain_v;       /* [n_drafts - 1, n_tokens, KV * d] */
+};
+
+struct draft_buffers plan_draft_buffers_take(struct arena *a, const struct config *c,
+                                             const struct plan *p, size_t n_tokens,
+                                             size_t n_windows);
 
 /* What a pass holds from its beginning to its end.  Taken from an arena first; the buffers of its
  * steps come after it, one after the other in one place. */

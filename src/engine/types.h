@@ -24,6 +24,15 @@ struct engine_score {
     int32_t top1;               /* id of the largest logit, the lowest id among equals */
 };
 
+/* A draft of one target: q is the distribution that the MTP layer gives it, p the model's. */
+struct engine_draft {
+    double nll;                 /* of the target by q, nats */
+    double accepted;            /* sum of min(p, q): the probability that sampling accepts it */
+    float logsumexp;            /* of the logits of q */
+    int32_t top1;               /* of q */
+    bool same_top1;             /* and of p */
+};
+
 struct engine_statistics {
     size_t passes;
     size_t bytes_read;          /* of weights, over all passes */

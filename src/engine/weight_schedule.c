@@ -72,15 +72,29 @@ static bool pick(void *user, const struct model_weight *w)
         || add_matrix(picker->m, w->matrix);
 }
 
-static bool add_layer(struct maker *m, const struct weights *w, size_t layer)
+/* A layer of the model, or (mtp) that of MTP with what is around it. */
+struct layer_source {
+    const struct weights *w;
+    size_t layer;
+    const struct mtp_weights *mtp;
+};
+
+static bool add_picked(struct maker *m, const struct layer_source *from, bool mlp)
+{
+    struct picker p = { m, mlp };
+    return (from->mtp ? weights_visit_mtp(m->ck, from->mtp, pick, &p)
+                      : weights_visit_layer(m->ck, from->w, from->layer, pick, &p))
+        && end_part(m);
+}
+
+static bool add_layer(struct maker *m, const struct layer_source *from)
 {
     size_t before = m->p->bytes;
-    const struct mlp_weights *experts = w->layers[layer].experts;
-    bool ok =
-        weights_visit_layer(m->ck, w, layer, pick, &(struct picker){ m, false }) && end_part(m);
+    const struct mlp_weights *experts = (from->mtp ? &from->mtp->layer
+                                                   : &from->w->layers[from->layer])->experts;
+    bool ok = add_picked(m, from, false);
     if (!experts)
-        ok = ok && weights_visit_layer(m->ck, w, layer, pick, &(struct picker){ m, true })
-          && end_part(m);
+        ok = ok && add_picked(m, from, true);
     for (size_t e = 0; ok && e < m->ck->config.num_experts; e++)
         ok = add_matrix(m, &experts[e].gate) && add_matrix(m, &experts[e].up)
           && add_matrix(m, &experts[e].down) && end_part(m);
@@ -96,26 +110,48 @@ static bool add_vocabulary(struct maker *m, const struct matrix *table)
     return ok;
 }
 
+static bool begin(struct maker *m, size_t n_layers)
+{
+    struct weight_schedule *p = m->p;
+    *p = (struct weight_schedule){ 0 };
+    p->layer = mem_array(n_layers + 1, sizeof *p->layer, "the list of weights", m->err);
+    if (!p->layer
+        || !mem_grow(&p->list.begin, &m->part_capacity, 1, sizeof *p->list.begin,
+                     "the list of weights", m->err))
+        return false;
+    p->list.begin[0] = 0;
+    return true;
+}
+
 bool weight_schedule_make(struct weight_schedule *p, const struct checkpoint *ck,
                           const struct weights *w, struct error *err)
 {
-    *p = (struct weight_schedule){ 0 };
     struct maker m = { .p = p, .ck = ck, .err = err };
     size_t L = w->n_layers;
-    p->layer = mem_array(L + 1, sizeof *p->layer, "the list of weights", err);
-    bool ok = p->layer
-           && mem_grow(&p->list.begin, &m.part_capacity, 1, sizeof *p->list.begin,
-                       "the list of weights", err);
-    if (ok)
-        p->list.begin[0] = 0;
-    ok = ok && add_vocabulary(&m, &w->embed_tokens);
+    bool ok = begin(&m, L) && add_vocabulary(&m, &w->embed_tokens);
     for (size_t layer = 0; ok && layer < L; layer++) {
         p->layer[layer] = p->list.n_parts;
-        ok = add_layer(&m, w, layer);
+        ok = add_layer(&m, &(struct layer_source){ .w = w, .layer = layer });
     }
     if (ok)
         p->layer[L] = p->list.n_parts;
     ok = ok && add_matrix(&m, &w->norm) && add_vocabulary(&m, &w->lm_head);
+    if (!ok)
+        weight_schedule_free(p);
+    return ok;
+}
+
+bool weight_schedule_make_draft(struct weight_schedule *p, const struct checkpoint *ck,
+                                const struct weights *w, const struct mtp_weights *mtp,
+                                struct error *err)
+{
+    struct maker m = { .p = p, .ck = ck, .err = err };
+    bool ok = begin(&m, 2) && add_vocabulary(&m, &w->embed_tokens);
+    for (size_t i = 0; ok && i < 3; i++) {
+        p->layer[i] = p->list.n_parts;
+        ok = i == 0 ? add_layer(&m, &(struct layer_source){ .mtp = mtp })
+                    : add_vocabulary(&m, &w->lm_head);
+    }
     if (!ok)
         weight_schedule_free(p);
     return ok;

@@ -42,6 +42,11 @@ struct weight_schedule {
 /* ck and w stay borrowed. */
 bool weight_schedule_make(struct weight_schedule *p, const struct checkpoint *ck,
                           const struct weights *w, struct error *err);
+/* What one draft of all rows reads: the embedding in tiles, the MTP layer as layer 0, the head in
+ * tiles (from layer[1] on), and the head again (from layer[2] on). */
+bool weight_schedule_make_draft(struct weight_schedule *p, const struct checkpoint *ck,
+                                const struct weights *w, const struct mtp_weights *mtp,
+                                struct error *err);
 void weight_schedule_free(struct weight_schedule *p);
 
 #endif

@@ -14,12 +14,15 @@
 
 /* Sizes that shapes are made of. */
 enum dim {
-    ONE, HIDDEN, VOCAB, HEAD_DIM, QUERY_GATE, KEY_VALUE, ATTENTION_OUT, CONV_CHANNELS, CONV_WIDTH,
-    VALUE_HEADS, VALUE_HEAD_DIM, VALUES, EXPERTS, EXPERT_SIZE, SHARED_SIZE, DENSE_SIZE, DIMS
+    ONE, HIDDEN, TWICE_HIDDEN, VOCAB, HEAD_DIM, QUERY_GATE, KEY_VALUE, ATTENTION_OUT,
+    CONV_CHANNELS, CONV_WIDTH, VALUE_HEADS, VALUE_HEAD_DIM, VALUES, EXPERTS, EXPERT_SIZE,
+    SHARED_SIZE, DENSE_SIZE, DIMS
 };
 
 /* Where a row of the table applies. */
-enum scope { MODEL, EVERY_LAYER, FULL_LAYER, LINEAR_LAYER, DENSE_LAYER, MOE_LAYER, EACH_EXPERT };
+enum scope {
+    MODEL, MTP, EVERY_LAYER, FULL_LAYER, LINEAR_LAYER, DENSE_LAYER, MOE_LAYER, EACH_EXPERT
+};
 
 /* The plain tensor of a weight, [rows, cols] being its view. */
 enum storage {
@@ -34,13 +37,15 @@ enum storage {
 struct row {
     enum scope scope;
     const char *name;           /* after the prefix and "layers.N." and "mlp.experts.E." */
-    size_t offset;              /* in struct weights, layer_weights, or (experts) mlp_weights */
+    size_t offset;              /* in struct weights, mtp_weights, layer_weights, or (experts)
+                                   mlp_weights */
     enum storage storage;
     enum dim rows, cols;
     enum weight_kind kind;
 };
 
 #define IN_MODEL(field) offsetof(struct weights, field)
+#define IN_MTP(field) offsetof(struct mtp_weights, field)
 #define IN_LAYER(field) offsetof(struct layer_weights, field)
 #define IN_EXPERT(field) offsetof(struct mlp_weights, field)
 
@@ -63,6 +68,12 @@ static const struct row table[] = {
     { MODEL, "embed_tokens", IN_MODEL(embed_tokens), TABLE, VOCAB, HIDDEN, WEIGHT_EMBED_TOKENS },
     { MODEL, "norm", IN_MODEL(norm), VECTOR, ONE, HIDDEN, WEIGHT_NORM },
     { MODEL, "lm_head", IN_MODEL(lm_head), LINEAR, VOCAB, HIDDEN, WEIGHT_LM_HEAD },
+
+    { MTP, "fc", IN_MTP(fc), LINEAR, HIDDEN, TWICE_HIDDEN, WEIGHT_MTP },
+    { MTP, "pre_fc_norm_embedding", IN_MTP(pre_fc_norm_embedding), VECTOR, ONE, HIDDEN,
+      WEIGHT_MTP },
+    { MTP, "pre_fc_norm_hidden", IN_MTP(pre_fc_norm_hidden), VECTOR, ONE, HIDDEN, WEIGHT_MTP },
+    { MTP, "norm", IN_MTP(norm), VECTOR, ONE, HIDDEN, WEIGHT_MTP },
 
     LAYER(input_layernorm, VECTOR, ONE, HIDDEN, WEIGHT_NORM),
     LAYER(post_attention_layernorm, VECTOR, ONE, HIDDEN, WEIGHT_NORM),
@@ -108,6 +119,7 @@ static void fill_dims(size_t dims[DIMS], const struct config *c)
     size_t values = c->linear_num_value_heads * c->linear_value_head_dim;
     dims[ONE] = 1;
     dims[HIDDEN] = c->hidden_size;
+    dims[TWICE_HIDDEN] = 2 * c->hidden_size;
     dims[VOCAB] = c->vocab_size;
     dims[HEAD_DIM] = c->head_dim;
     dims[QUERY_GATE] = c->num_attention_heads * 2 * c->head_dim;
@@ -131,22 +143,32 @@ struct walk {
     const struct config *config;
     const char *prefix;
     const struct weights *w;            /* NULL: nothing is bound */
+    const struct mtp_weights *mtp;      /* the same of its layer */
     size_t dims[DIMS];
     bool (*visit)(void *user, const struct model_weight *weight);
     void *user;
 };
 
+/* A number that no layer of the model has. */
+size_t weights_mtp_layer(const struct config *c)
+{
+    return c->num_hidden_layers + 1;
+}
+
 static bool row_applies(const struct row *row, const struct config *c, size_t layer)
 {
+    bool is_mtp = layer == weights_mtp_layer(c);
     if (layer == c->num_hidden_layers)
         return row->scope == MODEL;
     switch (row->scope) {
     case EVERY_LAYER:
         return true;
+    case MTP:
+        return is_mtp;
     case FULL_LAYER:
-        return c->layer_types[layer] == FULL_ATTENTION;
+        return is_mtp || c->layer_types[layer] == FULL_ATTENTION;
     case LINEAR_LAYER:
-        return c->layer_types[layer] == LINEAR_ATTENTION;
+        return !is_mtp && c->layer_types[layer] == LINEAR_ATTENTION;
     case DENSE_LAYER:
         return c->num_experts == 0;
     case MOE_LAYER:
@@ -157,14 +179,17 @@ static bool row_applies(const struct row *row, const struct config *c, size_t la
 }
 
 /* Where a bound weight is: in the model, its layer or its expert. */
-static struct matrix *place_of(const struct weights *w, const struct row *row, size_t layer,
+static struct matrix *place_of(const struct walk *k, const struct row *row, size_t layer,
                                size_t expert)
 {
-    if (!w)
+    if (!k->w && !k->mtp)
         return NULL;
-    const char *base = row->scope == MODEL ? (const char *)w
-                     : row->scope == EACH_EXPERT ? (const char *)&w->layers[layer].experts[expert]
-                     : (const char *)&w->layers[layer];
+    const struct layer_weights *of = k->mtp ? &k->mtp->layer
+                                   : row->scope == MODEL ? NULL : &k->w->layers[layer];
+    const char *base = row->scope == MODEL ? (const char *)k->w
+                     : row->scope == MTP ? (const char *)k->mtp
+                     : row->scope == EACH_EXPERT ? (const char *)&of->experts[expert]
+                     : (const char *)of;
     return (struct matrix *)(uintptr_t)(base + row->offset);
 }
 
@@ -172,9 +197,11 @@ static void name_of(char name[NAME_BYTES], const struct walk *k, const struct ro
                     size_t layer, size_t expert)
 {
     const char *end = row->storage == BARE_VECTOR ? "" : ".weight";
+    if (layer == weights_mtp_layer(k->config))
+        layer = 0;                      /* its only one */
     if (row->kind == WEIGHT_LM_HEAD)
         snprintf(name, NAME_BYTES, "%s%s", row->name, end);
-    else if (row->scope == MODEL)
+    else if (row->scope == MODEL || row->scope == MTP)
         snprintf(name, NAME_BYTES, "%s%s%s", k->prefix, row->name, end);
     else if (row->scope == EACH_EXPERT)
         snprintf(name, NAME_BYTES, "%slayers.%zu.mlp.experts.%zu.%s%s", k->prefix, layer, expert,
@@ -198,7 +225,7 @@ static bool visit_row(const struct walk *k, const struct row *row, size_t layer,
         .num_experts = row->scope == EACH_EXPERT ? k->config->num_experts : 0,
         .rows = rows,
         .cols = cols,
-        .matrix = place_of(k->w, row, layer, expert),
+        .matrix = place_of(k, row, layer, expert),
         .is_linear = storage == LINEAR || storage == OUTPUT,
         .is_output = storage == OUTPUT,
         .hint =
@@ -239,7 +266,7 @@ static bool walk_expert(const struct walk *k, size_t layer, size_t expert)
 static bool walk_experts(const struct walk *k, size_t layer, size_t n)
 {
     bool ok = true;
-    for (size_t e = 0; ok && layer < k->config->num_hidden_layers && e < n; e++)
+    for (size_t e = 0; ok && layer != k->config->num_hidden_layers && e < n; e++)
         ok = walk_expert(k, layer, e);
     return ok;
 }
@@ -317,6 +344,17 @@ static bool count_missing(void *user, const struct model_weight *x)
     return weight_find(&s, c->ck, x, &faults, NULL) && ++c->n_seen < COUNTED_MOST;
 }
 
+static void count_all(const struct binder *b, struct counter *c)
+{
+    struct walk k = b->walk;
+    k.visit = count_missing;
+    k.user = c;
+    if (!k.mtp)
+        weights_each_of_model(k.config, k.prefix, count_missing, c);
+    else if (walk_layer(&k, weights_mtp_layer(k.config)))
+        walk_experts(&k, weights_mtp_layer(k.config), k.config->num_experts);
+}
+
 /* Refuses at the first fault; of what is missing, it says how much there is of it. */
 static bool refuse_fault(void *user, enum weight_fault fault, const struct tensor *t,
                          const char *name, const char *text, struct error *err)
@@ -326,7 +364,7 @@ static bool refuse_fault(void *user, enum weight_fault fault, const struct tenso
     char all[ERROR_MESSAGE_BYTES];
     if (fault != WEIGHT_MISSING)
         return weight_fault_refuse(b->ck, t, name, text, err);
-    weights_each_of_model(&b->ck->config, b->w->prefix, count_missing, &c);
+    count_all(b, &c);
     if (c.n_missing < 2)
         return weight_fault_refuse(b->ck, t, name, text, err);
     snprintf(all, sizeof all, "%s; %s%zu weights are missing", text,
@@ -410,18 +448,18 @@ static void sum_up(struct weights *w)
     }
 }
 
-/* What would change a linear's result and is not implemented: refused rather than left out. */
-static bool refuse_companions(const struct binder *b)
+/* What would change a linear's result and is not implemented: refused rather than left out.
+ * prefix: of the linears. */
+static bool refuse_companions(const struct binder *b, const char *prefix)
 {
     const struct weights *w = b->w;
     static const char *const companions[] = { ".bias", ".weight_global_scale", ".weight_zero_point",
                                               ".weight_g_idx", ".weight_scale_inv", ".input_scale",
                                               ".input_global_scale" };
-    char layers[NAME_BYTES];
-    snprintf(layers, sizeof layers, "%slayers.", w->prefix);
     for (size_t i = 0; i < b->ck->n_tensors; i++) {
         const struct tensor *t = b->ck->tensors[i];
-        if (strncmp(t->name, layers, strlen(layers)) != 0 && strncmp(t->name, "lm_head.", 8) != 0)
+        bool is_head = !b->walk.mtp && strncmp(t->name, "lm_head.", 8) == 0;
+        if (strncmp(t->name, prefix, strlen(prefix)) != 0 && !is_head)
             continue;
         const struct bound_tensor key = { .tensor = t };
         if (bsearch(&key, w->tensors, w->n_tensors, sizeof key, compare_bound))
@@ -441,6 +479,8 @@ bool weights_bind(struct weights *w, const struct checkpoint *ck, struct error *
     struct binder b = { .ck = ck, .w = w, .err = err };
     if (!find_prefix(&b))
         return false;
+    char layers[NAME_BYTES];
+    snprintf(layers, sizeof layers, "%slayers.", w->prefix);
     b.walk = (struct walk){ .config = &ck->config, .prefix = w->prefix, .w = w, .visit = bind,
                             .user = &b };
     fill_dims(b.walk.dims, &ck->config);
@@ -451,7 +491,7 @@ bool weights_bind(struct weights *w, const struct checkpoint *ck, struct error *
         ok = bind_layer(&b, i);
     if (ok)
         sum_up(w);
-    ok = ok && refuse_companions(&b);
+    ok = ok && refuse_companions(&b, layers);
     if (!ok)
         weights_free(w);
     return ok;
@@ -464,6 +504,73 @@ void weights_free(struct weights *w)
     free(w->layers);
     free(w->tensors);
     *w = (struct weights){ 0 };
+}
+
+/* ---- the MTP layer ------------------------------------------------------------ */
+
+/* As vLLM's qwen3_5_mtp.py has it: several layers would take turns, and embeddings of its own
+ * would take the place of the model's. */
+static bool check_mtp_config(const struct checkpoint *ck, struct error *err)
+{
+    const cJSON *text = json_get_value(ck->config_json, "text_config");
+    const cJSON *from = text ? text : ck->config_json;
+    const cJSON *layers = json_get_value(from, "mtp_num_hidden_layers");
+    size_t n;
+    if (layers && !(json_to_size(layers, &n) && n == 1))
+        return error_set(err, "%s: mtp_num_hidden_layers is not 1, the only number of MTP layers"
+                         " that is supported", ck->config_path);
+    if (cJSON_IsTrue(json_get_value(from, "mtp_use_dedicated_embeddings")))
+        return error_set(err, "%s: mtp_use_dedicated_embeddings is true, but only an MTP layer that"
+                         " uses the model's embedding is supported", ck->config_path);
+    return true;
+}
+
+static const char *find_mtp_prefix(const struct checkpoint *ck)
+{
+    static const char *const prefixes[] = { "mtp.", "model.mtp.", NAMES_MULTIMODAL "mtp.",
+                                            "language_model.mtp." };
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
+        for (size_t t = 0; t < ck->n_tensors; t++)
+            if (strncmp(ck->tensors[t]->name, prefixes[i], strlen(prefixes[i])) == 0)
+                return prefixes[i];
+    return NULL;
+}
+
+/* The router's shape proves the number of experts, as in bind_layer. */
+static bool bind_mtp(struct binder *b, struct mtp_weights *m)
+{
+    size_t n = b->ck->config.num_experts, layer = weights_mtp_layer(&b->ck->config);
+    if (!walk_layer(&b->walk, layer))
+        return false;
+    if (n == 0)
+        return true;
+    m->layer.experts = mem_array(n, sizeof *m->layer.experts, "experts", b->err);
+    return m->layer.experts && walk_experts(&b->walk, layer, n);
+}
+
+bool weights_bind_mtp(struct mtp_weights *m, const struct checkpoint *ck, struct error *err)
+{
+    struct weights list = { 0 };                /* of its tensors, for refuse_companions */
+    *m = (struct mtp_weights){ .prefix = find_mtp_prefix(ck) };
+    if (!m->prefix)
+        return error_set(err, "%s: has no MTP layer (no tensor 'mtp.fc.weight'), which drafts"
+                         " need: leave them out, or take a checkpoint that has it", ck->path);
+    struct binder b = { .ck = ck, .w = &list, .err = err };
+    b.walk = (struct walk){ .config = &ck->config, .prefix = m->prefix, .mtp = m, .visit = bind,
+                            .user = &b };
+    fill_dims(b.walk.dims, &ck->config);
+    bool ok = check_mtp_config(ck, err) && bind_mtp(&b, m);
+    if (ok)
+        sum_up(&list);
+    ok = ok && refuse_companions(&b, m->prefix);
+    free(list.tensors);
+    return ok;
+}
+
+void weights_free_mtp(struct mtp_weights *m)
+{
+    free(m->layer.experts);
+    *m = (struct mtp_weights){ 0 };
 }
 
 /* ---- visiting what is bound --------------------------------------------------- */
@@ -494,6 +601,24 @@ bool weights_visit_layer(const struct checkpoint *ck, const struct weights *w, s
 {
     struct visitor v = { w, visit, user };
     const struct walk k = walk_of(ck, w, &v);
+    return walk_layer(&k, layer) && walk_experts(&k, layer, ck->config.num_experts);
+}
+
+static struct walk mtp_walk(const struct checkpoint *ck, const struct mtp_weights *m,
+                            bool (*visit)(void *user, const struct model_weight *weight),
+                            void *user)
+{
+    struct walk k = { .config = &ck->config, .prefix = m->prefix, .mtp = m, .visit = visit,
+                      .user = user };
+    fill_dims(k.dims, &ck->config);
+    return k;
+}
+
+bool weights_visit_mtp(const struct checkpoint *ck, const struct mtp_weights *m,
+                       bool (*visit)(void *user, const struct model_weight *weight), void *user)
+{
+    const struct walk k = mtp_walk(ck, m, visit, user);
+    size_t layer = weights_mtp_layer(&ck->config);
     return walk_layer(&k, layer) && walk_experts(&k, layer, ck->config.num_experts);
 }
 
@@ -534,4 +659,10 @@ bool weights_check_expert(const struct checkpoint *ck, const struct weights *w, 
     struct visitor v = { w, check_nan, &check };
     const struct walk k = walk_of(ck, w, &v);
     return walk_expert(&k, layer, expert);
+}
+
+bool weights_check_mtp(const struct checkpoint *ck, const struct mtp_weights *m, struct error *err)
+{
+    struct nan_check check = { ck, err };
+    return weights_visit_mtp(ck, m, check_nan, &check);
 }

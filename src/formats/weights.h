@@ -7,6 +7,9 @@
  * without codes, a zero point.  The head is lm_head.weight where there is one, else, when tied, the
  * embedding.
  *
+ * The layer of multi-token prediction (MTP), which drafts tokens, is not part of the text model: it
+ * is bound by itself, where it is asked for, and no digest covers it.
+ *
  * All views borrow from the checkpoint, which must outlive the weights.  Vectors are views with
  * rows == 1; conv1d.weight [C, 1, K] is the view [C, K]. */
 #ifndef SURPRISAL_FORMATS_WEIGHTS_H
@@ -49,6 +52,14 @@ struct layer_weights {
     struct mlp_weights *experts;            /* owned [E]; NULL in dense models */
 };
 
+/* Multi-token prediction (model/mtp.h): norms and a projection around one full-attention layer. */
+struct mtp_weights {
+    struct matrix fc;                       /* [D, 2 D]: embedding first, then hidden state */
+    struct matrix pre_fc_norm_embedding, pre_fc_norm_hidden, norm;      /* [1, D], offsets from 1 */
+    struct layer_weights layer;             /* owns its experts */
+    const char *prefix;                     /* "mtp.", or with "model." and the like before it */
+};
+
 /* A stored tensor that the weights are made of. */
 struct bound_tensor {
     const struct tensor *tensor;
@@ -74,6 +85,11 @@ struct weights {
 bool weights_bind(struct weights *w, const struct checkpoint *ck, struct error *err);
 void weights_free(struct weights *w);
 
+/* The MTP layer.  A checkpoint without one is refused, as is one with several, or with embeddings
+ * of the layer's own.  Zero-initialise; release with weights_free_mtp, also after a failure. */
+bool weights_bind_mtp(struct mtp_weights *m, const struct checkpoint *ck, struct error *err);
+void weights_free_mtp(struct mtp_weights *m);
+
 /* ---- the list of weights ----------------------------------------------------- */
 
 /* Calls visit for every weight that a config asks for, experts one by one, until one call returns
@@ -83,13 +99,17 @@ bool weights_each_of_model(const struct config *c, const char *prefix,
                            bool (*visit)(void *user, const struct model_weight *weight),
                            void *user);
 /* The same for one layer, and of its experts the first (layer == num_hidden_layers: embedding, last
- * norm and head).  Names have no prefix. */
+ * norm and head; layer == weights_mtp_layer: that of MTP with what is around it).  Names have no
+ * prefix. */
+size_t weights_mtp_layer(const struct config *c);
 bool weights_of_layer(const struct config *c, size_t layer,
                       bool (*visit)(void *user, const struct model_weight *weight),
                       void *user);
 /* The same for what is bound, all experts; a tied head once, as the embedding. */
 bool weights_visit_layer(const struct checkpoint *ck, const struct weights *w, size_t layer,
                          bool (*visit)(void *user, const struct model_weight *weight), void *user);
+bool weights_visit_mtp(const struct checkpoint *ck, const struct mtp_weights *m,
+                       bool (*visit)(void *user, const struct model_weight *weight), void *user);
 
 /* ---- the digest: SHA-256 that names what is evaluated -----------------------
  *
@@ -150,5 +170,7 @@ bool weights_check_scales(const struct checkpoint *ck, const struct weights *w, 
                           struct error *err);
 bool weights_check_expert(const struct checkpoint *ck, const struct weights *w, size_t layer,
                           size_t expert, struct error *err);
+/* The same of the MTP layer, experts included. */
+bool weights_check_mtp(const struct checkpoint *ck, const struct mtp_weights *m, struct error *err);
 
 #endif

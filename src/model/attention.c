@@ -190,12 +190,40 @@ static void softmax_row(const struct compute *cm, const struct block *b, size_t 
     b->sum[i] += rows->exp_sum(score, b->max[i], seen);
 }
 
+/* The slots of a chain that one row of queries sees: KV head's columns, `ld` apart. */
+struct own_keys {
+    const float *k, *v;
+    size_t n, ld;
+};
+
+/* Row i of queries against the slots of its own chain. */
+static void attend_own(const struct compute *cm, const struct block *b, size_t i,
+                       const struct own_keys *own)
+{
+    size_t d = cm->config->head_dim;
+    const float *query = b->query + i * d;
+    float *score = b->score + i * KEY_BLOCK, *value = b->value + i * d;
+    for (size_t j = 0; j < own->n; j++) {
+        double sum = 0;
+        for (size_t x = 0; x < d; x++)
+            sum += (double)query[x] * (double)own->k[j * own->ld + x];
+        score[j] = (float)sum;
+    }
+    softmax_row(cm, b, i, own->n - 1, 0, own->n);
+    for (size_t j = 0; j < own->n; j++)
+        for (size_t x = 0; x < d; x++)
+            value[x] += score[j] * own->v[j * own->ld + x];
+}
+
 /* Where one KV head's keys and values of a window are. */
 struct key_rows {
     const struct attention_state *state;    /* in its blocks; NULL: */
     size_t kv_head;
     const float *k, *v;             /* its columns of the whole window, */
     size_t ld;                      /* from row to row */
+    /* Of the chain of the first row of queries, those of the rows that follow ld apart; n == 0:
+     * there are none. */
+    struct own_keys own;
 };
 
 /* Keys [key, key + keys), of one block, as the operand of scores. */
@@ -249,8 +277,8 @@ static void begin_rows(const struct block *b, size_t rows, size_t d)
     memset(b->value, 0, rows * d * sizeof *b->value);
 }
 
-/* The queries of n tokens from `first` on against all keys up to themselves.  The result goes to
- * b->value. */
+/* The queries of n tokens from `first` on against all keys up to themselves, and those of their
+ * chains.  The result goes to b->value. */
 static void attend(const struct compute *cm, const struct block *b, const struct key_rows *from,
                    size_t first, size_t n)
 {
@@ -270,6 +298,12 @@ static void attend(const struct compute *cm, const struct block *b, const struct
             .c = b->value, .ldc = d, .a = b->score, .stride_rows = KEY_BLOCK, .stride_k = 1,
             .packed = b->packed, .m = rows, .n = d, .k = keys, .accumulate = true,
             .scratch = b->scratch });
+    }
+    for (size_t i = 0; i < rows && from->own.n; i++) {
+        struct own_keys own = from->own;
+        own.k += i / group * from->ld;
+        own.v += i / group * from->ld;
+        attend_own(cm, b, i, &own);
     }
     for (size_t i = 0; i < rows; i++) {
         compute_rows(cm)->scale(b->value + i * d, (float)(1 / b->sum[i]), d);
@@ -291,10 +325,21 @@ static void norm_and_rotate(const struct compute *cm, float *x, size_t n_heads, 
     }
 }
 
+/* The position of the first row of a tile's window: after those that its state holds, or, in a
+ * chain, by its place in the window and the slots before the new one. */
+static size_t first_position(const struct tile *tile, size_t window,
+                             struct attention_state *const *states,
+                             const struct attention_chain *chain)
+{
+    return !chain ? n_past(states, window)
+         : chain->n + (tile->is_piece ? tile->row - tile->start[0] : 0);
+}
+
 /* Queries (of the output rows) and keys of the tile get their norms and positions. */
 static void position_tile(const struct compute *cm, const struct attention_positions *b, float *q,
                           float *k, const struct attention_weights *w, const struct tile *tile,
-                          struct attention_state *const *states)
+                          struct attention_state *const *states,
+                          const struct attention_chain *chain)
 {
     const struct config *c = cm->config;
     size_t d = c->head_dim, H = c->num_attention_heads, KV = c->num_key_value_heads;
@@ -305,7 +350,7 @@ static void position_tile(const struct compute *cm, const struct attention_posit
 #pragma omp parallel num_threads(cm->n_threads)
     for (size_t s = 0; s < tile->n_windows; s++) {
         const struct tile_window rows = tile_window(tile, s);
-        size_t past = n_past(states, s);
+        size_t past = first_position(tile, s, states, chain);
 #pragma omp for schedule(static) nowait
         for (size_t t = rows.begin; t < rows.end; t++) {
             float *cosine = thread_buffer(&b->angles), *sine = cosine + half;
@@ -413,10 +458,19 @@ static struct key_rows keys_of(const struct config *c, const struct attention_st
     return from;
 }
 
+/* The keys of a chain's rows, from `row` of the pass on: the new slot's are its own, and no other
+ * row's. */
+static struct own_keys own_keys_of(const struct config *c, const struct attention_chain *chain,
+                                   size_t row, size_t kv_head)
+{
+    size_t kv = kv_dim(c), first = row * kv + kv_head * c->head_dim;
+    return (struct own_keys){ chain->k + first, chain->v + first, chain->n, chain->rows * kv };
+}
+
 /* b->mixed = attention of b->q, both of the output rows. */
 static void attend_tile(const struct compute *cm, const struct attention_buffers *b,
                         const struct attention_state *keys, const struct tile *tile,
-                        struct attention_state *const *states)
+                        struct attention_state *const *states, const struct attention_chain *chain)
 {
     const struct config *c = cm->config;
     size_t q = c->num_attention_heads * c->head_dim, step = tokens_of_block(c);
@@ -425,12 +479,16 @@ static void attend_tile(const struct compute *cm, const struct attention_buffers
         const struct block block = thread_block(cm, &b->blocks);
         const struct tile_window rows = tile_window(tile, w);
         size_t n = rows.end - rows.first_output;
-        size_t first = n_past(states, w) + rows.first_output - rows.begin;
+        size_t first = first_position(tile, w, states, chain) + rows.first_output - rows.begin;
         const struct attention_state *state = states ? states[w] : NULL;
+        if (chain)                              /* the slots of the chain are not the window's */
+            first -= chain->n;
 #pragma omp for collapse(2) schedule(dynamic) nowait
         for (size_t kv_head = 0; kv_head < c->num_key_value_heads; kv_head++)
             for (size_t t = 0; t < n; t += step) {
-                const struct key_rows from = keys_of(c, keys, &rows, state, kv_head);
+                struct key_rows from = keys_of(c, keys, &rows, state, kv_head);
+                if (chain)
+                    from.own = own_keys_of(c, chain, tile->row + rows.begin + t, kv_head);
                 attend_rows(cm, &block, b->mixed + rows.out * q, b->q + rows.out * 2 * q, &from,
                             first + t, t, size_min(n - t, step));
             }
@@ -569,7 +627,7 @@ void attention_forward(const struct compute *cm, const struct attention_buffers 
     linear_forward(cm, &b->linear, keys.v, kv, h, D, n, &w->v_proj);
     tile_keep_output_rows(tile, h, D);
     linear_forward(cm, &b->linear, b->q, 2 * q, h, D, n_out, &w->q_proj);
-    position_tile(cm, &b->positions, b->q, keys.k, w, tile, states);
+    position_tile(cm, &b->positions, b->q, keys.k, w, tile, states, NULL);
     if (in_blocks(states))
         store_keys(cm, states, &keys, tile);
     else if (states && tile->n_windows > 1)
@@ -577,8 +635,26 @@ void attention_forward(const struct compute *cm, const struct attention_buffers 
     if (cm->few_rows && in_blocks(states))
         attend_few_rows(cm, b, tile, states);
     else
-        attend_tile(cm, b, &keys, tile, states);
+        attend_tile(cm, b, &keys, tile, states, NULL);
     for (size_t i = 0; states && i < tile->n_windows; i++)
         states[i]->n_past += tile_window_rows(tile, i);
     linear_forward(cm, &b->linear, out, D, b->mixed, q, n_out, &w->o_proj);
+}
+
+void attention_chain_forward(const struct compute *cm, const struct attention_buffers *b,
+                             float *out, const float *h, const struct attention_weights *w,
+                             const struct tile *tile, struct attention_state *const *states,
+                             const struct attention_chain *chain)
+{
+    const struct config *c = cm->config;
+    size_t D = c->hidden_size, q = c->num_attention_heads * c->head_dim, kv = kv_dim(c);
+    size_t n = tile->n, slot = (chain->n - 1) * chain->rows + tile->row;
+    float *k = chain->k + slot * kv, *v = chain->v + slot * kv;
+    assert(chain->n > 0 && chain->n <= KEY_BLOCK && tile->n_output_rows == n);
+    linear_forward(cm, &b->linear, k, kv, h, D, n, &w->k_proj);
+    linear_forward(cm, &b->linear, v, kv, h, D, n, &w->v_proj);
+    linear_forward(cm, &b->linear, b->q, 2 * q, h, D, n, &w->q_proj);
+    position_tile(cm, &b->positions, b->q, k, w, tile, states, chain);
+    attend_tile(cm, b, NULL, tile, states, chain);
+    linear_forward(cm, &b->linear, out, D, b->mixed, q, n, &w->o_proj);
 }

@@ -78,4 +78,20 @@ void attention_forward(const struct compute *cm, const struct attention_buffers 
                        float *h, const struct attention_weights *w, const struct tile *tile,
                        struct attention_state *const *states);
 
+/* Rows that each begin a chain of their own: row i of a window continues rows [0, i] of its
+ * sequence by slots that no other row sees (model/mtp.h). */
+struct attention_chain {
+    float *k, *v;                   /* [n, rows, KV * d]: of slot j of all rows of the batch */
+    size_t rows;                    /* of the batch */
+    size_t n;                       /* slots, the new one included; 0: no chain.  At most KEY_BLOCK
+                                       of attention.c */
+};
+
+/* As attention_forward of slot chain->n - 1 of each row of the tile, all of which are output rows.
+ * states [tile->n_windows] hold the keys of whole windows, and stay as they are. */
+void attention_chain_forward(const struct compute *cm, const struct attention_buffers *b,
+                             float *out, const float *h, const struct attention_weights *w,
+                             const struct tile *tile, struct attention_state *const *states,
+                             const struct attention_chain *chain);
+
 #endif

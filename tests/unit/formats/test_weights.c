@@ -291,6 +291,125 @@ static void test_visits(void)
     close_fake(o);
 }
 
+/* ---- the MTP layer --------------------------------------------------------------------- */
+
+#define M0 "mtp.layers.0."
+
+/* A layer of fake_moe: a mixture of three experts, split, of which one projection is packed. */
+static void add_mtp(struct fake *f)
+{
+    static const struct {
+        const char *name;
+        size_t ndim, a, b;
+    } list[] = {
+        { "mtp.fc.weight", 2, 64, 128 }, { "mtp.pre_fc_norm_embedding.weight", 1, 64, 0 },
+        { "mtp.pre_fc_norm_hidden.weight", 1, 64, 0 }, { M0 "input_layernorm.weight", 1, 64, 0 },
+        { M0 "post_attention_layernorm.weight", 1, 64, 0 },
+        { M0 "self_attn.q_proj.weight", 2, 128, 64 }, { M0 "self_attn.k_proj.weight", 2, 32, 64 },
+        { M0 "self_attn.v_proj.weight", 2, 32, 64 }, { M0 "self_attn.o_proj.weight", 2, 64, 64 },
+        { M0 "self_attn.q_norm.weight", 1, 32, 0 }, { M0 "self_attn.k_norm.weight", 1, 32, 0 },
+        { M0 "mlp.gate.weight", 2, 3, 64 }, { M0 "mlp.shared_expert_gate.weight", 2, 1, 64 },
+        { M0 "mlp.shared_expert.gate_proj.weight", 2, 64, 64 },
+        { M0 "mlp.shared_expert.up_proj.weight", 2, 64, 64 },
+        { M0 "mlp.shared_expert.down_proj.weight", 2, 64, 64 },
+    };
+    static const char *const names[] = { "gate_proj", "up_proj", "down_proj" };
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        fake_add(f, list[i].name, DTYPE_BF16, list[i].ndim, list[i].a, list[i].b, 0);
+    for (size_t i = 0; i < 9; i++) {
+        char name[FAKE_NAME];
+        snprintf(name, sizeof name, M0 "mlp.experts.%zu.%s.weight", i / 3, names[i % 3]);
+        fake_add(f, name, DTYPE_BF16, 2, i % 3 == 2 ? 64 : 32, i % 3 == 2 ? 32 : 64, 0);
+    }
+    fake_pack(f, M0 "mlp.experts.1.up_proj");
+}
+
+static const struct {
+    const char *name;
+    enum action action;         /* of REMOVE, ADD, RESHAPE, PACK */
+    const char *tensor;
+    size_t ndim, shape[3];
+    const char *fragment;       /* NULL: binds */
+} mtp_cases[] = {               /* one change to fake_moe with its layer */
+    { "MTP unchanged", ADD, "x", 1, { 1 }, NULL },
+    { "MTP projection packed", PACK, "mtp.fc", 0, { 0 }, NULL },
+    { "an MTP projection absent", REMOVE, "mtp.fc.weight", 0, { 0 },
+      "missing tensor 'mtp.fc.weight' (or '.weight_packed')" },
+    { "an MTP norm absent", REMOVE, "mtp.pre_fc_norm_hidden.weight", 0, { 0 },
+      "missing tensor 'mtp.pre_fc_norm_hidden.weight'" },
+    { "an MTP expert absent", REMOVE, M0 "mlp.experts.2.down_proj.weight", 0, { 0 },
+      "missing tensor '" M0 "mlp.experts.2.down_proj.weight'" },
+    { "an MTP projection of one hidden size", RESHAPE, "mtp.fc.weight", 2, { 64, 64 },
+      "'mtp.fc.weight' has shape [64, 64], expected [64, 128]" },
+    { "a bias", ADD, "mtp.fc.bias", 1, { 64 }, "'mtp.fc.bias' is not part of this model" },
+    { "a bias in the layer", ADD, M0 "self_attn.o_proj.bias", 1, { 64 }, "o_proj.bias' is not" },
+    { "a scale without codes", ADD, M0 "mlp.gate.weight_scale", 2, { 3, 2 }, "is beside" },
+};
+
+static void test_mtp(void)
+{
+    for (size_t i = 0; i < sizeof mtp_cases / sizeof *mtp_cases; i++) {
+        struct fake f = fake_moe();
+        const size_t *shape = mtp_cases[i].shape;
+        add_mtp(&f);
+        if (mtp_cases[i].action == PACK)
+            fake_pack(&f, mtp_cases[i].tensor);
+        else if (mtp_cases[i].action != ADD)
+            fake_remove(&f, mtp_cases[i].tensor);
+        if (mtp_cases[i].action == ADD || mtp_cases[i].action == RESHAPE)
+            fake_add(&f, mtp_cases[i].tensor, DTYPE_BF16, mtp_cases[i].ndim, shape[0], shape[1],
+                     shape[2]);
+        struct opened *o = open_fake(&f);
+        struct mtp_weights m = { 0 };
+        bool binds = o->ok && weights_bind_mtp(&m, &o->ck, &o->err);
+        const char *fragment = mtp_cases[i].fragment;
+        check(o->ok && (fragment ? !binds && strstr(o->err.message, fragment) != NULL : binds),
+              mtp_cases[i].name, "%s", o->err.message);
+        weights_free_mtp(&m);
+        close_fake(o);
+    }
+}
+
+static void test_mtp_views(void)
+{
+    struct fake f = fake_moe();
+    add_mtp(&f);
+    struct opened *o = open_fake(&f);
+    struct mtp_weights m = { 0 };
+    struct visits v = { 0 };
+    size_t tensors = o->w.n_tensors;
+    bool ok = o->ok && weights_bind_mtp(&m, &o->ck, &o->err);
+    check(ok && views(o, &m.fc, "mtp.fc.weight", 0, 64, 128)
+          && views(o, &m.norm, "mtp.norm.weight", 0, 1, 64)
+          && views(o, &m.layer.attention.k_norm, M0 "self_attn.k_norm.weight", 0, 1, 32)
+          && views(o, &m.layer.experts[2].down, M0 "mlp.experts.2.down_proj.weight", 0, 64, 32)
+          && m.layer.experts[1].up.dtype == DTYPE_MXFP4,
+          "the MTP layer is bound to its views", "%s", o->err.message);
+    check(ok && weights_visit_mtp(&o->ck, &m, visit_place, &v) && v.n == 4 + 2 + 6 + 5 + 9,
+          "each place of it once", "%zu", v.n);
+    check(ok && o->w.n_tensors == tensors && weights_check_mtp(&o->ck, &m, &o->err),
+          "the text model stays as it was", "%s", o->err.message);
+    if (ok) {
+        const uint8_t *scale = m.layer.experts[1].up.scale;
+        uint8_t mine[64];
+        memcpy(mine, scale, sizeof mine);
+        mine[63] = 255;
+        m.layer.experts[1].up.scale = mine;
+        check(!weights_check_mtp(&o->ck, &m, &o->err)
+              && strstr(o->err.message, M0 "mlp.experts.1.up_proj.weight_scale"),
+              "a scale of it that is NaN is refused", "%s", o->err.message);
+    }
+    weights_free_mtp(&m);
+    close_fake(o);
+    f = fake_dense();
+    o = open_fake(&f);
+    check(!weights_bind_mtp(&m, &o->ck, &o->err)
+          && strstr(o->err.message, "has no MTP layer (no tensor 'mtp.fc.weight')"),
+          "a checkpoint without the layer", "%s", o->err.message);
+    weights_free_mtp(&m);
+    close_fake(o);
+}
+
 static struct digest digest(const struct opened *o, int n_threads)
 {
     struct digest d = { { 0 } };
@@ -471,6 +590,8 @@ int main(void)
     test_moe_views();
     test_dense_views();
     test_visits();
+    test_mtp();
+    test_mtp_views();
     test_digest();
     test_head_digest();
     test_scales();
