@@ -167,7 +167,7 @@ static bool run_head(struct pass *p, const struct score_buffers *b, struct error
     return true;
 }
 
-/* The scores of the final stream to the sink, and to `kept` unless that is NULL.  A pass that has no
+/* The scores of the final stream to the sink, and to `kept` unless that is NULL.  A pass without a
  * window left needs no head. */
 static bool score_pass(struct pass *p, struct engine_score *kept, struct error *err)
 {
