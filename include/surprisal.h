@@ -269,6 +269,10 @@ struct surprisal_plan {
 
 #define SURPRISAL_MTP_MOST 8
 
+struct surprisal_part {
+    size_t index, of;                   /* index: from 1 */
+};
+
 struct surprisal_eval_options {
     const char *checkpoint;             /* folder; or */
     struct surprisal_model *model;      /* one that is open */
@@ -304,6 +308,10 @@ struct surprisal_eval_options {
      * with a warning, and the others are scored as without it.  A run of which nothing is left is a
      * failure.  Not for calibration, nor with mtp. */
     bool skip_nonfinite;
+    /* Scores one part of the windows, as one of several machines does: `out` becomes a part of a
+     * run, which surprisal_merge joins with the others.  of 0: the whole run.  Not for comparisons
+     * and calibration, nor with mtp. */
+    struct surprisal_part part;
     struct surprisal_machine machine;
     /* Called once, after all checks and before any scoring; gets machine.progress.user.  May be
      * NULL. */
@@ -347,6 +355,31 @@ struct surprisal_result {
 SURPRISAL_API bool surprisal_eval(const struct surprisal_eval_options *options,
                                   struct surprisal_result *results, struct surprisal_error *err);
 SURPRISAL_API void surprisal_result_free(struct surprisal_result *result);
+
+/* ---- parts of a run ----------------------------------------------------- */
+
+struct surprisal_merge_options {
+    const char *const *parts;           /* [n_parts] folders, in any order */
+    size_t n_parts;
+    const char *out;                    /* run folder to create */
+    bool mixed;                         /* parts of several instruction sets are taken as well */
+    struct surprisal_progress progress;
+};
+
+struct surprisal_merged {
+    struct surprisal_result *results;   /* [n]: one for each plan, by name; or one, `plan` empty */
+    size_t n;
+};
+
+/* Joins all parts of a run (surprisal_eval_options.part): `out` has the bytes that the run in one
+ * piece has, but for what summary.json says of its work.  Parts of another run, parts that are
+ * there twice, and missing ones are refused by name.  *merged is released with
+ * surprisal_merged_free. */
+SURPRISAL_API bool surprisal_merge_check(const struct surprisal_merge_options *options,
+                                         struct surprisal_error *err);
+SURPRISAL_API bool surprisal_merge(const struct surprisal_merge_options *options,
+                                   struct surprisal_merged *merged, struct surprisal_error *err);
+SURPRISAL_API void surprisal_merged_free(struct surprisal_merged *merged);
 
 /* ---- comparison ------------------------------------------------------- */
 

@@ -616,6 +616,7 @@ static bool open_records(struct job *j, struct error *err)
     const struct record *r = j->records;
     for (int side = A; side < N_SIDES; side++)
         if (j->paths[side] && (!record_open(&j->records[side], j->paths[side], err)
+                               || !record_refuse_part(&j->records[side], err)
                                || !input_files_add_mapped(&j->inputs, &j->records[side].file.map,
                                                           err)))
             return false;

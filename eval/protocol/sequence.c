@@ -8,7 +8,7 @@ static bool append_document(struct sequence *s, const struct input *in, size_t d
                             struct error *err)
 {
     size_t begin = document ? in->document_ends[document - 1] : 0;
-    size_t n = in->document_ends[document] - begin, base = s->n_ids, windows_before = s->windows.n;
+    size_t n = in->document_ends[document] - begin, base = s->n_ids, windows_before = s->all.n;
     bool rolling = plan->protocol == SURPRISAL_ROLLING;
     if (rolling && n == 0)
         return true;
@@ -16,14 +16,14 @@ static bool append_document(struct sequence *s, const struct input *in, size_t d
         s->ids[s->n_ids++] = prefix_id;
     memcpy(s->ids + s->n_ids, in->ids + begin, n * sizeof *s->ids);
     s->n_ids += n;
-    if (!protocol_windows(&s->windows, plan->protocol, base, s->n_ids - base, plan->context,
+    if (!protocol_windows(&s->all, plan->protocol, base, s->n_ids - base, plan->context,
                           plan->stride, err))
         return false;
-    size_t *grown = realloc(s->prefixes, s->windows.n * sizeof *grown);
+    size_t *grown = realloc(s->prefixes, s->all.n * sizeof *grown);
     if (!grown)
-        return error_set(err, "out of memory: %zu windows", s->windows.n);
+        return error_set(err, "out of memory: %zu windows", s->all.n);
     s->prefixes = grown;
-    for (size_t w = windows_before; w < s->windows.n; w++)
+    for (size_t w = windows_before; w < s->all.n; w++)
         s->prefixes[w] = s->n_ids - in->document_ends[document];
     return true;
 }
@@ -46,8 +46,9 @@ bool sequence_make(struct sequence *s, const struct input *in,
     ok = s->ids != NULL;
     for (size_t i = 0; ok && i < in->n_documents; i++)
         ok = append_document(s, in, i, plan, prefix_id, err);
-    if (ok && max_windows && max_windows < s->windows.n)
-        s->windows.n = max_windows;
+    if (ok && max_windows && max_windows < s->all.n)
+        s->all.n = max_windows;
+    s->windows = s->all;
     if (ok && windows_scored(&s->windows) == 0)
         ok = error_set(err, "the windows hold no token to score");
     if (ok)
@@ -56,10 +57,40 @@ bool sequence_make(struct sequence *s, const struct input *in,
     return error_prefix(err, "%s: ", in->path);
 }
 
+/* Tokens that go through the layers for windows [begin, end). */
+static size_t tokens_of(const struct sequence *s, size_t begin, size_t end)
+{
+    const struct windows w = { .list = s->all.list + begin, .n = end - begin };
+    return windows_model_tokens(&w);
+}
+
+bool sequence_take_part(struct sequence *s, const struct surprisal_part *part, struct error *err)
+{
+    size_t n = s->all.n, begin = 0, end = 0, tokens = 0;
+    if (s->all.list[n - 1].first == s->all.list[n - 1].end)
+        n--;                            /* the last window of strided may score nothing */
+    if (part->of > n)
+        return error_set(err, "%zu windows cannot be divided into %zu parts", n, part->of);
+    size_t total = tokens_of(s, 0, n);
+    for (size_t i = 1; i <= part->index; i++) {
+        size_t most = n - (part->of - i);       /* one window at least for each part that follows */
+        begin = end;
+        while (end < most && (end == begin || tokens * part->of < total * i)) {
+            tokens += tokens_of(s, end, end + 1);
+            end++;
+        }
+    }
+    if (part->index == part->of)
+        end = s->all.n;
+    s->first_window = begin;
+    s->windows = (struct windows){ .list = s->all.list + begin, .n = end - begin };
+    return true;
+}
+
 void sequence_free(struct sequence *s)
 {
     free(s->ids);
-    windows_free(&s->windows);
+    windows_free(&s->all);
     free(s->prefixes);
     *s = (struct sequence){ 0 };
 }

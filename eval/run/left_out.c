@@ -1,5 +1,7 @@
 #include "eval/run/left_out.h"
 
+#include <string.h>
+
 #include "engine/engine.h"
 
 #define WINDOWS_NAMED 4
@@ -9,44 +11,24 @@ static bool is_left_out(const struct left_out *l, size_t window)
     return l->list && l->list[window].step != NONFINITE_NONE;
 }
 
-struct left_out left_out_count(const struct nonfinite *nonfinite, const struct windows *windows)
+struct left_out left_out_count(const struct nonfinite *nonfinite, const struct sequence *s)
 {
-    struct left_out l = { .list = nonfinite, .of = windows->n };
+    struct left_out l = { .list = nonfinite, .of = s->windows.n, .first_window = s->first_window };
     for (size_t i = 0; i < l.of; i++)
         if (is_left_out(&l, i)) {
             l.windows++;
-            l.tokens += windows->list[i].end - windows->list[i].first;
+            l.tokens += s->windows.list[i].end - s->windows.list[i].first;
         }
     return l;
 }
 
-bool left_out_text(struct buffer *out, const struct left_out *l, struct error *err)
+cJSON *left_out_json(const struct left_out *l)
 {
-    size_t named = 0;
-    bool ok = buffer_printf(out, err, "%zu of %zu windows %s left out of all figures, as a NaN or "
-                            "infinity shows in %s:", l->windows, l->of,
-                            l->windows == 1 ? "is" : "are", l->windows == 1 ? "it" : "them");
-    for (size_t i = 0; ok && i < l->of && named < WINDOWS_NAMED; i++) {
-        char where[NONFINITE_TEXT_BYTES];
-        if (!is_left_out(l, i))
-            continue;
-        engine_nonfinite_text(where, &l->list[i]);
-        ok = buffer_printf(out, err, "%s window %zu (%s, token %zu)", named++ ? "," : "", i, where,
-                           l->list[i].token);
-    }
-    return ok
-        && (named == l->windows || buffer_printf(out, err, " and %zu more", l->windows - named));
-}
-
-void left_out_add_json(cJSON *root, const struct left_out *l)
-{
-    if (l->windows == 0) {
-        cJSON_AddNullToObject(root, "left_out");
-        return;
-    }
-    cJSON *o = cJSON_AddObjectToObject(root, "left_out");
-    json_add_size(o, "windows", l->windows);
-    json_add_size(o, "tokens", l->tokens);
+    if (l->windows == 0)
+        return cJSON_CreateNull();
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddNumberToObject(o, "windows", (double)l->windows);
+    cJSON_AddNumberToObject(o, "tokens", (double)l->tokens);
     cJSON *list = cJSON_AddArrayToObject(o, "list");
     for (size_t i = 0; i < l->of; i++) {
         char where[NONFINITE_TEXT_BYTES];
@@ -55,17 +37,47 @@ void left_out_add_json(cJSON *root, const struct left_out *l)
         cJSON *window = cJSON_CreateObject();
         cJSON_AddItemToArray(list, window);
         engine_nonfinite_text(where, &l->list[i]);
-        json_add_size(window, "window", i);
-        json_add_size(window, "token", l->list[i].token);
+        cJSON_AddNumberToObject(window, "window", (double)(l->first_window + i));
+        cJSON_AddNumberToObject(window, "token", (double)l->list[i].token);
         cJSON_AddStringToObject(window, "where", where);
     }
+    return o;
 }
 
-bool left_out_read(bool *out, size_t n_windows, size_t *tokens, const cJSON *summary,
+static const char out_of_figures[] = " left out of all figures, as a NaN or infinity shows in ";
+
+bool left_out_text(struct buffer *out, const cJSON *json, size_t of, struct error *err)
+{
+    size_t windows = 0, named = 0;
+    const cJSON *item, *list = json_get(json, "list");
+    json_to_size(json_get(json, "windows"), &windows);
+    bool ok = buffer_printf(out, err, "%zu of %zu windows %s%s%s:", windows, of,
+                            windows == 1 ? "is" : "are", out_of_figures,
+                            windows == 1 ? "it" : "them");
+    cJSON_ArrayForEach(item, list) {
+        size_t window = 0, token = 0;
+        const char *where = cJSON_GetStringValue(json_get(item, "where"));
+        json_to_size(json_get(item, "window"), &window);
+        json_to_size(json_get(item, "token"), &token);
+        if (!ok || named == WINDOWS_NAMED)
+            break;
+        ok = buffer_printf(out, err, "%s window %zu (%s, token %zu)", named++ ? "," : "", window,
+                           where ? where : "", token);
+    }
+    return ok
+        && (named == windows || buffer_printf(out, err, " and %zu more", windows - named));
+}
+
+bool left_out_is_text(const char *line)
+{
+    return strstr(line, out_of_figures) != NULL;
+}
+
+bool left_out_read(bool *out, size_t first, size_t n_windows, size_t *tokens, const cJSON *summary,
                    const char *path, struct error *err)
 {
     const cJSON *o = json_get_value(summary, "left_out"), *list = json_get(o, "list");
-    size_t stated = 0, n = 0, next = 0;
+    size_t stated = 0, n = 0, next = first;
     *tokens = 0;
     if (!o)
         return true;
@@ -74,9 +86,9 @@ bool left_out_read(bool *out, size_t n_windows, size_t *tokens, const cJSON *sum
     for (const cJSON *item = list ? list->child : NULL; ok && item; item = item->next, n++) {
         size_t window = 0;
         ok = json_to_size(json_get(item, "window"), &window) && window >= next
-          && window < n_windows;
+          && window - first < n_windows;
         if (ok)
-            out[window] = true;
+            out[window - first] = true;
         next = window + 1;
     }
     return (ok && n == stated && n > 0)

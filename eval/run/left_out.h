@@ -13,26 +13,31 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "engine/types.h"
-#include "eval/protocol/protocol.h"
+#include "eval/protocol/sequence.h"
 
 struct left_out {
     const struct nonfinite *list;       /* borrowed [of]: of each window; NULL: none is left out */
-    size_t of;                          /* windows of the run */
+    size_t of;                          /* windows that were scored */
+    size_t first_window;                /* of these, among all of the run */
     size_t windows, tokens;
 };
 
-/* nonfinite [windows->n], or NULL. */
-struct left_out left_out_count(const struct nonfinite *nonfinite, const struct windows *windows);
+/* nonfinite [s->windows.n], or NULL. */
+struct left_out left_out_count(const struct nonfinite *nonfinite, const struct sequence *s);
 
+/* The member of a summary; NULL: out of memory. */
+cJSON *left_out_json(const struct left_out *l);
 /* Appends "2 of 10 windows are left out of all figures, as a NaN or infinity shows in them: window
- * 3 (layer 2, mlp, expert 5, token 17), ...". */
-bool left_out_text(struct buffer *out, const struct left_out *l, struct error *err);
-void left_out_add_json(cJSON *root, const struct left_out *l);
+ * 3 (layer 2, mlp, expert 5, token 17), ...".  json: the member of a summary, not null; of: windows
+ * that were scored. */
+bool left_out_text(struct buffer *out, const cJSON *json, size_t of, struct error *err);
+/* Is a line of warnings what left_out_text gave, maybe behind the name of a plan? */
+bool left_out_is_text(const char *line);
 
-/* Reads the member of a summary: leaves out[n_windows] true for the windows in its list.  Refuses a
- * list that is not one of `windows` windows in ascending order.  *tokens: their targets, as it
- * says. */
-bool left_out_read(bool *out, size_t n_windows, size_t *tokens, const cJSON *summary,
+/* Reads the member of a summary: leaves out[n_windows] true for the windows in its list; out[0] is
+ * the window with index `first`.  Refuses a list that is not one of these windows in ascending
+ * order.  *tokens: their targets, as it says. */
+bool left_out_read(bool *out, size_t first, size_t n_windows, size_t *tokens, const cJSON *summary,
                    const char *path, struct error *err);
 
 /* A window in a state (run_state.h): its index, then what nonfinite.h has of it. */

@@ -64,11 +64,29 @@ static bool read_sizes(struct record *r, const char *path, struct error *err)
     return true;
 }
 
+static bool read_part(struct record *r, const char *path, struct error *err)
+{
+    const cJSON *o = json_get_value(r->summary, "part");
+    struct record_part *p = &r->part;
+    p->windows_of_all = r->windows;
+    if (!o)
+        return true;
+    return (json_to_size(json_get(o, "index"), &p->index) && json_to_size(json_get(o, "of"), &p->of)
+            && json_to_size(json_get(o, "first_window"), &p->first_window)
+            && json_to_size(json_get(o, "windows_of_all"), &p->windows_of_all)
+            && p->index >= 1 && p->index <= p->of && p->windows_of_all <= INT32_MAX
+            && p->first_window <= p->windows_of_all
+            && r->windows <= p->windows_of_all - p->first_window)
+        || error_set(err, "%s: 'part' is no part of a run: expected an index from 1 to that of all "
+                     "parts, and %zu windows among those of all", path, r->windows);
+}
+
 static bool read_left_out(struct record *r, const char *path, struct error *err)
 {
     size_t tokens;
     r->left_out = mem_array(r->windows, sizeof *r->left_out, "windows", err);
-    if (!r->left_out || !left_out_read(r->left_out, r->windows, &tokens, r->summary, path, err))
+    if (!r->left_out || !left_out_read(r->left_out, r->part.first_window, r->windows, &tokens,
+                                       r->summary, path, err))
         return false;
     for (size_t i = 0; i < r->windows; i++)
         r->n_left_out += r->left_out[i];
@@ -86,20 +104,20 @@ static bool read_documents(struct record *r, const char *path, struct error *err
     const cJSON *counts = json_get_value(json_get_value(r->summary, "documents"), "windows"), *item;
     if (!json_get_value(r->summary, "documents"))
         return true;
-    r->document = mem_array(r->windows, sizeof *r->document, "documents", err);
+    const size_t windows = r->part.windows_of_all;
+    r->document = mem_array(windows, sizeof *r->document, "documents", err);
     if (!r->document)
         return false;
     size_t window = 0, n = 0;
     cJSON_ArrayForEach(item, counts) {
-        if (!json_to_size(item, &n) || n == 0 || n > r->windows - window)
+        if (!json_to_size(item, &n) || n == 0 || n > windows - window)
             break;
         for (size_t i = 0; i < n; i++)
             r->document[window++] = (int32_t)r->n_documents;
         r->n_documents++;
     }
-    return (!item && window == r->windows)
-        || error_set(err, "%s: the windows of the documents do not add up to %zu", path,
-                     r->windows);
+    return (!item && window == windows)
+        || error_set(err, "%s: the windows of the documents do not add up to %zu", path, windows);
 }
 
 /* ---- the columns -------------------------------------------------------------- */
@@ -175,18 +193,24 @@ static int64_t index_in_window(const struct record *r, size_t row, size_t begin,
     return protocol_index_in_window(r->protocol, r->context, r->stride, &place);
 }
 
+/* The window of a row, among those of the record. */
+static size_t own_window(const struct record *r, size_t row)
+{
+    return (size_t)r->window[row] - r->part.first_window;
+}
+
 static bool check_row(const struct record *r, size_t i, struct error *err)
 {
     const char *path = r->file.map.path;
-    if (r->window[i] < 0 || (size_t)r->window[i] >= r->windows
+    if (r->window[i] < 0 || own_window(r, i) >= r->windows
         || (i && r->window[i] < r->window[i - 1]))
-        return error_set(err, "%s: row %zu has window %d, out of order or not below %zu", path, i,
-                         (int)r->window[i], r->windows);
+        return error_set(err, "%s: row %zu has window %d, out of order or not one of the %zu from "
+                         "%zu", path, i, (int)r->window[i], r->windows, r->part.first_window);
     if (r->position[i] < 0 || (size_t)r->position[i] >= r->tokens
         || (i && r->position[i] <= r->position[i - 1]))
         return error_set(err, "%s: row %zu has position %d, out of order or not below %zu", path, i,
                          (int)r->position[i], r->tokens);
-    if (r->left_out[r->window[i]])
+    if (r->left_out[own_window(r, i)])
         return (isnan(r->nll[i]) && r->top1[i] == -1 && r->id[i] >= 0)
             || error_set(err, "%s: row %zu has NLL %g, but the summary leaves window %d out", path,
                          i, r->nll[i], (int)r->window[i]);
@@ -234,8 +258,8 @@ static bool compute_figures(struct record *r, struct error *err)
     if (!windows)
         return false;
     for (size_t i = 0; i < r->scored; i++) {
-        compensated_add(&windows[r->window[i]].nll, r->nll[i]);
-        windows[r->window[i]].scored++;
+        compensated_add(&windows[own_window(r, i)].nll, r->nll[i]);
+        windows[own_window(r, i)].scored++;
     }
     r->figures = statistics_figures(windows, r->windows);
     free(windows);
@@ -260,7 +284,7 @@ static bool drop_rows(struct record *r, size_t rows, struct error *err)
     for (size_t i = 0; rows == r->file_rows && i < rows; i++)
         r->file_row[i] = (int32_t)i;
     for (size_t i = 0; i < rows; i++) {
-        if (r->left_out[r->window[i]])
+        if (r->left_out[own_window(r, i)])
             continue;
         r->position[n] = r->position[i];
         r->window[n] = r->window[i];
@@ -289,18 +313,24 @@ static bool drop_own(struct record *r, struct error *err)
                              r->scored, scored)));
 }
 
-static bool replace(cJSON *summary, const char *key, double value, struct error *err)
+bool record_replace(cJSON *summary, const char *key, cJSON *item, struct error *err)
+{
+    if (item && json_get(summary, key)
+        && cJSON_ReplaceItemInObjectCaseSensitive(summary, key, item))
+        return true;
+    cJSON_Delete(item);
+    return (item && !json_get(summary, key)) || error_set(err, "out of memory: a summary");
+}
+
+bool record_replace_number(cJSON *summary, const char *key, double value, struct error *err)
 {
     char digits[40];
     format_text(digits, sizeof digits, "%.17g", value);
-    cJSON *item = isfinite(value) ? cJSON_CreateRaw(digits) : cJSON_CreateNull();
-    if (!json_get(summary, key) || cJSON_ReplaceItemInObjectCaseSensitive(summary, key, item))
-        return true;
-    cJSON_Delete(item);
-    return error_set(err, "out of memory: the figures of a run");
+    return record_replace(summary, key,
+                          isfinite(value) ? cJSON_CreateRaw(digits) : cJSON_CreateNull(), err);
 }
 
-static bool replace_figures(struct record *r, struct error *err)
+bool record_replace_figures(struct record *r, struct error *err)
 {
     const cJSON *text = json_get(r->summary, "text");
     size_t words, bytes;
@@ -319,7 +349,7 @@ static bool replace_figures(struct record *r, struct error *err)
     };
     bool ok = true;
     for (size_t i = 0; ok && i < sizeof figures / sizeof *figures; i++)
-        ok = replace(r->summary, figures[i].key, figures[i].value, err);
+        ok = record_replace_number(r->summary, figures[i].key, figures[i].value, err);
     return ok;
 }
 
@@ -333,7 +363,7 @@ bool record_leave_out(struct record *r, const bool *windows, struct error *err)
             r->n_left_out++;
         }
     return !more
-        || (drop_rows(r, rows, err) && compute_figures(r, err) && replace_figures(r, err));
+        || (drop_rows(r, rows, err) && compute_figures(r, err) && record_replace_figures(r, err));
 }
 
 /* ---- hidden states -------------------------------------------------------------- */
@@ -386,7 +416,8 @@ bool record_open(struct record *r, const char *folder, struct error *err)
     char *tokens = file_join(folder, RUN_TOKENS, err);
     r->folder = mem_string(folder, err);
     bool ok = r->folder && summary && tokens && read_summary(r, summary, err)
-           && read_sizes(r, summary, err) && read_left_out(r, summary, err)
+           && read_sizes(r, summary, err) && read_part(r, summary, err)
+           && read_left_out(r, summary, err)
            && read_protocol(r, summary, err)
            && safetensors_open(&r->file, tokens, err) && copy_columns(r, err)
            && read_documents(r, summary, err) && check_rows(r, err) && drop_own(r, err)
@@ -396,6 +427,13 @@ bool record_open(struct record *r, const char *folder, struct error *err)
     if (!ok)
         record_close(r);
     return ok;
+}
+
+bool record_refuse_part(const struct record *r, struct error *err)
+{
+    return r->part.of == 0
+        || error_set(err, "%s: is part %zu of %zu of a run, expected a whole one: `surprisal merge` "
+                     "makes it of its parts", r->folder, r->part.index, r->part.of);
 }
 
 void record_close(struct record *r)

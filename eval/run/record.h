@@ -19,11 +19,19 @@
 
 #define RECORD_TOLERANCE 1e-12          /* relative */
 
+/* The part of a run that `eval --part` made; of 0: it is whole. */
+struct record_part {
+    size_t index, of;                   /* from 1 */
+    size_t first_window, windows_of_all;
+};
+
 /* Zero-initialise; release with record_close. */
 struct record {
     char *folder;                       /* owned */
     cJSON *summary;                     /* owned */
     size_t scored, windows, tokens, context, stride;    /* as the summary has them */
+    struct record_part part;            /* windows are then those of the part; `window` counts all,
+                                           and so do documents */
     /* Windows that are left out (left_out.h): their rows are in the file and not in the columns. */
     bool *left_out;                     /* owned [windows] */
     size_t n_left_out;
@@ -36,7 +44,7 @@ struct record {
     int32_t *index_in_window;           /* of the token in its window: 0 is the first one seen */
     double *nll;                        /* nats; finite, not negative */
     float *logsumexp;
-    /* Owned, [windows]: the document of each window; NULL when the text was not split. */
+    /* Owned, [part.windows_of_all]: the document of each window; NULL when the text was not split. */
     int32_t *document;
     size_t n_documents;                 /* that have windows */
     bool keeps_hidden;                  /* according to the summary */
@@ -57,6 +65,16 @@ bool record_open(struct record *r, const char *folder, struct error *err);
 /* Leaves out more windows, windows [r->windows]; an error if no row is left.  The figures,
  * those in the summary too, are then of the others. */
 bool record_leave_out(struct record *r, const bool *windows, struct error *err);
+/* Refuses a part of a run. */
+bool record_refuse_part(const struct record *r, struct error *err);
+
+/* Give a member of a summary another value; a summary without the member stays as it is.  item is
+ * taken over, NULL: memory was out.  Of the numbers that are not finite the summary has null. */
+bool record_replace(cJSON *summary, const char *key, cJSON *item, struct error *err);
+bool record_replace_number(cJSON *summary, const char *key, double value, struct error *err);
+/* r->scored and r->figures into the summary, with those by word and byte. */
+bool record_replace_figures(struct record *r, struct error *err);
+
 /* Checks the hidden states and fills in the view; refuses a record without them. */
 bool record_view_hidden(struct record *r, struct error *err);
 void record_close(struct record *r);

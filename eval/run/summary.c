@@ -120,12 +120,24 @@ static void add_drafts(cJSON *root, const struct summary *s)
 static void add_document_windows(cJSON *documents, const struct sequence *q)
 {
     cJSON *list = cJSON_AddArrayToObject(documents, "windows");
-    for (size_t begin = 0, end; begin < q->windows.n; begin = end) {
+    for (size_t begin = 0, end; begin < q->all.n; begin = end) {
         size_t document = sequence_document(q, begin);
-        for (end = begin; end < q->windows.n && sequence_document(q, end) == document; end++)
+        for (end = begin; end < q->all.n && sequence_document(q, end) == document; end++)
             ;
         cJSON_AddItemToArray(list, cJSON_CreateNumber((double)(end - begin)));
     }
+}
+
+/* Only of a part. */
+static void add_part(cJSON *root, const struct summary *s)
+{
+    if (!s->options->part.of)
+        return;
+    cJSON *o = cJSON_AddObjectToObject(root, "part");
+    json_add_size(o, "index", s->options->part.index);
+    json_add_size(o, "of", s->options->part.of);
+    json_add_size(o, "first_window", s->sequence->first_window);
+    json_add_size(o, "windows_of_all", s->sequence->all.n);
 }
 
 /* Text from files: may be anything. */
@@ -159,6 +171,7 @@ static void add_extras(cJSON *root, const struct summary *s)
     } else
         cJSON_AddNullToObject(root, "documents");
     json_add_size(root, "plans", size_max(s->options->n_plans, 1));
+    add_part(root, s);
 }
 
 static void add_digest_or_null(cJSON *root, const char *key, const struct digest *d, bool there)
@@ -190,9 +203,9 @@ bool summary_settings(const struct summary *s, struct buffer *out, struct error 
     return buffer_printf(out, err, "version: %s\nconfig.json: %s\ntext: %s\n",
                          SURPRISAL_VERSION, config, text)
         && buffer_printf(out, err, "join: %d\nmax-documents: %zu\nmax-windows: %zu\nhidden: %d\n"
-                         "compute: %d\nisa: %s\nplans: %zu\n", (int)o->join, o->max_documents,
-                         o->max_windows, (int)o->hidden,
-                         (int)o->machine.compute, s->isa, o->n_plans);
+                         "compute: %d\nisa: %s\nplans: %zu\npart: %zu/%zu\n", (int)o->join,
+                         o->max_documents, o->max_windows, (int)o->hidden,
+                         (int)o->machine.compute, s->isa, o->n_plans, o->part.index, o->part.of);
 }
 
 bool summary_plan_settings(const struct summary *s, struct buffer *out, struct error *err)
@@ -226,6 +239,16 @@ static char *with_own_digest(const char *text, struct error *err)
         return b.data;
     buffer_free(&b);
     return NULL;
+}
+
+char *summary_sealed(const cJSON *root, struct error *err)
+{
+    char *plain = json_print(root);
+    if (!plain)
+        error_set(err, "out of memory: the summary");
+    char *text = plain ? with_own_digest(plain, err) : NULL;
+    cJSON_free(plain);
+    return text;
 }
 
 bool summary_check_digest(const char *text, size_t n, const char *path, struct error *err)
@@ -263,15 +286,11 @@ char *summary_json(const struct summary *s, struct error *err)
     add_figures(root, s);
     add_extras(root, s);
     add_drafts(root, s);
-    left_out_add_json(root, &s->left_out);
+    cJSON_AddItemToObject(root, "left_out", left_out_json(&s->left_out));
     warnings_add_json(root, s->warnings);
     add_record(root, s);
     cJSON_AddTrueToObject(root, "complete");
-    char *plain = json_print(root);
+    char *text = summary_sealed(root, err);
     cJSON_Delete(root);
-    if (!plain)
-        error_set(err, "out of memory: the summary");
-    char *text = plain ? with_own_digest(plain, err) : NULL;
-    cJSON_free(plain);
     return text;
 }

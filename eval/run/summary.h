@@ -11,6 +11,8 @@
  *                     windows of each document with tokens, in order
  *     plans           the number of protocols scored in the same pass over the weights: seconds,
  *                     tokens_per_second, peak_rss_bytes, bytes_read and passes are of the whole run
+ *     part            {index, of, first_window, windows_of_all}, only of a part of a run: windows
+ *                     and scored are then of the part alone, documents of the whole run
  *     peak_rss_bytes  of the process during the run; null where it had held as much before, so
  *                     that the run's own is not known
  *     mtp             [{draft, positions, same_top1, accepted, mean_nll}], only with drafts
@@ -70,6 +72,8 @@ bool summary_settings(const struct summary *s, struct buffer *out, struct error 
 bool summary_plan_settings(const struct summary *s, struct buffer *out, struct error *err);
 /* Gives the text of summary.json. */
 char *summary_json(const struct summary *s, struct error *err);
+/* Gives the text of a summary that has all members but its own digest. */
+char *summary_sealed(const cJSON *root, struct error *err);
 /* Refuses a text that is not exactly what summary_json gave; `path` names it in the error. */
 bool summary_check_digest(const char *text, size_t n, const char *path, struct error *err);
 

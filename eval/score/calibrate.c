@@ -60,6 +60,8 @@ bool calibrate_check(const struct surprisal_calibrate_options *o, struct error *
                          "plans");
     if (o->eval.skip_nonfinite)
         return error_set(err, "a calibration leaves no windows out: a NaN or infinity ends it");
+    if (o->eval.part.of)
+        return error_set(err, "a calibration is not made in parts");
     return evaluate_check(&o->eval, err);
 }
 

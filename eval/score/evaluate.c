@@ -296,15 +296,16 @@ static bool tell_left_out(struct job *j, struct error *err)
     size_t first = 0;                   /* window of the run, among those of all */
     for (size_t i = 0; j->nonfinite && i < j->runs.n; i++) {
         struct plan_run *run = &j->runs.list[i];
-        const struct windows *windows = &run->sequence.windows;
         struct left_out *l = &run->summary.left_out;
         struct buffer text = { 0 };
         bool many = j->runs.n > 1;
-        *l = left_out_count(j->nonfinite + first, windows);
-        first += windows->n;
+        *l = left_out_count(j->nonfinite + first, &run->sequence);
+        first += run->summary.windows;
         if (l->windows == 0)
             continue;
-        bool ok = left_out_text(&text, l, err);
+        cJSON *json = left_out_json(l);
+        bool ok = left_out_text(&text, json, l->of, err);
+        cJSON_Delete(json);
         if (ok && l->tokens == run->summary.scored)
             ok = error_set(err, "%s%snothing is left to score: %s", many ? run->name : "",
                            many ? ": " : "", text.data);
@@ -462,6 +463,10 @@ static bool check_rules(const struct surprisal_eval_options *o, const struct pla
         { o->mtp && o->skip_nonfinite, "mtp and skip-nonfinite exclude each other" },
         { o->mtp && o->resume, "a run with drafts of the MTP layer is not saved, so it cannot be"
                                " resumed; start it again without resuming" },
+        { o->part.of && (o->part.index < 1 || o->part.index > o->part.of),
+          "a part has a number from 1 to that of all parts" },
+        { o->part.of && !o->out, "a part of a run is kept in a folder, and none is given" },
+        { o->part.of && o->mtp, "drafts of the MTP layer are scored in whole runs, not in parts" },
         { o->prefix_id < -1, "a prefix id is negative" },
         { o->prefix_id >= 0 && !rolling, "a prefix id belongs to the protocol rolling" },
         { o->max_documents && !task, "a number of documents needs the task wikitext or lines" },

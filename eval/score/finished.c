@@ -48,7 +48,8 @@ bool finished_read(struct surprisal_result *result, const char *folder,
     char *summary = file_join(folder, RUN_SUMMARY, err);
     bool ok = summary && record_open(&r, folder, err)
            && (!r.keeps_hidden || record_view_hidden(&r, err))
-           && check_checkpoint(&r, checkpoint, err) && file_read(&text, summary, err);
+           && (!checkpoint || check_checkpoint(&r, checkpoint, err))
+           && file_read(&text, summary, err);
     if (ok) {
         *result = result_of(&r);
         result->summary_json = text.data;

@@ -94,7 +94,8 @@ static bool make_run(struct plan_runs *s, struct plan_run *run, const struct sou
     plan_name(run->name, plan);
     if (!find_input(s, from, plan->task, &in, err)
         || !find_prefix(s, from, plan->protocol, &prefix, err)
-        || !sequence_make(&run->sequence, in, plan, prefix, o->max_windows, err))
+        || !sequence_make(&run->sequence, in, plan, prefix, o->max_windows, err)
+        || (o->part.of && !sequence_take_part(&run->sequence, &o->part, err)))
         return false;
     model_warn_context(&o->machine.progress, model->checkpoint, plan->context);
     run->summary = (struct summary){

@@ -14,8 +14,8 @@ static bool next_target(struct scoring *s, struct token_place *place)
     if (s->window == q->windows.n)
         return false;
     *place = (struct token_place){
-        .position = (int32_t)(s->target - q->prefixes[s->window]),
-        .window = (int32_t)s->window,
+        .position = (int32_t)(s->target - q->prefixes[q->first_window + s->window]),
+        .window = (int32_t)(q->first_window + s->window),
         .id = q->ids[s->target++],
     };
     return true;

@@ -14,6 +14,7 @@
 #include "eval/protocol/input.h"
 #include "eval/compare/layers.h"
 #include "eval/score/inspect.h"
+#include "eval/score/merge.h"
 #include "eval/score/model.h"
 #include "eval/protocol/text.h"
 #include "eval/score/trace.h"
@@ -144,6 +145,27 @@ bool surprisal_eval(const struct surprisal_eval_options *options, struct surpris
 void surprisal_result_free(struct surprisal_result *result)
 {
     evaluate_result_free(result);
+}
+
+/* ---- parts of a run ------------------------------------------------------- */
+
+bool surprisal_merge_check(const struct surprisal_merge_options *options,
+                           struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    return public_tell(err, merge_check(options, &inner), &inner);
+}
+
+bool surprisal_merge(const struct surprisal_merge_options *options,
+                     struct surprisal_merged *merged, struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    return public_tell(err, merge_run(options, merged, &inner), &inner);
+}
+
+void surprisal_merged_free(struct surprisal_merged *merged)
+{
+    merge_free(merged);
 }
 
 /* ---- comparison ----------------------------------------------------------- */

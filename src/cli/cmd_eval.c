@@ -12,14 +12,6 @@ struct settings {
     bool json;
 };
 
-/* A summary, or with plans a list of them. */
-static void print_json(const struct surprisal_result *results, size_t n, bool list)
-{
-    for (size_t i = 0; i < n; i++)
-        printf("%s%s", list ? i ? ",\n" : "[\n" : "", results[i].summary_json);
-    puts(list ? "\n]" : "");
-}
-
 static int evaluate(struct settings *s, struct surprisal_result *results, size_t n)
 {
     struct surprisal_error err = { 0 };
@@ -30,11 +22,7 @@ static int evaluate(struct settings *s, struct surprisal_result *results, size_t
     progress_end(&s->base.progress);
     if (!ok)
         return report_failure(&err);
-    if (s->json)
-        print_json(results, n, s->base.eval.n_plans > 0);
-    else
-        ok = s->base.eval.n_plans ? report_print_plans(results, n)
-                                  : report_print(results->summary_json);
+    ok = report_print_results(results, n, s->base.eval.n_plans > 0, s->json);
     for (size_t i = 0; i < n; i++)
         surprisal_result_free(&results[i]);
     return ok ? DONE : options_fail("out of memory: the report");
@@ -101,6 +89,21 @@ static bool parse_drafts(void *field, const char *value, const struct option *o)
     return true;
 }
 
+/* "3/16" */
+static bool parse_part(void *field, const char *value, const struct option *o)
+{
+    struct surprisal_part *part = field;
+    char word[64];
+    if (snprintf(word, sizeof word, "%s", value) >= (int)sizeof word)
+        return false;
+    char *of = strchr(word, '/');
+    if (!of)
+        return false;
+    *of++ = '\0';
+    return parse_count(&part->index, word, o) && parse_count(&part->of, of, o)
+        && part->index <= part->of;
+}
+
 static const struct option options[] = {
     { .name = "plan", .value = "PLAN",
       .help = "replaces --protocol, --context, --stride and --task: PROTOCOL:CONTEXT,\n"
@@ -123,6 +126,11 @@ static const struct option options[] = {
               "the model's best token is theirs, and sampling would accept them",
       .parse = parse_drafts, .expected = "a whole number from 1 to 8", FIELD(base.eval.mtp) },
     OPTION_SKIP_NONFINITE(FIELD(base.eval.skip_nonfinite)),
+    { .name = "part", .value = "I/N",
+      .help = "score the I-th of N parts of the windows, on any machine: --out becomes a\n"
+              "part of the run, and `surprisal merge` joins all N",
+      .parse = parse_part, .expected = "I/N, two whole numbers, I from 1 to N",
+      FIELD(base.eval.part) },
     { .name = "json", .help = "print only the summary, as JSON; with --plan a list of summaries",
       .parse = parse_switch,
       FIELD(json) },

@@ -300,17 +300,43 @@ static int parse_option(const struct command *c, void *settings, int argc, char 
     return options_refuse(c, "--%s: '%s' is not %s", o->name, value, o->expected);
 }
 
+/* Of the operand with this index; NULL: there is none.  *field: where it goes. */
+static const char *operand_name(const struct command *c, size_t index, size_t *field)
+{
+    const struct {
+        const char *name;
+        size_t field;
+    } first[] = { { c->operand, c->operand_field }, { c->second_operand, c->second_field } };
+    *field = c->further_field;
+    if (index >= 2 || !first[index].name)
+        return c->further_operands;
+    *field = first[index].field;
+    return first[index].name;
+}
+
+static int add_operand(struct operand_list *list, const char *word)
+{
+    const char **grown = realloc(list->words, (list->n + 1) * sizeof *grown);
+    if (!grown)
+        return options_fail("out of memory: %zu arguments", list->n + 1);
+    list->words = grown;
+    list->words[list->n++] = word;
+    return GO_ON;
+}
+
 /* seen: operands so far. */
 static int parse_operand(const struct command *c, void *settings, const char *value, size_t *seen)
 {
-    const char *name = *seen == 0 ? c->operand : *seen == 1 ? c->second_operand : NULL;
+    size_t field;
+    const char *name = operand_name(c, *seen, &field);
     if (!name)
         return options_refuse(c, "unexpected argument '%s'", value);
     if (!*value)
         return options_refuse(c, "%s is empty", name);
-    size_t field = *seen == 0 ? c->operand_field : c->second_field;
-    *(const char **)((char *)settings + field) = value;
     (*seen)++;
+    if (name == c->further_operands)
+        return add_operand((struct operand_list *)((char *)settings + field), value);
+    *(const char **)((char *)settings + field) = value;
     return GO_ON;
 }
 
@@ -337,6 +363,6 @@ int options_parse(const struct command *c, void *settings, int argc, char **argv
         i += used;
     }
     if (operands < c->operands_required)
-        return options_refuse(c, "%s is missing", operands == 0 ? c->operand : c->second_operand);
+        return options_refuse(c, "%s is missing", operand_name(c, operands, &(size_t){ 0 }));
     return GO_ON;
 }

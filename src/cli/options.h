@@ -29,6 +29,12 @@ struct option {
     bool number;                        /* and a number of digits may follow as well */
 };
 
+/* Release with free(words). */
+struct operand_list {
+    const char **words;                 /* owned [n]; the words are argv's */
+    size_t n;
+};
+
 struct command {
     const char *name, *arguments;       /* arguments: as in the usage line */
     const char *summary;                /* one line */
@@ -39,9 +45,11 @@ struct command {
     size_t n_more_options;
     const char *operand;                /* the argument that is no option; NULL: none */
     size_t operand_field;               /* a const char * */
-    size_t operands_required;           /* of the two */
+    size_t operands_required;           /* of all */
     const char *second_operand;         /* one more; NULL: none */
     size_t second_field;
+    const char *further_operands;       /* any number of them behind these; NULL: none */
+    size_t further_field;               /* a struct operand_list */
     int (*run)(const struct command *c, int argc, char **argv);     /* an exit status */
 };
 

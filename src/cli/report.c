@@ -138,7 +138,7 @@ static void print_drafts(const cJSON *root, const char *of)
     }
 }
 
-bool report_print(const char *summary_json)
+static bool print_run(const char *summary_json)
 {
     cJSON *root = cJSON_Parse(summary_json);
     if (!root)
@@ -193,7 +193,7 @@ static void print_prefix_of(const struct surprisal_result *results, size_t n)
     }
 }
 
-bool report_print_plans(const struct surprisal_result *results, size_t n)
+static bool print_plans(const struct surprisal_result *results, size_t n)
 {
     cJSON *root = cJSON_Parse(results->summary_json);
     if (!root)
@@ -242,4 +242,14 @@ int report_either(bool ok, char *json, char *text, const struct surprisal_error 
     free(json);
     free(text);
     return DONE;
+}
+
+bool report_print_results(const struct surprisal_result *results, size_t n, bool plans, bool json)
+{
+    if (!json)
+        return plans ? print_plans(results, n) : print_run(results->summary_json);
+    for (size_t i = 0; i < n; i++)
+        printf("%s%s", plans ? i ? ",\n" : "[\n" : "", results[i].summary_json);
+    puts(plans ? "\n]" : "");
+    return true;
 }

@@ -13,9 +13,8 @@ int report_failure(const struct surprisal_error *err);
  * status. */
 int report_either(bool ok, char *json, char *text, const struct surprisal_error *err);
 
-/* Prints to stdout; false when memory is out. */
-bool report_print(const char *summary_json);
-/* The same for the plans of one run: what they have in common, then a line each. */
-bool report_print_plans(const struct surprisal_result *results, size_t n);
+/* Prints a run, or the plans of one: what they have in common, then a line each.  json: their
+ * summaries instead, those of plans as a list.  False when memory is out. */
+bool report_print_results(const struct surprisal_result *results, size_t n, bool plans, bool json);
 
 #endif

@@ -49,7 +49,7 @@ static bool prepare(struct model *m, const char *path, struct error *err)
 static struct engine_hidden hidden_of(const float *x, size_t n)
 {
     return (struct engine_hidden){
-        { .dtype = DTYPE_F32, .data = (const uint8_t *)x, .rows = n, .cols = HIDDEN }, NULL
+        .states = { .dtype = DTYPE_F32, .data = (const uint8_t *)x, .rows = n, .cols = HIDDEN },
     };
 }
 

@@ -59,8 +59,8 @@ static char *summary_text(const struct made_up *m, const struct run_digests *dig
     struct engine_window list[WINDOWS];
     size_t prefixes[WINDOWS];
     memcpy(prefixes, m->prefixes, sizeof prefixes);
-    const struct sequence sequence = { .windows = { .list = list, .n = WINDOWS },
-                                       .prefixes = prefixes };
+    const struct windows windows = { .list = list, .n = WINDOWS };
+    const struct sequence sequence = { .all = windows, .windows = windows, .prefixes = prefixes };
     const struct surprisal_eval_options options = { .hidden = m->keep };
     const struct surprisal_protocol_plan plan = {
         .protocol = m->protocol, .context = CONTEXT, .stride = CONTEXT,
