@@ -432,8 +432,8 @@ bool record_open(struct record *r, const char *folder, struct error *err)
 bool record_refuse_part(const struct record *r, struct error *err)
 {
     return r->part.of == 0
-        || error_set(err, "%s: is part %zu of %zu of a run, expected a whole one: `surprisal merge` "
-                     "makes it of its parts", r->folder, r->part.index, r->part.of);
+        || error_set(err, "%s: is part %zu of %zu of a run, expected a whole one: `surprisal"
+                     " merge` makes it of its parts", r->folder, r->part.index, r->part.of);
 }
 
 void record_close(struct record *r)

@@ -30,8 +30,7 @@ struct record {
     char *folder;                       /* owned */
     cJSON *summary;                     /* owned */
     size_t scored, windows, tokens, context, stride;    /* as the summary has them */
-    struct record_part part;            /* windows are then those of the part; `window` counts all,
-                                           and so do documents */
+    struct record_part part;            /* windows: of the part; `window` counts those of all */
     /* Windows that are left out (left_out.h): their rows are in the file and not in the columns. */
     bool *left_out;                     /* owned [windows] */
     size_t n_left_out;
@@ -44,7 +43,7 @@ struct record {
     int32_t *index_in_window;           /* of the token in its window: 0 is the first one seen */
     double *nll;                        /* nats; finite, not negative */
     float *logsumexp;
-    /* Owned, [part.windows_of_all]: the document of each window; NULL when the text was not split. */
+    /* Owned, [part.windows_of_all]: the document of each window; NULL: the text was not split. */
     int32_t *document;
     size_t n_documents;                 /* that have windows */
     bool keeps_hidden;                  /* according to the summary */
