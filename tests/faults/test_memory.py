@@ -144,7 +144,7 @@ def runs():
 
 
 def test_refusals():
-    times = 20 if ALL else 8                            # as often as the loader may place things otherwise
+    times = 20 if ALL else 5                            # as often as the loader may place things otherwise
     few = ["--text", text(4000), "--max-windows", 3]
     test_named("eval", ["eval", BF16, *few, "--context", 64], "6M", times)
     test_named("eval", ["eval", BF16, *few, "--context", 64], "20M", times)
