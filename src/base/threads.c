@@ -1,7 +1,6 @@
 #include "base/threads.h"
 
 #include <omp.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,23 @@
  * the next one, and OpenMP has no call that tells their number.  Only needed to not count them
  * twice. */
 static _Thread_local int running = 1;
+
+static int begin(pthread_t *thread, void *(*run)(void *), void *user)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(thread, NULL, run, user);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed;
+}
+
+bool threads_begin(pthread_t *thread, void *(*run)(void *), void *user, const char *what,
+                   struct error *err)
+{
+    int failed = begin(thread, run, user);
+    return !failed || error_lack(err, "cannot start %s: %s", what, error_reason(failed));
+}
 
 struct gate {
     pthread_mutex_t lock;
@@ -41,15 +57,10 @@ static void open_gate(struct gate *g)
 static int try(pthread_t *threads, int n, int *why)
 {
     struct gate gate = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false };
-    sigset_t all, before;
     int started = 0;
-    sigfillset(&all);                   /* other threads handle signals */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     *why = 0;
-    while (started < n
-           && (*why = pthread_create(&threads[started], NULL, wait_at_gate, &gate)) == 0)
+    while (started < n && (*why = begin(&threads[started], wait_at_gate, &gate)) == 0)
         started++;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     open_gate(&gate);
     for (int i = 0; i < started; i++)
         pthread_join(threads[i], NULL);

@@ -1,11 +1,10 @@
 #include "engine/stream.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/threads.h"
 
 #define PIECE_BYTES ((size_t)8 << 20)
 
@@ -107,16 +106,9 @@ struct stream *stream_open(const struct stream_parts *parts, size_t first_part,
     s->first = s->ready = s->needed = first_part;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
-    /* Signals are for the main thread, which is the one that looks at them. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&s->thread, NULL, reader, s);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!failed)
+    if (threads_begin(&s->thread, reader, s, "the thread that reads weights", err))
         return s;
     free(s);
-    error_lack(err, "cannot start the thread that reads weights: %s", error_reason(failed));
     return NULL;
 }
 
