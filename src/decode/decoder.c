@@ -29,6 +29,8 @@ struct decoder {
     struct step_buffers b;
     size_t rows, max_sequences;
     bool *checked;                          /* owned [parts]: scales that hold no NaN */
+    bool (*stop)(void *user);
+    void *user;
     size_t layer;                           /* in work */
     /* For progress: */
     const char *stage;
@@ -115,7 +117,8 @@ struct decoder *decoder_open(const struct engine *e, const struct decoder_option
         return NULL;
     assert(options->max_sequences > 0);
     *d = (struct decoder){ .e = e, .cm = engine_compute(e),
-                           .max_sequences = options->max_sequences };
+                           .max_sequences = options->max_sequences, .stop = options->stop,
+                           .user = options->user };
     d->checked = mem_array(e->parts.list.n_parts, sizeof *d->checked, "the list of weights", err);
     if (d->checked && choose_rows(d, options, err)
         && arena_reserve(&d->arena, arena_bytes(d, d->rows), err)) {
@@ -138,6 +141,11 @@ void decoder_close(struct decoder *d)
 size_t decoder_bytes(const struct decoder *d)
 {
     return d->arena.size;
+}
+
+size_t decoder_piece_tokens(const struct decoder *d)
+{
+    return d->rows;
 }
 
 /* ---- weights ---------------------------------------------------------------- */
@@ -181,6 +189,8 @@ static bool report(void *user, double share)
     const struct decoder *d = user;
     const struct progress *p = &d->e->progress;
     (void)share;
+    if (d->stop && d->stop(d->user))
+        return false;
     return !p->report || p->report(p->user, d->stage, (double)d->done, (double)d->total, "tokens");
 }
 

@@ -24,6 +24,9 @@ struct decoder_options {
      * the weights have to fit as well. */
     size_t other_bytes;
     bool count_weights;
+    /* Asked several times a layer; true: the work ends as interrupted.  NULL: nobody is asked. */
+    bool (*stop)(void *user);
+    void *user;
 };
 
 /* Takes the memory of its steps.  Pieces of prefill become shorter where the engine's budget asks
@@ -33,6 +36,8 @@ struct decoder *decoder_open(const struct engine *e, const struct decoder_option
 void decoder_close(struct decoder *d);
 /* Of its buffers. */
 size_t decoder_bytes(const struct decoder *d);
+/* The length of pieces, whole chunks. */
+size_t decoder_piece_tokens(const struct decoder *d);
 
 /* Receives logits [n, V] of rows [row, row + n); they may be overwritten.  False stops the work
  * with an error of its own. */
