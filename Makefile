@@ -191,7 +191,7 @@ TESTS = $(if $(CROSS),$(filter-out %/engine,$(wildcard tests/unit/*)) tests/cli,
 endif
 # ThreadSanitizer does not know libgomp's barriers: what computes with one thread a call.
 ifeq ($(SANITIZE),thread)
-TESTS = tests/unit/api
+TESTS = tests/unit/api tests/unit/decode/test_scheduler_storm
 endif
 QUICK  = $(if $(CROSS)$(EMULATE),SURPRISAL_TEST_QUICK=2,$(if $(SANITIZE),SURPRISAL_TEST_QUICK=1))
 RUNNER = $(if $(CROSS),SURPRISAL_RUNNER="qemu-$(firstword $(subst -, ,$(CROSS)))-static -L $(CURDIR)/$(SYSROOT)")
