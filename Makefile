@@ -48,7 +48,8 @@ SANITIZE_FLAGS := $(if $(SANITIZE),-fno-omit-frame-pointer $(if $(filter thread,
 
 LIBRARY_SOURCES := $(wildcard src/base/*.c src/formats/*.c src/tokenizer/*.c src/kernels/*.c \
                      src/model/*.c src/engine/*.c src/decode/*.c src/generate/*.c src/bench/*.c \
-                     src/convert/*.c src/verify/*.c src/chat/*.c src/api/*.c eval/*/*.c)
+                     src/convert/*.c src/verify/*.c src/chat/*.c src/grammar/*.c src/api/*.c \
+                     eval/*/*.c)
 # Instruction sets of other processors stay out.  The row kernels are compiled twice for each.
 TARGET   := $(or $(CROSS),$(shell $(CC) -dumpmachine 2>/dev/null || uname -m))
 X86_64   := $(findstring x86_64,$(TARGET))

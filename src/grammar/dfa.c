@@ -1,0 +1,465 @@
+#include "grammar/dfa.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/utf8.h"
+#include "grammar/regex.h"
+#include "grammar/word_lists.h"
+
+void dfa_free(struct dfa *d)
+{
+    free(d->first);
+    free(d->class);
+    free(d->next);
+    free(d->accepts);
+    *d = (struct dfa){ 0 };
+}
+
+static uint32_t step(const struct dfa *d, uint32_t state, size_t interval)
+{
+    return d->next[state * d->n_classes + d->class[interval]];
+}
+
+static size_t interval_of(const struct dfa *d, uint32_t c)
+{
+    size_t low = 0, high = d->n_intervals;
+    while (high - low > 1) {
+        size_t middle = (low + high) / 2;
+        if (d->first[middle] <= c)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+bool dfa_accepts(const struct dfa *d, const char *text)
+{
+    uint32_t state = d->start;
+    for (size_t i = 0, length; text[i] && state; i += length)
+        state = step(d, state, interval_of(d, utf8_get(text + i, &length)));
+    return d->accepts[state];
+}
+
+/* ---- classes: characters that no set tells apart --------------------------------------- */
+
+static int by_number(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static size_t unique(uint32_t *words, size_t n)
+{
+    size_t kept = 0;
+    if (n > 1)
+        qsort(words, n, sizeof *words, by_number);
+    for (size_t i = 0; i < n; i++)
+        if (kept == 0 || words[kept - 1] != words[i])
+            words[kept++] = words[i];
+    return kept;
+}
+
+static bool find_intervals(struct dfa *d, const struct regex *r, struct error *err)
+{
+    size_t n = 1;
+    for (size_t i = 0; i < r->n_sets; i++)
+        n += 2 * r->sets[i].n;
+    d->first = mem_array(n, sizeof *d->first, "pattern", err);
+    d->class = mem_array(n, sizeof *d->class, "pattern", err);
+    if (!d->first || !d->class)
+        return false;
+    n = 1;                              /* first[0] is 0 */
+    for (size_t i = 0; i < r->n_sets; i++)
+        for (size_t k = 0; k < r->sets[i].n; k++) {
+            d->first[n++] = r->sets[i].ranges[k].first;
+            d->first[n++] = r->sets[i].ranges[k].last + 1;
+        }
+    d->n_intervals = unique(d->first, n);
+    return true;
+}
+
+static bool same_set(const struct charset *a, const struct charset *b)
+{
+    return a->n == b->n && (a->n == 0 || memcmp(a->ranges, b->ranges,
+                                                a->n * sizeof *a->ranges) == 0);
+}
+
+/* Splits the classes by one set: (old class, in the set or not) -> new class. */
+static bool split(struct dfa *d, const struct charset *s, struct error *err)
+{
+    struct word_lists pairs = { 0 };
+    size_t k = 0;
+    for (size_t i = 0; i < d->n_intervals; i++) {
+        while (k < s->n && s->ranges[k].last < d->first[i])
+            k++;
+        const uint32_t pair[] = { d->class[i], k < s->n && s->ranges[k].first <= d->first[i] };
+        d->class[i] = word_lists_number(&pairs, pair, 2, err);
+        if (d->class[i] == WORD_LISTS_FAILED) {
+            word_lists_free(&pairs);
+            return false;
+        }
+    }
+    d->n_classes = pairs.n;
+    word_lists_free(&pairs);
+    return true;
+}
+
+static bool find_classes(struct dfa *d, struct regex *r, struct error *err)
+{
+    size_t work = 0;
+    if (!find_intervals(d, r, err))
+        return false;
+    d->n_classes = 1;
+    for (size_t i = 0; i < r->n_sets; i++) {
+        bool known = false;
+        for (size_t k = 0; k < i && !known; k++, work++)
+            known = same_set(&r->sets[i], &r->sets[k]);
+        work += known ? 0 : 16 * d->n_intervals;
+        if (work > DFA_MAX_WORK)
+            return error_set(err, "regular expression: it has too many different characters");
+        if (!known && !split(d, &r->sets[i], err))
+            return false;
+    }
+    return true;
+}
+
+/* ---- subsets --------------------------------------------------------------------------- */
+
+struct builder {
+    const struct regex *r;
+    struct dfa *d;
+    struct word_lists subsets;  /* of steps, sorted, with "accepts" in front */
+    uint32_t *open, *found, *kept;      /* [n_steps + 1] */
+    size_t n_found;
+    uint32_t *marks, round;     /* [n_steps] */
+    uint32_t *sample;           /* [n_classes]: a character of each */
+    size_t rest;                /* a step that all texts match from, or n_steps */
+    size_t work, accepts_capacity, next_capacity;
+};
+
+/* Adds to b->found what can be reached without a character from the steps in b->open; says whether
+ * REGEX_MATCH can. */
+static bool close_over(struct builder *b, size_t n_open, bool at_begin, bool at_end)
+{
+    bool matches = false;
+    b->round++;
+    b->n_found = 0;
+    for (size_t i = 0; i < n_open; i++)
+        b->marks[b->open[i]] = b->round;
+    while (n_open > 0) {
+        uint32_t i = b->open[--n_open], to[2];
+        struct regex_step s = b->r->steps[i];
+        size_t n = 0;
+        b->work++;
+        matches = matches || s.kind == REGEX_MATCH;
+        if (s.kind == REGEX_SET || (s.kind == REGEX_END && !at_end))
+            b->found[b->n_found++] = i;
+        else if (s.kind == REGEX_EITHER || s.kind == REGEX_JUMP)
+            to[n++] = i + (uint32_t)s.a;
+        else if ((s.kind == REGEX_BEGIN && at_begin) || s.kind == REGEX_END)
+            to[n++] = i + 1;
+        if (s.kind == REGEX_EITHER)
+            to[n++] = i + (uint32_t)s.b;
+        while (n-- > 0)
+            if (b->marks[to[n]] != b->round) {
+                b->marks[to[n]] = b->round;
+                b->open[n_open++] = to[n];
+            }
+    }
+    return matches;
+}
+
+/* The state of the steps in b->open. */
+static bool subset(struct builder *b, size_t n_open, bool at_begin, uint32_t *state,
+                   struct error *err)
+{
+    size_t known = b->subsets.n;
+    bool accepts = close_over(b, n_open, at_begin, false);
+    for (size_t i = 0; i < b->n_found; i++)
+        if (b->found[i] == b->rest) {           /* all texts match from here */
+            b->found[0] = (uint32_t)b->rest;
+            b->n_found = 1;
+        }
+    size_t n = unique(b->found, b->n_found);
+    memcpy(b->kept + 1, b->found, n * sizeof *b->found);
+    if (!accepts) {
+        memcpy(b->open, b->found, n * sizeof *b->found);
+        accepts = close_over(b, n, at_begin, true);
+    }
+    b->kept[0] = accepts;
+    *state = word_lists_number(&b->subsets, b->kept, n + 1, err);
+    if (*state == WORD_LISTS_FAILED)
+        return false;
+    if (b->subsets.n > DFA_MAX_STATES || b->subsets.n * b->d->n_classes > DFA_MAX_TABLE
+        || b->work > DFA_MAX_WORK)
+        return error_set(err, "regular expression: its automaton is too large");
+    if (b->subsets.n == known)
+        return true;
+    if (!mem_grow(&b->d->accepts, &b->accepts_capacity, known + 1, 1, "pattern", err))
+        return false;
+    b->d->accepts[known] = accepts;
+    return true;
+}
+
+static bool fill_state(struct builder *b, uint32_t state, struct error *err)
+{
+    struct dfa *d = b->d;
+    if (!mem_grow(&d->next, &b->next_capacity, (state + 1) * d->n_classes, sizeof *d->next,
+                  "pattern", err))
+        return false;
+    for (size_t class = 0; class < d->n_classes; class++) {
+        const uint32_t *steps = word_lists_get(&b->subsets, state) + 1;
+        size_t n_open = 0, n = word_lists_length(&b->subsets, state) - 1;
+        for (size_t i = 0; i < n; i++) {
+            struct regex_step s = b->r->steps[steps[i]];
+            const struct charset *set = &b->r->sets[s.set];
+            size_t low = 0, high = s.kind == REGEX_SET ? set->n : 0;
+            b->work++;
+            while (low < high) {                /* the first range that does not end before it */
+                size_t middle = (low + high) / 2;
+                if (set->ranges[middle].last < b->sample[class])
+                    low = middle + 1;
+                else
+                    high = middle;
+            }
+            if (s.kind == REGEX_SET && low < set->n && set->ranges[low].first <= b->sample[class])
+                b->open[n_open++] = steps[i] + 1;
+        }
+        if (!subset(b, n_open, false, &d->next[state * d->n_classes + class], err))
+            return false;
+    }
+    return true;
+}
+
+static bool build(struct builder *b, struct error *err)
+{
+    struct dfa *d = b->d;
+    size_t n = b->r->n_steps;
+    uint32_t dead;
+    b->open = mem_array(n + 1, sizeof *b->open, "pattern", err);
+    b->found = mem_array(n + 1, sizeof *b->found, "pattern", err);
+    b->kept = mem_array(n + 1, sizeof *b->kept, "pattern", err);
+    b->marks = mem_array(n + 1, sizeof *b->marks, "pattern", err);
+    b->sample = mem_array(d->n_classes, sizeof *b->sample, "pattern", err);
+    if (!b->open || !b->found || !b->kept || !b->marks || !b->sample
+        || !subset(b, 0, false, &dead, err))
+        return false;
+    for (size_t i = 0; i < d->n_intervals; i++)
+        b->sample[d->class[i]] = d->first[i];
+    b->open[0] = 0;
+    bool ok = subset(b, 1, true, &d->start, err);
+    for (uint32_t state = 0; ok && state < b->subsets.n; state++)
+        ok = fill_state(b, state, err);
+    d->n_states = b->subsets.n;
+    return ok;
+}
+
+/* Any text before and behind the pattern: either a character and again, or on. */
+static bool add_any_text(struct regex *r, struct error *err)
+{
+    return regex_add(r, (struct regex_step){ .kind = REGEX_EITHER, .a = 3, .b = 1 }, err)
+        && regex_add_any(r, err)
+        && regex_add(r, (struct regex_step){ .kind = REGEX_JUMP, .a = -2 }, err);
+}
+
+bool dfa_of_pattern(struct dfa *d, const char *pattern, size_t n, bool is_whole, struct error *err)
+{
+    struct regex r = { 0 };
+    struct builder b = { .r = &r, .d = d };
+    bool ok = (is_whole || add_any_text(&r, err)) && regex_parse(&r, pattern, n, err);
+    b.rest = r.n_steps + 1;
+    ok = ok && (is_whole || add_any_text(&r, err))
+      && regex_add(&r, (struct regex_step){ .kind = REGEX_MATCH }, err);
+    if (is_whole)
+        b.rest = r.n_steps;
+    ok = ok && find_classes(d, &r, err) && build(&b, err);
+    word_lists_free(&b.subsets);
+    free(b.open);
+    free(b.found);
+    free(b.kept);
+    free(b.marks);
+    free(b.sample);
+    regex_free(&r);
+    return ok;
+}
+
+/* ---- texts without a needle: state 1 + i has read i of its characters ------------------- */
+
+bool dfa_without(struct dfa *d, const char *needle, struct error *err)
+{
+    size_t n = strlen(needle);
+    d->n_states = n + 1;
+    d->n_intervals = d->n_classes = 128;
+    d->start = 2;
+    d->first = mem_array(128, sizeof *d->first, "pattern", err);
+    d->class = mem_array(128, sizeof *d->class, "pattern", err);
+    d->next = mem_array(d->n_states * 128, sizeof *d->next, "pattern", err);
+    d->accepts = mem_array(d->n_states, 1, "pattern", err);
+    if (!d->first || !d->class || !d->next || !d->accepts)
+        return false;
+    for (uint32_t c = 0; c < 128; c++)          /* the last interval: 127 and all behind it */
+        d->first[c] = d->class[c] = c;
+    for (size_t i = 0; i < n; i++) {
+        d->accepts[1 + i] = true;
+        for (size_t c = 0; c < 128; c++)
+            d->next[(1 + i) * 128 + c] = (char)c == needle[0] ? 2 : 1;
+        d->next[(1 + i) * 128 + (size_t)needle[i]] = i + 1 < n ? (uint32_t)i + 2 : 0;
+    }
+    return true;
+}
+
+/* ---- several at once, as nodes ----------------------------------------------------------- */
+
+struct product {
+    struct graph *graph;
+    const struct dfa *dfas;
+    size_t n;
+    uint32_t min, max;
+    enum charset_form form;
+    struct word_lists states;   /* of each automaton, then the count */
+    uint32_t *nodes;            /* [states.n] */
+    size_t nodes_capacity;
+    uint32_t *first;            /* [n_first]: where any automaton's intervals begin */
+    size_t n_first;
+    struct word_lists sets;     /* ranges of characters that have a node */
+    uint32_t *set_nodes;
+    size_t set_nodes_capacity;
+};
+
+static bool product_intervals(struct product *p)
+{
+    size_t total = 1;
+    for (size_t i = 0; i < p->n; i++)
+        total += p->dfas[i].n_intervals;
+    p->first = mem_array(total, sizeof *p->first, "pattern", &p->graph->failure);
+    if (!p->first)
+        return false;
+    total = 1;
+    for (size_t i = 0; i < p->n; i++) {
+        memcpy(p->first + total, p->dfas[i].first, p->dfas[i].n_intervals * sizeof *p->first);
+        total += p->dfas[i].n_intervals;
+    }
+    p->n_first = unique(p->first, total);
+    return true;
+}
+
+/* The state's number; it has a node that is filled in its turn.  Nothing can follow: UINT32_MAX. */
+static uint32_t product_state(struct product *p, const uint32_t *state)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (state[i] == 0)
+            return UINT32_MAX;
+    size_t known = p->states.n;
+    uint32_t number = word_lists_number(&p->states, state, p->n + 1, &p->graph->failure);
+    if (number == WORD_LISTS_FAILED
+        || (number == known && !mem_grow(&p->nodes, &p->nodes_capacity, known + 1,
+                                         sizeof *p->nodes, "pattern", &p->graph->failure))) {
+        p->graph->failed = true;
+        return UINT32_MAX;
+    }
+    if (p->states.n > DFA_MAX_PAIRS || p->states.n * p->n_first > DFA_MAX_STEPS)
+        graph_fail(p->graph, "the pattern and the lengths together need too large an automaton");
+    if (number == known)
+        p->nodes[known] = graph_reserve(p->graph);
+    return number;
+}
+
+/* From the automata's states and the count, by the characters of an interval. */
+static uint32_t product_step(struct product *p, uint32_t from, uint32_t c, uint32_t *state)
+{
+    const uint32_t *at = word_lists_get(&p->states, from);
+    uint32_t count = at[p->n];
+    if (count == p->max)
+        return UINT32_MAX;
+    for (size_t i = 0; i < p->n; i++)
+        state[i] = step(&p->dfas[i], at[i], interval_of(&p->dfas[i], c));
+    state[p->n] = p->max == UINT32_MAX && count >= p->min ? count : count + 1;
+    return product_state(p, state);
+}
+
+/* A node of a character of the set, which is emptied. */
+static uint32_t set_node(struct product *p, struct charset *s)
+{
+    struct graph *g = p->graph;
+    if (!charset_tidy(s, &g->failure)) {
+        g->failed = true;
+        return 0;
+    }
+    size_t known = p->sets.n;
+    uint32_t i = word_lists_number(&p->sets, (const uint32_t *)s->ranges, 2 * s->n, &g->failure);
+    if (i == WORD_LISTS_FAILED || !mem_grow(&p->set_nodes, &p->set_nodes_capacity, known + 1,
+                                            sizeof *p->set_nodes, "pattern", &g->failure)) {
+        g->failed = true;
+        return 0;
+    }
+    if (i == known)
+        p->set_nodes[i] = charset_node(g, s, p->form);
+    s->n = 0;
+    return p->set_nodes[i];
+}
+
+static int by_target(const void *a, const void *b)
+{
+    const uint32_t *x = a, *y = b;
+    return (x[0] > y[0]) - (x[0] < y[0]);
+}
+
+/* What may follow a state: for each state that a character leads to, these characters and it. */
+static uint32_t product_ways(struct product *p, uint32_t from, uint32_t (*to)[3], uint32_t *ways,
+                             uint32_t *state)
+{
+    struct charset set = { 0 };
+    size_t n = 0, n_ways = 0;
+    const uint32_t *at = word_lists_get(&p->states, from);
+    bool accepts = at[p->n] >= p->min;
+    for (size_t i = 0; i < p->n; i++)
+        accepts = accepts && p->dfas[i].accepts[at[i]];
+    if (accepts)
+        ways[n_ways++] = 0;
+    for (size_t i = 0; i < p->n_first && !p->graph->failed; i++) {
+        uint32_t last = i + 1 < p->n_first ? p->first[i + 1] - 1 : CHARSET_LAST;
+        uint32_t target = p->first[i] <= last ? product_step(p, from, p->first[i], state)
+                                              : UINT32_MAX;
+        if (target != UINT32_MAX)
+            memcpy(to[n++], (const uint32_t[]){ target, p->first[i], last }, sizeof to[0]);
+    }
+    if (n > 1)
+        qsort(to, n, sizeof *to, by_target);
+    for (size_t i = 0; i < n && !p->graph->failed; i++) {
+        if (!charset_add(&set, to[i][1], to[i][2], &p->graph->failure))
+            p->graph->failed = true;
+        else if (i + 1 == n || to[i + 1][0] != to[i][0])
+            ways[n_ways++] = graph_then(p->graph, set_node(p, &set), p->nodes[to[i][0]]);
+    }
+    charset_free(&set);
+    return graph_either(p->graph, ways, n_ways);
+}
+
+uint32_t dfa_node(struct graph *g, const struct dfa *dfas, size_t n, uint32_t min, uint32_t max,
+                  enum charset_form form)
+{
+    struct product p = { .graph = g, .dfas = dfas, .n = n, .min = min, .max = max, .form = form };
+    uint32_t *state = mem_array(n + 1, sizeof *state, "pattern", &g->failure);
+    bool ok = product_intervals(&p) && state;
+    uint32_t *ways = ok ? mem_array(p.n_first + 1, sizeof *ways, "pattern", &g->failure) : NULL;
+    uint32_t (*to)[3] = ok ? mem_array(p.n_first, sizeof *to, "pattern", &g->failure) : NULL;
+    if (!ok || !ways || !to)
+        g->failed = true;
+    for (size_t i = 0; i < n && !g->failed; i++)
+        state[i] = dfas[i].start;
+    uint32_t start = g->failed ? UINT32_MAX : product_state(&p, state);
+    for (uint32_t i = 0; i < p.states.n && !g->failed; i++)
+        graph_fill(g, p.nodes[i], product_ways(&p, i, to, ways, state));
+    uint32_t node = g->failed || start == UINT32_MAX ? graph_either(g, NULL, 0) : p.nodes[start];
+    word_lists_free(&p.states);
+    word_lists_free(&p.sets);
+    free(p.nodes);
+    free(p.first);
+    free(p.set_nodes);
+    free(state);
+    free(ways);
+    free(to);
+    return node;
+}

@@ -1,0 +1,82 @@
+/* schema_parts.h - what the files of the schema compiler share.
+ *
+ * Several schemas may hold for one value: those of allOf, of $ref with words beside it, of a choice in
+ * anyOf.  A view is the list of all of them, with no choice left. */
+#ifndef SURPRISAL_GRAMMAR_SCHEMA_PARTS_H
+#define SURPRISAL_GRAMMAR_SCHEMA_PARTS_H
+
+#include "grammar/dfa.h"
+#include "grammar/schema.h"
+#include "grammar/word_lists.h"
+
+enum schema_type {
+    SCHEMA_NULL = 1, SCHEMA_BOOLEAN = 2, SCHEMA_WHOLE = 4, SCHEMA_FRACTION = 8, SCHEMA_STRING = 16,
+    SCHEMA_OBJECT = 32, SCHEMA_ARRAY = 64, SCHEMA_ALL_TYPES = 127,
+};
+
+struct schema {
+    const struct json_text *text;       /* borrowed, as root and name */
+    const cJSON *root;
+    const char *name;
+    bool strict;
+    struct word_lists numbers;          /* of schemas, by their addresses */
+    const cJSON **by_number;
+    size_t by_number_capacity;
+    struct word_lists wanted;           /* lists of numbers of schemas, and a place */
+    uint32_t *nodes;                    /* [wanted.n]: reserved, or filled if below n_done */
+    size_t nodes_capacity, n_done, n_views;
+};
+
+struct schema_view {
+    const cJSON **parts;                /* owned: objects */
+    size_t n, capacity;
+    unsigned types;
+    enum schema_place place;
+};
+
+/* ---- words of a schema (schema_words.c) ------------------------------------------------ */
+
+/* "NAME: /path/word: ..."; always false.  word may be NULL. */
+bool schema_refuse(const struct schema *s, const cJSON *at, const char *word, struct error *err,
+                   const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* Refuses what is no schema, repeated words, and words that are not supported. */
+bool schema_check_words(const struct schema *s, const cJSON *schema, struct error *err);
+/* The schema that a $ref names. */
+const cJSON *schema_find(const struct schema *s, const cJSON *schema, struct error *err);
+/* Narrows *types to those that `type` names. */
+bool schema_read_types(const struct schema *s, const cJSON *schema, unsigned *types,
+                       struct error *err);
+/* A count (minLength ...): leaves *value alone where it is absent. */
+bool schema_read_count(const struct schema *s, const cJSON *schema, const char *word,
+                       uint32_t *value, struct error *err);
+
+/* ---- values (schema_values.c, schema_containers.c) -------------------------------------- */
+
+/* The node of a view's values of all its types. */
+bool schema_values(struct schema *s, const struct schema_view *v, uint32_t *node,
+                   struct error *err);
+bool schema_object(struct schema *s, const struct schema_view *v, uint32_t *node,
+                   struct error *err);
+bool schema_array(struct schema *s, const struct schema_view *v, uint32_t *node,
+                  struct error *err);
+
+/* Members of a view that is an object's: names in order, and the schemas of each. */
+struct schema_members {
+    struct schema_named {
+        const char *name;
+        bool required;
+    } *all;
+    size_t n, capacity;
+    bool closed;                        /* no others */
+};
+bool schema_find_members(struct schema *s, const struct schema_view *v, struct schema_members *m,
+                         struct error *err);
+/* The node of a member's value; name NULL: of any other member's. */
+bool schema_member_node(struct schema *s, const struct schema_view *v, const char *name,
+                        enum schema_place place, uint32_t *node, struct error *err);
+
+/* The node of n schemas that all hold; it is compiled later. */
+bool schema_want(struct schema *s, const cJSON *const *schemas, size_t n, enum schema_place place,
+                 uint32_t *node, struct error *err);
+
+#endif
