@@ -72,26 +72,38 @@ bool json_text_write(struct buffer *b, const char *text, enum charset_form form,
 
 /* ---- numbers ------------------------------------------------------------------------ */
 
+/* Numbers from low to high, which have n digits both. */
+static uint32_t same_length(struct graph *g, const char *low, const char *high)
+{
+    uint32_t tree = graph_tree(g);
+    graph_add_between(g, tree, (const uint8_t *)low, (const uint8_t *)high, strlen(low), '0', '9');
+    return graph_bytes(g, tree);
+}
+
 /* Whole numbers from low to high without sign; high UINT64_MAX: up to the most digits. */
 static uint32_t magnitudes(struct graph *g, uint64_t low, uint64_t high)
 {
-    char first[32], last[32];
-    uint32_t tree = graph_tree(g);
+    char first[32], last[32], bound[32] = "";
+    uint32_t ways[3], digit = graph_one_byte(g, '0', '9');
+    size_t n = 0;
     format_text(first, sizeof first, "%llu", (unsigned long long)low);
     format_text(last, sizeof last, "%llu", (unsigned long long)high);
-    size_t most = high == UINT64_MAX ? DIGITS : strlen(last);
-    for (size_t n = strlen(first); n <= most; n++) {
-        uint8_t from[DIGITS], to[DIGITS];
-        memset(from, '0', n);
-        memset(to, '9', n);
-        from[0] = '1';
-        if (n == strlen(first))
-            memcpy(from, first, n);
-        if (n == most && high != UINT64_MAX)
-            memcpy(to, last, n);
-        graph_add_between(g, tree, from, to, n, '0', '9');
+    uint32_t least = (uint32_t)strlen(first), most = (uint32_t)strlen(last);
+    if (high == UINT64_MAX)
+        most = DIGITS + 1;      /* not itself */
+    else if (least == most)
+        return same_length(g, first, last);
+    memset(bound, '9', least);
+    ways[n++] = same_length(g, first, bound);
+    if (most > least + 1)
+        ways[n++] = graph_then(g, graph_one_byte(g, '1', '9'),
+                               graph_counted(g, digit, least, most - 2));
+    if (most <= DIGITS) {
+        memset(bound, '0', most);
+        bound[0] = '1';
+        ways[n++] = same_length(g, bound, last);
     }
-    return graph_bytes(g, tree);
+    return graph_either(g, ways, n);
 }
 
 uint32_t json_text_integer(const struct json_text *t, int64_t low, int64_t high)
@@ -102,7 +114,7 @@ uint32_t json_text_integer(const struct json_text *t, int64_t low, int64_t high)
     if (low <= high && high >= 0)
         signs[n++] = magnitudes(g, low > 0 ? (uint64_t)low : 0,
                                 high == INT64_MAX ? UINT64_MAX : (uint64_t)high);
-    if (low <= high && low <= 0)
+    if (low <= high && low < 0)
         signs[n++] = graph_then(g, graph_string(g, "-"),
                                 magnitudes(g, high < 0 ? (uint64_t)-high : 0,
                                            low == INT64_MIN ? UINT64_MAX : (uint64_t)-low));

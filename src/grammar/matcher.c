@@ -83,23 +83,25 @@ static uint32_t *stand(struct matcher *m)
 static bool walk(struct matcher *m, uint64_t *bits, uint32_t state,
                  const struct token_trie_part *part)
 {
+    const uint8_t *rest = part->rest;
     size_t alive = 0;           /* bytes of the last token that could follow: m->path[0 ... alive] */
     m->path[0] = state;
     for (size_t i = 0; i < part->n; i++) {
-        if (part->shared[i] > alive)
-            continue;           /* it begins with what could not follow */
-        int32_t id = part->ids[i];
-        const uint8_t *bytes = m->trie->bytes + m->trie->offset[id];
-        size_t n = m->trie->offset[id + 1] - m->trie->offset[id];
-        alive = part->shared[i];
-        uint32_t at = m->path[alive];
-        while (alive < n && (at = states_step(&m->states, at, bytes[alive])) != STATES_DEAD) {
-            if (m->states.all[at].is_cut)
-                return false;
-            m->path[++alive] = at;
+        size_t shared = part->shared[i], n = part->length[i];
+        if (shared <= alive) {  /* else it begins with what could not follow */
+            uint32_t at = m->path[alive = shared];
+            while (alive < n) {
+                at = states_step(&m->states, at, rest[alive - shared]);
+                if (at == STATES_DEAD)
+                    break;
+                if (m->states.all[at].is_cut)
+                    return false;
+                m->path[++alive] = at;
+            }
+            if (alive == n)
+                bits[part->ids[i] / 64] |= (uint64_t)1 << (part->ids[i] % 64);
         }
-        if (alive == n)
-            bits[id / 64] |= (uint64_t)1 << (id % 64);
+        rest += n - shared;
     }
     return !m->states.failed;
 }

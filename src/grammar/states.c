@@ -172,7 +172,7 @@ static uint32_t expansion_end(struct states *s)
 /* ---- steps -------------------------------------------------------------------------- */
 
 /* Also fills the table for the bytes from *low to *high, which all cells treat as they do this. */
-static uint32_t step_slowly(struct states *s, uint32_t state, uint8_t byte)
+static uint32_t find_step(struct states *s, uint32_t state, uint8_t byte)
 {
     uint8_t low = 0, high = 255;
     expansion_begin(s);
@@ -203,7 +203,7 @@ static uint32_t step_slowly(struct states *s, uint32_t state, uint8_t byte)
     return to;
 }
 
-uint32_t states_step(struct states *s, uint32_t state, uint8_t byte)
+uint32_t states_step_slowly(struct states *s, uint32_t state, uint8_t byte)
 {
     if (s->failed)
         return STATES_DEAD;
@@ -213,8 +213,7 @@ uint32_t states_step(struct states *s, uint32_t state, uint8_t byte)
         memset(s->tables + s->n_tables * 256, 0xFF, 256 * sizeof *s->tables);
         s->all[state].table = (uint32_t)s->n_tables++;
     }
-    uint32_t to = s->tables[(size_t)256 * s->all[state].table + byte];
-    return to != UNKNOWN ? to : step_slowly(s, state, byte);
+    return find_step(s, state, byte);
 }
 
 /* ---- states that others share ------------------------------------------------------- */

@@ -51,8 +51,14 @@ bool states_open(struct states *s, const struct graph *g, uint32_t start_node, u
 void states_close(struct states *s);
 size_t states_bytes(const struct states *s);
 
-/* The state after one more byte. */
-uint32_t states_step(struct states *s, uint32_t state, uint8_t byte);
+/* The state after one more byte; the second where the step is not known yet. */
+uint32_t states_step_slowly(struct states *s, uint32_t state, uint8_t byte);
+static inline uint32_t states_step(struct states *s, uint32_t state, uint8_t byte)
+{
+    uint32_t table = s->all[state].table;
+    uint32_t to = table == UINT32_MAX ? UINT32_MAX : s->tables[(size_t)256 * table + byte];
+    return to == UINT32_MAX ? states_step_slowly(s, state, byte) : to;
+}
 /* A state that cannot be told from this one by n_bytes more bytes, and that many others share:
  * counts that n_bytes repetitions bring to no limit are made equal, and chains end after `depth`
  * cells.  Where a step would need the rest of a chain, it leads to a state with is_cut. */

@@ -74,13 +74,26 @@ static int order(const void *a, const void *b, void *trie)
     return sign ? sign : (ia > ib) - (ia < ib);
 }
 
-static size_t n_shared(const struct token_trie *trie, int32_t a, int32_t b)
+/* What each token has and the one before it has not. */
+static bool lay_out(struct token_trie *trie, struct token_trie_part *p, struct error *err)
 {
-    size_t na, nb, n = 0;
-    const uint8_t *x = token_trie_bytes(trie, a, &na), *y = token_trie_bytes(trie, b, &nb);
-    while (n < na && n < nb && x[n] == y[n])
-        n++;
-    return n;
+    struct buffer rest = { 0 };
+    size_t n_before = 0;
+    const uint8_t *before = NULL;
+    bool ok = buffer_append(&rest, "", 0, err);
+    for (size_t i = 0; ok && i < p->n; i++) {
+        size_t n, shared = 0;
+        const uint8_t *bytes = token_trie_bytes(trie, p->ids[i], &n);
+        while (shared < n && shared < n_before && bytes[shared] == before[shared])
+            shared++;
+        p->shared[i] = (uint16_t)shared;
+        p->length[i] = (uint16_t)n;
+        ok = buffer_append(&rest, bytes + shared, n - shared, err);
+        before = bytes;
+        n_before = n;
+    }
+    p->rest = (uint8_t *)rest.data;
+    return ok;
 }
 
 static bool sort_part(struct token_trie *trie, size_t which, struct error *err)
@@ -88,7 +101,8 @@ static bool sort_part(struct token_trie *trie, size_t which, struct error *err)
     struct token_trie_part *p = &trie->parts[which];
     p->ids = mem_array(trie->vocab_size, sizeof *p->ids, "trie of tokens", err);
     p->shared = mem_array(trie->vocab_size, sizeof *p->shared, "trie of tokens", err);
-    if (!p->ids || !p->shared)
+    p->length = mem_array(trie->vocab_size, sizeof *p->length, "trie of tokens", err);
+    if (!p->ids || !p->shared || !p->length)
         return false;
     for (size_t id = 0, n; id < trie->vocab_size; id++) {
         token_trie_bytes(trie, (int32_t)id, &n);
@@ -98,9 +112,7 @@ static bool sort_part(struct token_trie *trie, size_t which, struct error *err)
         p->longest = size_max(p->longest, n);
     }
     qsort_r(p->ids, p->n, sizeof *p->ids, order, trie);
-    for (size_t i = 1; i < p->n; i++)
-        p->shared[i] = (uint16_t)n_shared(trie, p->ids[i - 1], p->ids[i]);
-    return true;
+    return lay_out(trie, p, err);
 }
 
 struct token_trie *token_trie_new(const struct tokenizer *t, size_t vocab_size, struct error *err)
@@ -126,6 +138,8 @@ void token_trie_free(struct token_trie *trie)
     for (size_t i = 0; i < 2; i++) {
         free(trie->parts[i].ids);
         free(trie->parts[i].shared);
+        free(trie->parts[i].length);
+        free(trie->parts[i].rest);
     }
     free(trie);
 }

@@ -20,7 +20,8 @@ enum token_trie_tag { TOKEN_TRIE_END_THINK, TOKEN_TRIE_CALL, TOKEN_TRIE_END_CALL
 
 struct token_trie_part {
     int32_t *ids;               /* [n], in the order of their bytes */
-    uint16_t *shared;           /* [n] bytes equal to those of the token before */
+    uint16_t *shared, *length;  /* [n]: bytes equal to those of the token before; all bytes */
+    uint8_t *rest;              /* of each token the bytes behind the shared ones, one after another */
     size_t n, longest;          /* longest: bytes of a token */
 };
 
