@@ -32,7 +32,7 @@ static bool append(struct buffer *all, const struct tokenizer *t, int32_t id,
     for (uint8_t tag = 0; tag < TOKEN_TRIE_TAGS; tag++)
         if (tag_ids[tag] == id)
             other[1] = tag;
-    if (other[1] == GRAPH_OTHER_TAG && !tokenizer_is_special(t, id)) {
+    if (other[1] == GRAPH_OTHER_TAG && !tokenizer_is_added(t, id)) {
         if (!tokenizer_token_bytes(t, id, false, all, err))
             return false;
         if (all->size > begin && !memchr(all->data + begin, GRAPH_TAG, all->size - begin)

@@ -5,7 +5,7 @@
  * how far ahead each walk looks (matcher.h).
  *
  * Tokens that are no text have bytes that UTF-8 lacks (graph.h): the tags of thinking and of calls
- * GRAPH_TAG and their number here, special tokens and others with such bytes GRAPH_TAG and
+ * GRAPH_TAG and their number here, other added tokens and those with such bytes GRAPH_TAG and
  * GRAPH_OTHER_TAG. */
 #ifndef SURPRISAL_GRAMMAR_TOKEN_TRIE_H
 #define SURPRISAL_GRAMMAR_TOKEN_TRIE_H

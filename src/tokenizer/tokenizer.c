@@ -256,6 +256,11 @@ bool tokenizer_is_special(const struct tokenizer *t, int32_t id)
     return added && added->special;
 }
 
+bool tokenizer_is_added(const struct tokenizer *t, int32_t id)
+{
+    return added_tokens_by_id(&t->added, id) != NULL;
+}
+
 bool tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n_ids,
                       struct buffer *b, struct error *err)
 {

@@ -51,5 +51,7 @@ bool tokenizer_token_bytes(const struct tokenizer *t, int32_t id, bool is_first,
 bool tokenizer_has_token(const struct tokenizer *t, int32_t id);
 /* Does tokenizer.json call the token special? */
 bool tokenizer_is_special(const struct tokenizer *t, int32_t id);
+/* Is it one of its added tokens: special ones, tags such as <think>? */
+bool tokenizer_is_added(const struct tokenizer *t, int32_t id);
 
 #endif

@@ -189,9 +189,182 @@ static int serve_jobs(const char *tokenizer)
     return 0;
 }
 
+/* ---- masks say what steps do ------------------------------------------------------------------------ */
+
+static const char *const walked[] = {
+    "{\"type\":\"json_object\"}",
+#define SCHEMA(text) "{\"type\":\"json_schema\",\"json_schema\":{\"schema\":" text "}}"
+    SCHEMA("{\"type\":\"string\",\"minLength\":20,\"maxLength\":45}"),
+    SCHEMA("{\"type\":\"array\",\"items\":{\"enum\":[\"a\",\"ab\",\"the\",12,1]},\"minItems\":3,\"maxItems\":30}"),
+    SCHEMA("{\"type\":\"string\",\"pattern\":\"^[A-Za-z ,]{5,40}[.]$\"}"),
+    SCHEMA("{\"anyOf\":[{\"type\":\"string\",\"maxLength\":30},{\"type\":\"string\",\"pattern\":\"^[ a-z]*$\"}]}"),
+    SCHEMA("{\"type\":\"array\",\"items\":{\"$ref\":\"#\"},\"maxItems\":2}"),
+};
+
+/* Compares the mask with a step by each token, taken back again. */
+static size_t mask_errors(const struct walk_host *h, struct matcher *m, uint64_t *allowed)
+{
+    size_t n_words = (h->trie->vocab_size + 63) / 64, wrong = 0;
+    const uint64_t *mask = matcher_allowed(m, NULL);
+    memset(allowed, 0, n_words * sizeof *allowed);
+    if (mask)
+        memcpy(allowed, mask, n_words * sizeof *allowed);
+    for (size_t id = 0; id < h->trie->vocab_size; id++) {
+        bool can = matcher_advance(m, (int32_t)id, NULL);
+        if (can)
+            matcher_back(m, 1);
+        wrong += can != (allowed[id / 64] >> (id % 64) & 1);
+    }
+    mask = matcher_allowed(m, NULL);
+    return wrong + !(mask && memcmp(mask, allowed, n_words * sizeof *allowed) == 0);
+}
+
+static void test_masks(const struct walk_host *h)
+{
+    uint64_t *allowed = calloc((h->trie->vocab_size + 63) / 64, sizeof *allowed);
+    size_t wrong = 0, n = 0;
+    struct random r = { 3 };
+    for (size_t i = 0; allowed && i < sizeof walked / sizeof *walked; i++) {
+        struct grammar *g = NULL;
+        struct grammar_request request = { .response_format = walked[i] };
+        struct matcher *m = grammar_open(&g, &request, h->trie, NULL) ? walk_match(h, g, NULL)
+                                                                      : NULL;
+        for (size_t k = 0; m && k < 40 && !matcher_has_ended(m); k++, n++) {
+            wrong += mask_errors(h, m, allowed);
+            wrong += !matcher_advance(m, walk_choose(h, allowed, &r), NULL);
+        }
+        matcher_free(m);
+        grammar_close(g);
+    }
+    check(wrong == 0 && n > 60, "a mask has the tokens that can come, also after drafts",
+          "%zu of %zu masks are wrong", wrong, n);
+    free(allowed);
+}
+
+/* Closing brackets that reach below what a walk sees at first. */
+static void test_depth(const struct walk_host *h)
+{
+    enum { DEPTH = 300 };
+    uint64_t *allowed = calloc((h->trie->vocab_size + 63) / 64, sizeof *allowed);
+    struct grammar *g = NULL;
+    struct grammar_request request = { .response_format = SCHEMA("{}") };
+    struct matcher *m = grammar_open(&g, &request, h->trie, NULL) ? walk_match(h, g, NULL) : NULL;
+    char text[2 * DEPTH];
+    memset(text, '[', DEPTH);
+    memset(text + DEPTH, ']', DEPTH);
+    size_t n = m ? walk_bytes(h, m, text, DEPTH + 1) : 0;
+    check(allowed && n == DEPTH + 1 && mask_errors(h, m, allowed) == 0
+          && walk_bytes(h, m, text + n, 2 * DEPTH - n) == 2 * DEPTH - n && matcher_is_complete(m),
+          "masks at depth 300", "%zu bytes", n);
+    matcher_free(m);
+    grammar_close(g);
+    free(allowed);
+}
+
+/* More states than are held: they are forgotten, and the answer goes on. */
+static void test_long_answer(const struct walk_host *h)
+{
+    enum { LENGTH = 120000 };
+    struct grammar *g = NULL;
+    struct grammar_request request = { .response_format
+                                       = SCHEMA("{\"type\":\"string\",\"maxLength\":120000}") };
+    struct matcher *m = grammar_open(&g, &request, h->trie, NULL) ? walk_match(h, g, NULL) : NULL;
+    struct matcher_figures f = { 0 };
+    bool ok = m && walk_bytes(h, m, "\"", 1) == 1;
+    for (size_t i = 0; ok && i < LENGTH; i++)
+        ok = walk_bytes(h, m, "a", 1) == 1 && (i % 1000 || matcher_allowed(m, NULL));
+    if (ok) {
+        matcher_read_figures(m, &f);
+        matcher_back(m, 50);
+        ok = walk_bytes(h, m, "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", 50) == 50
+          && walk_bytes(h, m, "c", 1) == 0 && walk_bytes(h, m, "\"", 1) == 1
+          && matcher_is_complete(m) && matcher_advance(m, h->end_id, NULL)
+          && matcher_has_ended(m) && !matcher_advance(m, h->end_id, NULL);
+        matcher_back(m, ok);
+        ok = ok && !matcher_has_ended(m) && matcher_advance(m, h->end_id, NULL);
+    }
+    check(ok && f.held_bytes < (size_t)64 << 20 && f.n_walks < 20,
+          "a long answer holds little, and keeps its limit", "%zu bytes, %zu walks", f.held_bytes,
+          f.n_walks);
+    matcher_free(m);
+    grammar_close(g);
+}
+
+/* ---- requests that ask for too much ------------------------------------------------------------------ */
+
+/* n copies of `one` (with %zu: its number) between two texts. */
+static bool many(struct buffer *b, const char *before, const char *one, const char *separator,
+                 size_t n, const char *after)
+{
+    bool ok = buffer_printf(b, NULL, "%s", before);
+    for (size_t i = 0; ok && i < n; i++) {
+        const char *number = strchr(one, '#');
+        ok = buffer_printf(b, NULL, "%s", i ? separator : "")
+          && (number ? buffer_printf(b, NULL, "%.*s%zu%s", (int)(number - one), one, i, number + 1)
+                     : buffer_printf(b, NULL, "%s", one));
+    }
+    return ok && buffer_printf(b, NULL, "%s", after);
+}
+
+static void test_bombs(const struct walk_host *h)
+{
+    static const struct {
+        const char *name, *before, *one, *separator;
+        size_t n;
+        const char *after, *message;    /* NULL: it is not too much */
+    } bombs[] = {
+        { "nesting of 100,000", "", "{\"items\":", "", 100000, "{", "response_format: " },
+        { "300,000 values", "{\"enum\":[", "\"value #\"", ",", 300000, "]}", NULL },
+        { "long values", "{\"enum\":[", "\"# aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"",
+          ",", 100000, "]}", "it is too large: it needs more than 4194304 places" },
+        { "100,000 properties", "{\"properties\":{", "\"p#\":{}", ",", 100000, "}}",
+          "at most 4096 members" },
+        { "4,000 optional properties", "{\"additionalProperties\":false,\"properties\":{",
+          "\"p#\":{\"type\":\"null\"}", ",", 4000, "}}", NULL },
+        { "choices times choices", "{\"allOf\":[", "{\"anyOf\":[{},{},{},{},{},{},{},{},{},{}]}", ",",
+          20, "]}", "more than 65536 ways to choose" },
+        { "a chain of $ref", "{\"$ref\":\"#/$defs/0\",\"$defs\":{", "\"#\":{\"allOf\":[{\"$ref\":\"#/$defs/1\"}]}",
+          ",", 1000, "}}", NULL },
+        { "many patterns", "{\"type\":\"string\",\"allOf\":[", "{\"pattern\":\"[a#]{30}\"}", ",", 12, "]}",
+          "too large an automaton" },
+        { "groups in groups", "{\"pattern\":\"", "(", "", 300, "\"}", "groups nest too deeply" },
+        { "properties of characters", "{\"pattern\":\"", "\\\\p{L}", "", 20, "\"}", "more than 16 \\p" },
+    };
+    for (size_t i = 0; i < sizeof bombs / sizeof *bombs; i++) {
+        struct buffer b = { 0 };
+        struct error err = { 0 };
+        struct grammar *g = NULL;
+        bool ok = buffer_printf(&b, NULL, "{\"type\":\"json_schema\",\"json_schema\":{\"schema\":")
+               && many(&b, bombs[i].before, bombs[i].one, bombs[i].separator, bombs[i].n,
+                       bombs[i].after) && buffer_printf(&b, NULL, "}}");
+        struct grammar_request request = { .response_format = b.data };
+        double begin = seconds();
+        bool opened = ok && grammar_open(&g, &request, h->trie, &err);
+        struct matcher *m = g ? walk_match(h, g, NULL) : NULL;
+        bool masked = m && matcher_allowed(m, NULL) && walk_bytes(h, m, "{\"", 2) != 1
+                   && matcher_allowed(m, NULL);
+        check(ok && (bombs[i].message ? !opened && strstr(err.message, bombs[i].message) : masked),
+              bombs[i].name, "%s", opened ? "opened" : err.message);
+        printf("# %.0f ms: %.100s\n", 1e3 * (seconds() - begin), err.message);
+        matcher_free(m);
+        grammar_close(g);
+        buffer_free(&b);
+    }
+}
+
 int main(int argc, char **argv)
 {
+    struct error err = { 0 };
+    struct walk_host h;
     if (argc == 2)
         return serve_jobs(argv[1]);
+    if (check(walk_host_open(&h, "data/demo/bf16", &err), "the demo's tokenizer opens", "%s",
+              err.message)) {
+        test_masks(&h);
+        test_depth(&h);
+        test_long_answer(&h);
+        test_bombs(&h);
+    }
+    walk_host_close(&h);
     return check_done();
 }
