@@ -275,6 +275,7 @@ bool dfa_of_pattern(struct dfa *d, const char *pattern, size_t n, bool is_whole,
     if (is_whole)
         b.rest = r.n_steps;
     ok = ok && find_classes(d, &r, err) && build(&b, err);
+    d->work = r.work + b.work + r.n_steps + d->n_states * d->n_classes;
     word_lists_free(&b.subsets);
     free(b.open);
     free(b.found);
@@ -359,7 +360,7 @@ static uint32_t product_state(struct product *p, const uint32_t *state)
         p->graph->failed = true;
         return UINT32_MAX;
     }
-    if (p->states.n > DFA_MAX_PAIRS || p->states.n * p->n_first > DFA_MAX_STEPS)
+    if (p->states.n > DFA_MAX_PAIRS)
         graph_fail(p->graph, "the pattern and the lengths together need too large an automaton");
     if (number == known)
         p->nodes[known] = graph_reserve(p->graph);
@@ -450,7 +451,7 @@ uint32_t dfa_node(struct graph *g, const struct dfa *dfas, size_t n, uint32_t mi
     for (size_t i = 0; i < n && !g->failed; i++)
         state[i] = dfas[i].start;
     uint32_t start = g->failed ? UINT32_MAX : product_state(&p, state);
-    for (uint32_t i = 0; i < p.states.n && !g->failed; i++)
+    for (uint32_t i = 0; i < p.states.n && graph_spend(g, 2 * p.n_first); i++)
         graph_fill(g, p.nodes[i], product_ways(&p, i, to, ways, state));
     uint32_t node = g->failed || start == UINT32_MAX ? graph_either(g, NULL, 0) : p.nodes[start];
     word_lists_free(&p.states);

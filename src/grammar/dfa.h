@@ -11,7 +11,6 @@
 #define DFA_MAX_TABLE  ((size_t)1 << 22)    /* states times classes of characters */
 #define DFA_MAX_WORK   ((size_t)1 << 25)    /* steps looked at */
 #define DFA_MAX_PAIRS  ((size_t)1 << 16)    /* states of several automata and a count together */
-#define DFA_MAX_STEPS  ((size_t)1 << 23)    /* of these */
 
 /* Zero-initialise; owns everything; release with dfa_free, also after a failure. */
 struct dfa {
@@ -22,6 +21,7 @@ struct dfa {
     bool *accepts;              /* [n_states] */
     size_t n_states;
     uint32_t start;
+    size_t work;                /* that it took, for graph_spend */
 };
 
 /* Texts that hold a match of the pattern, or that match as a whole (is_whole). */

@@ -24,6 +24,13 @@ void graph_free(struct graph *g)
     *g = (struct graph){ 0 };
 }
 
+bool graph_spend(struct graph *g, size_t work)
+{
+    g->work += size_min(work, GRAPH_MAX_WORK);
+    return !g->failed && (g->work <= GRAPH_MAX_WORK
+                          || graph_fail(g, "it is too large: it takes too much work to compile"));
+}
+
 /* Room for one more of a limited number. */
 static bool grow(struct graph *g, void *block, size_t *capacity, size_t needed, size_t size,
                  size_t limit)

@@ -18,6 +18,7 @@
 
 #define GRAPH_MAX_NODES  ((size_t)1 << 20)  /* 20 bytes each */
 #define GRAPH_MAX_PLACES ((size_t)1 << 22)  /* 12 bytes each */
+#define GRAPH_MAX_WORK   ((size_t)1 << 25)  /* of a whole request, in units of some 50 ns */
 
 /* Bytes that UTF-8 never has stand for tokens that are no text: GRAPH_TAG, then which one. */
 #define GRAPH_TAG       0xFF
@@ -54,6 +55,7 @@ struct graph {
     size_t n_children, children_capacity;
     struct graph_place *places;
     size_t n_places, places_capacity;
+    size_t work;                /* of what was built, beside its size */
     bool failed;
     struct error failure;
 };
@@ -65,6 +67,8 @@ struct graph_range {
 /* Both of the error and of the graph: always false. */
 bool graph_fail(struct graph *g, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void graph_free(struct graph *g);
+/* Counts work whose result may be small; too much of it is a failure: false. */
+bool graph_spend(struct graph *g, size_t work);
 
 /* ---- byte strings ------------------------------------------------------------------ */
 

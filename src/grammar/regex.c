@@ -371,6 +371,8 @@ bool regex_parse(struct regex *r, const char *pattern, size_t n, struct error *e
                          REGEX_MAX_BYTES);
     if (strlen(pattern) != n || !utf8_valid(pattern, n, NULL))
         return error_set(err, "regular expression: it is not UTF-8 without NUL");
-    return parse_alternatives(&p, err)
+    bool ok = parse_alternatives(&p, err);
+    r->work = p.in.n_folded + p.in.n_properties * ((size_t)1 << 19);
+    return ok
         && (!peek(&p) || regex_class_fail(&p.in, err, "a ) without its ("));
 }

@@ -36,6 +36,7 @@ struct regex {
     size_t n_steps, steps_capacity;
     struct charset *sets;       /* tidy */
     size_t n_sets, sets_capacity;
+    size_t work;                /* of \p and (?i), which go through many characters */
 };
 
 /* Appends the program of the pattern, n bytes of UTF-8, without REGEX_MATCH.  The error says what is

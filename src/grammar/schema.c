@@ -6,6 +6,12 @@
 #include "base/json.h"
 #include "grammar/schema_parts.h"
 
+bool schema_spend(const struct schema *s, const cJSON *at, size_t work, struct error *err)
+{
+    struct graph *g = s->text->graph;
+    return graph_spend(g, work) || schema_refuse(s, at, NULL, err, "%s", g->failure.message);
+}
+
 /* ---- schemas that are wanted ------------------------------------------------------------- */
 
 static uint32_t number_of(struct schema *s, const cJSON *schema, struct error *err)
@@ -120,7 +126,8 @@ static bool collect_parts(struct schema *s, const cJSON *schema, struct choices 
 static bool collect(struct schema *s, const cJSON *schema, struct choices *c, struct error *err)
 {
     struct schema_view *v = &c->view;
-    if (!schema_check_words(s, schema, err))
+    if (!schema_spend(s, schema, 64 + 4 * (size_t)cJSON_GetArraySize(schema) + v->n, err)
+        || !schema_check_words(s, schema, err))
         return false;
     if (cJSON_IsBool(schema)) {
         v->types = cJSON_IsTrue(schema) ? v->types : 0;
@@ -202,9 +209,6 @@ static bool compile_views(struct schema *s, uint32_t wanted, struct choices *c, 
 {
     if (!collect_all(s, wanted, c, err))
         return false;
-    if (++s->n_views > SCHEMA_MAX_VIEWS)
-        return error_set(err, "%s: more than %d ways to choose in anyOf and oneOf", s->name,
-                         SCHEMA_MAX_VIEWS);
     if (c->open.schema)
         return compile_choice(s, wanted, c, node, err);
     return schema_values(s, &c->view, node, err);

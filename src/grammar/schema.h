@@ -21,7 +21,6 @@
 
 #define SCHEMA_MAX_MEMBERS 4096     /* of an object, of prefixItems, of required */
 #define SCHEMA_MAX_CHOICES 64       /* anyOf, oneOf and nullable that hold at one place */
-#define SCHEMA_MAX_VIEWS   65536    /* ways to choose among them, in the whole schema */
 #define SCHEMA_MAX_REFS    64       /* $ref and allOf inside of each other at one place */
 
 /* Where the value stands. */

@@ -37,6 +37,8 @@ static bool add_properties(const struct schema *s, const cJSON *part, struct sch
         return schema_refuse(s, part, "properties", err, "expected an object");
     if (properties && !json_unique_keys(properties, s->name, &twice))
         return schema_refuse(s, part, "properties", err, "a key occurs twice");
+    if (!schema_spend(s, part, before * (size_t)cJSON_GetArraySize(properties) / 16, err))
+        return false;
     for (const cJSON *c = properties ? properties->child : NULL; c; c = c->next) {
         struct schema_members earlier = { .all = m->all, .n = before };
         if (!find_member(&earlier, c->string) && !add_member(s, part, m, c->string, err))
@@ -50,6 +52,8 @@ static bool add_required(const struct schema *s, const cJSON *part, struct schem
 {
     const cJSON *required = json_get(part, "required");
     size_t n = 0;
+    if (!schema_spend(s, part, m->n * (size_t)cJSON_GetArraySize(required) / 16, err))
+        return false;
     if (required && !cJSON_IsArray(required))
         return schema_refuse(s, part, "required", err, "expected an array of names");
     for (const cJSON *c = required ? required->child : NULL; c; c = c->next) {
@@ -82,6 +86,8 @@ bool schema_find_members(struct schema *s, const struct schema_view *v, struct s
     for (size_t i = 0; i < v->n; i++)
         if (!add_required(s, v->parts[i], m, err))
             return false;
+    if (v->n && !schema_spend(s, v->parts[0], v->n * m->n * m->n / 16, err))
+        return false;
     for (size_t i = 0; i < v->n; i++) {
         const cJSON *others = json_get(v->parts[i], "additionalProperties");
         m->closed = m->closed || cJSON_IsFalse(others);

@@ -24,7 +24,7 @@ struct schema {
     size_t by_number_capacity;
     struct word_lists wanted;           /* lists of numbers of schemas, and a place */
     uint32_t *nodes;                    /* [wanted.n]: reserved, or filled if below n_done */
-    size_t nodes_capacity, n_done, n_views;
+    size_t nodes_capacity, n_done;
 };
 
 struct schema_view {
@@ -33,6 +33,9 @@ struct schema_view {
     unsigned types;
     enum schema_place place;
 };
+
+/* Counts work (graph_spend); too much is an error that names the schema. */
+bool schema_spend(const struct schema *s, const cJSON *at, size_t work, struct error *err);
 
 /* ---- words of a schema (schema_words.c) ------------------------------------------------ */
 

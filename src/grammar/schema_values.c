@@ -6,7 +6,6 @@
 #include "base/utf8.h"
 #include "grammar/schema_parts.h"
 
-#define MAX_COMPARED 4096           /* values of an enum that another restricts */
 #define EXACT 9007199254740992.0    /* 2^53: whole numbers below are exact */
 
 /* ---- strings: lengths, patterns and formats that all hold -------------------------------- */
@@ -59,7 +58,8 @@ static bool add_pattern(const struct schema *s, const cJSON *part, const char *w
     struct error why;
     struct dfa *d = new_dfa(r, err);
     return d && (dfa_of_pattern(d, pattern, strlen(pattern), strcmp(word, "format") == 0, &why)
-                 || schema_refuse(s, part, word, err, "%s", why.message));
+                 || schema_refuse(s, part, word, err, "%s", why.message))
+        && schema_spend(s, part, d->work, err);
 }
 
 static bool add_format(const struct schema *s, const cJSON *part, const char *name,
@@ -285,10 +285,11 @@ static bool find_list(const struct schema *s, const struct schema_view *v, const
         if ((one || some) && (!*list || one))
             *list = one ? one : some;
     }
-    for (size_t i = 0; i < v->n && *n_lists > 1; i++)
-        if (cJSON_GetArraySize(json_get(v->parts[i], "enum")) > MAX_COMPARED)
-            return schema_refuse(s, v->parts[i], "enum", err, "more than %d values beside another"
-                                 " enum or const are not supported", MAX_COMPARED);
+    size_t n = *n_lists > 1 ? (size_t)cJSON_GetArraySize(*list) : 0;
+    for (size_t i = 0; i < v->n; i++)           /* each value is sought in each list */
+        if (!schema_spend(s, v->parts[i], n * (size_t)cJSON_GetArraySize(json_get(v->parts[i],
+                                                                   "enum")) / 16, err))
+            return false;
     return true;
 }
 
