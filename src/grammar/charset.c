@@ -75,7 +75,7 @@ bool charset_invert(struct charset *s, struct error *err)
     return complement(s, err) && charset_tidy(s, err);
 }
 
-/* ---- as bytes ----------------------------------------------------------------------- */
+/* ---- as bytes -------------------------------------------------------------------- */
 
 /* What a JSON string cannot hold as it is. */
 static bool needs_escape(uint32_t c)

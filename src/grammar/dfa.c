@@ -42,24 +42,7 @@ bool dfa_accepts(const struct dfa *d, const char *text)
     return d->accepts[state];
 }
 
-/* ---- classes: characters that no set tells apart --------------------------------------- */
-
-static int by_number(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
-static size_t unique(uint32_t *words, size_t n)
-{
-    size_t kept = 0;
-    if (n > 1)
-        qsort(words, n, sizeof *words, by_number);
-    for (size_t i = 0; i < n; i++)
-        if (kept == 0 || words[kept - 1] != words[i])
-            words[kept++] = words[i];
-    return kept;
-}
+/* ---- classes: characters that no set tells apart --------------------------------- */
 
 static bool find_intervals(struct dfa *d, const struct regex *r, struct error *err)
 {
@@ -76,7 +59,7 @@ static bool find_intervals(struct dfa *d, const struct regex *r, struct error *e
             d->first[n++] = r->sets[i].ranges[k].first;
             d->first[n++] = r->sets[i].ranges[k].last + 1;
         }
-    d->n_intervals = unique(d->first, n);
+    d->n_intervals = word_lists_sort(d->first, n);
     return true;
 }
 
@@ -125,7 +108,7 @@ static bool find_classes(struct dfa *d, struct regex *r, struct error *err)
     return true;
 }
 
-/* ---- subsets --------------------------------------------------------------------------- */
+/* ---- subsets --------------------------------------------------------------------- */
 
 struct builder {
     const struct regex *r;
@@ -182,7 +165,7 @@ static bool subset(struct builder *b, size_t n_open, bool at_begin, uint32_t *st
             b->found[0] = (uint32_t)b->rest;
             b->n_found = 1;
         }
-    size_t n = unique(b->found, b->n_found);
+    size_t n = word_lists_sort(b->found, b->n_found);
     memcpy(b->kept + 1, b->found, n * sizeof *b->found);
     if (!accepts) {
         memcpy(b->open, b->found, n * sizeof *b->found);
@@ -286,7 +269,7 @@ bool dfa_of_pattern(struct dfa *d, const char *pattern, size_t n, bool is_whole,
     return ok;
 }
 
-/* ---- texts without a needle: state 1 + i has read i of its characters ------------------- */
+/* ---- texts without a needle: state 1 + i has read i of its characters ------------ */
 
 bool dfa_without(struct dfa *d, const char *needle, struct error *err)
 {
@@ -311,7 +294,7 @@ bool dfa_without(struct dfa *d, const char *needle, struct error *err)
     return true;
 }
 
-/* ---- several at once, as nodes ----------------------------------------------------------- */
+/* ---- several at once, as nodes --------------------------------------------------- */
 
 struct product {
     struct graph *graph;
@@ -342,7 +325,7 @@ static bool product_intervals(struct product *p)
         memcpy(p->first + total, p->dfas[i].first, p->dfas[i].n_intervals * sizeof *p->first);
         total += p->dfas[i].n_intervals;
     }
-    p->n_first = unique(p->first, total);
+    p->n_first = word_lists_sort(p->first, total);
     return true;
 }
 

@@ -1,7 +1,7 @@
 /* dfa.h - a deterministic automaton over characters: patterns of strings, and several at once.
  *
- * Source: M. O. Rabin and D. Scott, "Finite Automata and Their Decision Problems" (1959): subsets of
- * steps for one pattern, pairs of states for two that must both match. */
+ * Source: M. O. Rabin and D. Scott, "Finite Automata and Their Decision Problems" (1959): subsets
+ * of steps for one pattern, pairs of states for two that must both match. */
 #ifndef SURPRISAL_GRAMMAR_DFA_H
 #define SURPRISAL_GRAMMAR_DFA_H
 
@@ -27,8 +27,8 @@ struct dfa {
 /* Texts that hold a match of the pattern, or that match as a whole (is_whole). */
 bool dfa_of_pattern(struct dfa *d, const char *pattern, size_t n, bool is_whole,
                     struct error *err);
-/* Texts (of ASCII and other characters) without `needle`, also where the text's first character comes
- * behind the first one of the needle.  The needle's first character occurs in it once. */
+/* Texts (of ASCII and other characters) without `needle`, also where the text's first character
+ * comes behind the first one of the needle.  The needle's first character occurs in it once. */
 bool dfa_without(struct dfa *d, const char *needle, struct error *err);
 void dfa_free(struct dfa *d);
 

@@ -49,7 +49,7 @@ static bool compile_schema(struct reader *r, const cJSON *root, const char *name
     return ok;
 }
 
-/* ---- response_format --------------------------------------------------------------------------- */
+/* ---- response_format ------------------------------------------------------------- */
 
 static bool read_response_format(struct reader *r, const cJSON *format, uint32_t *content,
                                  struct error *err)
@@ -74,7 +74,7 @@ static bool read_response_format(struct reader *r, const cJSON *format, uint32_t
                           content, err);
 }
 
-/* ---- structured_outputs ------------------------------------------------------------------------- */
+/* ---- structured_outputs ---------------------------------------------------------- */
 
 static bool read_json(struct reader *r, const cJSON *schema, uint32_t *content, struct error *err)
 {
@@ -158,7 +158,7 @@ static bool read_structured_outputs(struct reader *r, const cJSON *outputs, uint
         || error_set(err, "structured_outputs: expected json, regex, choice or json_object");
 }
 
-/* ---- tool_choice --------------------------------------------------------------------------------- */
+/* ---- tool_choice ----------------------------------------------------------------- */
 
 enum tool_choice { CHOICE_NONE, CHOICE_AUTO, CHOICE_REQUIRED, CHOICE_NAMED };
 
@@ -186,7 +186,7 @@ static bool read_tool_choice(const struct fields *f, enum tool_choice *choice, c
         || error_set(err, "tool_choice: there are no tools to choose from");
 }
 
-/* ---- all together -------------------------------------------------------------------------------- */
+/* ---- all together ---------------------------------------------------------------- */
 
 /* The start of the answer; FREE if nothing binds it. */
 static bool read_fields(struct reader *r, const struct fields *f, bool thinking, uint32_t *start,

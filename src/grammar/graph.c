@@ -45,7 +45,7 @@ static bool grow(struct graph *g, void *block, size_t *capacity, size_t needed, 
     return !g->failed;
 }
 
-/* ---- byte strings ------------------------------------------------------------------ */
+/* ---- byte strings ---------------------------------------------------------------- */
 
 static uint32_t place_new(struct graph *g, uint8_t low, uint8_t high)
 {
@@ -148,7 +148,7 @@ void graph_add_between(struct graph *g, uint32_t prefix, const uint8_t *low, con
     }
 }
 
-/* ---- nodes ------------------------------------------------------------------------- */
+/* ---- nodes ----------------------------------------------------------------------- */
 
 static uint32_t node_new(struct graph *g, struct graph_node node)
 {
@@ -259,7 +259,7 @@ void graph_fill(struct graph *g, uint32_t reserved, uint32_t a)
         set_children(g, &g->nodes[reserved], &a, 1);
 }
 
-/* ---- what leads to no text --------------------------------------------------------- */
+/* ---- what leads to no text ------------------------------------------------------- */
 
 /* For each node, in which nodes it occurs: links of one list a node. */
 struct uses {

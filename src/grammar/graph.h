@@ -70,7 +70,7 @@ void graph_free(struct graph *g);
 /* Counts work whose result may be small; too much of it is a failure: false. */
 bool graph_spend(struct graph *g, size_t work);
 
-/* ---- byte strings ------------------------------------------------------------------ */
+/* ---- byte strings ---------------------------------------------------------------- */
 
 /* A new tree without strings. */
 uint32_t graph_tree(struct graph *g);
@@ -83,7 +83,7 @@ uint32_t graph_add_text(struct graph *g, uint32_t tree, const char *text, size_t
 void graph_add_between(struct graph *g, uint32_t prefix, const uint8_t *low, const uint8_t *high,
                        size_t n, uint8_t min, uint8_t max);
 
-/* ---- nodes ------------------------------------------------------------------------- */
+/* ---- nodes ----------------------------------------------------------------------- */
 
 uint32_t graph_bytes(struct graph *g, uint32_t tree);
 uint32_t graph_text(struct graph *g, const char *text, size_t n);
@@ -102,8 +102,8 @@ uint32_t graph_counted(struct graph *g, uint32_t a, uint32_t min, uint32_t max);
 uint32_t graph_reserve(struct graph *g);
 void graph_fill(struct graph *g, uint32_t reserved, uint32_t a);
 
-/* Takes out of the graph what leads to no text, so that whatever begins can end.  Reports what failed
- * while building. */
+/* Takes out of the graph what leads to no text, so that whatever begins can end.  Reports what
+ * failed while building. */
 bool graph_finish(struct graph *g, struct error *err);
 /* Of a finished graph: has the node no text at all? */
 bool graph_is_empty(const struct graph *g, uint32_t node);

@@ -13,7 +13,7 @@
 #define INDENT    32u
 #define EXACT     9007199254740992.0    /* 2^53: whole numbers below are exact */
 
-/* ---- strings ------------------------------------------------------------------------ */
+/* ---- strings --------------------------------------------------------------------- */
 
 static uint32_t any_of(struct graph *g, const char *bytes)
 {
@@ -70,7 +70,7 @@ bool json_text_write(struct buffer *b, const char *text, enum charset_form form,
     return true;
 }
 
-/* ---- numbers ------------------------------------------------------------------------ */
+/* ---- numbers --------------------------------------------------------------------- */
 
 /* Numbers from low to high, which have n digits both. */
 static uint32_t same_length(struct graph *g, const char *low, const char *high)
@@ -148,7 +148,7 @@ static bool number_text(struct graph *g, char *out, size_t n, double v)
     return true;
 }
 
-/* ---- values ------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------- */
 
 static void add_number(const struct json_text *t, uint32_t tree, double v)
 {
@@ -257,7 +257,7 @@ void json_text_open(struct json_text *t, struct graph *g)
                                        t->number, t->null, t->yes, t->no }, 7));
 }
 
-/* ---- names that are none of some ----------------------------------------------------- */
+/* ---- names that are none of some ------------------------------------------------- */
 
 struct other_names {
     struct graph *graph;

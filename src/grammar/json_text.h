@@ -1,10 +1,10 @@
 /* json_text.h - how JSON is written in answers (SERVE 3.8), as nodes of a graph.
  *
- * White space: none; or one space behind ':' and ','; or a line end and at most 32 spaces behind '{',
- * '[' and ',' and before '}' and ']'.  Numbers: at most 20 digits before and after the point, 3 in an
- * exponent; a whole number may end in ".0".  Strings: UTF-8 and all escapes of JSON without lone
- * surrogates where a string is free; where its text matters (a value of the schema, a pattern, a name)
- * only what must be escaped is, as Python's json.dumps with ensure_ascii false does. */
+ * White space: none; or one space behind ':' and ','; or a line end and at most 32 spaces behind
+ * '{', '[' and ',' and before '}' and ']'.  Numbers: at most 20 digits before and after the point,
+ * 3 in an exponent; a whole number may end in ".0".  Strings: UTF-8 and all escapes of JSON without
+ * lone surrogates where a string is free; where its text matters (a value of the schema, a pattern,
+ * a name) only what must be escaped is, as Python's json.dumps with ensure_ascii false does. */
 #ifndef SURPRISAL_GRAMMAR_JSON_TEXT_H
 #define SURPRISAL_GRAMMAR_JSON_TEXT_H
 

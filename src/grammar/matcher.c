@@ -76,7 +76,7 @@ static uint32_t *stand(struct matcher *m)
     return &m->stands[m->n_tokens % N_STANDS];
 }
 
-/* ---- masks ----------------------------------------------------------------------------- */
+/* ---- masks ----------------------------------------------------------------------- */
 
 /* Sets the bits of the tokens of a part that can follow `state`; false when the state sees too
  * little, or on a failure of the states. */
@@ -84,7 +84,7 @@ static bool walk(struct matcher *m, uint64_t *bits, uint32_t state,
                  const struct token_trie_part *part)
 {
     const uint8_t *rest = part->rest;
-    size_t alive = 0;           /* bytes of the last token that could follow: m->path[0 ... alive] */
+    size_t alive = 0;           /* bytes of the last token that could follow: path[0 ... alive] */
     m->path[0] = state;
     for (size_t i = 0; i < part->n; i++) {
         size_t shared = part->shared[i], n = part->length[i];
@@ -189,7 +189,7 @@ const uint64_t *matcher_allowed(struct matcher *m, struct error *err)
     return NULL;
 }
 
-/* ---- steps ----------------------------------------------------------------------------- */
+/* ---- steps ----------------------------------------------------------------------- */
 
 static bool is_end_id(const struct matcher *m, int32_t id)
 {

@@ -24,7 +24,7 @@ void regex_free(struct regex *r)
     *r = (struct regex){ 0 };
 }
 
-/* ---- steps: jumps are relative, so a block of them can be moved and copied ------------- */
+/* ---- steps: jumps are relative, so a block of them can be moved and copied ------- */
 
 static bool reserve(struct regex *r, size_t more, struct error *err)
 {
@@ -79,8 +79,8 @@ static struct regex_step either(size_t a, size_t b)
     return (struct regex_step){ .kind = REGEX_EITHER, .a = (int32_t)a, .b = (int32_t)b };
 }
 
-/* Steps from `begin` on, repeated: min copies, then either a loop or max - min optional copies, each
- * of which may jump behind the last. */
+/* Steps from `begin` on, repeated: min copies, then either a loop or max - min optional copies,
+ * each of which may jump behind the last. */
 static bool repeat(struct regex *r, size_t begin, size_t min, size_t max, struct error *err)
 {
     size_t n = r->n_steps - begin, optional = max == NO_LIMIT ? 1 : max - min;
@@ -103,7 +103,7 @@ static bool repeat(struct regex *r, size_t begin, size_t min, size_t max, struct
     return ok;
 }
 
-/* ---- reading ------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------- */
 
 static bool parse_alternatives(struct parser *p, struct error *err);
 

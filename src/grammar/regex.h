@@ -2,10 +2,10 @@
  *
  * All that names a regular language: classes, groups, alternatives, repetitions (lazy ones too: the
  * texts are the same), the anchors ^ $ \A \z, (?i) (?s) (?x).  Refused by name: look-around, back
- * references, recursion, atomic groups and possessive repetitions, \b, (?m), verbs.  Classes are those
- * of PCRE2 without UCP, as in ECMA-262: \d, \w and \s are ASCII's; \p{...} is Unicode's.  $ is the end
- * of the text alone, as \z and ECMA-262 have it, without PCRE2's line end before it.  \uXXXX, which
- * JSON schemas use, is the character, and ECMA-262's \/ and \- are themselves. */
+ * references, recursion, atomic groups and possessive repetitions, \b, (?m), verbs.  Classes are
+ * those of PCRE2 without UCP, as in ECMA-262: \d, \w and \s are ASCII's; \p{...} is Unicode's.  $
+ * is the end of the text alone, as \z and ECMA-262 have it, without PCRE2's line end before it.
+ * \uXXXX, which JSON schemas use, is the character, and ECMA-262's \/ and \- are themselves. */
 #ifndef SURPRISAL_GRAMMAR_REGEX_H
 #define SURPRISAL_GRAMMAR_REGEX_H
 
@@ -39,8 +39,8 @@ struct regex {
     size_t work;                /* of \p and (?i), which go through many characters */
 };
 
-/* Appends the program of the pattern, n bytes of UTF-8, without REGEX_MATCH.  The error says what is
- * wrong, and at which byte. */
+/* Appends the program of the pattern, n bytes of UTF-8, without REGEX_MATCH.  The error says what
+ * is wrong, and at which byte. */
 bool regex_parse(struct regex *r, const char *pattern, size_t n, struct error *err);
 bool regex_add(struct regex *r, struct regex_step step, struct error *err);
 /* Appends a step of all characters. */

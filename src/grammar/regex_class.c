@@ -42,7 +42,7 @@ static bool add_or_invert(struct charset *set, struct charset *some, bool invert
     return ok;
 }
 
-/* ---- \d \w \s \h \v \N and their opposites, [:alpha:] --------------------------------- */
+/* ---- \d \w \s \h \v \N and their opposites, [:alpha:] ---------------------------- */
 
 static const struct class {
     const char *name;
@@ -119,7 +119,7 @@ static bool add_posix(struct regex_reader *r, struct charset *set, bool *known, 
     return true;
 }
 
-/* ---- \p{...}, as PCRE2 knows it ------------------------------------------------------- */
+/* ---- \p{...}, as PCRE2 knows it -------------------------------------------------- */
 
 /* Every character but NUL, in order. */
 static bool all_characters(struct buffer *b, struct error *err)
@@ -185,13 +185,7 @@ static bool add_property(struct regex_reader *r, bool inverted, struct charset *
     return add_or_invert(set, &some, inverted, err);
 }
 
-/* ---- escapes -------------------------------------------------------------------------- */
-
-static int hex_value(char c)
-{
-    return ascii_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
-         : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
+/* ---- escapes --------------------------------------------------------------------- */
 
 /* Up to `most` digits; with braces any number of them up to }. */
 static bool read_hex(struct regex_reader *r, size_t least, size_t most, uint32_t *c,
@@ -200,8 +194,8 @@ static bool read_hex(struct regex_reader *r, size_t least, size_t most, uint32_t
     bool braces = r->text[r->at] == '{';
     size_t n = 0;
     r->at += braces;
-    for (*c = 0; n < (braces ? 8 : most) && hex_value(r->text[r->at]) >= 0; n++)
-        *c = *c << 4 | (uint32_t)hex_value(r->text[r->at++]);
+    for (*c = 0; n < (braces ? 8 : most) && ascii_hex(r->text[r->at]) >= 0; n++)
+        *c = *c << 4 | (uint32_t)ascii_hex(r->text[r->at++]);
     if (braces && (n == 0 || r->text[r->at++] != '}'))
         return regex_class_fail(r, err, "an escape by number that is not complete");
     if (n < least || *c > CHARSET_LAST || (*c >= 0xD800 && *c <= 0xDFFF))
@@ -257,7 +251,7 @@ bool regex_class_escape(struct regex_reader *r, bool in_class, struct charset *s
          : error_set(err, "regular expression, byte %zu: \\%c is not supported", r->at, letter);
 }
 
-/* ---- classes -------------------------------------------------------------------------- */
+/* ---- classes --------------------------------------------------------------------- */
 
 /* One member of a class: a character, or REGEX_CLASS_SET. */
 static bool read_member(struct regex_reader *r, struct charset *set, uint32_t *c,

@@ -17,8 +17,8 @@ struct regex_reader {
 /* Names the byte; always false. */
 bool regex_class_fail(const struct regex_reader *r, struct error *err, const char *what);
 
-/* Behind a backslash.  Gives the character, or REGEX_CLASS_SET and adds what it stands for to `set`.
- * in_class: \b is the backspace there. */
+/* Behind a backslash.  Gives the character, or REGEX_CLASS_SET and adds what it stands for to
+ * `set`.  in_class: \b is the backspace there. */
 bool regex_class_escape(struct regex_reader *r, bool in_class, struct charset *set, uint32_t *c,
                         struct error *err);
 /* Behind the bracket of a class, up to behind its end; the set is tidy. */

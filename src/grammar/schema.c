@@ -6,68 +6,7 @@
 #include "base/json.h"
 #include "grammar/schema_parts.h"
 
-bool schema_spend(const struct schema *s, const cJSON *at, size_t work, struct error *err)
-{
-    struct graph *g = s->text->graph;
-    return graph_spend(g, work) || schema_refuse(s, at, NULL, err, "%s", g->failure.message);
-}
-
-/* ---- schemas that are wanted ------------------------------------------------------------- */
-
-static uint32_t number_of(struct schema *s, const cJSON *schema, struct error *err)
-{
-    uint32_t words[2];
-    size_t known = s->numbers.n;
-    uintptr_t address = (uintptr_t)schema;
-    words[0] = (uint32_t)address;
-    words[1] = (uint32_t)((uint64_t)address >> 32);
-    uint32_t number = word_lists_number(&s->numbers, words, 2, err);
-    if (number == known) {
-        if (!mem_grow(&s->by_number, &s->by_number_capacity, known + 1, sizeof *s->by_number,
-                      "schema", err))
-            return WORD_LISTS_FAILED;
-        s->by_number[known] = schema;
-    }
-    return number;
-}
-
-static int by_number(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
-bool schema_want(struct schema *s, const cJSON *const *schemas, size_t n, enum schema_place place,
-                 uint32_t *node, struct error *err)
-{
-    uint32_t *list = mem_array(n + 1, sizeof *list, "schema", err);
-    size_t kept = 0, known = s->wanted.n;
-    bool ok = list != NULL;
-    for (size_t i = 0; ok && i < n; i++) {
-        list[i] = number_of(s, schemas[i], err);
-        ok = list[i] != WORD_LISTS_FAILED;
-    }
-    if (ok && n > 1)
-        qsort(list, n, sizeof *list, by_number);
-    for (size_t i = 0; ok && i < n; i++)
-        if (kept == 0 || list[kept - 1] != list[i])
-            list[kept++] = list[i];
-    uint32_t number = WORD_LISTS_FAILED;
-    if (ok) {
-        list[kept] = place;
-        number = word_lists_number(&s->wanted, list, kept + 1, err);
-    }
-    free(list);
-    if (number == WORD_LISTS_FAILED
-        || !mem_grow(&s->nodes, &s->nodes_capacity, s->wanted.n, sizeof *s->nodes, "schema", err))
-        return false;
-    if (number == known)
-        s->nodes[known] = graph_reserve(s->text->graph);
-    *node = s->nodes[number];
-    return true;
-}
-
-/* ---- views: all that holds for one value, a choice made in each anyOf ---------------------- */
+/* ---- views: all that holds for one value, a choice made in each anyOf ------------ */
 
 struct mark {
     const cJSON *schema;
@@ -144,7 +83,8 @@ static bool collect(struct schema *s, const cJSON *schema, struct choices *c, st
     }
     for (size_t i = 0; i < c->depth; i++)
         if (c->path[i] == schema)
-            return schema_refuse(s, schema, NULL, err, "it leads to itself without a value between");
+            return schema_refuse(s, schema, NULL, err,
+                                 "it leads to itself without a value between");
     if (c->depth == SCHEMA_MAX_REFS)
         return schema_refuse(s, schema, NULL, err, "more than %d schemas that name each other",
                              SCHEMA_MAX_REFS);
@@ -214,7 +154,7 @@ static bool compile_views(struct schema *s, uint32_t wanted, struct choices *c, 
     return schema_values(s, &c->view, node, err);
 }
 
-/* ---- from outside --------------------------------------------------------------------------- */
+/* ---- from outside ---------------------------------------------------------------- */
 
 /* Compiles all that is wanted, and what that wants in turn. */
 static bool compile_wanted(struct schema *s, struct error *err)

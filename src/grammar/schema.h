@@ -1,17 +1,18 @@
 /* schema.h - the values that a JSON schema allows, as a node of a graph (SERVE 3.8).
  *
- * Draft 2020-12, as far as the text below goes; https://json-schema.org/draft/2020-12 has the meaning
- * of each keyword.  Keywords that would change the set of values and are not among these are refused
- * with their path, and so are combinations that cannot be built:
+ * Draft 2020-12, as far as the text below goes; https://json-schema.org/draft/2020-12 has the
+ * meaning of each keyword.  Keywords that would change the set of values and are not among these
+ * are refused with their path, and so are combinations that cannot be built:
  *
- *   type, enum, const, nullable, anyOf, oneOf (as anyOf), allOf, $ref to a place of the schema, $defs
+ *   type, enum, const, nullable, anyOf, oneOf (as anyOf), allOf, $ref to a place of the schema,
+ *   $defs
  *   properties, required, additionalProperties (absent: any in general, none if strict)
  *   items, prefixItems, minItems, maxItems
  *   minLength, maxLength, pattern (regex.h), format date, time, date-time, uuid, email
  *   minimum, maximum, exclusiveMinimum, exclusiveMaximum of whole numbers
  *
- * Unknown words are notes, as JSON Schema says.  Keys come in the schema's order: those of `properties`,
- * then those that only `required` names, then others. */
+ * Unknown words are notes, as JSON Schema says.  Keys come in the schema's order: those of
+ * `properties`, then those that only `required` names, then others. */
 #ifndef SURPRISAL_GRAMMAR_SCHEMA_H
 #define SURPRISAL_GRAMMAR_SCHEMA_H
 

@@ -4,7 +4,7 @@
 #include "base/json.h"
 #include "grammar/schema_parts.h"
 
-/* ---- members of objects -------------------------------------------------------------------- */
+/* ---- members of objects ---------------------------------------------------------- */
 
 static struct schema_named *find_member(struct schema_members *m, const char *name)
 {
@@ -97,7 +97,8 @@ bool schema_find_members(struct schema *s, const struct schema_view *v, struct s
     return true;
 }
 
-/* What holds for a member: of each part its property of that name, else its additionalProperties. */
+/* What holds for a member: of each part its property of that name, else its
+ * additionalProperties. */
 bool schema_member_node(struct schema *s, const struct schema_view *v, const char *name,
                         enum schema_place place, uint32_t *node, struct error *err)
 {
@@ -182,7 +183,7 @@ bool schema_object(struct schema *s, const struct schema_view *v, uint32_t *node
     return ok;
 }
 
-/* ---- arrays --------------------------------------------------------------------------------- */
+/* ---- arrays ---------------------------------------------------------------------- */
 
 /* What holds for element i: of each part prefixItems[i], else items. */
 static bool element_node(struct schema *s, const struct schema_view *v, size_t index,

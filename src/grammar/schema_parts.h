@@ -1,7 +1,7 @@
 /* schema_parts.h - what the files of the schema compiler share.
  *
- * Several schemas may hold for one value: those of allOf, of $ref with words beside it, of a choice in
- * anyOf.  A view is the list of all of them, with no choice left. */
+ * Several schemas may hold for one value: those of allOf, of $ref with words beside it, of a choice
+ * in anyOf.  A view is the list of all of them, with no choice left. */
 #ifndef SURPRISAL_GRAMMAR_SCHEMA_PARTS_H
 #define SURPRISAL_GRAMMAR_SCHEMA_PARTS_H
 
@@ -34,10 +34,7 @@ struct schema_view {
     enum schema_place place;
 };
 
-/* Counts work (graph_spend); too much is an error that names the schema. */
-bool schema_spend(const struct schema *s, const cJSON *at, size_t work, struct error *err);
-
-/* ---- words of a schema (schema_words.c) ------------------------------------------------ */
+/* ---- words of a schema (schema_words.c) ------------------------------------------ */
 
 /* "NAME: /path/word: ..."; always false.  word may be NULL. */
 bool schema_refuse(const struct schema *s, const cJSON *at, const char *word, struct error *err,
@@ -53,7 +50,15 @@ bool schema_read_types(const struct schema *s, const cJSON *schema, unsigned *ty
 bool schema_read_count(const struct schema *s, const cJSON *schema, const char *word,
                        uint32_t *value, struct error *err);
 
-/* ---- values (schema_values.c, schema_containers.c) -------------------------------------- */
+/* ---- what else is to be compiled (schema_wanted.c) ------------------------------- */
+
+/* Counts work (graph_spend); too much is an error that names the schema. */
+bool schema_spend(const struct schema *s, const cJSON *at, size_t work, struct error *err);
+/* The node of n schemas that all hold; it is compiled later. */
+bool schema_want(struct schema *s, const cJSON *const *schemas, size_t n, enum schema_place place,
+                 uint32_t *node, struct error *err);
+
+/* ---- values (schema_values.c, schema_containers.c) ------------------------------- */
 
 /* The node of a view's values of all its types. */
 bool schema_values(struct schema *s, const struct schema_view *v, uint32_t *node,
@@ -77,9 +82,5 @@ bool schema_find_members(struct schema *s, const struct schema_view *v, struct s
 /* The node of a member's value; name NULL: of any other member's. */
 bool schema_member_node(struct schema *s, const struct schema_view *v, const char *name,
                         enum schema_place place, uint32_t *node, struct error *err);
-
-/* The node of n schemas that all hold; it is compiled later. */
-bool schema_want(struct schema *s, const cJSON *const *schemas, size_t n, enum schema_place place,
-                 uint32_t *node, struct error *err);
 
 #endif

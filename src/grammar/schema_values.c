@@ -8,7 +8,7 @@
 
 #define EXACT 9007199254740992.0    /* 2^53: whole numbers below are exact */
 
-/* ---- strings: lengths, patterns and formats that all hold -------------------------------- */
+/* ---- strings: lengths, patterns and formats that all hold ------------------------ */
 
 #define YEAR  "(?:000[1-9]|00[1-9]\\d|0[1-9]\\d\\d|[1-9]\\d{3})"
 #define LEAP  "(?:\\d\\d(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
@@ -20,8 +20,8 @@
 #define LABEL "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 #define OCTET "(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)"
 
-/* RFC 3339 (without leap seconds and the year 0, and with at most nine digits of a second), RFC 4122,
- * RFC 5321 without comments. */
+/* RFC 3339 (without leap seconds and the year 0, and with at most nine digits of a second), RFC
+ * 4122, RFC 5321 without comments. */
 static const struct {
     const char *name, *pattern;
 } formats[] = {
@@ -125,7 +125,7 @@ static bool string_fits(const struct string_rules *r, const char *text)
     return n >= r->min && n <= r->max;
 }
 
-/* ---- numbers ----------------------------------------------------------------------------- */
+/* ---- numbers --------------------------------------------------------------------- */
 
 /* Narrows *low and *high; *any: there is a bound. */
 static bool read_bounds(const struct schema *s, const cJSON *part, int64_t *low, int64_t *high,
@@ -172,7 +172,7 @@ static bool number_node(const struct schema *s, const struct schema_view *v, uin
     return true;
 }
 
-/* ---- enum and const ----------------------------------------------------------------------- */
+/* ---- enum and const -------------------------------------------------------------- */
 
 static unsigned type_of(const cJSON *value)
 {
@@ -311,7 +311,7 @@ static bool listed_node(struct schema *s, const struct listed *l, const cJSON *l
     return ok;
 }
 
-/* ---- all types ----------------------------------------------------------------------------- */
+/* ---- all types ------------------------------------------------------------------- */
 
 static bool free_values(struct schema *s, const struct schema_view *v,
                         const struct string_rules *strings, uint32_t number, uint32_t *node,

@@ -5,7 +5,7 @@
 #include "base/json.h"
 #include "grammar/schema_parts.h"
 
-/* ---- errors with a path ----------------------------------------------------------------- */
+/* ---- errors with a path ---------------------------------------------------------- */
 
 /* Appends the way from `from` to `to`; false if it is not below. */
 static bool append_path(struct buffer *b, const cJSON *from, const cJSON *to)
@@ -41,7 +41,7 @@ bool schema_refuse(const struct schema *s, const cJSON *at, const char *word, st
     return false;
 }
 
-/* ---- which words ------------------------------------------------------------------------ */
+/* ---- which words ----------------------------------------------------------------- */
 
 /* A value with which a word that is not supported changes nothing. */
 enum harmless { NEVER, IF_FALSE, IF_TRUE, IF_ZERO, IF_EMPTY };
@@ -86,13 +86,7 @@ bool schema_check_words(const struct schema *s, const cJSON *schema, struct erro
         || schema_refuse(s, schema, NULL, err, "a key occurs twice");
 }
 
-/* ---- $ref ------------------------------------------------------------------------------- */
-
-static int hex_value(char c)
-{
-    return ascii_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
-         : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
+/* ---- $ref ------------------------------------------------------------------------ */
 
 /* Reads one part of a JSON pointer in a URI (RFC 6901, 6): up to the next '/'. */
 static const char *read_part(const char *at, char *out, size_t size)
@@ -100,8 +94,8 @@ static const char *read_part(const char *at, char *out, size_t size)
     size_t n = 0;
     for (; *at && *at != '/' && n + 1 < size; at++) {
         char c = *at;
-        if (c == '%' && hex_value(at[1]) >= 0 && hex_value(at[2]) >= 0) {
-            c = (char)(hex_value(at[1]) * 16 + hex_value(at[2]));
+        if (c == '%' && ascii_hex(at[1]) >= 0 && ascii_hex(at[2]) >= 0) {
+            c = (char)(ascii_hex(at[1]) * 16 + ascii_hex(at[2]));
             at += 2;
         }
         out[n++] = c;
@@ -149,7 +143,7 @@ const cJSON *schema_find(const struct schema *s, const cJSON *schema, struct err
     return at;
 }
 
-/* ---- types and counts ------------------------------------------------------------------- */
+/* ---- types and counts ------------------------------------------------------------ */
 
 static unsigned type_bits(const cJSON *name)
 {

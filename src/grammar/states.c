@@ -31,7 +31,7 @@ size_t states_bytes(const struct states *s)
          + s->members.n * sizeof *s->all + s->n_marks * 4 + s->n_tables * 1024;
 }
 
-/* ---- cells and states by number ------------------------------------------------------ */
+/* ---- cells and states by number -------------------------------------------------- */
 
 static struct states_cell get_cell(const struct states *s, uint32_t i)
 {
@@ -54,12 +54,6 @@ static uint32_t cell_of(struct states *s, uint32_t node, uint32_t at, uint32_t n
     return i;
 }
 
-static int by_number(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
 /* The state of the cells in s->found. */
 static uint32_t state_of_found(struct states *s)
 {
@@ -67,8 +61,7 @@ static uint32_t state_of_found(struct states *s)
         fail(s, "too many ways to go on: more than 65536 at one place of the answer");
     if (!grow(s, &s->all, &s->capacity, s->members.n + 1, sizeof *s->all))
         return STATES_DEAD;
-    if (s->n_found > 1)
-        qsort(s->found, s->n_found, sizeof *s->found, by_number);
+    s->n_found = word_lists_sort(s->found, s->n_found);
     size_t n = s->members.n;
     uint32_t i = word_lists_number(&s->members, s->found, s->n_found, &s->failure);
     if (i == WORD_LISTS_FAILED) {
@@ -85,7 +78,7 @@ static uint32_t state_of_found(struct states *s)
     return i;
 }
 
-/* ---- expansion: from chains to the cells that wait for a byte ----------------------- */
+/* ---- expansion: from chains to the cells that wait for a byte -------------------- */
 
 static void open_push(struct states *s, uint32_t cell)
 {
@@ -169,7 +162,7 @@ static uint32_t expansion_end(struct states *s)
     return s->failed ? STATES_DEAD : state_of_found(s);
 }
 
-/* ---- steps -------------------------------------------------------------------------- */
+/* ---- steps ----------------------------------------------------------------------- */
 
 /* Also fills the table for the bytes from *low to *high, which all cells treat as they do this. */
 static uint32_t find_step(struct states *s, uint32_t state, uint8_t byte)
@@ -216,7 +209,7 @@ uint32_t states_step_slowly(struct states *s, uint32_t state, uint8_t byte)
     return find_step(s, state, byte);
 }
 
-/* ---- states that others share ------------------------------------------------------- */
+/* ---- states that others share ---------------------------------------------------- */
 
 static uint32_t shared_count(const struct graph_node *node, uint32_t count, size_t n_bytes)
 {
@@ -257,7 +250,7 @@ uint32_t states_ahead(struct states *s, uint32_t state, size_t n_bytes, size_t d
     return s->failed ? STATES_DEAD : state_of_found(s);
 }
 
-/* ---- opening, and beginning anew with a few states ----------------------------------- */
+/* ---- opening, and beginning anew with a few states ------------------------------- */
 
 static bool open_empty(struct states *s, const struct graph *g)
 {

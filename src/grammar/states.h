@@ -1,8 +1,8 @@
 /* states.h - where a text stands in a graph: sets of ways to go on, made as they are needed.
  *
- * A way to go on is a chain of cells: a node, how far one is in it (a place of its byte strings, the
- * repetitions so far), and the chain that follows.  Equal chains are one, so a state is a sorted set
- * of numbers and equal states are one.  The step by a byte is computed once and kept.
+ * A way to go on is a chain of cells: a node, how far one is in it (a place of its byte strings,
+ * the repetitions so far), and the chain that follows.  Equal chains are one, so a state is a
+ * sorted set of numbers and equal states are one.  The step by a byte is computed once and kept.
  *
  * Source: K. Thompson, "Regular Expression Search Algorithm" (1968), with chains for the stack of a
  * recursive transition network. */

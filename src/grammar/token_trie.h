@@ -1,8 +1,8 @@
 /* token_trie.h - the bytes of all tokens, laid out for walks that share beginnings.
  *
- * The trie is flat: tokens in the order of their bytes, each with the number of bytes that it shares
- * with the one before it.  Long tokens have a trie of their own: few, they would otherwise decide
- * how far ahead each walk looks (matcher.h).
+ * The trie is flat: tokens in the order of their bytes, each with the number of bytes that it
+ * shares with the one before it.  Long tokens have a trie of their own: few, they would otherwise
+ * decide how far ahead each walk looks (matcher.h).
  *
  * Tokens that are no text have bytes that UTF-8 lacks (graph.h): the tags of thinking and of calls
  * GRAPH_TAG and their number here, other added tokens and those with such bytes GRAPH_TAG and
@@ -21,7 +21,7 @@ enum token_trie_tag { TOKEN_TRIE_END_THINK, TOKEN_TRIE_CALL, TOKEN_TRIE_END_CALL
 struct token_trie_part {
     int32_t *ids;               /* [n], in the order of their bytes */
     uint16_t *shared, *length;  /* [n]: bytes equal to those of the token before; all bytes */
-    uint8_t *rest;              /* of each token the bytes behind the shared ones, one after another */
+    uint8_t *rest;              /* of each token the bytes behind the shared ones */
     size_t n, longest;          /* longest: bytes of a token */
 };
 

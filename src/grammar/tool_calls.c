@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "grammar/schema.h"
 
-/* ---- what every form is made of ------------------------------------------------------------ */
+/* ---- what every form is made of -------------------------------------------------- */
 
 static uint32_t tag_node(const struct tool_calls *c, enum token_trie_tag tag)
 {
@@ -44,9 +44,10 @@ static uint32_t body_node(const struct tool_calls *c, const struct schema_member
     return graph_then(g, graph_string(g, "\n"), rest);
 }
 
-/* ---- free text, which watches for calls of strict functions --------------------------------- */
+/* ---- free text, which watches for calls of strict functions ---------------------- */
 
-/* Where free text stands: nothing of a call, behind GRAPH_TAG, behind <tool_call> and white space. */
+/* Where free text stands: nothing of a call, behind GRAPH_TAG, behind <tool_call> and white
+ * space. */
 struct watch {
     const struct tool_calls *calls;
     uint32_t none, tag, call;
@@ -171,7 +172,7 @@ uint32_t tool_calls_forced(const struct tool_calls *c, const char *name)
     return node;
 }
 
-/* ---- the request's list ---------------------------------------------------------------------- */
+/* ---- the request's list ---------------------------------------------------------- */
 
 bool tool_calls_has(const struct tool_calls *c, const char *name)
 {

@@ -28,12 +28,12 @@ struct tool_calls {
     struct tool_calls_function *functions;
     size_t n;
     bool any_strict;
-    uint32_t free;              /* the rest of an answer that is free but for calls of strict functions */
+    uint32_t free;              /* an answer that is free but for calls of strict functions */
 };
 
-/* tools: OpenAI's list.  Refuses names that the form cannot hold, two functions of one name, schemas
- * of strict functions that are not supported, and strict functions where the tokenizer has no token
- * <tool_call>. */
+/* tools: OpenAI's list.  Refuses names that the form cannot hold, two functions of one name,
+ * schemas of strict functions that are not supported, and strict functions where the tokenizer has
+ * no token <tool_call>. */
 bool tool_calls_open(struct tool_calls *c, const struct json_text *text,
                      const struct token_trie *trie, const cJSON *tools, struct error *err);
 void tool_calls_close(struct tool_calls *c);

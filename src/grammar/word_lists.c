@@ -68,6 +68,23 @@ uint32_t word_lists_number(struct word_lists *l, const uint32_t *words, size_t n
     return number;
 }
 
+static int by_number(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+size_t word_lists_sort(uint32_t *words, size_t n)
+{
+    size_t kept = 0;
+    if (n > 1)
+        qsort(words, n, sizeof *words, by_number);
+    for (size_t i = 0; i < n; i++)
+        if (kept == 0 || words[kept - 1] != words[i])
+            words[kept++] = words[i];
+    return kept;
+}
+
 size_t word_lists_bytes(const struct word_lists *l)
 {
     return (l->n_words + l->n + l->mask) * 4;

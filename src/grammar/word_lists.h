@@ -22,6 +22,8 @@ struct word_lists {
  * memory is out. */
 uint32_t word_lists_number(struct word_lists *l, const uint32_t *words, size_t n,
                            struct error *err);
+/* Sorts n words and drops those that occur again; gives how many are left. */
+size_t word_lists_sort(uint32_t *words, size_t n);
 void word_lists_free(struct word_lists *l);
 size_t word_lists_bytes(const struct word_lists *l);
 

@@ -44,8 +44,8 @@ static inline struct matcher *walk_match(const struct walk_host *h, const struct
     return grammar_match(g, h->trie, &h->end_id, 1, err);
 }
 
-/* The answer goes on with n bytes, a token a byte; a tag of the template is its token.  Gives how many
- * bytes could come. */
+/* The answer goes on with n bytes, a token a byte; a tag of the template is its token.  Gives how
+ * many bytes could come. */
 static inline size_t walk_bytes(const struct walk_host *h, struct matcher *m, const char *text,
                                 size_t n)
 {

@@ -9,7 +9,8 @@
  *     "walks": n, "tokens": n, "seed": n   -> {"walks": [text, or null if it did not end]}
  *     "ids": [...]                     -> {"masks": [allowed tokens before each and at the end, as
  *                                          hexadecimal bytes], "n": how many ids came}
- *     "time": text, "repeat": n        -> {"mean", "worst": seconds, "steps", "walks", "held_bytes"}
+ *     "time": text, "repeat": n        -> {"mean", "worst": seconds, "steps", "walks",
+ *     "held_bytes"}
  *     or {"error": message}; "open_seconds" says how long the request took to compile. */
 #include <stdlib.h>
 #include <time.h>
@@ -25,7 +26,7 @@ static double seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* ---- jobs ------------------------------------------------------------------------------------ */
+/* ---- jobs ------------------------------------------------------------------------ */
 
 static bool open_request(struct grammar **g, const struct walk_host *h, const cJSON *job,
                          struct error *err)
@@ -189,8 +190,9 @@ static int serve_jobs(const char *tokenizer)
     return 0;
 }
 
-/* ---- masks say what steps do ------------------------------------------------------------------------ */
+/* ---- masks say what steps do ----------------------------------------------------- */
 
+/* clang-format off */
 static const char *const walked[] = {
     "{\"type\":\"json_object\"}",
 #define SCHEMA(text) "{\"type\":\"json_schema\",\"json_schema\":{\"schema\":" text "}}"
@@ -200,6 +202,7 @@ static const char *const walked[] = {
     SCHEMA("{\"anyOf\":[{\"type\":\"string\",\"maxLength\":30},{\"type\":\"string\",\"pattern\":\"^[ a-z]*$\"}]}"),
     SCHEMA("{\"type\":\"array\",\"items\":{\"$ref\":\"#\"},\"maxItems\":2}"),
 };
+/* clang-format on */
 
 /* Compares the mask with a step by each token, taken back again. */
 static size_t mask_errors(const struct walk_host *h, struct matcher *m, uint64_t *allowed)
@@ -290,7 +293,7 @@ static void test_long_answer(const struct walk_host *h)
     grammar_close(g);
 }
 
-/* ---- requests that ask for too much ------------------------------------------------------------------ */
+/* ---- requests that ask for too much ---------------------------------------------- */
 
 /* n copies of `one` (with %zu: its number) between two texts. */
 static bool many(struct buffer *b, const char *before, const char *one, const char *separator,
@@ -308,6 +311,7 @@ static bool many(struct buffer *b, const char *before, const char *one, const ch
 
 static void test_bombs(const struct walk_host *h)
 {
+    /* clang-format off */
     static const struct {
         const char *name, *before, *one, *separator;
         size_t n;
@@ -333,6 +337,7 @@ static void test_bombs(const struct walk_host *h)
         { "groups in groups", "{\"pattern\":\"", "(", "", 300, "\"}", "groups nest too deeply" },
         { "properties of characters", "{\"pattern\":\"", "\\\\p{L}", "", 20, "\"}", "more than 16 \\p" },
     };
+    /* clang-format on */
     for (size_t i = 0; i < sizeof bombs / sizeof *bombs; i++) {
         struct buffer b = { 0 };
         struct error err = { 0 };

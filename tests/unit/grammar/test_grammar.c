@@ -5,7 +5,7 @@
 
 #define TOKENIZER "data/demo/bf16"
 
-/* ---- texts that an answer may be ---------------------------------------------------------------- */
+/* ---- texts that an answer may be ------------------------------------------------- */
 
 /* {"type":"json_schema","json_schema":{"schema":...}} */
 static bool open_schema(struct grammar **g, const struct walk_host *h, const char *schema,
@@ -91,7 +91,7 @@ static void test_schemas(const struct walk_host *h)
     }
 }
 
-/* ---- regular expressions of whole answers ---------------------------------------------------------- */
+/* ---- regular expressions of whole answers ---------------------------------------- */
 
 /* clang-format off */
 static const struct {
@@ -143,8 +143,9 @@ static void test_regexes(const struct walk_host *h)
     }
 }
 
-/* ---- calls ------------------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------- */
 
+/* clang-format off */
 #define TOOLS "[{\"type\":\"function\",\"function\":{\"name\":\"get\",\"strict\":true,\"parameters\":{" \
     "\"type\":\"object\",\"properties\":{\"city\":{\"type\":\"string\",\"maxLength\":9},\"days\":{\"type\":" \
     "\"integer\"},\"unit\":{\"enum\":[\"C\",\"F\"]}},\"required\":[\"city\"]}}}," \
@@ -152,7 +153,6 @@ static void test_regexes(const struct walk_host *h)
 #define CALL(name, parameters) "<tool_call>\n<function=" name ">\n" parameters "</function>\n</tool_call>"
 #define PARAMETER(key, value) "<parameter=" key ">\n" value "\n</parameter>\n"
 
-/* clang-format off */
 static const struct {
     const char *name, *tool_choice, *format;
     bool thinking;
@@ -199,7 +199,7 @@ static void test_calls(const struct walk_host *h)
     }
 }
 
-/* ---- refusals ------------------------------------------------------------------------------------------ */
+/* ---- refusals -------------------------------------------------------------------- */
 
 /* clang-format off */
 static const struct {
@@ -264,7 +264,7 @@ static void test_refusals(const struct walk_host *h)
     }
 }
 
-/* ---- a strict schema closes its objects ------------------------------------------------------------------ */
+/* ---- a strict schema closes its objects ------------------------------------------ */
 
 static void test_strict(const struct walk_host *h)
 {
