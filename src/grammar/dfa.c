@@ -7,6 +7,8 @@
 #include "grammar/regex.h"
 #include "grammar/word_lists.h"
 
+#define SHORTEST_RUN 8u         /* of equal links that become a count */
+
 void dfa_free(struct dfa *d)
 {
     free(d->first);
@@ -239,6 +241,30 @@ static bool build(struct builder *b, struct error *err)
     return ok;
 }
 
+/* Steps to states from which no text is accepted lead to state 0, so that runs are seen as such
+ * (count_runs).  Given up where it takes long: the graph leaves such states out in any case. */
+static bool cut_hopeless(struct dfa *d, struct error *err)
+{
+    size_t size = d->n_states * d->n_classes, work = 0;
+    bool *live = mem_array(d->n_states, sizeof *live, "pattern", err), changed = true;
+    if (!live)
+        return false;
+    for (; changed && work <= DFA_MAX_WORK; work += size) {
+        changed = false;
+        for (size_t s = d->n_states; s-- > 0; ) {
+            bool is_live = d->accepts[s];
+            for (size_t k = 0; k < d->n_classes && !is_live; k++)
+                is_live = live[d->next[s * d->n_classes + k]];
+            changed = changed || is_live != live[s];
+            live[s] = is_live;
+        }
+    }
+    for (size_t i = 0; i < size && !changed; i++)
+        d->next[i] = live[d->next[i]] ? d->next[i] : 0;
+    free(live);
+    return true;
+}
+
 /* Any text before and behind the pattern: either a character and again, or on. */
 static bool add_any_text(struct regex *r, struct error *err)
 {
@@ -257,7 +283,7 @@ bool dfa_of_pattern(struct dfa *d, const char *pattern, size_t n, bool is_whole,
       && regex_add(&r, (struct regex_step){ .kind = REGEX_MATCH }, err);
     if (is_whole)
         b.rest = r.n_steps;
-    ok = ok && find_classes(d, &r, err) && build(&b, err);
+    ok = ok && find_classes(d, &r, err) && build(&b, err) && cut_hopeless(d, err);
     d->work = r.work + b.work + r.n_steps + d->n_states * d->n_classes;
     word_lists_free(&b.subsets);
     free(b.open);
@@ -296,6 +322,13 @@ bool dfa_without(struct dfa *d, const char *needle, struct error *err)
 
 /* ---- several at once, as nodes --------------------------------------------------- */
 
+/* A state from which all characters that can follow lead to one other. */
+struct link {
+    bool is_link, accepts;
+    uint32_t set, target;       /* a node of these characters; a state */
+    uint32_t length, end;       /* of the run of equal links that begins here */
+};
+
 struct product {
     struct graph *graph;
     const struct dfa *dfas;
@@ -310,6 +343,8 @@ struct product {
     struct word_lists sets;     /* ranges of characters that have a node */
     uint32_t *set_nodes;
     size_t set_nodes_capacity;
+    struct link *links;         /* [states.n] */
+    size_t links_capacity;
 };
 
 static bool product_intervals(struct product *p)
@@ -396,6 +431,7 @@ static uint32_t product_ways(struct product *p, uint32_t from, uint32_t (*to)[3]
 {
     struct charset set = { 0 };
     size_t n = 0, n_ways = 0;
+    uint32_t set_of_last = 0;
     const uint32_t *at = word_lists_get(&p->states, from);
     bool accepts = at[p->n] >= p->min;
     for (size_t i = 0; i < p->n; i++)
@@ -414,11 +450,40 @@ static uint32_t product_ways(struct product *p, uint32_t from, uint32_t (*to)[3]
     for (size_t i = 0; i < n && !p->graph->failed; i++) {
         if (!charset_add(&set, to[i][1], to[i][2], &p->graph->failure))
             p->graph->failed = true;
-        else if (i + 1 == n || to[i + 1][0] != to[i][0])
-            ways[n_ways++] = graph_then(p->graph, set_node(p, &set), p->nodes[to[i][0]]);
+        else if (i + 1 == n || to[i + 1][0] != to[i][0]) {
+            set_of_last = set_node(p, &set);
+            ways[n_ways++] = graph_then(p->graph, set_of_last, p->nodes[to[i][0]]);
+        }
     }
     charset_free(&set);
+    if (mem_grow(&p->links, &p->links_capacity, from + 1, sizeof *p->links, "pattern",
+                 &p->graph->failure))
+        p->links[from] = (struct link){ n > 0 && to[0][0] == to[n - 1][0], accepts, set_of_last,
+                                        n ? to[0][0] : 0, 1, n ? to[0][0] : 0 };
+    else
+        p->graph->failed = true;
     return graph_either(p->graph, ways, n_ways);
+}
+
+/* Runs of equal links, as in .{0,1000}, become counts: the masks of their states are then shared. */
+static void count_runs(struct product *p)
+{
+    struct graph *g = p->graph;
+    for (size_t i = p->states.n; i-- > 0 && !g->failed; ) {
+        struct link *l = &p->links[i], *next = l->target > i ? &p->links[l->target] : l;
+        if (!l->is_link)
+            continue;
+        if (next != l && next->is_link && next->set == l->set && next->accepts == l->accepts) {
+            l->length = next->length + 1;
+            l->end = next->end;
+        }
+        if (l->length < SHORTEST_RUN)
+            continue;
+        uint32_t on = graph_then(g, graph_counted(g, l->set, l->length, l->length),
+                                 p->nodes[l->end]);
+        graph_fill(g, p->nodes[i], !l->accepts ? on
+                   : graph_or(g, on, graph_counted(g, l->set, 0, l->length - 1)));
+    }
 }
 
 uint32_t dfa_node(struct graph *g, const struct dfa *dfas, size_t n, uint32_t min, uint32_t max,
@@ -436,12 +501,15 @@ uint32_t dfa_node(struct graph *g, const struct dfa *dfas, size_t n, uint32_t mi
     uint32_t start = g->failed ? UINT32_MAX : product_state(&p, state);
     for (uint32_t i = 0; i < p.states.n && graph_spend(g, 2 * p.n_first); i++)
         graph_fill(g, p.nodes[i], product_ways(&p, i, to, ways, state));
+    if (!g->failed)
+        count_runs(&p);
     uint32_t node = g->failed || start == UINT32_MAX ? graph_either(g, NULL, 0) : p.nodes[start];
     word_lists_free(&p.states);
     word_lists_free(&p.sets);
     free(p.nodes);
     free(p.first);
     free(p.set_nodes);
+    free(p.links);
     free(state);
     free(ways);
     free(to);

@@ -9,7 +9,7 @@
  *     "walks": n, "tokens": n, "seed": n   -> {"walks": [text, or null if it did not end]}
  *     "ids": [...]                     -> {"masks": [allowed tokens before each and at the end, as
  *                                          hexadecimal bytes], "n": how many ids came}
- *     "time": text, "repeat": n        -> {"mean", "worst": seconds, "steps", "walks",
+ *     "time": text                     -> {"mean", "worst": seconds, "steps", "walks",
  *     "held_bytes"}
  *     or {"error": message}; "open_seconds" says how long the request took to compile. */
 #include <stdlib.h>
@@ -199,6 +199,7 @@ static const char *const walked[] = {
     SCHEMA("{\"type\":\"string\",\"minLength\":20,\"maxLength\":45}"),
     SCHEMA("{\"type\":\"array\",\"items\":{\"enum\":[\"a\",\"ab\",\"the\",12,1]},\"minItems\":3,\"maxItems\":30}"),
     SCHEMA("{\"type\":\"string\",\"pattern\":\"^[A-Za-z ,]{5,40}[.]$\"}"),
+    SCHEMA("{\"type\":\"string\",\"pattern\":\"^[a-z ]{0,40}$\",\"minLength\":25}"),
     SCHEMA("{\"anyOf\":[{\"type\":\"string\",\"maxLength\":30},{\"type\":\"string\",\"pattern\":\"^[ a-z]*$\"}]}"),
     SCHEMA("{\"type\":\"array\",\"items\":{\"$ref\":\"#\"},\"maxItems\":2}"),
 };
