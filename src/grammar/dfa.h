@@ -32,6 +32,8 @@ bool dfa_of_pattern(struct dfa *d, const char *pattern, size_t n, bool is_whole,
 bool dfa_without(struct dfa *d, const char *needle, struct error *err);
 void dfa_free(struct dfa *d);
 
+/* The state behind one more character. */
+uint32_t dfa_step(const struct dfa *d, uint32_t state, uint32_t c);
 bool dfa_accepts(const struct dfa *d, const char *text);
 
 /* A node: texts of min to max characters (UINT32_MAX: any number) that all n automata accept. */

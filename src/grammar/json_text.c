@@ -11,7 +11,6 @@
 #define DIGITS    20u       /* of a number, before and after the point */
 #define EXPONENT  3u
 #define INDENT    32u
-#define EXACT     9007199254740992.0    /* 2^53: whole numbers below are exact */
 
 /* ---- strings --------------------------------------------------------------------- */
 
@@ -137,7 +136,7 @@ static uint32_t any_number(struct graph *g)
 /* The shortest text that reads as v again. */
 static bool number_text(struct graph *g, char *out, size_t n, double v)
 {
-    if (!(fabs(v) < EXACT))
+    if (!(fabs(v) < JSON_TEXT_EXACT))
         return graph_fail(g, "the number %.17g: whole numbers from 2^53 on are not exact", v);
     int precision = 0;
     do
@@ -255,100 +254,4 @@ void json_text_open(struct json_text *t, struct graph *g)
     t->any_object = lists[0];
     graph_fill(g, t->any, graph_either(g, (const uint32_t[]){ lists[0], lists[1], t->any_string,
                                        t->number, t->null, t->yes, t->no }, 7));
-}
-
-/* ---- names that are none of some ------------------------------------------------- */
-
-struct other_names {
-    struct graph *graph;
-    const char *const *names;       /* sorted */
-    uint32_t all, rest;             /* any character; any number of them */
-    uint32_t same[128], other[128]; /* nodes of a character and of all others; 0: not made yet */
-};
-
-/* The n characters, or all others. */
-static uint32_t characters(struct graph *g, const uint32_t *c, size_t n, bool is_other)
-{
-    struct charset set = { 0 };
-    struct error err;
-    bool ok = true;
-    for (size_t i = 0; ok && i < n; i++)
-        ok = charset_add(&set, c[i], c[i], &err);
-    ok = ok && charset_tidy(&set, &err) && (!is_other || charset_invert(&set, &err));
-    uint32_t node = ok ? charset_node(g, &set, CHARSET_JSON) : 0;
-    if (!ok)
-        graph_fail(g, "%s", err.message);
-    charset_free(&set);
-    return node;
-}
-
-static uint32_t one_character(struct other_names *o, uint32_t c, bool is_other)
-{
-    uint32_t *kept = c < 128 ? &(is_other ? o->other : o->same)[c] : NULL;
-    if (kept && *kept)
-        return *kept;
-    uint32_t node = characters(o->graph, &c, 1, is_other);
-    if (kept)
-        *kept = node;
-    return node;
-}
-
-/* What may follow the first `at` bytes, which the names from `from` to before `to` share. */
-static uint32_t other_than(struct other_names *o, size_t from, size_t to, size_t at)
-{
-    struct graph *g = o->graph;
-    bool ends = o->names[from][at] == 0;
-    uint32_t *ways = mem_array(to - from + 2, sizeof *ways, "names", &g->failure);
-    uint32_t *first = mem_array(to - from + 1, sizeof *first, "names", &g->failure);
-    size_t n = 0, n_ways = 0;
-    if (!ways || !first)
-        g->failed = true;
-    while (from < to && o->names[from][at] == 0)
-        from++;
-    while (from < to && !g->failed) {
-        size_t length, end = from + 1;
-        uint32_t c = utf8_get(o->names[from] + at, &length);
-        while (end < to && strncmp(o->names[end] + at, o->names[from] + at, length) == 0)
-            end++;
-        first[n++] = c;
-        ways[n_ways++] = graph_then(g, one_character(o, c, false),
-                                    other_than(o, from, end, at + length));
-        from = end;
-    }
-    if (!g->failed) {
-        uint32_t other = n == 0 ? o->all : n == 1 ? one_character(o, first[0], true)
-                                                  : characters(g, first, n, true);
-        ways[n_ways++] = graph_then(g, other, o->rest);
-        if (!ends)
-            ways[n_ways++] = 0;     /* the empty text */
-    }
-    uint32_t node = g->failed ? 0 : graph_either(g, ways, n_ways);
-    free(ways);
-    free(first);
-    return node;
-}
-
-static int by_bytes(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-uint32_t json_text_other_name(const struct json_text *t, const char *const *names, size_t n)
-{
-    struct other_names o = { .graph = t->graph };
-    if (n == 0)
-        return t->any_string;
-    const char **sorted = mem_array(n, sizeof *sorted, "names", &t->graph->failure);
-    if (!sorted) {
-        t->graph->failed = true;
-        return 0;
-    }
-    memcpy(sorted, names, n * sizeof *sorted);
-    qsort(sorted, n, sizeof *sorted, by_bytes);
-    o.names = sorted;
-    o.all = characters(t->graph, NULL, 0, true);
-    o.rest = graph_many(t->graph, o.all);
-    uint32_t inside = other_than(&o, 0, n, 0);
-    free(sorted);
-    return GRAPH_SEQUENCE(t->graph, t->quote, inside, t->quote);
 }

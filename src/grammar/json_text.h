@@ -12,6 +12,8 @@
 
 #include "grammar/charset.h"
 
+#define JSON_TEXT_EXACT 9007199254740992.0      /* 2^53: whole numbers below are exact doubles */
+
 /* Nodes that all schemas share. */
 struct json_text {
     struct graph *graph;        /* borrowed */
@@ -30,15 +32,15 @@ uint32_t json_text_brackets(const struct json_text *t, bool is_object, uint32_t 
                             bool may_be_empty);
 /* "name" ':' value. */
 uint32_t json_text_member(const struct json_text *t, const char *name, uint32_t value);
-/* A free string of min to max characters; max UINT32_MAX: any number.  The second without quotes,
- * from characters of any kind. */
+/* A free string of min to max characters; max UINT32_MAX: any number.  The second: any node, so
+ * often. */
 uint32_t json_text_string(const struct json_text *t, uint32_t min, uint32_t max);
 uint32_t json_text_repeated(struct graph *g, uint32_t a, uint32_t min, uint32_t max);
 /* A whole number from low to high; INT64_MIN and INT64_MAX: no bound. */
 uint32_t json_text_integer(const struct json_text *t, int64_t low, int64_t high);
 /* Exactly this value.  Fails for numbers that are not exact as a double. */
 uint32_t json_text_value(const struct json_text *t, const cJSON *value);
-/* A string as it stands, in a form; is_quoted: with quotes. */
+/* Appends the characters of a string in a form, without quotes. */
 bool json_text_write(struct buffer *b, const char *text, enum charset_form form, struct error *err);
 /* One of the scalars among n values. */
 uint32_t json_text_scalars(const struct json_text *t, const cJSON *const *values, size_t n,

@@ -15,94 +15,6 @@ struct parser {
     size_t depth;
 };
 
-void regex_free(struct regex *r)
-{
-    for (size_t i = 0; i < r->n_sets; i++)
-        charset_free(&r->sets[i]);
-    free(r->sets);
-    free(r->steps);
-    *r = (struct regex){ 0 };
-}
-
-/* ---- steps: jumps are relative, so a block of them can be moved and copied ------- */
-
-static bool reserve(struct regex *r, size_t more, struct error *err)
-{
-    if (r->n_steps + more > REGEX_MAX_STEPS)
-        return error_set(err, "regular expression: it needs more than %zu steps", REGEX_MAX_STEPS);
-    return mem_grow(&r->steps, &r->steps_capacity, r->n_steps + more, sizeof *r->steps,
-                    "regular expression", err);
-}
-
-bool regex_add(struct regex *r, struct regex_step step, struct error *err)
-{
-    if (!reserve(r, 1, err))
-        return false;
-    r->steps[r->n_steps++] = step;
-    return true;
-}
-
-static bool insert(struct regex *r, size_t at, struct regex_step step, struct error *err)
-{
-    if (!reserve(r, 1, err))
-        return false;
-    memmove(r->steps + at + 1, r->steps + at, (r->n_steps - at) * sizeof *r->steps);
-    r->steps[at] = step;
-    r->n_steps++;
-    return true;
-}
-
-/* Takes the set over. */
-static bool add_set(struct regex *r, struct charset *set, struct error *err)
-{
-    if (!mem_grow(&r->sets, &r->sets_capacity, r->n_sets + 1, sizeof *r->sets,
-                  "regular expression", err)) {
-        charset_free(set);
-        return false;
-    }
-    r->sets[r->n_sets++] = *set;
-    return regex_add(r, (struct regex_step){ .kind = REGEX_SET, .set = (uint32_t)r->n_sets - 1 },
-                     err);
-}
-
-bool regex_add_any(struct regex *r, struct error *err)
-{
-    struct charset all = { 0 };
-    if (charset_add(&all, 0, CHARSET_LAST, err) && charset_tidy(&all, err))
-        return add_set(r, &all, err);
-    charset_free(&all);
-    return false;
-}
-
-static struct regex_step either(size_t a, size_t b)
-{
-    return (struct regex_step){ .kind = REGEX_EITHER, .a = (int32_t)a, .b = (int32_t)b };
-}
-
-/* Steps from `begin` on, repeated: min copies, then either a loop or max - min optional copies,
- * each of which may jump behind the last. */
-static bool repeat(struct regex *r, size_t begin, size_t min, size_t max, struct error *err)
-{
-    size_t n = r->n_steps - begin, optional = max == NO_LIMIT ? 1 : max - min;
-    struct regex_step *block = mem_array(n, sizeof *block, "regular expression", err);
-    bool ok = block != NULL;
-    if (ok && n)
-        memcpy(block, r->steps + begin, n * sizeof *block);
-    r->n_steps = begin;
-    for (size_t i = 0; ok && n && i < min + optional; i++) {
-        size_t rest = (min + optional - i) * (n + 1) + (max == NO_LIMIT);
-        ok = (i < min || regex_add(r, either(1, rest), err)) && reserve(r, n, err);
-        if (ok) {
-            memcpy(r->steps + r->n_steps, block, n * sizeof *block);
-            r->n_steps += n;
-        }
-    }
-    if (ok && n && max == NO_LIMIT)
-        ok = regex_add(r, (struct regex_step){ .kind = REGEX_JUMP, .a = -(int32_t)n - 1 }, err);
-    free(block);
-    return ok;
-}
-
 /* ---- reading --------------------------------------------------------------------- */
 
 static bool parse_alternatives(struct parser *p, struct error *err);
@@ -171,7 +83,7 @@ static bool parse_repetitions(struct parser *p, size_t begin, struct error *err)
             return regex_class_fail(&p->in, err, "possessive repetitions are not supported");
         if (peek(p) == '?')         /* lazy: the same texts */
             p->in.at++;
-        if (!repeat(p->out, begin, min, max, err))
+        if (!regex_repeat(p->out, begin, min, max, err))
             return false;
     }
     return true;
@@ -275,7 +187,7 @@ static bool parse_set(struct parser *p, struct error *err)
     ok = ok && (c == REGEX_CLASS_SET || charset_add(&set, c, c, err)) && charset_tidy(&set, err)
       && (c == REGEX_CLASS_SET || regex_class_fold(&p->in, &set, err));
     if (ok)
-        return add_set(p->out, &set, err);
+        return regex_add_set(p->out, &set, err);
     charset_free(&set);
     return false;
 }
@@ -292,7 +204,7 @@ static bool parse_quoted(struct parser *p, struct error *err)
             charset_free(&set);
             return false;
         }
-        if (!add_set(p->out, &set, err))
+        if (!regex_add_set(p->out, &set, err))
             return false;
     }
     return true;
@@ -349,7 +261,7 @@ static bool parse_alternatives(struct parser *p, struct error *err)
     bool ok = parse_sequence(p, err);
     while (ok && skip_word(p, "|")) {
         size_t length = r->n_steps - begin;
-        ok = insert(r, begin, either(1, length + 2), err)
+        ok = regex_insert(r, begin, regex_either(1, length + 2), err)
           && mem_grow(&jumps, &capacity, n + 1, sizeof *jumps, "regular expression", err)
           && regex_add(r, (struct regex_step){ .kind = REGEX_JUMP }, err);
         if (ok)

@@ -42,9 +42,23 @@ struct regex {
 /* Appends the program of the pattern, n bytes of UTF-8, without REGEX_MATCH.  The error says what
  * is wrong, and at which byte. */
 bool regex_parse(struct regex *r, const char *pattern, size_t n, struct error *err);
-bool regex_add(struct regex *r, struct regex_step step, struct error *err);
-/* Appends a step of all characters. */
-bool regex_add_any(struct regex *r, struct error *err);
 void regex_free(struct regex *r);
+
+/* ---- steps (regex_steps.c): jumps are relative, so a block of them can be moved and copied --- */
+
+bool regex_add(struct regex *r, struct regex_step step, struct error *err);
+bool regex_insert(struct regex *r, size_t at, struct regex_step step, struct error *err);
+/* A step of these characters; takes the set over. */
+bool regex_add_set(struct regex *r, struct charset *set, struct error *err);
+/* A step of all characters. */
+bool regex_add_any(struct regex *r, struct error *err);
+/* Steps from `begin` on, repeated: min copies, then either a loop (max SIZE_MAX) or max - min
+ * optional copies, each of which may jump behind the last. */
+bool regex_repeat(struct regex *r, size_t begin, size_t min, size_t max, struct error *err);
+
+static inline struct regex_step regex_either(size_t a, size_t b)
+{
+    return (struct regex_step){ .kind = REGEX_EITHER, .a = (int32_t)a, .b = (int32_t)b };
+}
 
 #endif

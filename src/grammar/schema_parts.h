@@ -58,6 +58,22 @@ bool schema_spend(const struct schema *s, const cJSON *at, size_t work, struct e
 bool schema_want(struct schema *s, const cJSON *const *schemas, size_t n, enum schema_place place,
                  uint32_t *node, struct error *err);
 
+/* ---- strings (schema_strings.c): lengths, patterns and formats that all hold ------------ */
+
+/* Release with schema_strings_free, also after a failure. */
+struct schema_strings {
+    uint32_t min, max;          /* characters; UINT32_MAX: any number */
+    struct dfa *dfas;
+    size_t n, capacity;
+};
+
+bool schema_strings_read(const struct schema *s, const struct schema_view *v,
+                         struct schema_strings *r, struct error *err);
+uint32_t schema_strings_node(const struct schema *s, const struct schema_strings *r,
+                             enum schema_place place);
+bool schema_strings_fit(const struct schema_strings *r, const char *text);
+void schema_strings_free(struct schema_strings *r);
+
 /* ---- values (schema_values.c, schema_containers.c) ------------------------------- */
 
 /* The node of a view's values of all its types. */

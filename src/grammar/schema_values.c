@@ -3,127 +3,7 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "base/utf8.h"
 #include "grammar/schema_parts.h"
-
-#define EXACT 9007199254740992.0    /* 2^53: whole numbers below are exact */
-
-/* ---- strings: lengths, patterns and formats that all hold ------------------------ */
-
-#define YEAR  "(?:000[1-9]|00[1-9]\\d|0[1-9]\\d\\d|[1-9]\\d{3})"
-#define LEAP  "(?:\\d\\d(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
-#define DATE  "(?:" YEAR "-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\\d|3[01])" \
-              "|(?:0[469]|11)-(?:0[1-9]|[12]\\d|30)|02-(?:0[1-9]|1\\d|2[0-8]))|" LEAP "-02-29)"
-#define TIME  "(?:[01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(?:\\.\\d{1,9})?" \
-              "(?:[Zz]|[+-](?:[01]\\d|2[0-3]):[0-5]\\d)"
-#define ATOM  "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-#define LABEL "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-#define OCTET "(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)"
-
-/* RFC 3339 (without leap seconds and the year 0, and with at most nine digits of a second), RFC
- * 4122, RFC 5321 without comments. */
-static const struct {
-    const char *name, *pattern;
-} formats[] = {
-    { "date", DATE }, { "time", TIME }, { "date-time", DATE "[Tt]" TIME },
-    { "uuid", "[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}" },
-    { "email", "(?:" ATOM "(?:\\." ATOM ")*|\"(?:[ !#-\\[\\]-~]|\\\\[ -~])*\")@"
-               "(?:" LABEL "(?:\\." LABEL ")*|\\[" OCTET "(?:\\." OCTET "){3}\\])" },
-};
-
-struct string_rules {
-    uint32_t min, max;
-    struct dfa *dfas;
-    size_t n, capacity;
-};
-
-static void rules_free(struct string_rules *r)
-{
-    for (size_t i = 0; i < r->n; i++)
-        dfa_free(&r->dfas[i]);
-    free(r->dfas);
-}
-
-static struct dfa *new_dfa(struct string_rules *r, struct error *err)
-{
-    if (!mem_grow(&r->dfas, &r->capacity, r->n + 1, sizeof *r->dfas, "pattern", err))
-        return NULL;
-    r->dfas[r->n] = (struct dfa){ 0 };
-    return &r->dfas[r->n++];
-}
-
-static bool add_pattern(const struct schema *s, const cJSON *part, const char *word,
-                        const char *pattern, struct string_rules *r, struct error *err)
-{
-    struct error why;
-    struct dfa *d = new_dfa(r, err);
-    return d && (dfa_of_pattern(d, pattern, strlen(pattern), strcmp(word, "format") == 0, &why)
-                 || schema_refuse(s, part, word, err, "%s", why.message))
-        && schema_spend(s, part, d->work, err);
-}
-
-static bool add_format(const struct schema *s, const cJSON *part, const char *name,
-                       struct string_rules *r, struct error *err)
-{
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
-        if (strcmp(name, formats[i].name) == 0)
-            return add_pattern(s, part, "format", formats[i].pattern, r, err);
-    return schema_refuse(s, part, "format", err,
-                         "expected date, time, date-time, uuid or email, not \"%s\"", name);
-}
-
-static bool read_rules(const struct schema *s, const struct schema_view *v, struct string_rules *r,
-                       struct error *err)
-{
-    *r = (struct string_rules){ .max = UINT32_MAX };
-    for (size_t i = 0; i < v->n; i++) {
-        const cJSON *part = v->parts[i], *pattern = json_get(part, "pattern");
-        const cJSON *format = json_get(part, "format");
-        uint32_t min = 0, max = UINT32_MAX;
-        if ((pattern && !cJSON_IsString(pattern)) || (format && !cJSON_IsString(format)))
-            return schema_refuse(s, part, NULL, err, "pattern and format must be strings");
-        if (!schema_read_count(s, part, "minLength", &min, err)
-            || !schema_read_count(s, part, "maxLength", &max, err)
-            || (pattern && !add_pattern(s, part, "pattern", pattern->valuestring, r, err))
-            || (format && !add_format(s, part, format->valuestring, r, err)))
-            return false;
-        r->min = min > r->min ? min : r->min;
-        r->max = max < r->max ? max : r->max;
-    }
-    if (v->place == SCHEMA_PARAMETER) {     /* what the reader of calls takes for its end (3.4) */
-        static const char *const ends[] = { "\n</parameter>", "\n<parameter=" };
-        for (size_t i = 0; i < 2; i++) {
-            struct dfa *d = new_dfa(r, err);
-            if (!d || !dfa_without(d, ends[i], err))
-                return false;
-        }
-    }
-    return true;
-}
-
-static uint32_t string_node(const struct schema *s, const struct string_rules *r,
-                            enum schema_place place)
-{
-    const struct json_text *t = s->text;
-    if (place == SCHEMA_PARAMETER)
-        return dfa_node(t->graph, r->dfas, r->n, r->min, r->max, CHARSET_RAW);
-    if (r->n == 0)
-        return r->min > r->max ? graph_either(t->graph, NULL, 0)
-                               : json_text_string(t, r->min, r->max);
-    return GRAPH_SEQUENCE(t->graph, t->quote, dfa_node(t->graph, r->dfas, r->n, r->min, r->max,
-                                                       CHARSET_JSON), t->quote);
-}
-
-static bool string_fits(const struct string_rules *r, const char *text)
-{
-    size_t n = 0;
-    for (size_t i = 0, length; text[i]; i += length, n++)
-        utf8_get(text + i, &length);
-    for (size_t i = 0; i < r->n; i++)
-        if (!dfa_accepts(&r->dfas[i], text))
-            return false;
-    return n >= r->min && n <= r->max;
-}
 
 /* ---- numbers --------------------------------------------------------------------- */
 
@@ -137,7 +17,7 @@ static bool read_bounds(const struct schema *s, const cJSON *part, int64_t *low,
         const cJSON *item = json_get(part, words[i]);
         if (!item)
             continue;
-        if (!cJSON_IsNumber(item) || !(fabs(item->valuedouble) < EXACT))
+        if (!cJSON_IsNumber(item) || !(fabs(item->valuedouble) < JSON_TEXT_EXACT))
             return schema_refuse(s, part, words[i], err, "expected a number below 2^53");
         double value = item->valuedouble, whole = i < 2 ? ceil(value) : floor(value);
         int64_t bound = (int64_t)whole;
@@ -227,7 +107,7 @@ static bool check_containers(const struct schema *s, const struct schema_view *v
 
 struct listed {
     const struct schema_view *view;
-    const struct string_rules *strings;
+    const struct schema_strings *strings;
     int64_t low, high;
     size_t n_lists;             /* enum and const of all parts */
 };
@@ -238,7 +118,7 @@ static bool fits(const struct listed *l, const cJSON *value)
     if (type & (SCHEMA_OBJECT | SCHEMA_ARRAY))
         return l->view->types & type;
     return (l->view->types & type) && (l->n_lists == 1 || is_listed(l->view, value))
-        && (type != SCHEMA_STRING || string_fits(l->strings, value->valuestring))
+        && (type != SCHEMA_STRING || schema_strings_fit(l->strings, value->valuestring))
         && (type != SCHEMA_WHOLE || (value->valuedouble >= (double)l->low
                                      && value->valuedouble <= (double)l->high));
 }
@@ -314,7 +194,7 @@ static bool listed_node(struct schema *s, const struct listed *l, const cJSON *l
 /* ---- all types ------------------------------------------------------------------- */
 
 static bool free_values(struct schema *s, const struct schema_view *v,
-                        const struct string_rules *strings, uint32_t number, uint32_t *node,
+                        const struct schema_strings *strings, uint32_t number, uint32_t *node,
                         struct error *err)
 {
     const struct json_text *t = s->text;
@@ -325,7 +205,7 @@ static bool free_values(struct schema *s, const struct schema_view *v,
     if (v->types & SCHEMA_ARRAY && !schema_array(s, v, &ways[n++], err))
         return false;
     if (v->types & SCHEMA_STRING)
-        ways[n++] = string_node(s, strings, v->place);
+        ways[n++] = schema_strings_node(s, strings, v->place);
     if (v->types & (SCHEMA_WHOLE | SCHEMA_FRACTION))
         ways[n++] = number;
     if (v->types & SCHEMA_NULL)
@@ -340,17 +220,17 @@ static bool free_values(struct schema *s, const struct schema_view *v,
 
 bool schema_values(struct schema *s, const struct schema_view *v, uint32_t *node, struct error *err)
 {
-    struct string_rules strings = { .max = UINT32_MAX };
+    struct schema_strings strings = { .max = UINT32_MAX };
     struct listed l = { .view = v, .strings = &strings, .low = INT64_MIN, .high = INT64_MAX };
     const cJSON *list;
     uint32_t number = 0;
     bool ok = find_list(s, v, &list, &l.n_lists, err)
-           && (!(v->types & SCHEMA_STRING) || read_rules(s, v, &strings, err))
+           && (!(v->types & SCHEMA_STRING) || schema_strings_read(s, v, &strings, err))
            && (!(v->types & (SCHEMA_WHOLE | SCHEMA_FRACTION))
                || number_node(s, v, &number, &l.low, &l.high, err));
     if (ok)
         ok = list ? listed_node(s, &l, list, node, err)
                   : free_values(s, v, &strings, number, node, err);
-    rules_free(&strings);
+    schema_strings_free(&strings);
     return ok;
 }
