@@ -38,8 +38,14 @@ struct matcher {
 struct matcher *matcher_new(const struct graph *g, uint32_t start, const struct token_trie *trie,
                             const int32_t *end_ids, size_t n_end_ids, struct error *err)
 {
-    struct matcher *m = mem_array(1, sizeof *m, "mask of tokens", err);
-    if (!m)
+    struct matcher *m = NULL;
+    for (size_t i = 0; i < n_end_ids; i++)
+        if (end_ids[i] < 0 || (size_t)end_ids[i] >= trie->vocab_size) {
+            error_set(err, "end token %d: the vocabulary has %zu", (int)end_ids[i],
+                      trie->vocab_size);
+            return NULL;
+        }
+    if (!(m = mem_array(1, sizeof *m, "mask of tokens", err)))
         return NULL;
     m->trie = trie;
     m->n_words = (trie->vocab_size + 63) / 64;

@@ -19,7 +19,8 @@ struct matcher_figures {
     size_t held_bytes;          /* of states and masks, now */
 };
 
-/* g: finished.  All three are borrowed until matcher_free.  end_ids: what ends an answer. */
+/* g: finished.  The graph and the trie are borrowed until matcher_free.  end_ids: what ends an
+ * answer; refused outside of the vocabulary. */
 struct matcher *matcher_new(const struct graph *g, uint32_t start, const struct token_trie *trie,
                             const int32_t *end_ids, size_t n_end_ids, struct error *err);
 void matcher_free(struct matcher *m);

@@ -246,6 +246,20 @@ static void test_masks(const struct walk_host *h)
     free(allowed);
 }
 
+static void test_end_ids(const struct walk_host *h)
+{
+    struct error err = { 0 };
+    struct grammar *g = NULL;
+    struct grammar_request request = { .response_format = walked[0] };
+    int32_t outside = (int32_t)h->trie->vocab_size;
+    struct matcher *m = grammar_open(&g, &request, h->trie, &err)
+                      ? grammar_match(g, h->trie, &outside, 1, &err) : NULL;
+    check(g && !m && strstr(err.message, "the vocabulary has"),
+          "an end token outside of the vocabulary is refused", "%s", err.message);
+    matcher_free(m);
+    grammar_close(g);
+}
+
 /* Closing brackets that reach below what a walk sees at first. */
 static void test_depth(const struct walk_host *h)
 {
@@ -371,6 +385,7 @@ int main(int argc, char **argv)
     if (check(walk_host_open(&h, "data/demo/bf16", &err), "the demo's tokenizer opens", "%s",
               err.message)) {
         test_masks(&h);
+        test_end_ids(&h);
         test_depth(&h);
         test_long_answer(&h);
         test_bombs(&h);
