@@ -460,6 +460,40 @@ SURPRISAL_API bool surprisal_compare(const struct surprisal_compare_options *opt
                                      struct surprisal_error *err);
 SURPRISAL_API void surprisal_comparison_free(struct surprisal_comparison *result);
 
+/* ---- many candidates against one original -------------------------------- */
+
+struct surprisal_rank_options {
+    /* The original (a or model_a), and how checkpoints are evaluated and runs compared, as above.
+     * b and model_b are NULL; there are no figures by layer.  A floor is one of the original, and
+     * part of each comparison.  `out` keeps the runs as `original`, `floor` and b1, b2, ... by the
+     * order of the candidates; with eval.resume an interrupted one is continued. */
+    struct surprisal_compare_options compare;
+    /* [n_candidates], at least 1: run folders and checkpoints, mixed, if the original is one of
+     * these; folders of plans if it is such a folder. */
+    const char *const *candidates;
+    size_t n_candidates;
+};
+
+/* Refuses options that contradict each other or the kind of the original.  A candidate that cannot
+ * be compared is not refused: the ranking says so. */
+SURPRISAL_API bool surprisal_rank_check(const struct surprisal_rank_options *options,
+                                        struct surprisal_error *err);
+
+struct surprisal_ranking {
+    char *json;                         /* {"rankings": [ranking, ...]}, one, or one a plan;
+                                         * eval/compare/ranking.h describes it; owned */
+    char *text;                         /* the same for people; owned */
+    size_t n_left_out;                  /* candidates that could not be compared; of plans: pairs */
+};
+
+/* Evaluates the original once and each candidate that is a checkpoint, compares each with the
+ * original as surprisal_compare does, and ranks them: size, divergence, Pareto front, which of them
+ * cannot be told apart.  If a candidate cannot be evaluated or compared, the ranking says why and
+ * has the others; a failure of the original is an error.  result is valid after success only. */
+SURPRISAL_API bool surprisal_rank(const struct surprisal_rank_options *options,
+                                  struct surprisal_ranking *result, struct surprisal_error *err);
+SURPRISAL_API void surprisal_ranking_free(struct surprisal_ranking *result);
+
 /* ---- reports of a comparison ------------------------------------------- */
 
 /* What to write and to check after a comparison.  All members may be NULL or 0. */
@@ -481,6 +515,8 @@ struct surprisal_report_options {
     size_t n_gates;
     bool plans;                         /* for plans: html, markdown and baseline are refused */
     struct surprisal_progress progress; /* only warn(): tables replace the plots */
+    bool ranking;                       /* for a ranking, plans or not: baseline is refused */
+    const char *csv;                    /* a table of the candidates; of a ranking only */
 };
 
 /* Refuses gates with wrong syntax or unknown figures, and options that contradict each other;
@@ -500,8 +536,9 @@ struct surprisal_report {
                                            baseline */
 };
 
-/* comparison_json: the JSON document of a comparison.  For plans, gates apply to each comparison,
- * and the line of a failed gate names the plan after "gate failed: ".  Writes the files even if
+/* comparison_json: the JSON document of a comparison or a ranking.  For plans and candidates, gates
+ * apply to each comparison, and the line of a failed gate names them after "gate failed: "; a
+ * candidate that is not comparable fails each gate.  Writes the files even if
  * gates fail, which is not an error.  A baseline with another original, text or protocol is an
  * error.  report is valid after success only. */
 SURPRISAL_API bool surprisal_report(const char *comparison_json,

@@ -12,11 +12,12 @@
 #include "eval/compare/comparable.h"
 #include "eval/compare/comparison_json.h"
 #include "eval/compare/excerpt.h"
+#include "eval/compare/kept_run.h"
 #include "eval/compare/layers.h"
+#include "eval/compare/operand.h"
 #include "eval/compare/record_divergence.h"
 #include "eval/compare/stages.h"
 #include "eval/compare/warned.h"
-#include "eval/run/plan_folders.h"
 #include "eval/run/run_folder.h"
 #include "eval/run/unfinished_run.h"
 #include "eval/run/warnings.h"
@@ -31,24 +32,6 @@ static const char *const side_names[N_SIDES] = { "a", "b", "floor" };
 
 /* ---- options ----------------------------------------------------------------------- */
 
-static bool is_checkpoint(const char *path)
-{
-    char *folder = checkpoint_folder(path, NULL);
-    char *config = folder ? file_join(folder, "config.json", NULL) : NULL;
-    bool there = config && file_exists(config);
-    free(config);
-    free(folder);
-    return there;
-}
-
-enum operand_kind { NOTHING, RUN, CHECKPOINT, PLANS };
-
-static enum operand_kind operand_of(const char *path)
-{
-    return record_is_folder(path) ? RUN : is_checkpoint(path) ? CHECKPOINT
-         : plan_folders_in(path) ? PLANS : NOTHING;
-}
-
 /* The opened checkpoint of a side; with run folders, the one that the run was made from.  NULL:
  * none. */
 static struct surprisal_model *opened_of(const struct surprisal_compare_options *o, enum side side)
@@ -62,10 +45,11 @@ static struct model_source source_of(const struct surprisal_compare_options *o, 
     return (struct model_source){ .path = side == B ? o->b : o->a, .opened = opened_of(o, side) };
 }
 
-static enum operand_kind kind_of(const struct surprisal_compare_options *o, enum side side)
+static enum operand kind_of(const struct surprisal_compare_options *o, enum side side)
 {
     const struct model_source from = source_of(o, side);
-    return from.path ? operand_of(from.path) : from.opened ? CHECKPOINT : NOTHING;
+    return from.path ? operand_of(from.path) : from.opened ? OPERAND_CHECKPOINT
+                                                           : OPERAND_NOTHING;
 }
 
 /* As messages name it. */
@@ -77,49 +61,47 @@ static const char *name_of(const struct surprisal_compare_options *o, enum side 
 
 bool compare_takes_plans(const struct surprisal_compare_options *o)
 {
-    return kind_of(o, A) == PLANS && kind_of(o, B) == PLANS;
+    return kind_of(o, A) == OPERAND_PLANS && kind_of(o, B) == OPERAND_PLANS;
 }
 
 static bool check_operand(const struct surprisal_compare_options *o, enum side side,
                           struct error *err)
 {
     const struct model_source from = source_of(o, side);
-    enum operand_kind kind = kind_of(o, side);
+    enum operand kind = kind_of(o, side);
     if (from.path ? !*from.path : !from.opened)
         return error_set(err, "%s is missing: a run folder or a checkpoint", side == B ? "B" : "A");
-    if (kind == NOTHING)
+    if (kind == OPERAND_NOTHING)
         return error_set(err, "%s: neither a run folder (summary.json, tokens.safetensors) nor a "
                          "checkpoint (config.json), nor a folder of run folders", from.path);
-    return kind != CHECKPOINT || model_source_check(from, err);
+    return kind != OPERAND_CHECKPOINT || model_source_check(from, err);
 }
 
 static bool check_same_kind(const struct surprisal_compare_options *o, struct error *err)
 {
-    static const char *const names[] = { [RUN] = "a run folder", [CHECKPOINT] = "a checkpoint",
-                                         [PLANS] = "a folder of plans" };
-    enum operand_kind a = kind_of(o, A), b = kind_of(o, B);
+    enum operand a = kind_of(o, A), b = kind_of(o, B);
     if (a == b)
         return true;
-    if (a == PLANS || b == PLANS)
+    if (a == OPERAND_PLANS || b == OPERAND_PLANS)
         return error_set(err, "%s is %s and %s is %s: name two of the same kind", name_of(o, A),
-                         names[a], name_of(o, B), names[b]);
+                         operand_name(a), name_of(o, B), operand_name(b));
     return error_set(err, "%s is a run folder and %s a checkpoint: evaluate the checkpoint as the "
-                     "run was, or name two checkpoints", name_of(o, a == RUN ? A : B),
-                     name_of(o, a == RUN ? B : A));
+                     "run was, or name two checkpoints", name_of(o, a == OPERAND_RUN ? A : B),
+                     name_of(o, a == OPERAND_RUN ? B : A));
 }
 
-static bool check_floor_run(const char *path, enum operand_kind kind, struct error *err)
+static bool check_floor_run(const char *path, enum operand kind, struct error *err)
 {
     if (operand_of(path) == kind)
         return true;
-    if (kind == PLANS)
+    if (kind == OPERAND_PLANS)
         return error_set(err, "%s: is no folder of plans, expected one with a noise floor for each "
                          "plan", path);
     return error_set(err, "%s: is no run folder (summary.json, tokens.safetensors)", path);
 }
 
 /* A run folder fixes these settings: they cannot be chosen again. */
-static bool check_runs(const struct surprisal_compare_options *o, enum operand_kind kind,
+static bool check_runs(const struct surprisal_compare_options *o, enum operand kind,
                        struct error *err)
 {
     const struct surprisal_eval_options *e = &o->eval, d = evaluate_defaults();
@@ -141,7 +123,7 @@ static bool check_runs(const struct surprisal_compare_options *o, enum operand_k
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
         if (options[i].given)
             return error_set(err, "%s and %s are %s: %s can be chosen for checkpoints only", o->a,
-                             o->b, kind == PLANS ? "folders of plans" : "run folders",
+                             o->b, kind == OPERAND_PLANS ? "folders of plans" : "run folders",
                              options[i].what);
     if (o->floor && !o->floor_run)
         return error_set(err, "with run folders the noise floor is a run too: name its folder");
@@ -191,8 +173,8 @@ bool compare_check(const struct surprisal_compare_options *o, struct error *err)
         return error_set(err, "the seed is above 2^53");
     if (!check_operand(o, A, err) || !check_operand(o, B, err) || !check_same_kind(o, err))
         return false;
-    enum operand_kind kind = kind_of(o, A);
-    return kind == CHECKPOINT ? check_checkpoints(o, err) : check_runs(o, kind, err);
+    enum operand kind = kind_of(o, A);
+    return kind == OPERAND_CHECKPOINT ? check_checkpoints(o, err) : check_runs(o, kind, err);
 }
 
 /* ---- checkpoints become run folders --------------------------------------------------- */
@@ -346,24 +328,36 @@ static bool make_folder(struct job *j, struct error *err)
         && output_folder_clear(&j->folder, &names_of_runs, err);
 }
 
+/* Of A's evaluation. */
+static double seconds_a_flop(const struct job *j)
+{
+    const struct surprisal_plan *plan = &j->prepared.plan;
+    return plan->flop > 0 ? plan->seconds / plan->flop : 0;
+}
+
+/* Two heads, an addition and a multiplication; heads that differ are used a second time. */
+static double divergence_seconds(const struct job *j)
+{
+    double kl = seconds_a_flop(j) * 4 * (double)j->prepared.plan.scored
+              * (double)j->prepared.head_values;
+    return j->other_head ? 2 * kl : kl;
+}
+
 /* In the order of the work.  What is not an evaluation takes as long as the same number of
  * operations in one. */
 static void plan_stages(struct job *j)
 {
     const struct surprisal_compare_options *o = j->options;
-    const struct surprisal_plan *plan = &j->prepared.plan;
-    double rate = plan->flop > 0 ? plan->seconds / plan->flop : 0;      /* seconds a flop */
-    /* Two heads, an addition and a multiplication; heads that differ are used a second time. */
-    double kl = rate * 4 * (double)plan->scored * (double)j->prepared.head_values;
     stages_add(&j->stages, "evaluation of A", j->run_seconds[A]);
     stages_add(&j->stages, "evaluation of B", j->run_seconds[B]);
     if (o->floor)
         stages_add(&j->stages, "evaluation of the noise floor", j->run_seconds[FLOOR]);
-    stages_add(&j->stages, "KL divergence", j->other_head ? 2 * kl : kl);
+    double kl = divergence_seconds(j);
+    stages_add(&j->stages, "KL divergence", kl);
     if (o->floor)
-        stages_add(&j->stages, "KL divergence of the noise floor", kl);
+        stages_add(&j->stages, "KL divergence of the noise floor", j->other_head ? kl / 2 : kl);
     if (o->layer_windows && !j->skips_layers)
-        stages_add(&j->stages, "figures by layer", rate * j->layers_flop);
+        stages_add(&j->stages, "figures by layer", seconds_a_flop(j) * j->layers_flop);
 }
 
 static void begin_stage(struct job *j)
@@ -746,25 +740,10 @@ static void job_close(struct job *j)
 
 /* ---- inputs that stay ------------------------------------------------------------------ */
 
-/* Is a side's checkpoint the one that its run was made from? */
 static bool same_checkpoint(const struct job *j, enum side side, bool *same, struct error *err)
 {
-    const struct surprisal_machine *machine = &j->options->eval.machine;
-    const struct progress progress = PROGRESS_OF(&machine->progress);
-    struct model model = { 0 };
-    struct digest digest;
-    char hex[2 * DIGEST_BYTES + 1];
-    const struct surprisal_progress silent = { 0 };     /* the evaluation warned */
-    const char *of = cJSON_GetStringValue(json_get(json_get(j->records[side].summary, "checkpoint"),
-                                                   "digest"));
-    int threads = machine->threads > 0 ? machine->threads : machine_processors();
-    bool ok = model_open(&model, source_of(j->options, side), NULL, &silent, err)
-           && weights_digest(&digest, model.checkpoint, model.weights, threads, &progress, err);
-    model_close(&model);
-    if (ok)
-        digest_hex(hex, &digest);
-    *same = ok && of && strcmp(hex, of) == 0;
-    return ok;
+    return kept_run_same_checkpoint(same, j->records[side].summary, source_of(j->options, side),
+                                    &j->options->eval.machine, err);
 }
 
 static bool same_checkpoints(void *user, const char *path, bool *same, struct error *err)
@@ -808,7 +787,7 @@ cJSON *compare_runs(const struct surprisal_compare_options *o, const char *plan,
     struct job j;
     cJSON *document = NULL;
     job_begin(&j, o);
-    bool ok = compare_check(o, err), made = ok && kind_of(o, A) == CHECKPOINT;
+    bool ok = compare_check(o, err), made = ok && kind_of(o, A) == OPERAND_CHECKPOINT;
     ok = ok && (made ? evaluate_all(&j, err) : take_run_folders(&j, err));
     if (ok && compare_records(&j, err))
         document = tell(&j, plan, text, err);
@@ -826,6 +805,22 @@ bool compare_check_memory(const struct surprisal_compare_options *o, struct erro
     struct job j;
     job_begin(&j, o);
     bool ok = !o->eval.machine.memory_bytes || (take_run_folders(&j, err) && open_records(&j, err));
+    job_close(&j);
+    return ok;
+}
+
+bool compare_prepare(const struct surprisal_compare_options *o, struct compare_cost *cost,
+                     struct error *err)
+{
+    struct job j;
+    size_t disk_bytes;
+    job_begin(&j, o);
+    bool ok = compare_check(o, err) && prepare(&j, &disk_bytes, err) && check_memory(&j, err);
+    if (ok)
+        *cost = (struct compare_cost){
+            .evaluation_seconds = j.run_seconds[B], .divergence_seconds = divergence_seconds(&j),
+            .disk_bytes = disk_bytes - run_bytes(j.options, &j.prepared.plan),
+        };
     job_close(&j);
     return ok;
 }

@@ -26,4 +26,14 @@ cJSON *compare_runs(const struct surprisal_compare_options *o, const char *plan,
  * read. */
 bool compare_check_memory(const struct surprisal_compare_options *o, struct error *err);
 
+/* What a pair of checkpoints costs, estimated; 0: not known. */
+struct compare_cost {
+    double evaluation_seconds, divergence_seconds;      /* of B; of B from A */
+    size_t disk_bytes;                                  /* of B's run */
+};
+
+/* Two checkpoints: finds without scoring what would refuse them later. */
+bool compare_prepare(const struct surprisal_compare_options *o, struct compare_cost *cost,
+                     struct error *err);
+
 #endif

@@ -116,6 +116,8 @@ void describe_number(char out[DESCRIBE_BYTES], enum number_kind kind, double val
                     100 * value);
     else if (kind == NUMBER_GIGABYTES)
         format_text(out, DESCRIBE_BYTES, value < 1e9 ? "%.3g" : "%.2f", value / 1e9);
+    else if (kind == NUMBER_GIGABYTES_MORE)
+        format_text(out, DESCRIBE_BYTES, fabs(value) < 1e9 ? "%+.3g" : "%+.2f", value / 1e9);
     else
         format_text(out, DESCRIBE_BYTES, kind == NUMBER_DIFFERENCE ? "%+.4g" : "%.4g", value);
 }

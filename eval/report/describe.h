@@ -20,6 +20,7 @@ enum number_kind {
     NUMBER_COUNT,               /* whole, in groups of three digits */
     NUMBER_WHOLE,               /* digits only */
     NUMBER_GIGABYTES,
+    NUMBER_GIGABYTES_MORE,      /* with its sign */
     NUMBER_INTERVAL,            /* [low, high] */
     NUMBER_WORD,                /* a string */
 };

@@ -22,23 +22,34 @@ static void add_name(struct markup *m, const cJSON *document, const char *run)
     markup_raw(m, "</bdi>");
 }
 
-static void add_head(struct markup *m, const cJSON *document)
+void html_begin(struct markup *m)
 {
     markup_raw(m, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
                "<meta http-equiv=\"Content-Security-Policy\" "
                "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
                "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
                "<meta name=\"color-scheme\" content=\"light dark\">\n<title>");
+}
+
+void html_begin_body(struct markup *m, const char *more_style)
+{
+    markup_raw(m, "</title>\n<style>\n");
+    markup_raw(m, style);
+    markup_raw(m, more_style);
+    markup_raw(m, "</style>\n</head>\n<body>\n<header>\n");
+}
+
+static void add_head(struct markup *m, const cJSON *document)
+{
+    html_begin(m);
     char name[DESCRIBE_NAME_BYTES];
     describe_name(name, document, "b");
     markup_text(m, name);
     describe_name(name, document, "a");
     markup_raw(m, " against ");
     markup_text(m, name);
-    markup_raw(m, "</title>\n<style>\n");
-    markup_raw(m, style);
-    markup_raw(m, "</style>\n</head>\n<body>\n<header>\n"
-               "<p class=\"eyebrow\">surprisal compare</p>\n<h1>");
+    html_begin_body(m, "");
+    markup_raw(m, "<p class=\"eyebrow\">surprisal compare</p>\n<h1>");
     add_name(m, document, "b");
     markup_raw(m, " <small>against</small> ");
     add_name(m, document, "a");
@@ -251,10 +262,11 @@ static void add_layers_note(struct markup *m, const cJSON *document)
                   windows, tokens);
 }
 
-static void add_differences(struct markup *m, const cJSON *document, struct error *missing)
+static void add_differences(struct markup *m, const cJSON *document, const char *scope,
+                            struct error *missing)
 {
     markup_raw(m, "<section>\n<h2>Where they differ</h2>\n<div class=\"figures\">\n");
-    html_figures(m, document, missing);
+    html_figures(m, document, scope, missing);
     markup_raw(m, "</div>\n");
     add_layers_note(m, document);
     if (missing->message[0]) {
@@ -287,23 +299,39 @@ static void add_repeat(struct markup *m, const struct report *r)
     markup_raw(m, "</tbody></table></div>\n</section>\n");
 }
 
+void html_summary(struct markup *m, const struct report *r)
+{
+    add_tiles(m, r->document);
+    add_gates(m, r);
+    add_warnings(m, r->document);
+}
+
+void html_sections(struct markup *m, const struct report *r, const char *scope,
+                   struct error *missing)
+{
+    add_runs(m, r->document);
+    add_key_figures(m, r);
+    add_differences(m, r->document, scope, missing);
+    html_examples(m, r->document);
+    add_repeat(m, r);
+}
+
+void html_end(struct markup *m, const cJSON *document)
+{
+    markup_raw(m, "</main>\n<footer><p>Written by surprisal ");
+    markup_text(m, cJSON_GetStringValue(json_get(document, "surprisal")));
+    markup_raw(m, ". NLL and KL divergence are in nats; differences are B less A, and A is the "
+               "original.</p></footer>\n</body>\n</html>\n");
+}
+
 bool html_write(const struct report *r, const char *path, struct error *missing, struct error *err)
 {
     struct markup m = { .err = err };
     missing->message[0] = '\0';
     add_head(&m, r->document);
-    add_tiles(&m, r->document);
-    add_gates(&m, r);
-    add_warnings(&m, r->document);
+    html_summary(&m, r);
     markup_raw(&m, "</header>\n<main>\n");
-    add_runs(&m, r->document);
-    add_key_figures(&m, r);
-    add_differences(&m, r->document, missing);
-    html_examples(&m, r->document);
-    add_repeat(&m, r);
-    markup_raw(&m, "</main>\n<footer><p>Written by surprisal ");
-    markup_text(&m, cJSON_GetStringValue(json_get(r->document, "surprisal")));
-    markup_raw(&m, ". NLL and KL divergence are in nats; differences are B less A, and A is the "
-               "original.</p></footer>\n</body>\n</html>\n");
+    html_sections(&m, r, "", missing);
+    html_end(&m, r->document);
     return markup_save(&m, path);
 }

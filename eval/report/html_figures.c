@@ -25,9 +25,37 @@ struct figure {
     const char *description;
     const char *script;         /* gnuplot; colours as in plot.h, constants as in append_data */
     bool full_width;
+    bool positive;              /* rows whose `needed` is 0 or less are not shown either */
 };
 
 static const struct figure figures[] = {
+    { "front", "KL divergence against size", "candidates", "mean_kld",
+      { { "number", "number", COLUMN_COUNT }, { "candidate", "candidate", COLUMN_TEXT },
+        { "bytes", "size (GB)", COLUMN_GIGABYTES }, { "mean_kld", "mean KL", COLUMN_NUMBER },
+        { "kld_stderr", "standard error", COLUMN_NUMBER },
+        { "on_front", "on the front", COLUMN_TRUTH } },
+      "Mean KL divergence from the original, in nats a token on a logarithmic axis, against the "
+      "size of the weights, with two standard errors either way. Numbers are those of the table. "
+      "The line joins the Pareto front: no other candidate is smaller and closer to the original.",
+      "set datafile missing NaN\n"      /* the line goes on past candidates off the front */
+      "set logscale y\n"
+      "set format y '%g'\n"
+      "set xlabel 'size of the weights (GB)'\n"
+      "set ylabel 'mean KL (nats/token)'\n"
+      "set offsets graph 0.06, graph 0.06, graph 0.1, graph 0.08\n"
+      "low(k, e) = k > 2 * e ? k - 2 * e : k / 2\n"
+      "shown(k) = k > 0 ? k : NaN\n"
+      "plot $data using ($3 / 1e9):(shown($4)):(low($4, $5)):($4 + 2 * $5) with yerrorbars "
+      "pointtype 0 linewidth 1 linecolor rgb muted notitle, \\\n"
+      "     $data using ($6 == 1 ? $3 / 1e9 : NaN):(shown($4)) with lines linewidth 2 "
+      "linecolor rgb second title 'Pareto front', \\\n"
+      "     $data using ($3 / 1e9):(shown($4)) with points pointtype 7 pointsize 0.6 "
+      "linecolor rgb first title 'candidate', \\\n"
+      "     $data using ($6 == 1 ? $3 / 1e9 : NaN):(shown($4)) with points pointtype 7 "
+      "pointsize 0.6 linecolor rgb second notitle, \\\n"
+      "     $data using ($3 / 1e9):(shown($4)):1 with labels offset 0.9, 0.6 font ',11' "
+      "textcolor rgb ink notitle\n",
+      true, true },
     { "windows", "Difference by window", "windows", "delta_nll",
       { { "window", "window", COLUMN_COUNT }, { "scored", "scored", COLUMN_COUNT },
         { "nll_a", "NLL A", COLUMN_NUMBER }, { "nll_b", "NLL B", COLUMN_NUMBER },
@@ -50,7 +78,7 @@ static const struct figure figures[] = {
       "     $data using 1:5 with points pointtype 7 pointsize dot linecolor rgb first "
       "title 'one window', \\\n"
       "     $data using 1:(delta) with lines linewidth 2 linecolor rgb second title 'mean'\n",
-      true },
+      true, false },
     { "divergence", "KL divergence of the tokens", "kld_histogram", "scored",
       { { "from", "from", COLUMN_NUMBER }, { "to", "to", COLUMN_NUMBER },
         { "scored", "tokens", COLUMN_COUNT } },
@@ -76,7 +104,7 @@ static const struct figure figures[] = {
       "title (kld > 0 ? 'mean' : ''), \\\n"
       "     keyentry with lines linewidth 2 dashtype 2 linecolor rgb ink "
       "title (floor_kld > 0 ? 'noise floor' : '')\n",
-      false },
+      false, false },
     { "confidence", "KL by confidence of the original", "kld_by_confidence", "mean_kld",
       { { "from", "from", COLUMN_SHARE }, { "to", "to", COLUMN_SHARE },
         { "scored", "tokens", COLUMN_COUNT }, { "mean_kld", "mean KL", COLUMN_NUMBER },
@@ -95,7 +123,7 @@ static const struct figure figures[] = {
       "fillstyle solid 0.6 linecolor rgb first title 'mean, ± 2 standard errors', \\\n"
       "     $data using 0:($4 - 2 * $5):(0):(4 * $5) with vectors nohead linewidth 2 "
       "linecolor rgb ink notitle\n",
-      false },
+      false, false },
     { "layers", "Error by layer", "layers", "residual_error",
       { { "layer", "layer", COLUMN_COUNT }, { "type", "type", COLUMN_TEXT },
         { "residual_error", "residual stream", COLUMN_SHARE },
@@ -110,7 +138,7 @@ static const struct figure figures[] = {
       "linecolor rgb first title 'residual stream', \\\n"
       "     $data using 1:(100 * $4) with linespoints pointtype 5 pointsize 0.4 linewidth 2 "
       "linecolor rgb second title 'own output'\n",
-      false },
+      false, false },
     { "routing", "Routing agreement by layer", "layers", "same_experts",
       { { "layer", "layer", COLUMN_COUNT }, { "same_experts", "tokens with the same experts",
           COLUMN_SHARE }, { "changed_experts", "experts changed", COLUMN_SHARE } },
@@ -124,7 +152,7 @@ static const struct figure figures[] = {
       "linecolor rgb first title 'same experts', \\\n"
       "     $data using 1:(100 * $3) with linespoints pointtype 5 pointsize 0.4 linewidth 2 "
       "linecolor rgb second title 'experts changed'\n",
-      false },
+      false, false },
     { "positions", "NLL by position in the window", "positions", "nll_a",
       { { "from", "from", COLUMN_COUNT }, { "to", "to", COLUMN_COUNT },
         { "scored", "tokens", COLUMN_COUNT }, { "nll_a", "NLL A", COLUMN_NUMBER },
@@ -136,7 +164,7 @@ static const struct figure figures[] = {
       "linecolor rgb first title 'A', \\\n"
       "     $data using (($1 + $2) / 2):5 with linespoints pointtype 5 pointsize 0.4 linewidth 2 "
       "dashtype 2 linecolor rgb second title 'B'\n",
-      false },
+      false, false },
     { "position_difference", "Difference by position", "positions", "delta_nll",
       { { "from", "from", COLUMN_COUNT }, { "to", "to", COLUMN_COUNT },
         { "scored", "tokens", COLUMN_COUNT }, { "delta_nll", "B \u2212 A", COLUMN_DIFFERENCE },
@@ -150,7 +178,7 @@ static const struct figure figures[] = {
       "linewidth 1.5 linecolor rgb first notitle, \\\n"
       "     $data using (($1 + $2) / 2):4 with points pointtype 7 pointsize 0.4 "
       "linecolor rgb first title 'B − A, ± 2 standard errors'\n",
-      false },
+      false, false },
 };
 
 /* ---- data -------------------------------------------------------------------------- */
@@ -188,7 +216,7 @@ static void append_data(struct markup *m, const struct figure *f, const cJSON *d
     const cJSON *row;
     cJSON_ArrayForEach(row, json_get(document, f->array)) {
         for (size_t i = 0; i < HTML_COLUMNS_MAX && f->columns[i].key; i++) {
-            append_number(m, cJSON_GetNumberValue(json_get(row, f->columns[i].key)));
+            append_number(m, html_table_value(json_get(row, f->columns[i].key)));
             markup_raw(m, " ");
         }
         markup_raw(m, "\n");
@@ -201,15 +229,17 @@ static size_t rows_with_data(const struct figure *f, const cJSON *document)
 {
     const cJSON *row;
     size_t n = 0;
-    cJSON_ArrayForEach(row, json_get(document, f->array))
-        n += cJSON_IsNumber(json_get(row, f->needed)) ? 1 : 0;
+    cJSON_ArrayForEach(row, json_get(document, f->array)) {
+        const cJSON *item = json_get(row, f->needed);
+        n += cJSON_IsNumber(item) && (!f->positive || item->valuedouble > 0) ? 1 : 0;
+    }
     return n;
 }
 
 /* ---- the figure ---------------------------------------------------------------------- */
 
 static bool append_plots(struct markup *m, const struct figure *f, const cJSON *document,
-                         struct error *missing)
+                         const char *scope, struct error *missing)
 {
     static const struct {
         const char *suffix, *classes;
@@ -224,8 +254,8 @@ static bool append_plots(struct markup *m, const struct figure *f, const cJSON *
     markup_raw(&script, f->script);
     bool ok = !script.failed;
     for (size_t i = 0; ok && i < sizeof sizes / sizeof *sizes; i++) {
-        char id[64];
-        snprintf(id, sizeof id, "%s_%s", f->id, sizes[i].suffix);
+        char id[128];
+        snprintf(id, sizeof id, "%s%s_%s", scope, f->id, sizes[i].suffix);
         struct plot p = {
             .id = id, .title = f->title, .description = f->description,
             .classes = sizes[i].classes, .script = script.out.data,
@@ -239,25 +269,26 @@ static bool append_plots(struct markup *m, const struct figure *f, const cJSON *
 }
 
 static void append_figure(struct markup *m, const struct figure *f, const cJSON *document,
-                          struct error *missing)
+                          const char *scope, struct error *missing)
 {
     size_t n_rows = rows_with_data(f, document), n_columns = 0;
     if (n_rows == 0)
         return;
     while (n_columns < HTML_COLUMNS_MAX && f->columns[n_columns].key)
         n_columns++;
-    markup_printf(m, "<figure id=\"%s\"%s>\n<h3>%s</h3>\n", f->id,
+    markup_printf(m, "<figure id=\"%s%s\"%s>\n<h3>%s</h3>\n", scope, f->id,
                   f->full_width ? " class=\"full\"" : "", f->title);
     /* One row does not make a plot. */
-    bool drawn = n_rows > 1 && !missing->message[0] && append_plots(m, f, document, missing);
+    bool drawn = n_rows > 1 && !missing->message[0] && append_plots(m, f, document, scope, missing);
     markup_printf(m, "<figcaption>%s</figcaption>\n<details%s><summary>Numbers</summary>\n",
                   f->description, drawn ? "" : " open");
     html_table(m, json_get(document, f->array), f->columns, n_columns, f->title);
     markup_raw(m, "</details>\n</figure>\n");
 }
 
-void html_figures(struct markup *m, const cJSON *document, struct error *missing)
+void html_figures(struct markup *m, const cJSON *document, const char *scope,
+                  struct error *missing)
 {
     for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
-        append_figure(m, &figures[i], document, missing);
+        append_figure(m, &figures[i], document, scope, missing);
 }

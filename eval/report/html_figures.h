@@ -8,8 +8,10 @@
 #include "base/json.h"
 #include "eval/report/markup.h"
 
-/* Appends the figures for which the document has data.  *missing: empty, or why there are no
- * plots. */
-void html_figures(struct markup *m, const cJSON *document, struct error *missing);
+/* Appends the figures for which the document (of a comparison, or a ranking) has data.  scope: put
+ * before the ids of the figures, [a-z0-9_], where a page has several documents; at most 64
+ * characters.  *missing: empty, or why there are no plots. */
+void html_figures(struct markup *m, const cJSON *document, const char *scope,
+                  struct error *missing);
 
 #endif

@@ -22,17 +22,27 @@ void html_table_number(struct markup *m, const char *text)
     }
 }
 
+double html_table_value(const cJSON *item)
+{
+    return cJSON_IsBool(item) ? cJSON_IsTrue(item) : cJSON_GetNumberValue(item);
+}
+
 static void add_cell(struct markup *m, const cJSON *row, const struct column *c)
 {
     static const enum number_kind kinds[] = {
         [COLUMN_NUMBER] = NUMBER_PLAIN, [COLUMN_DIFFERENCE] = NUMBER_DIFFERENCE,
         [COLUMN_SHARE] = NUMBER_SHARE,  [COLUMN_COUNT] = NUMBER_COUNT,
+        [COLUMN_GIGABYTES] = NUMBER_GIGABYTES,
     };
     const cJSON *item = json_get(row, c->key);
     if (c->kind == COLUMN_TEXT) {
         markup_raw(m, "<td class=\"text\">");
         markup_text(m, cJSON_GetStringValue(item));
         markup_raw(m, "</td>");
+        return;
+    }
+    if (c->kind == COLUMN_TRUTH) {
+        markup_raw(m, cJSON_IsTrue(item) ? "<td>yes</td>" : "<td>\u2013</td>");
         return;
     }
     char text[DESCRIBE_BYTES];

@@ -11,7 +11,11 @@
  * 10^−5. */
 void html_table_number(struct markup *m, const char *text);
 
-enum column_kind { COLUMN_NUMBER, COLUMN_DIFFERENCE, COLUMN_SHARE, COLUMN_COUNT, COLUMN_TEXT };
+enum column_kind {
+    COLUMN_NUMBER, COLUMN_DIFFERENCE, COLUMN_SHARE, COLUMN_COUNT, COLUMN_GIGABYTES,
+    COLUMN_TRUTH,                       /* "yes" where it is true */
+    COLUMN_TEXT
+};
 
 struct column {
     const char *key;            /* member of a row */
@@ -20,6 +24,9 @@ struct column {
 };
 
 #define HTML_COLUMNS_MAX 8
+
+/* A number, or 1 and 0 for true and false; NaN for anything else. */
+double html_table_value(const cJSON *item);
 
 /* Writes a table of all rows, in a box that scrolls if the table is large.  A null number is shown
  * as a dash; columns that are null in every row are left out.  n_columns: at most HTML_COLUMNS_MAX.

@@ -3,18 +3,21 @@
 #include "eval/report/describe.h"
 #include "eval/report/markup.h"
 
-/* For one of several comparisons: writes `before` and the name of its plan. */
-static void put_plan(struct markup *m, const char *before, const struct report *r)
+/* For one of several comparisons: writes `before` and its candidate, `before` and its plan. */
+static void put_subject(struct markup *m, const char *before, const struct report *r)
 {
-    const char *plan = cJSON_GetStringValue(json_get(r->document, "plan"));
-    markup_raw(m, plan ? before : "");
-    markup_text(m, plan);
+    static const char *const keys[] = { "candidate", "plan" };
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *name = cJSON_GetStringValue(json_get(r->document, keys[i]));
+        markup_raw(m, name ? before : "");
+        markup_text(m, name);
+    }
 }
 
 static void add_gate(struct markup *m, const struct report *r, const struct gate_result *g)
 {
     markup_raw(m, "    <testcase classname=\"surprisal.compare");
-    put_plan(m, ".", r);
+    put_subject(m, ".", r);
     markup_raw(m, "\" name=\"");
     markup_text(m, g->gate.text);
     if (g->met) {
@@ -48,15 +51,19 @@ static size_t failed_gates(const struct report *r)
 static void add_suite(struct markup *m, const struct report *r)
 {
     markup_raw(m, "  <testsuite name=\"surprisal compare");
-    put_plan(m, " ", r);
+    put_subject(m, " ", r);
     markup_printf(m, "\" tests=\"%zu\" failures=\"%zu\" errors=\"0\" skipped=\"0\">\n"
                   "    <properties>\n", r->n_gates, failed_gates(r));
     char name[DESCRIBE_NAME_BYTES];
-    describe_name(name, r->document, "a");
-    add_property(m, "a", name);
-    describe_name(name, r->document, "b");
-    add_property(m, "b", name);
-    add_property(m, "verdict", cJSON_GetStringValue(json_get(r->document, "verdict")));
+    const char *reason = cJSON_GetStringValue(json_get(r->document, "reason"));
+    if (reason)
+        add_property(m, "not_comparable", reason);
+    for (int side = 0; !reason && side < 2; side++) {
+        describe_name(name, r->document, side ? "b" : "a");
+        add_property(m, side ? "b" : "a", name);
+    }
+    if (!reason)
+        add_property(m, "verdict", cJSON_GetStringValue(json_get(r->document, "verdict")));
     markup_raw(m, "    </properties>\n");
     for (size_t i = 0; i < r->n_gates; i++)
         add_gate(m, r, &r->gates[i]);

@@ -7,9 +7,7 @@
 #include "eval/report/figure.h"
 #include "eval/report/markup.h"
 
-/* Writes text from outside into a paragraph or a table: characters with a meaning in Markdown or
- * HTML are escaped; control characters, newlines included, become spaces. */
-static void add_text(struct markup *m, const char *text)
+void markdown_text(struct markup *m, const char *text)
 {
     for (const char *s = text ? text : ""; *s; s++) {
         if (utf8_is_control(s)) {
@@ -22,9 +20,7 @@ static void add_text(struct markup *m, const char *text)
     }
 }
 
-/* Writes a code block, whose fence is longer than any run of backticks inside.  Control characters
- * other than newline become '?': they could drive the terminal of a reader. */
-static void add_code(struct markup *m, const char *text)
+void markdown_code(struct markup *m, const char *text)
 {
     size_t longest = 2, run = 0;
     for (const char *s = text; *s; s++) {
@@ -61,10 +57,10 @@ static void add_runs(struct markup *m, const struct report *r)
                   quantized ? "Quantized" : "Compared");
     char name[DESCRIBE_NAME_BYTES];
     describe_name(name, r->document, "a");
-    add_text(m, name);
+    markdown_text(m, name);
     markup_raw(m, " | ");
     describe_name(name, r->document, "b");
-    add_text(m, name);
+    markdown_text(m, name);
     markup_raw(m, " |\n");
     for (size_t i = 0; i < describe_n_run_figures; i++) {
         const struct key_figure *f = &describe_run_figures[i];
@@ -94,11 +90,11 @@ static void add_difference(struct markup *m, const struct report *r)
         markup_printf(m, floor ? " %s |\n" : "\n", noise);
     }
     markup_raw(m, "\n± is one standard error, with the ");
-    add_text(m, cJSON_GetStringValue(json_get(r->document, "unit")));
+    markdown_text(m, cJSON_GetStringValue(json_get(r->document, "unit")));
     markup_raw(m, " as the independent unit.");
     if (floor) {
         markup_raw(m, " Noise floor: ");
-        add_text(m, cJSON_GetStringValue(json_get(floor, "label")));
+        markdown_text(m, cJSON_GetStringValue(json_get(floor, "label")));
         markup_raw(m, ".");
     }
     markup_raw(m, "\n\n");
@@ -111,7 +107,7 @@ static void add_warnings(struct markup *m, const struct report *r)
     for (; describe_warning_next(&w, r->document); headed = true) {
         markup_raw(m, headed ? "" : "### Warnings\n\n");
         markup_printf(m, "- %s%s", w.of, *w.of ? ": " : "");
-        add_text(m, w.line);
+        markdown_text(m, w.line);
         markup_raw(m, "\n");
     }
     markup_raw(m, headed ? "\n" : "");
@@ -128,9 +124,9 @@ static void add_protocol(struct markup *m, const struct report *r)
         if (strcmp(of_a, DESCRIBE_NONE) == 0 && strcmp(of_b, DESCRIBE_NONE) == 0)
             continue;
         markup_printf(m, "| %s | ", describe_settings[i].label);
-        add_text(m, of_a);
+        markdown_text(m, of_a);
         markup_raw(m, " | ");
-        add_text(m, of_b);
+        markdown_text(m, of_b);
         markup_raw(m, " |\n");
     }
     markup_raw(m, "\n");
@@ -143,9 +139,9 @@ static void add_gates(struct markup *m, const struct report *r)
     markup_raw(m, "| Gate | | |\n|---|---|---|\n");
     for (size_t i = 0; i < r->n_gates; i++) {
         markup_raw(m, "| ");
-        add_text(m, r->gates[i].gate.text);
+        markdown_text(m, r->gates[i].gate.text);
         markup_raw(m, r->gates[i].met ? " | met | " : " | **failed** | ");
-        add_text(m, r->gates[i].found.message);
+        markdown_text(m, r->gates[i].found.message);
         markup_raw(m, " |\n");
     }
     markup_raw(m, "\n");
@@ -155,7 +151,7 @@ bool markdown_write(const struct report *r, const char *path, struct error *err)
 {
     struct markup m = { .err = err };
     markup_raw(&m, "## Quality\n\n");
-    add_text(&m, cJSON_GetStringValue(json_get(r->document, "verdict")));
+    markdown_text(&m, cJSON_GetStringValue(json_get(r->document, "verdict")));
     markup_raw(&m, "\n\n");
     add_runs(&m, r);
     add_difference(&m, r);
@@ -164,7 +160,7 @@ bool markdown_write(const struct report *r, const char *path, struct error *err)
     add_protocol(&m, r);
     if (r->command) {
         markup_raw(&m, "### Repeat it\n\n");
-        add_code(&m, r->command);
+        markdown_code(&m, r->command);
     }
     return markup_save(&m, path);
 }

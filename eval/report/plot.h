@@ -12,7 +12,7 @@
 #include "eval/report/markup.h"
 
 struct plot {
-    const char *id;             /* [a-z_]: of the SVG, and prefix of all ids in it */
+    const char *id;             /* [a-z0-9_]: of the SVG, and prefix of all ids in it */
     const char *title, *description;    /* for screen readers */
     const char *classes;        /* CSS classes of the svg element */
     unsigned width, height;     /* of its coordinates; the page scales it */

@@ -13,6 +13,8 @@
 #include "eval/score/evaluate.h"
 #include "eval/protocol/input.h"
 #include "eval/compare/layers.h"
+#include "eval/compare/rank.h"
+#include "eval/report/ranking_report.h"
 #include "eval/score/inspect.h"
 #include "eval/score/merge.h"
 #include "eval/score/model.h"
@@ -213,6 +215,53 @@ void surprisal_comparison_free(struct surprisal_comparison *result)
     free(result->json);
     free(result->text);
     *result = (struct surprisal_comparison){ 0 };
+}
+
+/* ---- a ranking ------------------------------------------------------------------ */
+
+bool surprisal_rank_check(const struct surprisal_rank_options *options,
+                          struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    return public_tell(err, rank_check(options, &inner), &inner);
+}
+
+static size_t count_left_out(const cJSON *document)
+{
+    const cJSON *ranking;
+    size_t n = 0;
+    cJSON_ArrayForEach(ranking, json_get(document, "rankings"))
+        n += (size_t)cJSON_GetArraySize(json_get(ranking, "not_comparable"));
+    return n;
+}
+
+bool surprisal_rank(const struct surprisal_rank_options *options, struct surprisal_ranking *result,
+                    struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    struct buffer text = { 0 };
+    cJSON *document = rank_run(options, &inner), *parsed = NULL;
+    *result = (struct surprisal_ranking){ 0 };
+    if (document && !(result->json = json_print(document)))
+        error_set(&inner, "out of memory: the ranking as JSON");
+    cJSON_Delete(document);
+    /* Reports read numbers, which only a parsed document has. */
+    if (result->json)
+        parsed = json_parse(result->json, strlen(result->json), "the ranking", &inner);
+    bool ok = parsed && ranking_report_text(&text, parsed, &inner);
+    result->n_left_out = count_left_out(parsed);
+    result->text = text.data;
+    cJSON_Delete(parsed);
+    if (!ok)
+        surprisal_ranking_free(result);
+    return public_tell(err, ok, &inner);
+}
+
+void surprisal_ranking_free(struct surprisal_ranking *result)
+{
+    free(result->json);
+    free(result->text);
+    *result = (struct surprisal_ranking){ 0 };
 }
 
 /* ---- reports of a comparison ------------------------------------------------ */

@@ -11,6 +11,7 @@ struct settings {
     struct eval_settings base;
     struct surprisal_compare_options compare;
     struct surprisal_report_options report;     /* owns the list of gates */
+    struct operand_list more;                   /* candidates after the first: a ranking */
     bool json;
 };
 
@@ -73,11 +74,80 @@ static int report(const struct settings *s, const char *comparison_json)
     return status;
 }
 
+/* Callbacks and progress, before the work. */
+static void begin(struct settings *s)
+{
+    struct progress_line *line = &s->base.progress;
+    s->report.progress = s->compare.eval.machine.progress = progress_begin(line);
+    s->compare.stage = progress_stage;          /* each stage has a peak of memory of its own */
+    if (line->shown) {                          /* to estimate the time, it must be measured */
+        s->compare.plan = show_plan;
+        s->compare.eval.plan = eval_options_show_plan;
+    }
+}
+
+/* Several candidates against A. */
+static int rank(struct settings *s, const struct command *c, const char *const *candidates,
+                size_t n)
+{
+    struct surprisal_error err = { 0 };
+    struct surprisal_ranking result;
+    struct surprisal_rank_options o = { .candidates = candidates, .n_candidates = n };
+    s->compare.b = NULL;
+    s->compare.eval = s->base.eval;
+    s->report.ranking = true;
+    o.compare = s->compare;
+    if (!surprisal_report_check(&s->report, &err) || !surprisal_rank_check(&o, &err))
+        return options_refuse(c, "%s", err.message);
+    if (!surprisal_report_prepare(&s->report, &err))
+        return options_fail("%s", err.message);
+    begin(s);
+    o.compare = s->compare;
+    bool ok = surprisal_rank(&o, &result, &err);
+    progress_end(&s->base.progress);
+    if (!ok)
+        return report_failure(&err);
+    if (s->json)
+        puts(result.json);
+    else
+        fputs(result.text, stdout);
+    int status = report(s, result.json);
+    if (status == DONE && result.n_left_out)
+        status = FAILED;
+    surprisal_ranking_free(&result);
+    return status;
+}
+
+/* The names as they are found in the hub's cache, and what the files must not overwrite. */
+static int rank_all(struct settings *s, const struct command *c)
+{
+    const struct surprisal_eval_options *e = &s->base.eval;
+    const char *const others[] = { s->compare.a, s->compare.floor_run, e->text, e->ids,
+                                   e->tokenizer };
+    size_t n = s->more.n + 1, n_others = sizeof others / sizeof *others;
+    const char **inputs = calloc(n + n_others, sizeof *inputs);
+    char **found = calloc(n, sizeof *found);
+    int status = inputs && found ? GO_ON : options_fail("out of memory: the candidates");
+    if (status == GO_ON) {
+        inputs[0] = s->compare.b;
+        memcpy(inputs + 1, s->more.words, s->more.n * sizeof *inputs);
+        hub_find_list(&s->base.hub, inputs, found, n);
+        memcpy(inputs + n, others, sizeof others);
+        s->report.inputs = inputs;
+        s->report.n_inputs = n + n_others;
+        status = rank(s, c, inputs, n);
+    }
+    for (size_t i = 0; found && i < n; i++)
+        free(found[i]);
+    free(found);
+    free((void *)inputs);
+    return status;
+}
+
 static int compare(struct settings *s, const struct command *c)
 {
     struct surprisal_error err = { 0 };
     struct surprisal_comparison result;
-    struct progress_line *line = &s->base.progress;
     const char *const inputs[] = {
         s->compare.a, s->compare.b, s->compare.floor_run, s->base.eval.text, s->base.eval.ids,
         s->base.eval.tokenizer,
@@ -90,14 +160,9 @@ static int compare(struct settings *s, const struct command *c)
         return options_refuse(c, "%s", err.message);
     if (!surprisal_report_prepare(&s->report, &err))
         return options_fail("%s", err.message);
-    s->report.progress = s->compare.eval.machine.progress = progress_begin(line);
-    s->compare.stage = progress_stage;          /* each stage has a peak of memory of its own */
-    if (line->shown) {                          /* to estimate the time, it must be measured */
-        s->compare.plan = show_plan;
-        s->compare.eval.plan = eval_options_show_plan;
-    }
+    begin(s);
     bool ok = surprisal_compare(&s->compare, &result, &err);
-    progress_end(line);
+    progress_end(&s->base.progress);
     if (!ok)
         return report_failure(&err);
     if (s->json)
@@ -115,17 +180,18 @@ static int run(const struct command *c, int argc, char **argv)
                           .compare = surprisal_compare_defaults() };
     int status = options_parse(c, &s, argc, argv);
     if (status == GO_ON)
-        status = hub_find(&s.base.hub, &s.compare.a, &s.compare.b);
+        status = hub_find(&s.base.hub, &s.compare.a, s.more.n ? NULL : &s.compare.b);
     if (status == GO_ON) {
         const char *temporary = getenv("TMPDIR");
         if (temporary && *temporary)
             s.compare.temporary = temporary;
         char *line = command_line(c, argc, argv);
         s.compare.command = line;
-        status = compare(&s, c);
+        status = s.more.n ? rank_all(&s, c) : compare(&s, c);
         free(line);
     }
     free((void *)s.report.gates);
+    free((void *)s.more.words);
     return status;
 }
 
@@ -176,6 +242,8 @@ static const struct option options[] = {
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(report.html) },
     { .name = "markdown", .value = "FILE", .help = "write the quality section of a model card",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(report.markdown) },
+    { .name = "csv", .value = "FILE", .help = "for several B: write their table, with all digits",
+      .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(report.csv) },
     { .name = "junit", .value = "FILE", .help = "write the gates as JUnit XML",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(report.junit) },
     { .name = "bootstrap", .value = "N", .help = "samples of the bootstrap over windows (2000)",
@@ -190,9 +258,12 @@ static const struct option options[] = {
       .help = "for checkpoints: compare figures by layer in the first N windows (16)",
       .parse = parse_layers, .expected = EXPECTED_COUNT ", or none", FIELD(compare.layer_windows) },
     { .name = "out", .value = "DIR",
-      .help = "for checkpoints: new folder that keeps the runs, as a, b and floor\n"
+      .help = "for checkpoints: new folder that keeps the runs, as a, b and floor (of\n"
+              "several B: original, b1, b2 and so on, and floor)\n"
               "(default: a temporary folder in $TMPDIR or /tmp)",
       .parse = parse_text, .expected = EXPECTED_TEXT, FIELD(base.eval.out) },
+    { .name = "resume", .help = "for several B: continue the interrupted ranking of the same --out",
+      .parse = parse_switch, FIELD(base.eval.resume) },
     { .name = "hidden", .value = "bf16|f32", .alone = "f32",
       .help = "for checkpoints: type of the final hidden states that are kept (f32);\n"
               "bf16 takes half the disk space",
@@ -203,12 +274,14 @@ static const struct option options[] = {
 
 const struct command command_compare = {
     .name = "compare",
-    .arguments = "A B [options]      A, B: run folders, folders of plans, or checkpoints with "
-                 "eval's options",
+    .arguments = "A B [B ...] [options]      A, B: run folders, folders of plans, or checkpoints "
+                 "with eval's options;\n"
+                 "several B are ranked against A by size and divergence",
     .summary = "Compare two checkpoints: is the difference real, and where do they differ?",
     .options = options, .n_options = sizeof options / sizeof *options,
     .more_options = eval_options, .n_more_options = EVAL_OPTIONS,
     .operand = "A", .operand_field = offsetof(struct settings, compare.a),
     .second_operand = "B", .second_field = offsetof(struct settings, compare.b),
+    .further_operands = "B", .further_field = offsetof(struct settings, more),
     .operands_required = 2, .run = run,
 };

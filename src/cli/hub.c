@@ -50,3 +50,18 @@ int hub_find(struct hub *h, const char **checkpoint, const char **other)
     int status = checkpoint && *checkpoint ? find(h->found[0], checkpoint, &where) : GO_ON;
     return status == GO_ON && other && *other ? find(h->found[1], other, &where) : status;
 }
+
+void hub_find_list(const struct hub *h, const char **names, char **found, size_t n)
+{
+    char cache[HUB_PATH_BYTES];
+    find_cache(cache);
+    const struct surprisal_hub where = { *cache ? cache : NULL, h->revision };
+    for (size_t i = 0; i < n; i++) {
+        struct surprisal_error err = { 0 };
+        found[i] = NULL;
+        if (surprisal_find_checkpoint(names[i], &where, &found[i], &err))
+            names[i] = found[i];
+        else
+            options_fail("%s", err.message);
+    }
+}

@@ -3,6 +3,8 @@
 #ifndef SURPRISAL_CLI_HUB_H
 #define SURPRISAL_CLI_HUB_H
 
+#include <stddef.h>
+
 #define HUB_PATH_BYTES 4096
 
 /* A member of a command's settings.  The paths that are found stay here. */
@@ -20,5 +22,9 @@ struct hub {
 /* Replaces each name by its path; either pointer, and what it points to, may be NULL.  GO_ON or an
  * exit status. */
 int hub_find(struct hub *h, const char **checkpoint, const char **other);
+
+/* The same for a list of n names.  found: owned [n]; NULL where a name stays as it is, because it is
+ * a path, or because a line on stderr says why nothing is found. */
+void hub_find_list(const struct hub *h, const char **names, char **found, size_t n);
 
 #endif
