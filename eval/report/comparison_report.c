@@ -29,7 +29,7 @@ bool comparison_report_check(const struct surprisal_report_options *options, str
         return error_set(err, "a CSV file holds a ranking: name an original and more than one "
                          "candidate");
     if (options->ranking && options->baseline)
-        return error_set(err, "a ranking has no baseline: compare the two runs of one candidate");
+        return error_set(err, "a ranking has no baseline: compare two, the original first");
     if (options->plans && !options->ranking && (options->html || options->markdown || options->baseline))
         return error_set(err, "of folders of plans there is no %s: name the run folders of one "
                          "plan", options->html ? "page" : options->markdown ? "quality section"

@@ -12,8 +12,8 @@
 bool html_write(const struct report *r, const char *path, struct error *missing, struct error *err);
 
 /* The parts of such a page, for one that has several comparisons (html_ranking.h): up to the title,
- * which follows; with more style, up to the header's content; tiles, gates and warnings; the sections, whose figures
- * have ids that begin with scope (html_figures.h); the end. */
+ * which follows; with more style, up to the header's content; tiles, gates and warnings; the
+ * sections, whose figures have ids that begin with scope (html_figures.h); the end. */
 void html_begin(struct markup *m);
 void html_begin_body(struct markup *m, const char *more_style);
 void html_summary(struct markup *m, const struct report *r);

@@ -38,13 +38,20 @@ static const struct figure figures[] = {
       "size of the weights, with two standard errors either way. Numbers are those of the table. "
       "The line joins the Pareto front: no other candidate is smaller and closer to the original.",
       "set datafile missing NaN\n"      /* the line goes on past candidates off the front */
+      "shown(k) = k > 0 ? k : NaN\n"
+      "low(k, e) = k > 2 * e ? k - 2 * e : k / 2\n"
+      "stats $data using ($3 / 1e9):(shown($4)) nooutput\n"
       "set logscale y\n"
       "set format y '%g'\n"
+      "set yrange [STATS_min_y / 1.6 : STATS_max_y * 1.8]\n"
+      "span = STATS_max_x - STATS_min_x\n"
+      "margin = span > 0 ? 0.08 * span : 0.1 * STATS_max_x\n"
+      "set xrange [STATS_min_x - margin : STATS_max_x + margin]\n"
+      "span = span + 2 * margin\n"
+      "step = 10**floor(log10(span))\n"
+      "set xtics span < 2 * step ? step / 2 : span < 5 * step ? step : 2 * step\n"
       "set xlabel 'size of the weights (GB)'\n"
       "set ylabel 'mean KL (nats/token)'\n"
-      "set offsets graph 0.06, graph 0.06, graph 0.1, graph 0.08\n"
-      "low(k, e) = k > 2 * e ? k - 2 * e : k / 2\n"
-      "shown(k) = k > 0 ? k : NaN\n"
       "plot $data using ($3 / 1e9):(shown($4)):(low($4, $5)):($4 + 2 * $5) with yerrorbars "
       "pointtype 0 linewidth 1 linecolor rgb muted notitle, \\\n"
       "     $data using ($6 == 1 ? $3 / 1e9 : NaN):(shown($4)) with lines linewidth 2 "
@@ -53,8 +60,11 @@ static const struct figure figures[] = {
       "linecolor rgb first title 'candidate', \\\n"
       "     $data using ($6 == 1 ? $3 / 1e9 : NaN):(shown($4)) with points pointtype 7 "
       "pointsize 0.6 linecolor rgb second notitle, \\\n"
-      "     $data using ($3 / 1e9):(shown($4)):1 with labels offset 0.9, 0.6 font ',11' "
-      "textcolor rgb ink notitle\n",
+      /* Neighbours in rank are often near: their numbers stand on different sides. */
+      "     $data using (int($1) % 2 ? $3 / 1e9 : NaN):(shown($4)):(sprintf('%d', $1)) "
+      "with labels right offset -0.9, 0.2 font ',11' textcolor rgb ink notitle, \\\n"
+      "     $data using (int($1) % 2 ? NaN : $3 / 1e9):(shown($4)):(sprintf('%d', $1)) "
+      "with labels left offset 0.9, 0.2 font ',11' textcolor rgb ink notitle\n",
       true, true },
     { "windows", "Difference by window", "windows", "delta_nll",
       { { "window", "window", COLUMN_COUNT }, { "scored", "scored", COLUMN_COUNT },

@@ -14,7 +14,11 @@ static const char more_style[] =
     ".pair { margin-top: 1rem; padding-top: 0.6rem; border-top: 1px solid var(--rule); "
     "font-size: 1rem; }\n"
     ".pair > summary { font-weight: 600; }\n"
-    "td.name { white-space: normal; min-width: 9rem; overflow-wrap: anywhere; }\n";
+    "a { color: var(--first); }\n"
+    ".ranking th { padding-left: 0.9rem; white-space: normal; }\n"
+    ".ranking td { padding-left: 0.9rem; }\n"
+    ".ranking .name { min-width: 8rem; white-space: normal; overflow-wrap: anywhere; }\n"
+    ".ranking .front td { font-weight: 650; }\n";
 
 static const char *string(const cJSON *object, const char *key)
 {
@@ -32,16 +36,18 @@ static void add_title(struct markup *m, const cJSON *rankings)
     markup_text(m, name);
 }
 
+/* Those that are met are listed with their pairs. */
 static void add_failed_gates(struct markup *m, const struct report *reports, size_t n)
 {
-    if (!n || !reports->n_gates)
-        return;
-    markup_raw(m, "<h2 class=\"unseen\">Gates</h2>\n<ul class=\"gates\">\n");
-    for (size_t i = 0; i < n; i++)
+    size_t met = 0, all = n ? n * reports->n_gates : 0;
+    markup_raw(m, all ? "<h2 class=\"unseen\">Gates</h2>\n<ul class=\"gates\">\n" : "");
+    for (size_t i = 0; all && i < n; i++)
         for (const struct gate_result *g = reports[i].gates;
              g < reports[i].gates + reports[i].n_gates; g++) {
-            markup_printf(m, "<li class=\"%s\"><b>%s</b> <code>", g->met ? "met" : "failed",
-                          g->met ? "met" : "failed");
+            met += g->met;
+            if (g->met)
+                continue;
+            markup_raw(m, "<li class=\"failed\"><b>failed</b> <code>");
             markup_text(m, g->gate.text);
             markup_raw(m, "</code> <span>");
             markup_text(m, string(reports[i].document, "candidate"));
@@ -49,7 +55,8 @@ static void add_failed_gates(struct markup *m, const struct report *reports, siz
             markup_text(m, g->found.message);
             markup_raw(m, "</span></li>\n");
         }
-    markup_raw(m, "</ul>\n");
+    if (all)
+        markup_printf(m, "<li class=\"met\"><b>%zu</b> of %zu gates met</li>\n</ul>\n", met, all);
 }
 
 /* ---- a ranking ---------------------------------------------------------------------- */
@@ -78,13 +85,14 @@ static void add_table(struct markup *m, const cJSON *candidates, const char *sco
     struct buffer cell = { 0 };
     const cJSON *candidate;
     markup_raw(m, "<div class=\"scroll whole\" tabindex=\"0\" role=\"region\" "
-               "aria-label=\"Candidates\">\n<table><thead><tr>");
+               "aria-label=\"Candidates\">\n<table class=\"ranking\"><thead><tr>");
     for (enum ranking_column c = 0; c < RANKING_COLUMNS; c++)
         markup_printf(m, "<th scope=\"col\"%s>%s</th>", c == RANKING_NAME ? " class=\"text\"" : "",
                       ranking_table_headings[c]);
     markup_raw(m, "</tr></thead>\n<tbody>\n");
     cJSON_ArrayForEach(candidate, candidates) {
-        markup_raw(m, "<tr>");
+        markup_raw(m, cJSON_IsTrue(json_get(candidate, "on_front")) ? "<tr class=\"front\">"
+                                                                    : "<tr>");
         for (enum ranking_column c = 0; c < RANKING_COLUMNS; c++)
             add_cell(m, c, candidate, scope, &cell);
         markup_raw(m, "</tr>\n");
@@ -136,9 +144,11 @@ static void add_pair(struct markup *m, const struct report *r, const char scope[
 {
     char inner[PAIR_BYTES];
     snprintf(inner, sizeof inner, "%spair_%u", scope, number);
-    markup_printf(m, "<details class=\"pair\" id=\"%s\"><summary>%u: <bdi>", inner, number);
+    markup_printf(m, "<details class=\"pair\"><summary>%u: <bdi>", number);
     markup_text(m, string(r->document, "candidate"));
-    markup_raw(m, "</bdi> against the original</summary>\n<p class=\"verdict\">");
+    /* A link to what is inside opens it. */
+    markup_printf(m, "</bdi> against the original</summary>\n<p class=\"verdict\" id=\"%s\">",
+                  inner);
     markup_text(m, string(r->document, "verdict"));
     markup_raw(m, "</p>\n");
     html_summary(m, r);

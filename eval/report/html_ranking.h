@@ -5,8 +5,8 @@
 
 #include "eval/report/comparison_report.h"
 
-/* reports [n]: of all pairs and of what is not comparable, in the order of the document; *missing as
- * html_write has it. */
+/* reports [n]: of all pairs and of what is not comparable, in the order of the document; *missing
+ * as html_write has it. */
 bool html_ranking_write(const cJSON *document, const struct report *reports, size_t n,
                         const char *path, struct error *missing, struct error *err);
 

@@ -5,8 +5,8 @@
 #include "eval/report/figure.h"
 
 const char *const ranking_table_headings[RANKING_COLUMNS] = {
-    "#", "candidate", "GB", "bits/weight", "mean KL", "median", "p99", "p99.9", "same top token",
-    "B - A, 95 % interval", "front", "GB over front", "tied with",
+    "#", "candidate", "GB", "bits/weight", "mean KL", "front", "GB over front", "tied with",
+    "B - A, 95 % interval", "same top token", "median KL", "p99 KL", "p99.9 KL",
 };
 
 static const struct key_figure figures[RANKING_COLUMNS] = {

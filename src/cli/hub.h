@@ -23,8 +23,8 @@ struct hub {
  * exit status. */
 int hub_find(struct hub *h, const char **checkpoint, const char **other);
 
-/* The same for a list of n names.  found: owned [n]; NULL where a name stays as it is, because it is
- * a path, or because a line on stderr says why nothing is found. */
+/* The same for a list of n names.  found: owned [n]; NULL where nothing is found, and a line on
+ * stderr says why. */
 void hub_find_list(const struct hub *h, const char **names, char **found, size_t n);
 
 #endif
