@@ -147,8 +147,6 @@ static bool check_checkpoints(const struct surprisal_compare_options *o, struct 
     struct surprisal_eval_options e = side_options(o, A);
     const char *source = e.text ? e.text : e.ids;
     e.hidden = SURPRISAL_HIDDEN_NONE;
-    if (e.resume)
-        return error_set(err, "a comparison is not resumed");
     if (e.mtp)
         return error_set(err, "a comparison makes no drafts: evaluate each checkpoint with them");
     if (e.n_plans)
@@ -171,6 +169,8 @@ bool compare_check(const struct surprisal_compare_options *o, struct error *err)
                          MOST_SAMPLES);
     if (o->seed > LARGEST_SEED)
         return error_set(err, "the seed is above 2^53");
+    if (o->eval.resume)
+        return error_set(err, "a comparison is not resumed");
     if (!check_operand(o, A, err) || !check_operand(o, B, err) || !check_same_kind(o, err))
         return false;
     enum operand kind = kind_of(o, A);

@@ -75,12 +75,13 @@ bool rank_check(const struct surprisal_rank_options *o, struct error *err)
 
 /* ---- the pairs ---------------------------------------------------------------------- */
 
-static bool add_reason(cJSON *ranking, const struct ranked_candidate *c, struct error *err)
+static bool add_reason(cJSON *ranking, const char *plan, const struct ranked_candidate *c,
+                       struct error *err)
 {
     cJSON *list = cJSON_GetObjectItemCaseSensitive(ranking, "not_comparable");
     cJSON *o = cJSON_CreateObject();
     if (cJSON_AddItemToArray(list, o) && json_add_bytes(o, "candidate", c->name)
-        && json_add_bytes(o, "reason", c->reason))
+        && (!plan || json_add_bytes(o, "plan", plan)) && json_add_bytes(o, "reason", c->reason))
         return true;
     return error_set(err, "out of memory: why %s is not comparable", c->name);
 }
@@ -127,7 +128,8 @@ static bool fail_pair(cJSON *ranking, const struct place *p, const struct ranked
                       const struct error *why, struct error *err)
 {
     struct ranked_candidate failed = *c;
-    bool ok = ranked_runs_fail(p->runs, &failed, why, err) && add_reason(ranking, &failed, err);
+    bool ok = ranked_runs_fail(p->runs, &failed, why, err)
+           && add_reason(ranking, p->plan, &failed, err);
     free(failed.reason);
     return ok;
 }
@@ -137,7 +139,7 @@ static bool add_pair(cJSON *ranking, const struct place *p, const struct ranked_
 {
     struct error why = { 0 };
     if (c->reason)
-        return add_reason(ranking, c, err);
+        return add_reason(ranking, p->plan, c, err);
     ranked_runs_compares(p->runs, c);
     cJSON *document = compare_candidate(p, c, &why);
     if (!document)

@@ -22,7 +22,7 @@
  *           p_holm}]}
  *         each pair's difference of mean_kld, second less first, paired by unit (paired.h) over the
  *         units that both have; p_value null: not testable (one unit, no spread), which is a tie
- *     not_comparable [{candidate, reason}]
+ *     not_comparable [{candidate, plan, reason}]
  *     comparisons [document, ...]      of candidates, in their order, each with its `candidate`
  *     repeat {command} */
 #ifndef SURPRISAL_EVAL_COMPARE_RANKING_H
