@@ -128,7 +128,7 @@ static void add_ranking(struct markup *m, const cJSON *ranking, const char *scop
     html_figures(m, ranking, scope, missing);
     markup_raw(m, "</div>\n");
     add_table(m, json_get(ranking, "candidates"), scope);
-    m->failed = m->failed || !ranking_table_note(&note, ranking, m->err);
+    m->failed = m->failed || !ranking_table_note(&note, ranking, " ", m->err);
     markup_raw(m, "<p class=\"note\">");
     markup_text(m, note.data);
     markup_raw(m, "</p>\n");

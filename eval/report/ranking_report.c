@@ -91,7 +91,7 @@ static void add_ranking(struct markup *m, const cJSON *ranking)
     markup_raw(m, "\n");
     add_table(m, json_get(ranking, "candidates"));
     struct buffer note = { 0 };
-    m->failed = m->failed || !ranking_table_note(&note, ranking, m->err);
+    m->failed = m->failed || !ranking_table_note(&note, ranking, "\n", m->err);
     markup_printf(m, "\n%s\n", m->failed ? "" : note.data);
     buffer_free(&note);
     cJSON_ArrayForEach(item, json_get(ranking, "not_comparable"))
@@ -224,7 +224,7 @@ static void add_markdown_ranking(struct markup *m, const cJSON *ranking)
     markdown_text(m, string(original, "path"));
     markup_raw(m, "\n\n");
     add_markdown_table(m, json_get(ranking, "candidates"));
-    m->failed = m->failed || !ranking_table_note(&note, ranking, m->err);
+    m->failed = m->failed || !ranking_table_note(&note, ranking, " ", m->err);
     markup_printf(m, "\n%s\n\n", m->failed ? "" : note.data);
     buffer_free(&note);
     cJSON_ArrayForEach(item, json_get(ranking, "not_comparable")) {

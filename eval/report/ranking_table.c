@@ -56,19 +56,22 @@ bool ranking_table_cell(struct buffer *out, enum ranking_column column, const cJ
     return buffer_printf(out, err, "%s", found ? text : "-");
 }
 
-bool ranking_table_note(struct buffer *out, const cJSON *ranking, struct error *err)
+bool ranking_table_note(struct buffer *out, const cJSON *ranking, const char *between,
+                        struct error *err)
 {
+    const char path[] = "comparisons.0.unit";
     const cJSON *ties = json_get(ranking, "ties");
-    const char *unit = cJSON_GetStringValue(
-        figure_find(ranking, "comparisons.0.unit", strlen("comparisons.0.unit")));
-    return buffer_printf(out, err, "KL divergence is from the original, in nats a token, ± one "
-                         "standard error with the %s as the independent unit; the interval is of "
-                         "the difference of mean NLL, paired. front: no other candidate is smaller "
-                         "and closer to the original; GB over front: how much larger it is than "
-                         "the front of the others at the same mean KL, interpolated. tied with: "
-                         "mean KL does not differ at the %g %% level, paired by %s, corrected for "
-                         "%.0f tests by %s's method.", unit ? unit : "window",
-                         100 * cJSON_GetNumberValue(json_get(ties, "level")),
-                         unit ? unit : "window", cJSON_GetNumberValue(json_get(ties, "tests")),
+    const char *unit = cJSON_GetStringValue(figure_find(ranking, path, strlen(path)));
+    unit = unit ? unit : "window";
+    return buffer_printf(out, err, "Differences are from the original: KL divergence in nats a "
+                         "token, ± one standard error by %s; B - A of mean NLL, paired by %s.%s"
+                         "front: no other candidate is smaller and closer to the original.%s"
+                         "GB over front: more, or less, than the size at which the front of the "
+                         "others has the same mean KL, interpolated.%s", unit, unit, between,
+                         between, between)
+        && buffer_printf(out, err, "tied with: mean KL does not differ at the %g %% level, paired "
+                         "by %s, corrected for %.0f tests by %s's method.",
+                         100 * cJSON_GetNumberValue(json_get(ties, "level")), unit,
+                         cJSON_GetNumberValue(json_get(ties, "tests")),
                          cJSON_GetStringValue(json_get(ties, "method")));
 }

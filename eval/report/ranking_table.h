@@ -20,7 +20,8 @@ bool ranking_table_cell(struct buffer *out, enum ranking_column column, const cJ
                         struct error *err);
 
 /* Appends the sentences that say how the columns are meant: with the correction of the ties and the
- * number of tests of this ranking. */
-bool ranking_table_note(struct buffer *out, const cJSON *ranking, struct error *err);
+ * number of tests of this ranking.  between: what stands between two of them. */
+bool ranking_table_note(struct buffer *out, const cJSON *ranking, const char *between,
+                        struct error *err);
 
 #endif
