@@ -72,8 +72,7 @@ static bool check_operand(const struct surprisal_compare_options *o, enum side s
     if (from.path ? !*from.path : !from.opened)
         return error_set(err, "%s is missing: a run folder or a checkpoint", side == B ? "B" : "A");
     if (kind == OPERAND_NOTHING)
-        return error_set(err, "%s: neither a run folder (summary.json, tokens.safetensors) nor a "
-                         "checkpoint (config.json), nor a folder of run folders", from.path);
+        return operand_refuse(from.path, err);
     return kind != OPERAND_CHECKPOINT || model_source_check(from, err);
 }
 

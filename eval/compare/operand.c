@@ -31,3 +31,9 @@ const char *operand_name(enum operand operand)
     };
     return names[operand];
 }
+
+bool operand_refuse(const char *path, struct error *err)
+{
+    return error_set(err, "%s: neither a run folder (summary.json, tokens.safetensors) nor a "
+                     "checkpoint (config.json), nor a folder of run folders", path);
+}

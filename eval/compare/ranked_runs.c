@@ -88,8 +88,7 @@ static bool look_at(struct ranked_runs *r, struct ranked_candidate *c, struct er
     const struct surprisal_compare_options pair = pair_of(r, c->name);
     bool is_run = r->original_operand == OPERAND_RUN;
     if (c->operand == OPERAND_NOTHING)
-        return error_set(err, "%s: neither a run folder (summary.json, tokens.safetensors) nor a "
-                         "checkpoint (config.json), nor a folder of run folders", c->name);
+        return operand_refuse(c->name, err);
     if ((c->operand == OPERAND_PLANS) != (r->original_operand == OPERAND_PLANS))
         return error_set(err, "%s: is %s, and the original is %s", c->name,
                          operand_name(c->operand), operand_name(r->original_operand));

@@ -30,7 +30,8 @@ bool comparison_report_check(const struct surprisal_report_options *options, str
                          "candidate");
     if (options->ranking && options->baseline)
         return error_set(err, "a ranking has no baseline: compare two, the original first");
-    if (options->plans && !options->ranking && (options->html || options->markdown || options->baseline))
+    if (options->plans && !options->ranking
+        && (options->html || options->markdown || options->baseline))
         return error_set(err, "of folders of plans there is no %s: name the run folders of one "
                          "plan", options->html ? "page" : options->markdown ? "quality section"
                                                                     : "baseline");

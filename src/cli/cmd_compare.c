@@ -57,13 +57,17 @@ static char *command_line(const struct command *c, int argc, char **argv)
     return NULL;
 }
 
-/* Gates and files.  The comparison is already printed, so that it is not lost if a file cannot be
+/* Gates and files.  The comparison is printed first, so that it is not lost if a file cannot be
  * written. */
-static int report(const struct settings *s, const char *comparison_json)
+static int report(const struct settings *s, const char *json, const char *text)
 {
     struct surprisal_error err = { 0 };
     struct surprisal_report report;
-    if (!surprisal_report(comparison_json, &s->report, &report, &err))
+    if (s->json)
+        puts(json);
+    else
+        fputs(text, stdout);
+    if (!surprisal_report(json, &s->report, &report, &err))
         return options_fail("%s", err.message);
     if (report.baseline && !s->json)
         printf("\n%s", report.baseline);
@@ -107,11 +111,7 @@ static int rank(struct settings *s, const struct command *c, const char *const *
     progress_end(&s->base.progress);
     if (!ok)
         return report_failure(&err);
-    if (s->json)
-        puts(result.json);
-    else
-        fputs(result.text, stdout);
-    int status = report(s, result.json);
+    int status = report(s, result.json, result.text);
     if (status == DONE && result.n_left_out)
         status = FAILED;
     surprisal_ranking_free(&result);
@@ -165,11 +165,7 @@ static int compare(struct settings *s, const struct command *c)
     progress_end(&s->base.progress);
     if (!ok)
         return report_failure(&err);
-    if (s->json)
-        puts(result.json);
-    else
-        fputs(result.text, stdout);
-    int status = report(s, result.json);
+    int status = report(s, result.json, result.text);
     surprisal_comparison_free(&result);
     return status;
 }
