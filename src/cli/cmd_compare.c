@@ -278,6 +278,6 @@ const struct command command_compare = {
     .more_options = eval_options, .n_more_options = EVAL_OPTIONS,
     .operand = "A", .operand_field = offsetof(struct settings, compare.a),
     .second_operand = "B", .second_field = offsetof(struct settings, compare.b),
-    .further_operands = "B", .further_field = offsetof(struct settings, more),
+    .further_operands = "another B", .further_field = offsetof(struct settings, more),
     .operands_required = 2, .run = run,
 };
