@@ -8,7 +8,7 @@
 #include "eval/compare/ranked_runs.h"
 #include "eval/compare/ranking.h"
 #include "eval/run/plan_folders.h"
-#include "eval/run/run_folder.h"
+#include "eval/run/record.h"
 #include "eval/score/model.h"
 
 /* ---- options ------------------------------------------------------------------------ */
@@ -151,17 +151,17 @@ static bool add_pair(cJSON *ranking, const struct place *p, const struct ranked_
     return error_set(err, "out of memory: a comparison");
 }
 
+/* The original must be whole: else the fault would be told of every candidate. */
 static bool add_original(cJSON *ranking, const struct place *p, struct error *err)
 {
-    char *path = file_join(p->original, RUN_SUMMARY, err);
-    cJSON *summary = path ? json_read(path, err) : NULL;
-    cJSON *exact = summary ? json_exact_copy(summary) : NULL;
-    cJSON_Delete(summary);
-    free(path);
-    if (exact && cJSON_AddItemToObject(ranking, "original", exact))
+    struct record r = { 0 };
+    bool ok = record_open(&r, p->original, err);
+    cJSON *summary = ok ? json_exact_copy(r.summary) : NULL;
+    record_close(&r);
+    if (summary && cJSON_AddItemToObject(ranking, "original", summary))
         return true;
-    cJSON_Delete(exact);
-    return path && summary ? error_set(err, "out of memory: the original's summary") : false;
+    cJSON_Delete(summary);
+    return ok ? error_set(err, "out of memory: the original's summary") : false;
 }
 
 static cJSON *rank_candidates(const struct place *p, struct error *err)
@@ -188,8 +188,7 @@ static cJSON *rank_candidates(const struct place *p, struct error *err)
 
 /* ---- the rankings ------------------------------------------------------------------- */
 
-static bool add_ranking(cJSON *list, struct ranked_runs *r, const char *plan,
-                        struct error *err)
+static bool add_ranking(cJSON *list, struct ranked_runs *r, const char *plan, struct error *err)
 {
     struct place p = { .runs = r, .plan = plan };
     p.original = in_plan(r->original, plan, err);

@@ -5,8 +5,8 @@
  *         original, floor              runs, with final hidden states
  *         b1, b2, ...                  of candidates that are checkpoints, by their place
  *
- * A candidate that fails gets a reason and the others go on; only a failure of the original or of
- * the noise floor, an interruption and a lack of memory end the job. */
+ * A candidate that fails gets a reason and the others go on; the job ends if the evaluation of the
+ * original or of the noise floor fails, is interrupted, or memory is out. */
 #ifndef SURPRISAL_EVAL_COMPARE_RANKED_RUNS_H
 #define SURPRISAL_EVAL_COMPARE_RANKED_RUNS_H
 

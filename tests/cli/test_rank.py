@@ -161,7 +161,9 @@ def test_not_comparable():
     check(sorted(reasons) == ["cut", "empty", "missing", "other-prefix", "other-text"], "the others are compared", sorted(reasons))
     check([c["candidate"] for c in r["candidates"]] == ["run-ocp", "no-hidden"] and r["candidates"][1]["mean_kld"] is None
           and not r["candidates"][1]["on_front"], "without hidden states: last, and not on the front", r["candidates"])
-    r = ranking("run-original", "missing", "empty", status=1)
+    p = run("compare", "cut", "run-ocp", "run-down")
+    check(p.returncode == 1 and "cut/tokens.safetensors" in p.stderr and not p.stdout, "a damaged original ends the job", p.stderr)
+    r = ranking("run-original", "missing", "empty", "--html", "none.html", status=1)
     check(r["candidates"] == [] and len(r["not_comparable"]) == 2, "none is comparable", r["candidates"])
 
 
