@@ -86,7 +86,7 @@ def test_usage(base):
 
     usage("no operands", "A is missing")
     usage("one operand", "B is missing", base)
-    usage("three operands", "unexpected argument", base, base, base)
+    usage("an empty third operand", "another B is empty", base, base, "")
     usage("a folder that does not exist", [path("none"), "neither a run folder"], base, path("none"))
     os.mkdir(path("neither"))
     usage("a folder that is neither", [path("neither"), "neither a run folder (summary.json, tokens.safetensors) nor a checkpoint"], base,
