@@ -300,18 +300,17 @@ static int parse_option(const struct command *c, void *settings, int argc, char 
     return options_refuse(c, "--%s: '%s' is not %s", o->name, value, o->expected);
 }
 
-/* Of the operand with this index; NULL: there is none.  *field: where it goes. */
-static const char *operand_name(const struct command *c, size_t index, size_t *field)
+/* What the operand with this index is called; NULL: there is none.  *field: where it goes. */
+static const char *operand_name(const struct command *c, size_t index, size_t *field,
+                                bool *is_further)
 {
     const struct {
         const char *name;
         size_t field;
     } first[] = { { c->operand, c->operand_field }, { c->second_operand, c->second_field } };
-    *field = c->further_field;
-    if (index >= 2 || !first[index].name)
-        return c->further_operands;
-    *field = first[index].field;
-    return first[index].name;
+    *is_further = index >= sizeof first / sizeof *first || !first[index].name;
+    *field = *is_further ? c->further_field : first[index].field;
+    return *is_further ? c->further_operands : first[index].name;
 }
 
 static int add_operand(struct operand_list *list, const char *word)
@@ -328,13 +327,14 @@ static int add_operand(struct operand_list *list, const char *word)
 static int parse_operand(const struct command *c, void *settings, const char *value, size_t *seen)
 {
     size_t field;
-    const char *name = operand_name(c, *seen, &field);
+    bool is_further;
+    const char *name = operand_name(c, *seen, &field, &is_further);
     if (!name)
         return options_refuse(c, "unexpected argument '%s'", value);
     if (!*value)
         return options_refuse(c, "%s is empty", name);
     (*seen)++;
-    if (name == c->further_operands)
+    if (is_further)
         return add_operand((struct operand_list *)((char *)settings + field), value);
     *(const char **)((char *)settings + field) = value;
     return GO_ON;
@@ -363,6 +363,7 @@ int options_parse(const struct command *c, void *settings, int argc, char **argv
         i += used;
     }
     if (operands < c->operands_required)
-        return options_refuse(c, "%s is missing", operand_name(c, operands, &(size_t){ 0 }));
+        return options_refuse(c, "%s is missing", operand_name(c, operands, &(size_t){ 0 },
+                                                               &(bool){ false }));
     return GO_ON;
 }
