@@ -113,7 +113,7 @@ static size_t largest(const float *logits, size_t n)
     return best;
 }
 
-static double log_sum_exp(const float *logits, size_t n)
+double sampler_logsumexp(const float *logits, size_t n)
 {
     double max = (double)logits[largest(logits, n)], total = 0;
     for (size_t i = 0; i < n; i++)
@@ -160,7 +160,7 @@ static size_t fill_candidates(const struct sampler *s, const float *logits)
     size_t n = 0;
     for (size_t i = 0; i < s->vocab_size; i++) {
         double z = ((double)logits[i] - max) / o->temperature;
-        if (z >= least)
+        if (z >= least && z > -INFINITY)
             s->candidates[n++] = (struct sampler_candidate){ z, (int32_t)i };
     }
     return n;
@@ -268,10 +268,15 @@ bool sampler_draw(const struct sampler *s, struct sampler_choice *choice, float 
         if (!isfinite(logits[i]))
             return error_set(err, "head: NaN or infinity among the logits at position %zu",
                              position);
-    double lse = log_sum_exp(logits, V);
+    double lse = sampler_logsumexp(logits, V);
     memcpy(s->raw, logits, V * sizeof *logits);
+    if (s->settings.mask)
+        s->settings.mask->apply(s->settings.mask->user, logits, V);
+    if (logits[largest(logits, V)] == -INFINITY)
+        return error_set(err, "no token may follow at position %zu: each is masked", position);
     penalize(s, logits);
     choice->id = choose(s, logits, position);
     choice->logprob = (double)s->raw[choice->id] - lse;
+    choice->logsumexp = lse;
     return true;
 }

@@ -1,6 +1,7 @@
 /* sampler.h - from logits to a token, in the order of vLLM (v1/sample/sampler.py):
  *
  *     log-probability   of the logits as they come
+ *     masks             what may not be chosen becomes -infinity
  *     bias              added
  *     repetition        logits of tokens that were seen: positive ones divided, others multiplied
  *     frequency         times the token's count in the answer, subtracted
@@ -30,6 +31,12 @@ struct sampler_bias {
     float value;
 };
 
+/* Sets logits [V] of tokens that may not be chosen to -INFINITY. */
+struct sampler_mask {
+    void (*apply)(void *user, float *logits, size_t vocab_size);
+    void *user;
+};
+
 struct sampler_settings {
     double temperature;             /* 0 to 2 */
     size_t top_k;                   /* 0: off */
@@ -40,6 +47,7 @@ struct sampler_settings {
     uint64_t seed, stream;          /* stream: which of several answers with one seed */
     const struct sampler_bias *bias;        /* [n_bias], values -100 to 100; borrowed */
     size_t n_bias;
+    const struct sampler_mask *mask;        /* borrowed; NULL: every token may be chosen */
 };
 
 /* Refuses values out of range, by the name of the field, and ids outside the vocabulary. */
@@ -70,10 +78,15 @@ void sampler_add(struct sampler *s, int32_t id);
 struct sampler_choice {
     int32_t id;
     double logprob;                 /* of the logits as they came, nats */
+    double logsumexp;               /* of these logits */
 };
 
-/* The token at `position` of the sequence (prompt included).  logits [V] are changed.  A logit that
- * is NaN or infinite is an error that names the position. */
+/* log(sum(exp(logits))) [n], finite ones. */
+double sampler_logsumexp(const float *logits, size_t n);
+
+/* The token at `position` of the sequence (prompt included).  logits [V] are changed; s->raw keeps
+ * them as they came.  A logit that is NaN or infinite is an error that names the position, and so
+ * is a mask that leaves no token. */
 bool sampler_draw(const struct sampler *s, struct sampler_choice *choice, float *logits,
                   size_t position, struct error *err);
 

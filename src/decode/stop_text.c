@@ -48,10 +48,10 @@ bool stop_text_add(struct stop_text *s, const char *bytes, size_t n, struct erro
     for (size_t i = 0; i < n && s->found == s->n; i++) {
         if (!buffer_append(&s->text, bytes + i, 1, err))
             return false;
-        s->found = match(s);
+        s->found = s->waits ? s->n : match(s);
     }
     if (s->found < s->n) {
-        s->text.size -= strlen(s->texts[s->found]);
+        s->text.size -= s->keep ? 0 : strlen(s->texts[s->found]);
         s->text.data[s->text.size] = '\0';
         s->released = s->text.size;
     } else

@@ -15,6 +15,9 @@ struct stop_text {
     struct buffer text;             /* owned: all that came, up to the match */
     size_t released;                /* bytes of text that no stop text can begin in any more */
     size_t found;                   /* index of the stop text that was found; n: none yet */
+    bool waits;                     /* none counts that is complete now; what may begin one is
+                                       held back all the same */
+    bool keep;                      /* the match is not cut off */
 };
 
 void stop_text_init(struct stop_text *s, const char *const *texts, size_t n);

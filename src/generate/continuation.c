@@ -7,6 +7,7 @@ void continuation_init(struct continuation *a, const struct continuation_limits 
     *a = (struct continuation){ .limits = *limits, .end_id = -1,
                           .characters = { .tokenizer = limits->tokenizer } };
     stop_text_init(&a->text, limits->stop, limits->n_stop);
+    a->text.keep = limits->keep_stop;
 }
 
 void continuation_free(struct continuation *a)
@@ -18,10 +19,10 @@ void continuation_free(struct continuation *a)
     buffer_free(&a->fresh);
 }
 
-static bool ends(const struct continuation *a, int32_t id)
+static bool is_among(int32_t id, const int32_t *ids, size_t n)
 {
-    for (size_t i = 0; i < a->limits.n_end_ids; i++)
-        if (a->limits.end_ids[i] == id)
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] == id)
             return true;
     return false;
 }
@@ -33,11 +34,12 @@ void continuation_stop(struct continuation *a, enum surprisal_finish finish)
     a->finished = true;
 }
 
-/* Special tokens are framing, and not text. */
+/* Special tokens are framing, and not text, unless they are wanted. */
 static bool add_text(struct continuation *a, int32_t id, struct error *err)
 {
     const struct tokenizer *t = a->limits.tokenizer;
-    if (!t || !tokenizer_has_token(t, id) || tokenizer_is_special(t, id))
+    if (!t || !tokenizer_has_token(t, id)
+        || (tokenizer_is_special(t, id) && !a->limits.keep_special))
         return true;
     a->fresh.size = 0;
     return token_text_add(&a->characters, id, &a->fresh, err)
@@ -53,11 +55,15 @@ bool continuation_add(struct continuation *a, const struct sampler_choice *choic
         return false;
     a->ids[a->n] = choice->id;
     a->logprobs[a->n++] = choice->logprob;
-    if (ends(a, choice->id)) {
+    a->text.waits = a->n <= a->limits.min_tokens;
+    bool ends = !a->text.waits && is_among(choice->id, a->limits.end_ids, a->limits.n_end_ids);
+    bool stops = !a->text.waits && is_among(choice->id, a->limits.stop_ids, a->limits.n_stop_ids);
+    if (ends || stops) {
         a->end_id = choice->id;
         continuation_stop(a, SURPRISAL_FINISH_STOP);
-        return true;
     }
+    if (ends || (stops && !a->limits.keep_stop))
+        return true;
     if (!add_text(a, choice->id, err))
         return false;
     if (continuation_stop_text(a))

@@ -1,7 +1,7 @@
 /* continuation.h - an answer while it grows: its tokens, its text, and when it ends.
  *
  * After each token, in this order: is it one that ends an answer, has a stop text become complete,
- * is the answer as long as it may be? */
+ * is the answer as long as it may be?  Before min_tokens only the length counts. */
 #ifndef SURPRISAL_GENERATE_CONTINUATION_H
 #define SURPRISAL_GENERATE_CONTINUATION_H
 
@@ -14,8 +14,13 @@ struct continuation_limits {
     const struct tokenizer *tokenizer;  /* NULL: the answer has no text */
     const int32_t *end_ids;             /* [n_end_ids] */
     size_t n_end_ids;
+    const int32_t *stop_ids;            /* [n_stop_ids]: so does each of these */
+    size_t n_stop_ids;
     const char *const *stop;            /* [n_stop] */
     size_t n_stop;
+    bool keep_stop;                     /* the stop text, or that of a stop id, is not cut off */
+    bool keep_special;                  /* special tokens are text */
+    size_t min_tokens;
     size_t max_tokens;
     enum surprisal_finish at_most;      /* how an answer of max_tokens ends */
 };
