@@ -20,9 +20,9 @@ endif
 Q   := $(if $(filter-out 0,$(V)),,@)
 say  = $(if $(Q),@printf '  %-7s %s\n' $(1) $(2))
 
-PACKAGES := libcjson libpcre2-8 libutf8proc libcrypto openblas
+PACKAGES := libcjson libpcre2-8 libutf8proc libcrypto openblas libmicrohttpd
 # The Debian packages that bring the compiler and the libraries; see docs/install.md.
-LIBRARY_PACKAGES := libc6-dev libcjson-dev libpcre2-dev libutf8proc-dev libssl-dev libopenblas-dev
+LIBRARY_PACKAGES := libc6-dev libcjson-dev libpcre2-dev libutf8proc-dev libssl-dev libopenblas-dev libmicrohttpd-dev
 DEBIAN_PACKAGES  := gcc binutils make pkg-config python3 python3-numpy \
                     $(if $(CROSS),gcc-$(CROSS) qemu-user-static,gnuplot-nox $(LIBRARY_PACKAGES)) \
                     $(if $(EMULATE),libsimde-dev)
@@ -48,8 +48,8 @@ SANITIZE_FLAGS := $(if $(SANITIZE),-fno-omit-frame-pointer $(if $(filter thread,
 
 LIBRARY_SOURCES := $(wildcard src/base/*.c src/formats/*.c src/tokenizer/*.c src/kernels/*.c \
                      src/model/*.c src/engine/*.c src/decode/*.c src/generate/*.c src/bench/*.c \
-                     src/convert/*.c src/verify/*.c src/chat/*.c src/grammar/*.c src/api/*.c \
-                     eval/*/*.c)
+                     src/convert/*.c src/verify/*.c src/chat/*.c src/grammar/*.c src/server/*.c \
+                     src/api/*.c eval/*/*.c)
 # Instruction sets of other processors stay out.  The row kernels are compiled twice for each.
 TARGET   := $(or $(CROSS),$(shell $(CC) -dumpmachine 2>/dev/null || uname -m))
 X86_64   := $(findstring x86_64,$(TARGET))
@@ -106,11 +106,12 @@ $(BUILD)/%.o: %.c Makefile | packages
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_CFLAGS) -c -o $@ $<
 
 # A text file that the program carries: FILE becomes FILE.h, a string literal, a line for a line.
-$(BUILD)/%.css.h: %.css
+$(BUILD)/%.h: %
 	@mkdir -p $(@D)
 	$(call say,SED,$@)
 	$(Q)sed -e 's/[\\"]/\\&/g' -e 's/.*/"&\\n"/' $< > $@
 $(BUILD)/eval/report/html.o: $(BUILD)/eval/report/html.css.h
+$(BUILD)/src/server/page.o: $(BUILD)/src/server/page.html.h
 
 # Kernels: vectorised by the compiler where that cannot change a result; files of an instruction
 # set get its flags, and run only where kernels.c found it.

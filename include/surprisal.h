@@ -756,6 +756,56 @@ SURPRISAL_API bool surprisal_chat_send(struct surprisal_chat *chat,
                                        struct surprisal_generate_result *result,
                                        struct surprisal_error *err);
 
+/* ---- serving ------------------------------------------------------------ */
+
+enum surprisal_serve_wish {
+    SURPRISAL_SERVE_GO_ON,
+    SURPRISAL_SERVE_DRAIN,              /* take no new requests, and end within five seconds */
+    SURPRISAL_SERVE_STOP                /* end at once */
+};
+
+struct surprisal_serve_options {
+    /* checkpoint or model, tokenizer, sampling, kv_cache and machine count; sampling is for
+     * requests that say nothing else. */
+    struct surprisal_generate_options generate;
+    const char *host;                   /* an address, not a name: 127.0.0.1 */
+    unsigned port;                      /* 0: any that is free */
+    size_t context;                     /* tokens of prompt and answer; 0: the model's */
+    const char *const *names;           /* [n_names]: of the model; none: the checkpoint as given,
+                                           and the last part of its path */
+    size_t n_names;
+    const char *const *api_keys;        /* [n_api_keys]: one of them is needed under /v1 */
+    size_t n_api_keys;
+    size_t max_sequences;               /* choices that run at once: 8 */
+    size_t max_queue;                   /* requests that wait: 1024 */
+    double request_timeout_seconds;     /* of a request as a whole: 3600 */
+    bool reasoning_parser;              /* thinking becomes `reasoning`, not content */
+    bool auto_tool_choice;              /* the model may call tools by itself */
+    const char *chat_template;          /* file; NULL: the checkpoint's template */
+    const char *default_kwargs;         /* JSON: chat_template_kwargs of all requests; or NULL */
+    bool merge_system_messages, plain_messages;     /* as in surprisal_prompt_options */
+    /* A folder whose generation_config.json counts; "": none counts; NULL: the checkpoint's. */
+    const char *generation_config;
+    int64_t max_logprobs;               /* alternatives of a token: 20; -1: the vocabulary */
+    size_t prefix_cache_bytes;          /* 1 GiB; 0: none */
+    double keep_alive_seconds;          /* of silence in a stream, before a comment: 10; 0: none */
+    bool cors;                          /* pages of any origin may ask */
+    bool log_texts;                     /* log lines have prompts and answers */
+    /* Get generate.machine.progress.user.  log, one line of JSON a request, and notice, one line
+     * for people, may be NULL; wish is asked several times a second. */
+    void (*log)(void *user, const char *json);
+    void (*notice)(void *user, const char *line);
+    enum surprisal_serve_wish (*wish)(void *user);
+};
+
+SURPRISAL_API struct surprisal_serve_options surprisal_serve_defaults(void);
+/* Refuses options that contradict each other or are out of range; touches no file. */
+SURPRISAL_API bool surprisal_serve_check(const struct surprisal_serve_options *options,
+                                         struct surprisal_error *err);
+/* Serves OpenAI's API over HTTP (docs/serve.md) until `wish` asks to end. */
+SURPRISAL_API bool surprisal_serve(const struct surprisal_serve_options *options,
+                                   struct surprisal_error *err);
+
 /* ---- looking inside --------------------------------------------------- */
 
 struct surprisal_inspect_options {

@@ -276,7 +276,7 @@ static bool collect_variables(struct rendering *r)
     const struct value none = value_none();
     const struct value *documents = value_member(&r->body, "documents");
     const struct value *kwargs = value_member(&r->body, "chat_template_kwargs");
-    struct value given = none;
+    struct value given = none, defaults = none;
     if (!value_mapping_make(&r->variables, VALUE_MAPPING, r->w, r->err))
         return false;
     for (size_t i = 0; i < special->n; i++)
@@ -287,9 +287,14 @@ static bool collect_variables(struct rendering *r)
         && !value_json_read(&given, q->kwargs, q->kwargs_bytes, "chat_template_kwargs", true, r->w,
                             r->err))
         return false;
+    if (q->defaults
+        && !value_json_read(&defaults, q->defaults, q->defaults_bytes, "chat_template_kwargs", true,
+                            r->w, r->err))
+        return false;
     const struct value generates = value_boolean(r->generates);
     const struct value thinks = value_boolean(q->thinking == PROMPT_THINKING_ON);
-    return set_variable(r, "documents", documents ? documents : &none) && add_thinking(r)
+    return add_kwargs(r, &defaults)
+        && set_variable(r, "documents", documents ? documents : &none) && add_thinking(r)
         && add_kwargs(r, kwargs ? kwargs : &none) && add_kwargs(r, &given)
         && (q->thinking == PROMPT_THINKING_DEFAULT || set_variable(r, "enable_thinking", &thinks))
         && add_tools(r)

@@ -27,6 +27,8 @@ struct prompt_request {
      * chat_template_kwargs, add_generation_prompt and continue_final_message count. */
     const char *messages, *tools, *kwargs;      /* the last two may be NULL */
     size_t messages_bytes, tools_bytes, kwargs_bytes;
+    const char *defaults;               /* kwargs that all others go before; may be NULL */
+    size_t defaults_bytes;
     const char *added;                  /* a list of messages that follow; may be NULL */
     size_t added_bytes;
     enum prompt_thinking thinking;      /* sets enable_thinking */

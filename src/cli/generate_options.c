@@ -86,15 +86,6 @@ void generate_options_free(struct generate_settings *s)
 
 /* ---- options -------------------------------------------------------------------- */
 
-static bool parse_top_k(void *field, const char *value, const struct option *o)
-{
-    int32_t k = -1;
-    if (strcmp(value, "-1") != 0 && !parse_id(&k, value, o))
-        return false;
-    *(int64_t *)field = k;
-    return true;
-}
-
 static bool parse_fixed_seed(void *field, const char *value, const struct option *o)
 {
     struct surprisal_sampling *sampling = field;
@@ -156,10 +147,14 @@ const struct option generate_options[GENERATE_OPTIONS] = {
       .parse = parse_list, .expected = "a text (at most 256)", FIELD(stop) },
     { .name = "ignore-eos", .help = "go on after tokens that end an answer", .parse = parse_switch,
       FIELD(generate.ignore_eos) },
+    { .name = "logit-bias", .value = "ID=X",
+      .help = "add X (-100 to 100) to the logit of a token.  May be repeated",
+      .parse = parse_bias, .expected = "ID=X, a token id and a number (at most 1024)",
+      FIELD(bias) },
     NUMBER("temperature", temperature, "0 to 2; 0: always the most probable token.  This and the\n"
            "options below: default generation_config.json, else off"),
     { .name = "top-k", .value = "N", .help = "draw from the N most probable tokens; 0 or -1: off",
-      .parse = parse_top_k, .expected = "a whole number from -1 to 2147483647",
+      .parse = parse_from_minus_one, .expected = EXPECTED_FROM_MINUS_ONE,
       FIELD(generate.sampling.top_k) },
     NUMBER("top-p", top_p, "draw from the most probable tokens that reach X together"),
     NUMBER("min-p", min_p, "draw from tokens at least X times as probable as the first"),
@@ -167,10 +162,6 @@ const struct option generate_options[GENERATE_OPTIONS] = {
     NUMBER("frequency-penalty", frequency_penalty, "the same, times its count: -2 to 2"),
     NUMBER("repetition-penalty", repetition_penalty,
            "less of what is in prompt or answer: above 0; 1: off"),
-    { .name = "logit-bias", .value = "ID=X",
-      .help = "add X (-100 to 100) to the logit of a token.  May be repeated",
-      .parse = parse_bias, .expected = "ID=X, a token id and a number (at most 1024)",
-      FIELD(bias) },
     { .name = "seed", .value = "N", .help = "the same: the same answer (default: random)",
       .parse = parse_fixed_seed, .expected = EXPECTED_SEED, FIELD(generate.sampling) },
     { .name = "compute", .value = "f32|bf16",

@@ -33,6 +33,9 @@ struct generate_settings {
 };
 
 #define GENERATE_OPTIONS 29
+/* Of these, a server has the ones from here on: how tokens are drawn, and the machine. */
+#define GENERATE_COMMON_FIRST 11
+#define GENERATE_COMMON 15
 extern const struct option generate_options[GENERATE_OPTIONS];
 
 /* Parses into zeroed settings, sets members that point to others, and afterwards checks what was

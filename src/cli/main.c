@@ -18,7 +18,7 @@ static const struct command *const commands[] = {
     &command_eval, &command_merge, &command_compare, &command_inspect, &command_verify,
     &command_quantize, &command_dequantize, &command_calibrate, &command_tokenize,
     &command_detokenize, &command_render, &command_parse, &command_generate, &command_chat,
-    &command_trace, &command_bench,
+    &command_serve, &command_trace, &command_bench,
 };
 
 static int help(void)

@@ -229,6 +229,15 @@ bool parse_id(void *field, const char *value, const struct option *o)
     return true;
 }
 
+bool parse_from_minus_one(void *field, const char *value, const struct option *o)
+{
+    int32_t x = -1;
+    if (strcmp(value, "-1") != 0 && !parse_id(&x, value, o))
+        return false;
+    *(int64_t *)field = x;
+    return true;
+}
+
 /* ---- the command line ------------------------------------------------------- */
 
 static const struct option *find_in(const struct option *options, size_t n_options,

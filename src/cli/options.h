@@ -86,6 +86,8 @@ bool parse_seconds(void *field, const char *value, const struct option *o); /* d
 bool parse_percentile(void *field, const char *value, const struct option *o);  /* double */
 bool parse_number(void *field, const char *value, const struct option *o);  /* double, finite */
 bool parse_id(void *field, const char *value, const struct option *o);      /* int32_t, from 0 */
+/* int64_t, -1 to INT32_MAX. */
+bool parse_from_minus_one(void *field, const char *value, const struct option *o);
 
 #define EXPECTED_COUNT   "a whole number from 1"
 #define EXPECTED_SEED    "a whole number from 0 to 9007199254740992"
@@ -97,6 +99,7 @@ bool parse_id(void *field, const char *value, const struct option *o);      /* i
 #define EXPECTED_PERCENTILE "a number above 0, at most 100"
 #define EXPECTED_LIST    "a pattern (at most 256)"
 #define EXPECTED_ID      "a token id from 0 to 2147483647"
+#define EXPECTED_FROM_MINUS_ONE "a whole number from -1 to 2147483647"
 #define EXPECTED_TEXT    "a name or path"
 
 /* ---- rows that several commands have; place: .field = offsetof(...) --------- */

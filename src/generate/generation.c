@@ -99,7 +99,7 @@ void generation_close(struct generation *g)
 /* ---- memory -------------------------------------------------------------------- */
 
 /* BF16 holds what BF16 compute makes of keys and values; in f32 it would round them. */
-static enum dtype kv_dtype(const struct surprisal_generate_options *o)
+enum dtype generation_kv_dtype(const struct surprisal_generate_options *o)
 {
     bool bf16 = o->kv_cache == SURPRISAL_KV_CACHE_DEFAULT
               ? o->machine.compute == SURPRISAL_COMPUTE_BF16
@@ -121,7 +121,7 @@ static void tell_plan(struct generation *g, size_t keys, size_t states)
     struct surprisal_generate_plan *p = &g->plan;
     *p = (struct surprisal_generate_plan){
         .weight_bytes = g->model.engine->parts.bytes, .kv_cache_bytes = keys,
-        .kv_cache_bf16 = kv_dtype(g->o) == DTYPE_BF16,
+        .kv_cache_bf16 = generation_kv_dtype(g->o) == DTYPE_BF16,
         .buffer_bytes = states + decoder_bytes(g->decoder),
     };
     p->memory_bytes = p->weight_bytes + keys + p->buffer_bytes + g->model.held_bytes;
@@ -135,7 +135,7 @@ bool generation_reserve(struct generation *g, size_t capacity, bool with_snapsho
     const struct surprisal_machine *machine = &g->o->machine;
     const struct config *c = &g->model.checkpoint->config;
     const struct engine_options engine = model_engine_options(machine, 0);
-    enum dtype kv = kv_dtype(g->o);
+    enum dtype kv = generation_kv_dtype(g->o);
     size_t keys = sequence_state_pool_bytes(c, kv, capacity);
     size_t states = state_bytes(c, capacity, with_snapshot);
     struct decoder_options options = { .max_sequences = 1,

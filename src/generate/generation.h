@@ -54,6 +54,8 @@ bool generation_open(struct generation *g, const struct surprisal_generate_optio
                      struct error *err);
 void generation_close(struct generation *g);
 
+/* How keys and values are kept, as the options say. */
+enum dtype generation_kv_dtype(const struct surprisal_generate_options *o);
 /* Takes the memory for sequences of up to `capacity` tokens, with a snapshot or without, and tells
  * the plan. */
 bool generation_reserve(struct generation *g, size_t capacity, bool with_snapshot,

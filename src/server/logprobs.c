@@ -180,7 +180,7 @@ void logprobs_write_top(struct writer *w, const struct logprobs *l, size_t begin
 {
     for (size_t i = begin; i < end; i++) {
         writer_print(w, i > begin ? "," : "");
-        write_alternatives(w, logprobs_entry(l, i), l->k, names);
+        write_alternatives(w, logprobs_entry(l, i), size_min(l->k, names->most), names);
     }
 }
 
@@ -211,7 +211,7 @@ void logprobs_write_content(struct writer *w, const struct logprobs *l, size_t b
         writer_print(w, i > begin ? "," : "");
         write_detail(w, entry, names);
         writer_print(w, ",\"top_logprobs\":[");
-        for (size_t k = 1; k <= l->k; k++) {
+        for (size_t k = 1; k <= size_min(l->k, names->most); k++) {
             writer_print(w, k > 1 ? "," : "");
             write_detail(w, &entry[k], names);
             writer_print(w, "}");
@@ -224,7 +224,7 @@ void logprobs_write_content(struct writer *w, const struct logprobs *l, size_t b
 static void write_ranked(struct writer *w, const struct logprob *p,
                          const struct logprobs_names *names)
 {
-    const struct logprobs_names as_text = { names->tokenizer, false };
+    const struct logprobs_names as_text = { names->tokenizer, false, 0 };
     writer_print(w, "\"%d\":{\"logprob\":", (int)p->id);
     writer_logprob(w, p->value);
     writer_print(w, ",\"rank\":%zu,\"decoded_token\":", p->rank);
@@ -240,7 +240,7 @@ void logprobs_write_prompt(struct writer *w, const struct logprobs *l,
         const struct logprob *entry = logprobs_entry(l, i);
         writer_print(w, ",{");
         write_ranked(w, entry, names);
-        for (size_t k = 1; k <= l->k; k++)
+        for (size_t k = 1; k <= size_min(l->k, names->most); k++)
             if (entry[k].id != entry->id) {
                 writer_print(w, ",");
                 write_ranked(w, &entry[k], names);

@@ -33,6 +33,7 @@ void logprobs_free(struct logprobs *l);
 struct logprobs_names {
     const struct tokenizer *tokenizer;
     bool as_ids;                /* token_id:N */
+    size_t most;                /* alternatives of a token, at most */
 };
 
 /* Appends the token as text: bytes that are no character become U+FFFD; no token: nothing. */

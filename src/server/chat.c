@@ -1,0 +1,125 @@
+#include "server/chat.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "chat/answer.h"
+#include "server/tools.h"
+
+static bool read_effort(const struct fields *f)
+{
+    static const char *const words[] = { "none", "minimal", "low", "medium", "high", "xhigh",
+                                         "max" };
+    const char *effort = NULL;
+    if (!fields_text(f, "reasoning_effort", &effort))
+        return false;
+    for (size_t i = 0; effort && i < sizeof words / sizeof *words; i++)
+        if (strcmp(effort, words[i]) == 0)
+            return true;
+    return !effort
+        || problem_set(f->problem, 400, "reasoning_effort", "reasoning_effort is '%.40s', expected "
+                       "none, minimal, low, medium, high, xhigh or max", effort);
+}
+
+static bool read_logprobs(struct request *r, const struct fields *f,
+                          const struct request_rules *rules)
+{
+    bool wanted = false;
+    int64_t most = rules->max_logprobs < 0 ? (int64_t)size_min(rules->vocab_size, 1024)
+                                           : rules->max_logprobs;
+    int64_t top = REQUEST_NOT_GIVEN;
+    if (!fields_flag(f, "logprobs", &wanted) || !fields_integer(f, "top_logprobs", 0, most, &top))
+        return false;
+    if (!wanted && top > 0)
+        return problem_set(f->problem, 400, "top_logprobs", "top_logprobs needs \"logprobs\": true");
+    if (wanted)
+        r->logprobs = top > 0 ? top : 0;
+    return true;
+}
+
+static bool read_limits(struct request *r, const struct fields *f)
+{
+    const char *name = fields_get(f, "max_completion_tokens") ? "max_completion_tokens"
+                                                              : "max_tokens";
+    return fields_integer(f, name, 1, INT32_MAX, &r->max_tokens);
+}
+
+/* The end of thinking that takes longer than it may. */
+static bool read_budget(struct job *j, const struct fields *f, const struct request_rules *rules)
+{
+    static const char end[] = "</think>\n\n";
+    return fields_integer(f, "thinking_token_budget", 0, INT32_MAX, &j->chat.thinking_budget)
+        && (forced_add(&j->chat.end_thinking, rules->tokenizer, end, strlen(end), &j->w,
+                       &f->problem->err)
+            || problem_say(f->problem, 500, NULL));
+}
+
+static bool read_own_fields(struct job *j, const struct fields *f,
+                            const struct request_rules *rules, const struct chat_rules *chat)
+{
+    static const struct request_unsupported unsupported[] = {
+        { "chat_template", NULL }, { "response_format", "text" }, { "structured_outputs", NULL },
+        { "echo", NULL }, { "audio", NULL }, { "modalities", "text" }, { "prediction", NULL },
+        { "web_search_options", NULL }, { "best_of", "1" }, { "use_beam_search", NULL },
+        { "length_penalty", "1" }, { "mm_processor_kwargs", NULL }, { "media_io_kwargs", NULL },
+        { "logits_processors", NULL }, { "kv_transfer_params", NULL }, { "vllm_xargs", NULL },
+        { "repetition_detection", NULL },
+    };
+    bool reasoning = true;
+    if (!request_refuse_unsupported(f, unsupported, sizeof unsupported / sizeof *unsupported)
+        || !read_limits(&j->request, f) || !read_logprobs(&j->request, f, rules)
+        || !read_effort(f) || !fields_flag(f, "include_reasoning", &reasoning)
+        || !read_budget(j, f, rules) || !tools_read(j, f, rules, chat))
+        return false;
+    j->chat.rules.no_reasoning = chat->no_reasoning;
+    j->chat.hide_reasoning = !reasoning;
+    return true;
+}
+
+bool chat_prompt(int32_t **ids, size_t *n, bool *thinks, const struct chat_body *body,
+                 const struct chat_rules *chat, const struct tokenizer *tokenizer,
+                 struct problem *p)
+{
+    struct marked_text_builder b = { 0 };
+    const struct prompt_request q = {
+        .messages = body->text, .messages_bytes = body->n, .defaults = chat->default_kwargs,
+        .defaults_bytes = chat->default_kwargs ? strlen(chat->default_kwargs) : 0,
+        .merge_system_messages = chat->merge_system,
+    };
+    if (!chat->template) {
+        p->err = *chat->why;
+        return problem_say(p, 400, "messages");
+    }
+    if (!value_member(body->value, "messages"))
+        return problem_set(p, 400, "messages", "messages is missing");
+    bool ok = prompt_make(&b, chat->template, &q, &p->err)
+           && prompt_encode(ids, n, &b, chat->plain_messages, tokenizer, &p->err);
+    if (ok && thinks)
+        *thinks = answer_starts_in_thinking(b.bytes.data ? b.bytes.data : "", b.bytes.size);
+    marked_text_builder_free(&b);
+    return ok || problem_say(p, 400, "messages");
+}
+
+bool chat_read(struct job *j, const struct chat_body *body, const struct request_rules *rules,
+               const struct chat_rules *chat)
+{
+    const struct fields f = { body->value, &j->w, &j->problem };
+    struct request *r = &j->request;
+    if (!request_read(r, &f, rules))
+        return false;
+    r->echo = false;
+    if (!read_own_fields(j, &f, rules, chat))
+        return false;
+    struct job_prompt *p = j->prompts = mem_array(1, sizeof *p, "prompts", &j->problem.err);
+    if (!p)
+        return problem_say(&j->problem, 503, NULL);
+    j->n_prompts = 1;
+    if (!chat_prompt(&p->owned, &p->n, &p->thinks, body, chat, rules->tokenizer, &j->problem))
+        return false;
+    p->ids = p->owned;
+    p->has_logprobs = r->prompt_logprobs != REQUEST_NOT_GIVEN;
+    int64_t otherwise = rules->publisher->max_new_tokens
+                      ? (int64_t)size_min(rules->publisher->max_new_tokens, rules->context)
+                      : INT64_MAX;
+    return request_fit(r, rules, &p->ids, &p->n, otherwise, &p->max_tokens, &j->problem);
+}
