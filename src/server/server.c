@@ -43,8 +43,28 @@ static bool check_kwargs(const struct surprisal_serve_options *o, struct error *
     return ok;
 }
 
+/* An address of either kind. */
+struct address {
+    bool is_v6;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
+static bool read_address(struct address *a, const struct surprisal_serve_options *o,
+                         struct error *err)
+{
+    *a = (struct address){
+        .v4 = { .sin_family = AF_INET, .sin_port = htons((uint16_t)o->port) },
+        .v6 = { .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)o->port) },
+    };
+    a->is_v6 = inet_pton(AF_INET6, o->host, &a->v6.sin6_addr) == 1;
+    return a->is_v6 || inet_pton(AF_INET, o->host, &a->v4.sin_addr) == 1
+        || error_set(err, "host %s: is no address, such as 127.0.0.1 or ::", o->host);
+}
+
 bool server_check(const struct surprisal_serve_options *o, struct error *err)
 {
+    struct address a;
     if (o->port > 65535)
         return error_set(err, "port %u, expected 0 to 65535", o->port);
     if (o->max_sequences < 1 || o->max_sequences > 1024)
@@ -59,7 +79,8 @@ bool server_check(const struct surprisal_serve_options *o, struct error *err)
     for (size_t i = 0; i < o->n_api_keys; i++)
         if (!o->api_keys[i][0])
             return error_set(err, "an API key is empty");
-    return generation_check(&o->generate, err) && check_kwargs(o, err);
+    return generation_check(&o->generate, err) && check_kwargs(o, err)
+        && read_address(&a, o, err);
 }
 
 __attribute__((format(printf, 2, 3)))
@@ -186,16 +207,15 @@ static bool set_rules(struct server *s, struct error *err)
 static bool start_daemon(struct server *s, struct error *err)
 {
     const struct surprisal_serve_options *o = s->o;
-    struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)o->port) };
-    struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons((uint16_t)o->port) };
-    bool is_v6 = inet_pton(AF_INET6, o->host, &v6.sin6_addr) == 1;
+    struct address a;
+    if (!read_address(&a, o, err))
+        return false;
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC
-                   | (is_v6 ? MHD_USE_IPv6 : 0);
-    if (!is_v6 && inet_pton(AF_INET, o->host, &v4.sin_addr) != 1)
-        return error_set(err, "--host %s: is no address, such as 127.0.0.1 or ::", o->host);
+                   | (a.is_v6 ? MHD_USE_IPv6 : 0);
     s->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, exchange_handle, s,
-        MHD_OPTION_SOCK_ADDR, is_v6 ? (struct sockaddr *)&v6 : (struct sockaddr *)&v4,
+        MHD_OPTION_SOCK_ADDR,
+        a.is_v6 ? (struct sockaddr *)&a.v6 : (struct sockaddr *)&a.v4,
         MHD_OPTION_NOTIFY_COMPLETED, exchange_completed, s,
         MHD_OPTION_NOTIFY_CONNECTION, peers_notify, s,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)SERVER_CONNECTIONS,
@@ -206,7 +226,7 @@ static bool start_daemon(struct server *s, struct error *err)
         return error_set(err, "%s port %u: cannot listen: %s", o->host, o->port,
                          error_reason(errno));
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_BIND_PORT);
-    server_notice(s, is_v6 ? "%s is served at http://[%s]:%u" : "%s is served at http://%s:%u",
+    server_notice(s, a.is_v6 ? "%s is served at http://[%s]:%u" : "%s is served at http://%s:%u",
                   s->names[0], o->host, info ? (unsigned)info->port : o->port);
     return true;
 }
