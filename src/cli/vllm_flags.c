@@ -12,7 +12,8 @@ static const struct {
     { "prefix-caching-hash-algo", NULL }, { "speculative-config", NULL },
     { "allowed-origins", "--cors" }, { "allowed-methods", "--cors" },
     { "allowed-headers", "--cors" }, { "allow-credentials", NULL },
-    { "enable-log-requests", "--log-requests FILE" }, { "disable-log-requests", "no --log-requests" },
+    { "enable-log-requests", "--log-requests FILE" },
+    { "disable-log-requests", "no --log-requests" },
     { "enable-reasoning", "--reasoning-parser qwen3" },
     { "override-generation-config", "--temperature and so on" },
     { "enable-tokenizer-info-endpoint", "nothing: /tokenizer_info is always there" },
@@ -23,7 +24,8 @@ static const struct {
     { "quantization", "nothing: the checkpoint says it" }, { "load-format", NULL },
     { "max-num-batched-tokens", NULL }, { "enable-chunked-prefill", NULL },
     { "tensor-parallel-size", "--threads" }, { "pipeline-parallel-size", NULL },
-    { "data-parallel-size", NULL }, { "enable-expert-parallel", NULL }, { "swap-space", "--memory" },
+    { "data-parallel-size", NULL }, { "enable-expert-parallel", NULL },
+    { "swap-space", "--memory" },
     { "cpu-offload-gb", NULL }, { "enforce-eager", NULL }, { "block-size", NULL },
     { "hf-overrides", NULL }, { "rope-scaling", NULL }, { "language-model-only", NULL },
     { "limit-mm-per-prompt", NULL }, { "mm-processor-kwargs", NULL }, { "enable-lora", NULL },
@@ -44,7 +46,8 @@ int vllm_flags_refuse(const struct command *c, int argc, char **argv)
             if (strlen(flags[f].name) != n || strncmp(flags[f].name, word + 2, n) != 0)
                 continue;
             return flags[f].instead
-                 ? options_refuse(c, "--%s is vLLM's: here it is %s", flags[f].name, flags[f].instead)
+                 ? options_refuse(c, "--%s is vLLM's: here it is %s", flags[f].name,
+                                  flags[f].instead)
                  : options_refuse(c, "--%s is vLLM's, and there is no such thing here",
                                   flags[f].name);
         }

@@ -31,7 +31,8 @@ static bool read_logprobs(struct request *r, const struct fields *f,
     if (!fields_flag(f, "logprobs", &wanted) || !fields_integer(f, "top_logprobs", 0, most, &top))
         return false;
     if (!wanted && top > 0)
-        return problem_set(f->problem, 400, "top_logprobs", "top_logprobs needs \"logprobs\": true");
+        return problem_set(f->problem, 400, "top_logprobs",
+                           "top_logprobs needs \"logprobs\": true");
     if (wanted)
         r->logprobs = top > 0 ? top : 0;
     return true;

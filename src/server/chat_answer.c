@@ -240,7 +240,8 @@ static bool grown(struct choice *c, struct error *err)
         return false;
     if (!rides || c->shown == c->answer.n)
         return true;
-    bool ok = buffer_printf(&delta, err, "{\"content\":\"\"}") && emit(c, &delta, false, false, err);
+    bool ok = buffer_printf(&delta, err, "{\"content\":\"\"}")
+           && emit(c, &delta, false, false, err);
     buffer_free(&delta);
     return ok;
 }

@@ -1,5 +1,5 @@
-/* choice.h - one answer to one prompt, as the scheduler fills it: masks and draws, log-probabilities,
- * text, parts of a message. */
+/* choice.h - one answer to one prompt, as the scheduler fills it: masks and draws,
+ * log-probabilities, text, parts of a message. */
 #ifndef SURPRISAL_SERVER_CHOICE_H
 #define SURPRISAL_SERVER_CHOICE_H
 

@@ -172,10 +172,9 @@ static void write_choice(struct writer *w, const struct choice *c)
     const struct request *r = &c->job->request;
     const struct logprobs_names names = job_names(c->job, r->prompt_logprobs);
     struct buffer text = { 0 };
-    w->ok = w->ok && (!r->echo || buffer_append(&text, c->prompt->text.data ? c->prompt->text.data : "",
-                                                c->prompt->text.size, w->err))
-         && buffer_append(&text, c->answer.text.text.data ? c->answer.text.text.data : "",
-                          c->answer.text.text.size, w->err);
+    const struct buffer *prompt = &c->prompt->text, *own = &c->answer.text.text;
+    w->ok = w->ok && buffer_append(&text, prompt->data ? prompt->data : "", prompt->size, w->err)
+         && buffer_append(&text, own->data ? own->data : "", own->size, w->err);
     writer_print(w, "{\"index\":%zu,\"text\":", c->index);
     writer_buffer(w, &text);
     buffer_free(&text);

@@ -3,16 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/random.h>
-#include <sys/socket.h>
 
-#include "base/format.h"
 #include "base/machine.h"
 #include "server/peers.h"
 #include "server/request_log.h"
+#include "server/response.h"
 #include "server/routes.h"
+#include "server/waiting.h"
 
-#define JSON_TYPE "application/json"
 #define DISCARDED_BYTES ((size_t)256 << 20)     /* of a body that was refused */
 
 /* ---- the header ----------------------------------------------------------------------- */
@@ -51,8 +49,8 @@ static bool is_authorized(const struct exchange *x, const char *url)
 static bool is_json(const struct exchange *x)
 {
     const char *type = header(x, "Content-Type");
-    size_t n = strlen(JSON_TYPE);
-    return type && strncasecmp(type, JSON_TYPE, n) == 0
+    size_t n = strlen(RESPONSE_JSON);
+    return type && strncasecmp(type, RESPONSE_JSON, n) == 0
         && (type[n] == '\0' || type[n] == ';' || type[n] == ' ');
 }
 
@@ -124,7 +122,7 @@ static bool collect(struct exchange *x, const char *bytes, size_t n)
     else if (!p->status && !buffer_append(&x->body, bytes, n, &p->err))
         problem_say(p, 503, NULL);
     if (p->status == 413 && !x->raw) {
-        peers_refuse(x->peer, 413, "Content Too Large", p->err.message);
+        response_refuse(x->peer->fd, 413, "Content Too Large", p->err.message);
         x->raw = true;
     }
     if (p->status)
@@ -144,120 +142,7 @@ static void check_length(struct exchange *x)
                 SERVER_BODY_BYTES);
     x->raw = header(x, "Expect") == NULL;
     if (x->raw)
-        peers_refuse(x->peer, 413, "Content Too Large", x->problem.err.message);
-}
-
-/* ---- responses -------------------------------------------------------------------------- */
-
-static enum MHD_Result respond(struct exchange *x, struct MHD_Response *response, unsigned status)
-{
-    if (!response)
-        return MHD_NO;
-    if (x->request_id[0])
-        MHD_add_response_header(response, "X-Request-Id", x->request_id);
-    if (x->server->o->cors) {
-        MHD_add_response_header(response, "Access-Control-Allow-Origin", "*");
-        MHD_add_response_header(response, "Access-Control-Allow-Headers",
-                                "authorization, content-type, x-request-id");
-        MHD_add_response_header(response, "Access-Control-Allow-Methods", "GET, POST, OPTIONS");
-    }
-    if (status == 429)
-        MHD_add_response_header(response, "Retry-After", "5");
-    if (x->allow)
-        MHD_add_response_header(response, "Allow", x->allow);
-    if (x->type)
-        MHD_add_response_header(response, "Content-Type", x->type);
-    if (x->route && x->route->run == routes_page)
-        MHD_add_response_header(response, "Content-Security-Policy", x->server->page_policy);
-    enum MHD_Result queued = MHD_queue_response(x->connection, status, response);
-    MHD_destroy_response(response);
-    return queued;
-}
-
-static enum MHD_Result respond_whole(struct exchange *x)
-{
-    struct buffer *b = &x->answer;
-    if (x->problem.status) {
-        b->size = 0;
-        x->status = x->problem.status;
-        x->type = JSON_TYPE;
-        if (x->status == 401)
-            buffer_printf(b, NULL, "{\"error\":\"Unauthorized\"}");
-        else
-            problem_write(b, &x->problem, NULL);
-    }
-    return respond(x, MHD_create_response_from_buffer(b->size, b->data ? b->data : "",
-                                                      MHD_RESPMEM_MUST_COPY), x->status);
-}
-
-/* Gives what the stream has; suspends the connection until there is more. */
-static ssize_t read_stream(void *user, uint64_t position, char *bytes, size_t most)
-{
-    (void)position;
-    struct exchange *x = user;
-    struct job *j = x->job;
-    pthread_mutex_lock(&j->lock);
-    size_t n = size_min(j->stream.size - j->sent, most);
-    ssize_t read = (ssize_t)n;
-    if (n) {
-        memcpy(bytes, j->stream.data + j->sent, n);
-        j->sent += n;
-        x->last_write = machine_seconds();
-    } else if (j->done)
-        read = MHD_CONTENT_READER_END_OF_STREAM;
-    else {
-        x->suspended = true;
-        MHD_suspend_connection(x->connection);
-    }
-    if (j->sent == j->stream.size)
-        j->sent = j->stream.size = 0;
-    pthread_mutex_unlock(&j->lock);
-    return read;
-}
-
-static enum MHD_Result respond_stream(struct exchange *x)
-{
-    struct MHD_Response *response =
-        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 32768, read_stream, x, NULL);
-    if (!response)
-        return MHD_NO;
-    x->status = 200;
-    x->type = "text/event-stream; charset=utf-8";
-    x->last_write = machine_seconds();
-    MHD_add_response_header(response, "Cache-Control", "no-cache");
-    MHD_add_response_header(response, "X-Accel-Buffering", "no");
-    return respond(x, response, 200);
-}
-
-/* ---- jobs --------------------------------------------------------------------------------- */
-
-static void wake(void *user)
-{
-    struct exchange *x = user;
-    if (x->suspended) {
-        x->suspended = false;
-        MHD_resume_connection(x->connection);
-    }
-}
-
-/* X-Request-Id, else request_id, else a random one. */
-static bool make_id(struct exchange *x, const char *own)
-{
-    struct job *j = x->job;
-    unsigned char bytes[16];
-    char hex[33] = "";
-    if (x->request_id[0])
-        own = x->request_id;
-    if (!own || strlen(own) > EXCHANGE_ID_BYTES) {
-        own = hex;
-        if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
-            return problem_set(&x->problem, 500, NULL, "no random bytes can be had");
-        for (size_t i = 0; i < sizeof bytes; i++)
-            format_text(hex + 2 * i, 3, "%02x", bytes[i]);
-    }
-    format_text(j->id, sizeof j->id, "%s%s", j->form->id_prefix,
-                own);
-    return true;
+        response_refuse(x->peer->fd, 413, "Content Too Large", x->problem.err.message);
 }
 
 /* Requests, whatever the number of their choices. */
@@ -274,40 +159,6 @@ static bool take_place(struct exchange *x)
         return problem_set(&x->problem, 503, NULL, "the server stops");
     return !full || problem_set(&x->problem, 429, NULL, "%zu requests wait already",
                                 s->o->max_queue);
-}
-
-void exchange_start(struct exchange *x, const char *id)
-{
-    struct job *j = x->job;
-    j->wake = wake;
-    j->user = x;
-    if (!make_id(x, id))
-        return;
-    if (!job_start(j))
-        x->problem = j->problem;
-}
-
-/* The answer, once it is there. */
-static enum MHD_Result answer_job(struct exchange *x)
-{
-    struct job *j = x->job;
-    if (j->request.stream)
-        return respond_stream(x);
-    pthread_mutex_lock(&j->lock);
-    bool done = j->done;
-    if (!done) {
-        x->suspended = true;
-        MHD_suspend_connection(x->connection);
-    }
-    pthread_mutex_unlock(&j->lock);
-    if (!done)
-        return MHD_YES;
-    x->problem = j->problem;
-    x->status = 200;
-    x->type = JSON_TYPE;
-    if (!x->problem.status && !j->form->answer(j, &x->answer, &x->problem.err))
-        problem_say(&x->problem, 500, NULL);
-    return respond_whole(x);
 }
 
 /* Once there is a job, others may look at it. */
@@ -330,7 +181,7 @@ static enum MHD_Result run(struct exchange *x)
         let_go(x);
         set_state(x, false, true);
     }
-    return x->job && !x->problem.status ? answer_job(x) : respond_whole(x);
+    return x->job && !x->problem.status ? waiting_respond(x) : response_whole(x);
 }
 
 /* ---- callbacks ------------------------------------------------------------------------------ */
@@ -366,7 +217,7 @@ enum MHD_Result exchange_handle(void *server, struct MHD_Connection *connection,
             return MHD_NO;
         check_header(x, url, method);
         check_length(x);
-        return x->problem.status == 413 && !x->raw ? respond_whole(x) : MHD_YES;
+        return x->problem.status == 413 && !x->raw ? response_whole(x) : MHD_YES;
     }
     if (*upload_size) {
         bool go_on = collect(x, upload, *upload_size);
@@ -396,30 +247,4 @@ void exchange_completed(void *server, struct MHD_Connection *connection, void **
     buffer_free(&x->answer);
     free(x);
     *context = NULL;
-}
-
-/* ---- each second ------------------------------------------------------------------------------ */
-
-static bool has_left(int fd)
-{
-    char byte;
-    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
-}
-
-void exchange_look(struct exchange *x, double now)
-{
-    const struct surprisal_serve_options *o = x->server->o;
-    struct job *j = x->job;
-    pthread_mutex_lock(&j->lock);
-    bool waits = x->suspended, late = now - x->began > o->request_timeout_seconds;
-    if (late && !j->done && !j->problem.status)
-        problem_set(&j->problem, 408, NULL, "the request took more than %.10g seconds",
-                    o->request_timeout_seconds);
-    if (waits && j->request.stream && o->keep_alive_seconds > 0
-        && now - x->last_write >= o->keep_alive_seconds
-        && buffer_printf(&j->stream, NULL, ": keep-alive\n\n"))
-        wake(x);
-    pthread_mutex_unlock(&j->lock);
-    if (late || (waits && has_left(x->peer->fd)))
-        job_cancel(j);
 }

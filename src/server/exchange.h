@@ -11,7 +11,8 @@
 
 struct exchange;
 
-/* A path, its method, and what answers it: fills the response, starts a job, or leaves a problem. */
+/* A path, its method, and what answers it: it fills the response, starts a job, or leaves a
+ * problem. */
 struct exchange_route {
     const char *path, *method;
     void (*run)(struct exchange *x);
@@ -35,7 +36,7 @@ struct exchange {
     struct problem problem;         /* status 0: none */
     struct buffer answer;           /* owned */
     unsigned status;
-    const char *type, *allow;       /* constants; allow: of 405 */
+    const char *type, *allow, *policy;      /* headers; NULL: none */
     struct job *job;
     /* Behind the job's lock: */
     bool suspended;
@@ -48,10 +49,5 @@ enum MHD_Result exchange_handle(void *server, struct MHD_Connection *connection,
                                 size_t *upload_size, void **x);
 void exchange_completed(void *server, struct MHD_Connection *connection, void **x,
                         enum MHD_RequestTerminationCode code);
-
-/* Gives its job to the scheduler; a failure is in x->problem.  id: of the body; NULL: none. */
-void exchange_start(struct exchange *x, const char *id);
-/* Each second, by another thread: keep-alive, deadline, has the client left? */
-void exchange_look(struct exchange *x, double now);
 
 #endif

@@ -1,5 +1,5 @@
-/* forced.h - tokens that an answer has to have at a place: one of several texts, chosen by the model
- * token by token. */
+/* forced.h - tokens that an answer has to have at a place: one of several texts, chosen by the
+ * model token by token. */
 #ifndef SURPRISAL_SERVER_FORCED_H
 #define SURPRISAL_SERVER_FORCED_H
 

@@ -142,7 +142,8 @@ void logprobs_write_tokens(struct writer *w, const struct logprobs *l, size_t be
     }
 }
 
-/* One object: the token first, then the best; of two tokens with one text the larger value stays. */
+/* One object: the token first, then the best; of two tokens with one text the larger value
+ * stays. */
 static void write_alternatives(struct writer *w, const struct logprob *entry, size_t k,
                                const struct logprobs_names *names)
 {

@@ -63,8 +63,9 @@ static bool write_histogram(struct buffer *b, const struct metrics_histogram *h,
            : buffer_printf(b, err, "%s_bucket{model_name=\"%s\",le=\"+Inf\"} %zu\n", name, label,
                            total);
     }
-    return ok && buffer_printf(b, err, "%s_sum{model_name=\"%s\"} %.9g\n%s_count{model_name=\"%s\"} "
-                               "%zu\n", name, label, h->sum, name, label, total);
+    return ok
+        && buffer_printf(b, err, "%s_sum{model_name=\"%s\"} %.9g\n", name, label, h->sum)
+        && buffer_printf(b, err, "%s_count{model_name=\"%s\"} %zu\n", name, label, total);
 }
 
 static bool write_all(const struct metrics *m, const struct scheduler_figures *f,

@@ -4,6 +4,8 @@
 #include <sys/socket.h>
 
 #include "base/machine.h"
+#include "server/response.h"
+#include "server/waiting.h"
 
 void peers_notify(void *server, struct MHD_Connection *connection, void **socket_context,
                   enum MHD_ConnectionNotificationCode code)
@@ -33,25 +35,12 @@ void peers_notify(void *server, struct MHD_Connection *connection, void **socket
     pthread_mutex_unlock(&s->lock);
 }
 
-void peers_refuse(const struct peer *p, unsigned status, const char *reason, const char *message)
-{
-    struct buffer json = { 0 }, all = { 0 };
-    struct problem problem = { 0 };
-    problem_set(&problem, status, NULL, "%s", message);
-    if (problem_write(&json, &problem, NULL)
-        && buffer_printf(&all, NULL, "HTTP/1.1 %u %s\r\nContent-Type: application/json\r\n"
-                         "Content-Length: %zu\r\nConnection: close\r\n\r\n%s", status, reason,
-                         json.size, json.data))
-        (void)!send(p->fd, all.data, all.size, MSG_DONTWAIT | MSG_NOSIGNAL);
-    buffer_free(&json);
-    buffer_free(&all);
-}
-
 /* A connection between requests is closed without a word. */
 static void end_slow(struct peer *p)
 {
     if (p->receiving || p->n_requests == 0)
-        peers_refuse(p, 408, "Request Timeout", "the request did not arrive within 60 seconds");
+        response_refuse(p->fd, 408, "Request Timeout",
+                        "the request did not arrive within 60 seconds");
     shutdown(p->fd, SHUT_RDWR);
     p->since = machine_seconds();
 }
@@ -62,7 +51,7 @@ void peers_look(struct server *s)
     pthread_mutex_lock(&s->lock);
     for (struct peer *p = s->peers; p; p = p->next)
         if (p->exchange)
-            exchange_look(p->exchange, now);
+            waiting_look(p->exchange, now);
         else if (!p->busy && now - p->since > SERVER_RECEIVE_SECONDS)
             end_slow(p);
     pthread_mutex_unlock(&s->lock);

@@ -20,8 +20,6 @@ struct peer {
 void peers_notify(void *server, struct MHD_Connection *connection, void **socket_context,
                   enum MHD_ConnectionNotificationCode code);
 
-/* Sends a refusal around libmicrohttpd, which can answer only between requests. */
-void peers_refuse(const struct peer *p, unsigned status, const char *reason, const char *message);
 /* Each second. */
 void peers_look(struct server *s);
 /* Ends what is being answered. */

@@ -28,8 +28,8 @@ static void write_job(struct writer *w, const struct job *j, bool texts)
     const struct job_usage u = job_usage(j);
     writer_print(w, ",\"id\":");
     writer_word(w, j->id);
-    writer_print(w, ",\"stream\":%s,\"choices\":%zu,\"done\":%s", j->request.stream ? "true" : "false",
-                 j->n_choices, j->done ? "true" : "false");
+    writer_print(w, ",\"stream\":%s,\"choices\":%zu,\"done\":%s",
+                 j->request.stream ? "true" : "false", j->n_choices, j->done ? "true" : "false");
     if (!j->done)
         return;
     writer_print(w, ",");

@@ -6,6 +6,7 @@
 #include "server/page.h"
 #include "server/request_body.h"
 #include "server/token_routes.h"
+#include "server/waiting.h"
 
 /* ---- answers of few lines ------------------------------------------------------------- */
 
@@ -50,23 +51,24 @@ static void models(struct exchange *x)
     for (size_t i = 0; i < s->n_names; i++) {
         writer_print(&w, i ? ",{\"id\":" : "{\"id\":");
         writer_word(&w, s->names[i]);
-        writer_print(&w, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"surprisal\",\"root\":",
-                     created);
+        writer_print(&w, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"surprisal\","
+                     "\"root\":", created);
         writer_word(&w, s->own_names[0]);
         writer_print(&w, ",\"parent\":null,\"max_model_len\":%zu,\"permission\":[{\"id\":"
                      "\"modelperm-%zu\",\"object\":\"model_permission\",\"created\":%lld,"
-                     "\"allow_create_engine\":false,\"allow_sampling\":true,\"allow_logprobs\":true,"
-                     "\"allow_search_indices\":false,\"allow_view\":true,\"allow_fine_tuning\":false,"
-                     "\"organization\":\"*\",\"group\":null,\"is_blocking\":false}]}", s->context, i,
-                     created);
+                     "\"allow_create_engine\":false,\"allow_sampling\":true,"
+                     "\"allow_logprobs\":true,\"allow_search_indices\":false,\"allow_view\":true,"
+                     "\"allow_fine_tuning\":false,\"organization\":\"*\",\"group\":null,"
+                     "\"is_blocking\":false}]}", s->context, i, created);
     }
     writer_print(&w, "]}");
     if (!w.ok)
         problem_say(&x->problem, 500, NULL);
 }
 
-void routes_page(struct exchange *x)
+static void page(struct exchange *x)
 {
+    x->policy = x->server->page_policy;
     x->type = "text/html; charset=utf-8";
     if (!buffer_append(&x->answer, page_html, strlen(page_html), &x->problem.err))
         problem_say(&x->problem, 500, NULL);
@@ -102,7 +104,7 @@ static void run_job(struct exchange *x, const struct job_form *form)
     if (!ok)
         x->problem = j->problem;
     else
-        exchange_start(x, id);
+        waiting_start(x, id);
 }
 
 static void completions(struct exchange *x)
@@ -128,7 +130,7 @@ static const struct exchange_route routes[] = {
     { "/v1/models", "GET", models, false },
     { "/v1/completions", "POST", completions, true },
     { "/v1/chat/completions", "POST", chat_completions, true },
-    { "/", "GET", routes_page, false },
+    { "/", "GET", page, false },
 };
 static const struct exchange_route options_route = { "*", "OPTIONS", options, false };
 

@@ -7,7 +7,4 @@
 /* Sets x->route, or a problem: 404, 405. */
 void routes_find(struct exchange *x, const char *url, const char *method);
 
-/* The page to try it. */
-void routes_page(struct exchange *x);
-
 #endif

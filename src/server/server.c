@@ -35,10 +35,11 @@ static bool check_kwargs(const struct surprisal_serve_options *o, struct error *
     struct workspace w = { .bytes_limit = WORKSPACE_BYTES, .steps_limit = WORKSPACE_STEPS };
     struct value v;
     const char *text = o->default_kwargs;
-    bool ok = !text || (value_json_read(&v, text, strlen(text), "chat_template_kwargs", true, &w, err)
-                        && (v.kind == VALUE_MAPPING
-                            || error_set(err, "chat_template_kwargs: %s, expected an object",
-                                         value_type(&v))));
+    bool ok = !text
+           || (value_json_read(&v, text, strlen(text), "chat_template_kwargs", true, &w, err)
+               && (v.kind == VALUE_MAPPING
+                   || error_set(err, "chat_template_kwargs: %s, expected an object",
+                                value_type(&v))));
     workspace_free(&w);
     return ok;
 }
@@ -202,7 +203,7 @@ static bool set_rules(struct server *s, struct error *err)
         && page_make_policy(s->page_policy, sizeof s->page_policy, err);
 }
 
-/* ---- the address ------------------------------------------------------------------------------ */
+/* ---- the address -------------------------------------------------------------------------- */
 
 static bool start_daemon(struct server *s, struct error *err)
 {
@@ -221,7 +222,8 @@ static bool start_daemon(struct server *s, struct error *err)
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)SERVER_CONNECTIONS,
         MHD_OPTION_CONNECTION_TIMEOUT, 120u,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, 3 * SERVER_HEADER_BYTES,
-        MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u, MHD_OPTION_END);
+        MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u,
+        MHD_OPTION_END);
     if (!s->daemon)
         return error_set(err, "%s port %u: cannot listen: %s", o->host, o->port,
                          error_reason(errno));
@@ -231,7 +233,7 @@ static bool start_daemon(struct server *s, struct error *err)
     return true;
 }
 
-/* ---- while it runs ------------------------------------------------------------------------------ */
+/* ---- while it runs ------------------------------------------------------------------------ */
 
 /* A line about the work of the last ten seconds. */
 static void tell_work(struct server *s, struct scheduler_figures *before, double seconds)
