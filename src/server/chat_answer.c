@@ -73,7 +73,7 @@ static void write_logprobs(struct writer *w, const struct choice *c, size_t begi
     }
     writer_print(w, ",\"logprobs\":{\"content\":");
     logprobs_write_content(w, &c->logprobs, begin, c->logprobs.n, &names);
-    writer_print(w, "}");
+    writer_print(w, ",\"refusal\":null}");
 }
 
 static void write_choice(struct writer *w, const struct choice *c)

@@ -45,6 +45,6 @@ bool page_make_policy(char *out, size_t n, struct error *err)
         || !hash_part(script, "<script>", "</script>", err))
         return false;
     format_text(out, n, "default-src 'self'; style-src 'sha256-%s'; script-src 'sha256-%s'; "
-                "base-uri 'none'; frame-ancestors 'none'", style, script);
+                "img-src data:; base-uri 'none'; frame-ancestors 'none'", style, script);
     return true;
 }
