@@ -179,6 +179,14 @@ void job_cancel(struct job *j)
     pthread_mutex_unlock(&j->lock);
 }
 
+bool job_is_done(struct job *j)
+{
+    pthread_mutex_lock(&j->lock);
+    bool done = j->done;
+    pthread_mutex_unlock(&j->lock);
+    return done;
+}
+
 void job_abandon(struct job *j)
 {
     pthread_mutex_lock(&j->lock);

@@ -125,6 +125,7 @@ struct job *job_new(const struct job_host *host, const struct job_form *form, st
 bool job_start(struct job *j);
 /* Its choices end soon. */
 void job_cancel(struct job *j);
+bool job_is_done(struct job *j);
 /* The client is gone: cancels, and frees once all choices have ended. */
 void job_abandon(struct job *j);
 

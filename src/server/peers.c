@@ -65,3 +65,14 @@ void peers_cancel(struct server *s)
             job_cancel(p->exchange->job);
     pthread_mutex_unlock(&s->lock);
 }
+
+size_t peers_unfinished(struct server *s)
+{
+    pthread_mutex_lock(&s->lock);
+    size_t n = s->n_requests;
+    for (struct peer *p = s->peers; p; p = p->next)
+        if (p->exchange && job_is_done(p->exchange->job))
+            n--;
+    pthread_mutex_unlock(&s->lock);
+    return n;
+}

@@ -24,5 +24,7 @@ void peers_notify(void *server, struct MHD_Connection *connection, void **socket
 void peers_look(struct server *s);
 /* Ends what is being answered. */
 void peers_cancel(struct server *s);
+/* Requests for which the engine still works. */
+size_t peers_unfinished(struct server *s);
 
 #endif

@@ -289,8 +289,8 @@ bool request_refuse_unsupported(const struct fields *f, const struct request_uns
     for (size_t i = 0; i < n; i++) {
         const struct value *v = fields_get(f, table[i].name);
         if (v && !is_normal(v, table[i].normal))
-            return problem_set(f->problem, 400, table[i].name, "%s is not supported: only its default "
-                               "is", table[i].name);
+            return problem_set(f->problem, 400, table[i].name,
+                               "%s is not supported: only its default is", table[i].name);
     }
     return true;
 }

@@ -301,21 +301,23 @@ static void drain(struct server *s)
     while (count_requests(s) && wish_of(s) != SURPRISAL_SERVE_STOP
            && machine_seconds() - begun < SERVER_DRAIN_SECONDS)
         pause_shortly();
-    if (count_requests(s) == 0)
-        return;
-    peers_cancel(s);
+    /* No connection may wait for the engine when the daemon stops; what is cancelled ends within a
+     * piece of a prompt. */
+    while (peers_unfinished(s)) {
+        peers_cancel(s);
+        pause_shortly();
+    }
     /* Their last words. */
     for (begun = machine_seconds(); count_requests(s) && machine_seconds() - begun < 2;)
         pause_shortly();
 }
 
-/* Connections that wait for the engine have to be woken before the daemon can stop: the scheduler's
- * end does that. */
+/* Until the daemon has stopped, its thread asks the scheduler. */
 static void close_server(struct server *s)
 {
-    scheduler_close(s->scheduler);
     if (s->daemon)
         MHD_stop_daemon(s->daemon);
+    scheduler_close(s->scheduler);
     prompt_template_close(s->template);
     buffer_free(&s->tokenizer_info);
     generation_close(&s->g);
