@@ -103,6 +103,19 @@ static int fill_options(const struct command *c, struct settings *s)
     return GO_ON;
 }
 
+/* A checkpoint of the hub's cache is served by the name that was typed. */
+static int find_checkpoint(struct settings *s)
+{
+    const char **checkpoint = &s->serve.generate.checkpoint, *typed = *checkpoint;
+    int status = hub_find(&s->shared.hub, checkpoint, NULL);
+    if (status != GO_ON || *checkpoint == typed || s->names.n)
+        return status;
+    s->names.texts[s->names.n++] = typed;
+    s->names.texts[s->names.n++] = strrchr(typed, '/') ? strrchr(typed, '/') + 1 : typed;
+    s->serve.n_names = s->names.n;
+    return status;
+}
+
 static int open_log(struct settings *s)
 {
     if (!s->log_requests)
@@ -139,7 +152,7 @@ static int run(const struct command *c, int argc, char **argv)
     if (status == GO_ON && !surprisal_serve_check(&s->serve, &err))
         status = options_refuse(c, "%s", err.message);
     if (status == GO_ON)
-        status = hub_find(&s->shared.hub, &s->serve.generate.checkpoint, NULL);
+        status = find_checkpoint(s);
     if (status == GO_ON)
         status = open_log(s);
     if (status == GO_ON)

@@ -126,7 +126,7 @@ static bool emit(struct choice *c, const struct buffer *delta, bool first, bool 
     struct buffer json = { 0 };
     struct writer w = { &json, true, err };
     const struct job_usage usage = job_usage_of(c);
-    job_write_head(&w, j, "chat.completion.chunk");
+    job_write_head(&w, j, j->form->event_object);
     writer_print(&w, "{\"index\":%zu,\"delta\":%s", c->index, delta->data);
     write_logprobs(&w, c, c->shown);
     writer_print(&w, ",");
@@ -255,18 +255,7 @@ static bool over(struct choice *c, struct error *err)
     return ok;
 }
 
-static bool usage(const struct job *j, struct buffer *b, struct error *err)
-{
-    struct writer w = { b, true, err };
-    const struct job_usage all = job_usage(j);
-    job_write_head(&w, j, "chat.completion.chunk");
-    writer_print(&w, "],");
-    job_write_usage(&w, &all);
-    writer_print(&w, "}");
-    return w.ok;
-}
-
 const struct job_form chat_form = {
-    .id_prefix = "chatcmpl-", .is_chat = true, .begun = begun, .grown = grown, .over = over,
-    .usage = usage, .answer = answer,
+    .id_prefix = "chatcmpl-", .event_object = "chat.completion.chunk", .is_chat = true,
+    .begun = begun, .grown = grown, .over = over, .answer = answer,
 };

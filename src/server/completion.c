@@ -278,18 +278,7 @@ static bool over(struct choice *c, struct error *err)
     return emit(c, text, n, false, true, err);
 }
 
-static bool usage(const struct job *j, struct buffer *b, struct error *err)
-{
-    struct writer w = { b, true, err };
-    const struct job_usage all = job_usage(j);
-    job_write_head(&w, j, "text_completion");
-    writer_print(&w, "],");
-    job_write_usage(&w, &all);
-    writer_print(&w, "}");
-    return w.ok;
-}
-
 const struct job_form completion_form = {
-    .id_prefix = "cmpl-", .begun = begun, .grown = grown, .over = over, .usage = usage,
-    .answer = answer,
+    .id_prefix = "cmpl-", .event_object = "text_completion", .begun = begun, .grown = grown,
+    .over = over, .answer = answer,
 };

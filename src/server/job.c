@@ -52,6 +52,17 @@ static void wake(struct job *j)
         j->wake(j->user);
 }
 
+static bool write_usage_event(const struct job *j, struct buffer *b)
+{
+    struct writer w = { b, true, NULL };
+    const struct job_usage all = job_usage(j);
+    job_write_head(&w, j, j->form->event_object);
+    writer_print(&w, "],");
+    job_write_usage(&w, &all);
+    writer_print(&w, "}");
+    return w.ok;
+}
+
 /* How a stream ends: with an error or with usage, and in any case with [DONE]. */
 static void end_stream(struct job *j)
 {
@@ -60,7 +71,7 @@ static void end_stream(struct job *j)
     if (j->problem.status)
         ok = problem_write(&json, &j->problem, NULL);
     else if (j->request.include_usage)
-        ok = j->form->usage(j, &json, NULL);
+        ok = write_usage_event(j, &json);
     if (ok && json.size)
         buffer_printf(&j->stream, NULL, "data: %s\n\n", json.data);
     buffer_printf(&j->stream, NULL, "data: [DONE]\n\n");

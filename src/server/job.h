@@ -27,14 +27,13 @@ struct choice;
 
 /* What differs between completions and chat completions. */
 struct job_form {
-    const char *id_prefix;
+    const char *id_prefix, *event_object;
     bool is_chat;
     /* Events of a stream, engine thread: before the first token of a choice; after one; the end. */
     bool (*begun)(struct choice *c, struct error *err);
     bool (*grown)(struct choice *c, struct error *err);
     bool (*over)(struct choice *c, struct error *err);
-    /* The event with usage alone, and the whole answer. */
-    bool (*usage)(const struct job *j, struct buffer *b, struct error *err);
+    /* The whole answer. */
     bool (*answer)(const struct job *j, struct buffer *b, struct error *err);
 };
 

@@ -9,7 +9,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE), os.path.join(os.path.dirname(HERE), "conformance")]
 import scripted_checkpoint
-from check import attempt, check, done
+from check import QUICK, attempt, check, done, skip
 from program import ROOT, SURPRISAL, evaluate, fresh
 from serving import Server, message, same, whole
 
@@ -381,6 +381,9 @@ def test_options():
     check(chat["status"] == 200 and chat["usage"]["completion_tokens"] and chat["finish_reasons"] and "Be short." in chat["prompts"][0], "a log line a request, with texts", chat)
 
 
+if QUICK > 1:
+    skip("serve", "takes too long on an emulated CPU")
+    done()
 with Server(DEMO, *CARD, "--max-model-len", 1024) as main_server:
     for test in (test_endpoints, test_metrics, test_completions, test_streams, test_masks, test_chat, test_system, test_fields, test_lengths):
         attempt(test.__name__, test, main_server)

@@ -8,7 +8,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE), os.path.join(os.path.dirname(HERE), "conformance")]
 import scripted_checkpoint
-from check import attempt, check, done, skip
+from check import QUICK, attempt, check, done, skip
 from program import ROOT, SHARED, evaluate, fresh
 from serving import Server
 
@@ -137,6 +137,9 @@ def test_harness(s):
     check(0 < worst < 1e-4, "[14] lm-evaluation-harness: the likelihoods of eval", worst)
 
 
+if QUICK > 1:
+    skip("serve", "takes too long on an emulated CPU")
+    done()
 with Server(DEMO, *CARD) as server, Server(scripted_checkpoint.make(fresh("calls"), CALLS), *CARD[2:]) as of_calls:
     attempt("openai", test_openai, server, of_calls)
     attempt("schema", test_schema, server, of_calls)

@@ -245,6 +245,9 @@ def test_stop():
     check(status == 0 and time.time() - begun < 60 and data.endswith(b"data: [DONE]\n\n"), "SIGTERM: a stream ends with [DONE], status 0", (status, data[-200:], s.lines[-3:]))
 
 
+if QUICK > 1:
+    skip("serve", "takes too long on an emulated CPU")
+    done()
 with Server(DEMO, "--max-model-len", 1024) as server:
     still.before = server.post(COMPLETIONS, prompt="The", seed=1, max_tokens=5)["choices"]
     for test in (test_bodies, test_mutations, test_sizes, test_leaving, test_many):
