@@ -270,10 +270,11 @@ bool sampler_draw(const struct sampler *s, struct sampler_choice *choice, float 
                              position);
     double lse = sampler_logsumexp(logits, V);
     memcpy(s->raw, logits, V * sizeof *logits);
-    if (s->settings.mask)
+    if (s->settings.mask) {
         s->settings.mask->apply(s->settings.mask->user, logits, V);
-    if (logits[largest(logits, V)] == -INFINITY)
-        return error_set(err, "no token may follow at position %zu: each is masked", position);
+        if (logits[largest(logits, V)] == -INFINITY)
+            return error_set(err, "no token may follow at position %zu: each is masked", position);
+    }
     penalize(s, logits);
     choice->id = choose(s, logits, position);
     choice->logprob = (double)s->raw[choice->id] - lse;
