@@ -31,6 +31,32 @@ enum dtype {
     DTYPE_F8_E4M3,
     DTYPE_F8_E5M2,
     DTYPE_F8_E8M0,
+    /* Of GGUF files, types of tensors and packed formats at once: blocks of a row that hold codes
+     * and scales together (kernels/ggml_blocks.h). */
+    DTYPE_Q4_0,
+    DTYPE_Q4_1,
+    DTYPE_Q5_0,
+    DTYPE_Q5_1,
+    DTYPE_Q8_0,
+    DTYPE_Q2_K,
+    DTYPE_Q3_K,
+    DTYPE_Q4_K,
+    DTYPE_Q5_K,
+    DTYPE_Q6_K,
+    DTYPE_IQ4_NL,
+    DTYPE_IQ4_XS,
+    DTYPE_IQ2_XXS,
+    DTYPE_IQ2_XS,
+    DTYPE_IQ2_S,
+    DTYPE_IQ3_XXS,
+    DTYPE_IQ3_S,
+    DTYPE_IQ1_S,
+    DTYPE_IQ1_M,
+    DTYPE_TQ2_0,
+    DTYPE_Q1_0,
+    DTYPE_Q2_0,
+    DTYPE_GGML_MXFP4,
+    DTYPE_GGML_NVFP4,
     DTYPE_COUNT
 };
 
@@ -58,6 +84,7 @@ struct matrix {
     size_t block_rows, block_cols;
     const struct head_order *row_order, *col_order;     /* NULL: in their order */
     bool one_added;             /* of a norm: the values are 1 + w, where others store w */
+    bool is_rate;               /* of A_log: the values are -exp(A_log) */
 };
 
 #endif

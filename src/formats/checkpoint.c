@@ -7,11 +7,12 @@
 
 #include "base/memory.h"
 #include "formats/checkpoint_note.h"
+#include "formats/gguf_reader.h"
 #include "formats/names.h"
 #include "formats/safetensors_folder.h"
 #include "formats/weight_kind.h"
 
-static const struct checkpoint_reader *const readers[] = { &safetensors_folder };
+static const struct checkpoint_reader *const readers[] = { &gguf_reader, &safetensors_folder };
 #define N_READERS (sizeof readers / sizeof *readers)
 
 static const struct checkpoint_reader *reader_of(const char *path, struct error *err)
@@ -267,9 +268,11 @@ bool checkpoint_check_bytes(const struct checkpoint *ck, struct error *err)
 {
     for (size_t i = 0; i < ck->n_tensors; i++) {
         const struct tensor *t = ck->tensors[i];
-        if (t->row_order || t->col_order || t->one_added)
+        if (t->row_order || t->col_order || t->one_added || t->is_rate)
             return error_set(err, "%s: '%s' is stored %s, expected as safetensors have it", t->file,
-                             t->name, t->one_added ? "as 1 + w" : "with heads in another order");
+                             t->name, t->one_added ? "as 1 + w"
+                                    : t->is_rate   ? "as -exp(A_log)"
+                                                   : "with heads in another order");
     }
     return true;
 }

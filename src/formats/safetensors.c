@@ -149,8 +149,7 @@ static int compare_data(const void *a, const void *b)
     return (x->data > y->data) - (x->data < y->data);
 }
 
-/* No two tensors share a byte. */
-static bool check_overlaps(const struct safetensors_file *f, struct error *err)
+bool safetensors_check_overlaps(const struct safetensors_file *f, struct error *err)
 {
     const struct tensor **by_data = mem_array(f->n_tensors, sizeof *by_data, "tensors", err);
     if (!by_data)
@@ -209,7 +208,7 @@ static bool read_header(struct safetensors_file *f, struct error *err)
     if (!ok)
         return false;
     qsort(f->tensors, f->n_tensors, sizeof *f->tensors, compare_names);
-    return check_overlaps(f, err);
+    return safetensors_check_overlaps(f, err);
 }
 
 bool safetensors_open(struct safetensors_file *f, const char *path, struct error *err)

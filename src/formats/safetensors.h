@@ -28,14 +28,14 @@
 struct tensor {
     const char *name;           /* as in the file */
     const char *file;           /* path, for messages */
-    enum dtype dtype;           /* never a packed format */
+    enum dtype dtype;           /* a packed format only in a GGUF */
     size_t ndim;                /* 0 for a scalar */
     size_t shape[TENSOR_MAX_DIMS];
     const uint8_t *data;        /* in the mapping; not necessarily aligned */
     size_t n_bytes;
     /* Of containers that store the model otherwise (struct matrix); not of safetensors. */
     const struct head_order *row_order, *col_order;
-    bool one_added;
+    bool one_added, is_rate;
 };
 
 /* Number of elements (1 for a scalar). */
@@ -54,6 +54,8 @@ struct safetensors_file {
 
 bool safetensors_open(struct safetensors_file *f, const char *path, struct error *err);
 void safetensors_close(struct safetensors_file *f);
+/* Refuses tensors that share a byte. */
+bool safetensors_check_overlaps(const struct safetensors_file *f, struct error *err);
 /* NULL when there is none. */
 const struct tensor *safetensors_find(const struct safetensors_file *f, const char *name);
 

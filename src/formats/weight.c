@@ -8,6 +8,7 @@
 #include "base/format.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "kernels/ggml_blocks.h"
 #include "kernels/stored.h"
 
 #define PLAIN ".weight"
@@ -20,11 +21,14 @@
  * (weight_block_size), rounded up. */
 struct part {
     const char *suffix;             /* of its name, after the module's */
-    unsigned dtypes;                /* a bit for each that it may have */
+    uint64_t dtypes;                /* a bit for each that it may have */
     size_t rows_per, cols_per;
 };
 
-#define IS(dtype) (1u << (dtype))
+#define IS(dtype) (UINT64_C(1) << (dtype))
+
+/* A type of GGUF's: one tensor of the weight's shape. */
+#define GGML(type) { type, { { PLAIN, IS(type), 1, 1 } } }
 
 /* A plain weight's tensor has the weight's own shape, of any number of dimensions. */
 static const struct format {
@@ -40,6 +44,12 @@ static const struct format {
     { DTYPE_FP8,
       { { PLAIN, IS(DTYPE_F8_E4M3), 1, 1 },
         { ".weight_scale_inv", IS(DTYPE_BF16) | IS(DTYPE_F32) | IS(DTYPE_F8_E8M0), 0, 0 } } },
+    GGML(DTYPE_Q4_0), GGML(DTYPE_Q4_1), GGML(DTYPE_Q5_0), GGML(DTYPE_Q5_1), GGML(DTYPE_Q8_0),
+    GGML(DTYPE_Q2_K), GGML(DTYPE_Q3_K), GGML(DTYPE_Q4_K), GGML(DTYPE_Q5_K), GGML(DTYPE_Q6_K),
+    GGML(DTYPE_IQ4_NL), GGML(DTYPE_IQ4_XS), GGML(DTYPE_IQ2_XXS), GGML(DTYPE_IQ2_XS),
+    GGML(DTYPE_IQ2_S), GGML(DTYPE_IQ3_XXS), GGML(DTYPE_IQ3_S), GGML(DTYPE_IQ1_S),
+    GGML(DTYPE_IQ1_M), GGML(DTYPE_TQ2_0), GGML(DTYPE_Q1_0), GGML(DTYPE_Q2_0),
+    GGML(DTYPE_GGML_MXFP4), GGML(DTYPE_GGML_NVFP4),
 };
 #define N_FORMATS (sizeof formats / sizeof *formats)
 
@@ -210,10 +220,10 @@ static bool expect_shape(struct finder *f, const struct tensor *t, const size_t 
 }
 
 /* "BF16, F16 or F32", the others after them. */
-static const char *dtypes_text(char text[NAME_BYTES], unsigned dtypes)
+static const char *dtypes_text(char text[NAME_BYTES], uint64_t dtypes)
 {
     size_t left = 0, used = 0;
-    for (unsigned i = dtypes; i; i &= i - 1)
+    for (uint64_t i = dtypes; i; i &= i - 1)
         left++;
     for (size_t i = 0, n = left; i < DTYPE_COUNT; i++) {
         enum dtype dtype = (enum dtype)(i <= DTYPE_BF16 ? DTYPE_BF16 - i : i);
@@ -226,13 +236,14 @@ static const char *dtypes_text(char text[NAME_BYTES], unsigned dtypes)
     return text;
 }
 
-/* What values or codes of this suffix may be. */
-static unsigned dtypes_of(const char *suffix, bool only_plain)
+/* What values or codes of this suffix may be; types of GGUF are known when its header is read. */
+static uint64_t dtypes_of(const char *suffix, bool only_plain)
 {
-    unsigned dtypes = 0;
+    uint64_t dtypes = 0;
     for (size_t i = 0; i < N_FORMATS; i++)
         if (strcmp(formats[i].parts[0].suffix, suffix) == 0
-            && !(only_plain && dtype_is_packed(formats[i].dtype)))
+            && !(only_plain && dtype_is_packed(formats[i].dtype))
+            && !ggml_block_type(formats[i].dtype))
             dtypes |= formats[i].parts[0].dtypes;
     return dtypes;
 }
@@ -252,6 +263,7 @@ static void fill_view(struct stored_weight *w, enum dtype dtype, const uint8_t *
     w->view.row_order = w->parts[0]->row_order;
     w->view.col_order = w->parts[0]->col_order;
     w->view.one_added = w->parts[0]->one_added;
+    w->view.is_rate = w->parts[0]->is_rate;
     w->is_float = dtype_is_float(dtype) || dtype_is_packed(dtype);
 }
 
@@ -380,7 +392,8 @@ static const struct format *format_of(const char *suffix, const struct tensor *t
 static bool take_codes(struct finder *f, const char *suffix, const struct tensor *t)
 {
     const struct format *format = format_of(suffix, t);
-    bool may_be_packed = !f->expected || f->expected->is_linear;
+    bool may_be_packed = !f->expected || f->expected->is_linear
+                      || (f->expected->kind == WEIGHT_EMBED_TOKENS && ggml_block_type(t->dtype));
     return format && dtype_is_packed(format->dtype) && may_be_packed ? take_packed(f, format, t)
                                                                      : take_plain(f, t);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/bf16.h"
+#include "kernels/ggml_decode.h"
 #include "kernels/rows.h"
 
 #ifdef __AVX2__
@@ -123,7 +124,7 @@ static void expand_in_order(float *out, const struct matrix *w, size_t row, size
         expand_fp8(out, w, row, first, n);
         break;
     default:
-        assert(0 && "a weight's dtype is checked when it is bound");
+        ggml_decode(out, w, at, n);
     }
 }
 

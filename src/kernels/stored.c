@@ -5,9 +5,13 @@
 
 #include "base/bf16.h"
 #include "base/memory.h"
+#include "kernels/ggml_blocks.h"
 
 struct stored_block stored_block(const struct matrix *m)
 {
+    const struct ggml_block_type *ggml = ggml_block_type(m->dtype);
+    if (ggml)
+        return (struct stored_block){ 1, ggml->columns };
     switch (m->dtype) {
     case DTYPE_MXFP4: return (struct stored_block){ 1, MXFP4_BLOCK };
     case DTYPE_FP8:   return (struct stored_block){ m->block_rows, m->block_cols };
@@ -41,7 +45,8 @@ struct stored_codes stored_codes(const struct matrix *m, size_t row, size_t col)
 bool stored_exact_in_bf16(const struct matrix *m)
 {
     /* An MXFP4 value, a code times a power of two, is exact in BF16, also if denormal. */
-    return m->dtype == DTYPE_BF16 || m->dtype == DTYPE_MXFP4
+    return m->dtype == DTYPE_BF16 || m->dtype == DTYPE_MXFP4 || m->dtype == DTYPE_GGML_MXFP4
+        || m->dtype == DTYPE_GGML_NVFP4
         || (m->dtype == DTYPE_FP8 && m->scale_dtype == DTYPE_F8_E8M0);
 }
 
@@ -50,11 +55,14 @@ bool stored_alike(const struct matrix *a, const struct matrix *b)
     return a->dtype == b->dtype && a->scale_dtype == b->scale_dtype
         && a->block_rows == b->block_rows && a->block_cols == b->block_cols
         && a->row_order == b->row_order && a->col_order == b->col_order
-        && a->one_added == b->one_added;
+        && a->one_added == b->one_added && a->is_rate == b->is_rate;
 }
 
 size_t stored_row_bytes(const struct matrix *m)
 {
+    const struct ggml_block_type *ggml = ggml_block_type(m->dtype);
+    if (ggml)
+        return m->cols / ggml->columns * ggml->bytes;
     switch (m->dtype) {
     case DTYPE_MXFP4: return m->cols / 2;
     case DTYPE_FP8:   return m->cols;
@@ -183,8 +191,25 @@ static bool find_nan_fp8(struct stored_nan *at, const struct matrix *m)
     return false;
 }
 
+static bool find_nan_ggml(struct stored_nan *at, const struct matrix *m,
+                          const struct ggml_block_type *t)
+{
+    size_t blocks = m->cols / t->columns;
+    for (size_t i = 0; i < m->rows * blocks; i++) {
+        const char *what = ggml_block_fault(m->dtype, m->data + i * t->bytes);
+        if (!what)
+            continue;
+        *at = (struct stored_nan){ 0, i / blocks, i % blocks * t->columns, what };
+        return true;
+    }
+    return false;
+}
+
 bool stored_find_nan(struct stored_nan *at, const struct matrix *m)
 {
+    const struct ggml_block_type *ggml = ggml_block_type(m->dtype);
+    if (ggml)
+        return find_nan_ggml(at, m, ggml);
     switch (m->dtype) {
     case DTYPE_MXFP4: return find_nan_mxfp4(at, m);
     case DTYPE_FP8:   return find_nan_fp8(at, m);

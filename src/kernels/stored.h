@@ -8,7 +8,9 @@
  * a byte each: sign, 4 bits of exponent with bias 7, 3 of fraction; 0x7F and 0xFF are NaN, nothing
  * is infinite (OCP 8-bit Floating Point, E4M3).  scale is [rows / block_rows, cols / block_cols],
  * rounded up: blocks at the edges are partial.  A value is E4M3[code] * scale, rounded once to f32:
- * exact when the scale is BF16. */
+ * exact when the scale is BF16.
+ *
+ * The types of GGUF files are in ggml_blocks.h: data alone. */
 #ifndef SURPRISAL_KERNELS_STORED_H
 #define SURPRISAL_KERNELS_STORED_H
 

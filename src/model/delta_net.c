@@ -209,6 +209,12 @@ static double softplus(double x)
     return x > 30 ? x : log1p(exp(x));      /* above 30 the difference is below double's ulp */
 }
 
+/* -exp(A_log), which some containers store. */
+static double rate(const struct delta_net_weights *w, float A_log)
+{
+    return w->A_log.is_rate ? (double)A_log : -exp((double)A_log);
+}
+
 /* decay and beta of n tokens.  In double: a rounded decay is applied once for each token that
  * follows, so its error would grow with length. */
 static void gates(const struct compute *cm, const struct delta_net_buffers *b,
@@ -222,7 +228,7 @@ static void gates(const struct compute *cm, const struct delta_net_buffers *b,
     for (size_t t = 0; t < n; t++) {
         for (size_t h = 0; h < HV; h++) {
             double step = softplus((double)b->a[t * HV + h] + (double)dt_bias[h]);
-            b->decay[t * HV + h] = exp(-exp((double)A_log[h]) * step);
+            b->decay[t * HV + h] = exp(rate(w, A_log[h]) * step);
             b->beta[t * HV + h] = (float)(1 / (1 + exp(-(double)b->b[t * HV + h])));
         }
         compute_rows(cm)->round(b->beta + t * HV, HV);

@@ -3,7 +3,7 @@
 static void first_row(const struct compute *cm, float *out, const struct matrix *w, float offset)
 {
     compute_rows(cm)->expand(out, w, 0, 0, w->cols);
-    if (!w->one_added)                          /* w was rounded, 1 + w is not */
+    if (!w->one_added && !w->is_rate)           /* w was rounded; 1 + w and -exp(w) are not */
         compute_rows(cm)->round(out, w->cols);
     for (size_t i = 0; i < w->cols; i++)
         out[i] += offset;
