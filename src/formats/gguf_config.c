@@ -188,8 +188,8 @@ static bool put_rope(const struct maker *m)
     double factor = head_dim && rotary ? (double)rotary / (double)head_dim : 1;
     if (head_dim && rotary && (size_t)((double)head_dim * factor) < rotary)
         factor = nextafter(factor, 2);          /* the quotient was rounded down */
-    return (theta == 0 || put(m, cJSON_AddNumberToObject(m->to, "rope_theta", theta)))
-        && put(m, cJSON_AddNumberToObject(m->to, "partial_rotary_factor", factor));
+    return (theta == 0 || put(m, json_add_double(m->to, "rope_theta", theta)))
+        && put(m, json_add_double(m->to, "partial_rotary_factor", factor));
 }
 
 /* What another value of would change the result. */
@@ -269,7 +269,7 @@ static bool put_all(struct maker *m)
     double eps = 0;
     return check_implied(m) && put_layers(m) && put_sizes(m) && put_rope(m)
         && read_number(&eps, m, "attention.layer_norm_rms_epsilon")
-        && (eps == 0 || put(m, cJSON_AddNumberToObject(m->to, "rms_norm_eps", eps))) && put_tokens(m)
+        && (eps == 0 || put(m, json_add_double(m->to, "rms_norm_eps", eps))) && put_tokens(m)
         && (!has_own_embeddings(m)
             || put(m, cJSON_AddBoolToObject(m->to, "mtp_use_dedicated_embeddings", true)))
         && put_unread(m);

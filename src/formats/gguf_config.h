@@ -15,8 +15,8 @@
 #define GGUF_CONFIG_EMBEDDING "token_embd.weight"
 #define GGUF_CONFIG_HEAD "output.weight"
 
-/* parts [n]: the files of a split, the first with the metadata.  Gives an object; NULL with the
- * reason. */
+/* parts [n]: the files of a split, the first with the metadata.  Gives an object to be printed (its
+ * numbers are text); NULL with the reason. */
 cJSON *gguf_config_make(const struct gguf *parts, size_t n, struct error *err);
 
 #endif

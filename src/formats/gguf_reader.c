@@ -291,11 +291,13 @@ static bool open_others(struct opening *o, const char *path)
 static bool make_config(struct opening *o)
 {
     struct checkpoint *ck = o->ck;
-    ck->config_json = gguf_config_make(o->parts, o->n_parts, o->err);
-    char *text = json_print_line(ck->config_json);
+    cJSON *made = gguf_config_make(o->parts, o->n_parts, o->err);
+    char *text = json_print_line(made);
     bool ok = text && digest_of(&ck->config_digest, text, strlen(text), o->err)
+           && (ck->config_json = json_parse(text, strlen(text), ck->config_path, o->err))
            && config_read(&o->config, ck->config_json, SIZE_MAX, ck->config_path, o->err);
     cJSON_free(text);
+    cJSON_Delete(made);
     return ok;
 }
 

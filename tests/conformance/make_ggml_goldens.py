@@ -7,7 +7,10 @@ LIBRARY: a shared library of ggml's dequantize_row_* (ggml.c and ggml-quants.c o
 llama-cpp-python carries).  The `gguf` package must agree, but for Q1_0 and Q2_0, which it cannot read.  A line of the
 file is the type, the SHA-256 of the values of BLOCKS random blocks (f32, -0 as 0), the bytes of the first block and its
 values.  The bytes are those of splitmix64 from seed 1; a scale in F16 loses its highest bit of exponent, so that it is
-finite, a scale of MXFP4 that is NaN here (255) becomes 254, and one of NVFP4 has no sign."""
+finite, a scale of MXFP4 that is NaN here (255) becomes 254, and one of NVFP4 has no sign.
+
+And tests/conformance/ggml_rows.npz: for each type WEIGHTS normal numbers, as ggml quantizes them and as it reads them
+again: what test_gguf.py makes whole models of."""
 import ctypes
 import hashlib
 import os
@@ -17,6 +20,8 @@ import numpy as np
 from gguf import GGMLQuantizationType, quants
 
 BLOCKS = 1024
+WEIGHTS = 8 * 256
+ROWS = os.path.join(os.path.dirname(__file__), "ggml_rows.npz")
 GOLDEN = os.path.join(os.path.dirname(__file__), "..", "unit", "kernels", "ggml_blocks.golden")
 # Name, id in files, columns, bytes, the high bytes of scales in F16.
 TYPES = [("Q4_0", 2, 32, 18, [1]), ("Q4_1", 3, 32, 20, [1, 3]), ("Q5_0", 6, 32, 22, [1]), ("Q5_1", 7, 32, 24, [1, 3]),
@@ -49,14 +54,25 @@ def blocks_of(name, size, halves):
 
 
 def by_library(library, name, blocks, columns):
-    out = np.zeros((BLOCKS, columns), np.float32)
+    out = np.zeros((len(blocks), columns), np.float32)
     function = getattr(library, "dequantize_row_" + name.lower().replace("_k", "_K"))
     function(ctypes.c_void_p(blocks.ctypes.data), ctypes.c_void_p(out.ctypes.data), ctypes.c_int64(out.size))
     return out
 
 
+def quantized(library, id, columns, size):
+    weights = np.random.default_rng(id).normal(0, 0.05, WEIGHTS).astype(np.float32)
+    importance = np.ones(256, np.float32)
+    out = np.zeros((WEIGHTS // columns, size), np.uint8)
+    library.ggml_quantize_chunk(id, ctypes.c_void_p(weights.ctypes.data), ctypes.c_void_p(out.ctypes.data),
+                                ctypes.c_int64(0), ctypes.c_int64(WEIGHTS // 256), ctypes.c_int64(256),
+                                ctypes.c_void_p(importance.ctypes.data))
+    return out
+
+
 def main():
     library = ctypes.CDLL(sys.argv[1])
+    rows = {}
     with open(GOLDEN, "w", encoding="ascii") as golden:
         for name, id, columns, size, halves in TYPES:
             blocks = blocks_of(name, size, halves)
@@ -65,7 +81,10 @@ def main():
                 other = quants.dequantize(blocks, GGMLQuantizationType(id)).reshape(values.shape) + np.float32(0)
                 assert (other.view(np.uint32) == values.view(np.uint32)).all(), name
             digest = hashlib.sha256(values.tobytes()).hexdigest()
+            rows[name + ".blocks"] = quantized(library, id, columns, size)
+            rows[name + ".values"] = by_library(library, name, rows[name + ".blocks"], columns)
             print(name, digest, blocks[0].tobytes().hex(), values[0].tobytes().hex(), file=golden)
+    np.savez_compressed(ROWS, **rows)
 
 
 main()
