@@ -195,6 +195,16 @@ static bool inputs_hold(void *user, struct error *err)
     return false;
 }
 
+/* A figure depends on how its text was split. */
+static bool warn_tokenizer(const struct job *j)
+{
+    const struct tokenizer *t = j->model.tokenizer;
+    const char *note = t ? tokenizer_note(t) : NULL;
+    if (note)
+        model_warn(&j->options->machine.progress, "%s: %s", tokenizer_path(t), note);
+    return true;
+}
+
 /* Everything that can be known before the long work. */
 static bool prepare(struct job *j, struct error *err)
 {
@@ -204,7 +214,7 @@ static bool prepare(struct job *j, struct error *err)
         && open_folder(j, err)
         && model_open(&j->model, model_source_of(o), &j->inputs, &o->machine.progress, err)
         && (!o->mtp || weights_bind_mtp(&j->mtp, j->model.checkpoint, err))
-        && model_open_tokenizer(&j->model, o, err)
+        && model_open_tokenizer(&j->model, o, err) && warn_tokenizer(j)
         && plan_runs_make(&j->runs, &j->plans, o, &j->model, err)
         && open_engine(j, err)
         && begin_scoring(j, err);

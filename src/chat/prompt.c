@@ -5,9 +5,11 @@
 #include <time.h>
 
 #include "base/file.h"
+#include "base/gguf.h"
 #include "chat/messages.h"
 #include "chat/template.h"
 #include "chat/value_json.h"
+#include "tokenizer/gguf_tokenizer.h"
 
 struct prompt_template {
     struct template *template;
@@ -53,13 +55,14 @@ static const struct value *config_template(const struct value *config)
     return v && v->kind == VALUE_STRING ? v : NULL;
 }
 
-static bool read_config(struct value *config, const char *path, struct workspace *w,
-                        struct error *err)
+/* Of a GGUF, what its metadata says instead. */
+static bool read_config(struct value *config, const char *path, const char *gguf,
+                        struct workspace *w, struct error *err)
 {
     struct buffer text = { 0 };
-    if (!file_exists(path))
+    if (!gguf && !file_exists(path))
         return true;
-    bool ok = file_read(&text, path, err)
+    bool ok = (gguf ? gguf_tokenizer_config(&text, gguf, err) : file_read(&text, path, err))
            && value_json_read(config, text.data ? text.data : "", text.size, path, false, w, err);
     buffer_free(&text);
     return ok;
@@ -81,19 +84,23 @@ static bool open_from_folder(struct prompt_template *t, const char *checkpoint, 
     char *config_path = file_join(checkpoint, "tokenizer_config.json", err);
     char *own_path = file_join(checkpoint, "chat_template.jinja", err);
     struct value config = value_none();
-    bool ok = config_path && own_path && read_config(&config, config_path, &t->w, err)
+    bool is_gguf = gguf_recognises(checkpoint);
+    bool ok = config_path && own_path
+           && read_config(&config, is_gguf ? checkpoint : config_path, is_gguf ? checkpoint : NULL,
+                          &t->w, err)
            && keep_special_tokens(t, &config, err);
     const struct value *text = ok ? config_template(&config) : NULL;
-    if (ok && !has_file && file_exists(own_path))
+    if (ok && !has_file && !is_gguf && file_exists(own_path))
         ok = read_template_file(t, own_path, false, err);
     else if (ok && !has_file && text)
         ok = (t->template = template_read(text->of.string.bytes, text->of.string.n, config_path,
                                           err));
     else if (ok && !has_file)
         ok = error_set(err,
-                       "%s: no chat template (neither chat_template.jinja nor chat_template in "
-                       "tokenizer_config.json); --chat-template FILE gives one",
-                       checkpoint);
+                       "%s: no chat template (%s); --chat-template FILE gives one", checkpoint,
+                       is_gguf ? "its metadata has no tokenizer.chat_template"
+                               : "neither chat_template.jinja nor chat_template in "
+                                 "tokenizer_config.json");
     free(config_path);
     free(own_path);
     return ok;
@@ -111,7 +118,7 @@ struct prompt_template *prompt_template_open(const char *checkpoint, const char 
     if (ok && !checkpoint && !file)
         ok =
             error_set(err, "no chat template: neither a checkpoint nor a template's file is given");
-    if (ok && checkpoint && !file_is_directory(checkpoint))
+    if (ok && checkpoint && !file_is_directory(checkpoint) && !gguf_recognises(checkpoint))
         ok = error_set(err, "%s: not a folder", checkpoint);
     ok = ok && (!file || read_template_file(t, file, true, err))
       && (!checkpoint || open_from_folder(t, checkpoint, file != NULL, err));

@@ -10,6 +10,7 @@
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/bpe.h"
 #include "tokenizer/byte_level.h"
+#include "tokenizer/gguf_tokenizer.h"
 #include "tokenizer/normalizer.h"
 #include "tokenizer/pre_tokenizer.h"
 
@@ -21,6 +22,7 @@ struct tokenizer {
     struct pre_tokenizer pre_tokenizer;
     struct added_tokens added;
     bool byte_level_decoder;        /* false: tokens are joined by spaces */
+    bool is_gguf;                   /* made of a GGUF's metadata */
 };
 
 /* ---- opening ----------------------------------------------------------- */
@@ -85,6 +87,25 @@ static bool load(struct tokenizer *t, const cJSON *root, const char *path, struc
                              &t->normalizer, path, err);
 }
 
+static char *find_path(const char *path, struct error *err)
+{
+    if (gguf_recognises(path))
+        return gguf_find_file(path, err);
+    return file_is_directory(path) ? file_join(path, "tokenizer.json", err) : mem_string(path, err);
+}
+
+static bool read_text(struct buffer *text, struct tokenizer *t, struct error *err)
+{
+    struct gguf g;
+    t->is_gguf = gguf_recognises(t->path);
+    if (!t->is_gguf)
+        return file_read(text, t->path, err);
+    bool is_open = gguf_open(&g, t->path, err), ok = is_open && gguf_tokenizer_text(text, &g, err);
+    if (is_open)
+        gguf_close(&g);
+    return ok;
+}
+
 struct tokenizer *tokenizer_open(const char *path, struct error *err)
 {
     struct tokenizer *t = mem_array(1, sizeof *t, "tokenizer", err);
@@ -93,9 +114,8 @@ struct tokenizer *tokenizer_open(const char *path, struct error *err)
     struct buffer text = { 0 };
     struct digest digest;
     cJSON *root = NULL;
-    t->path = file_is_directory(path) ? file_join(path, "tokenizer.json", err)
-                                      : mem_string(path, err);
-    bool ok = t->path && file_read(&text, t->path, err)
+    t->path = find_path(path, err);
+    bool ok = t->path && read_text(&text, t, err)
            && digest_of(&digest, text.data, text.size, err)
            && (root = json_parse(text.data, text.size, t->path, err));
     buffer_free(&text);
@@ -129,6 +149,14 @@ const char *tokenizer_path(const struct tokenizer *t)
 const char *tokenizer_sha256(const struct tokenizer *t)
 {
     return t->sha256;
+}
+
+const char *tokenizer_note(const struct tokenizer *t)
+{
+    return t->is_gguf ? "texts are split as llama.cpp's '" GGUF_TOKENIZER_PRE "' does, by "
+                        GGUF_TOKENIZER_PATTERN ", without NFC: a GGUF does not say what the model's"
+                        " tokenizer.json does"
+                      : NULL;
 }
 
 size_t tokenizer_vocab_size(const struct tokenizer *t)
