@@ -3,12 +3,15 @@
 #include <stdlib.h>
 
 #include "base/file.h"
+#include "base/gguf.h"
 #include "eval/run/plan_folders.h"
 #include "eval/run/record.h"
 #include "formats/checkpoint.h"
 
 static bool is_checkpoint(const char *path)
 {
+    if (gguf_recognises(path))
+        return true;
     char *folder = checkpoint_folder(path, NULL);
     char *config = folder ? file_join(folder, "config.json", NULL) : NULL;
     bool there = config && file_exists(config);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/gguf.h"
 #include "eval/score/model.h"
 #include "formats/safetensors_folder.h"
 
@@ -19,6 +20,8 @@ static bool is_absent(const char *folder)
 {
     char **names = NULL;
     size_t n = 0;
+    if (gguf_recognises(folder))
+        return false;
     char *config = file_join(folder, "config.json", NULL);
     bool absent = config && !file_exists(config) && (errno == ENOENT || errno == ENOTDIR);
     absent = absent || (file_list(&names, &n, folder, CHECKPOINT_SUFFIX, NULL) && n == 0);

@@ -20,7 +20,7 @@ static const struct {
     [GGUF_F64] = { 8 },
 };
 
-/* ---- bytes -------------------------------------------------------------------------------- */
+/* ---- bytes ------------------------------------------------------------------------ */
 
 static uint64_t number_at(const uint8_t *data, size_t bytes)
 {
@@ -65,7 +65,7 @@ static bool read_text(struct gguf_text *out, struct cursor *c, const char *what)
                      c->at - out->n);
 }
 
-/* ---- metadata ------------------------------------------------------------------------------ */
+/* ---- metadata --------------------------------------------------------------------- */
 
 static bool read_type(enum gguf_type *out, struct cursor *c, const struct gguf_entry *e)
 {
@@ -213,7 +213,7 @@ bool gguf_text_is(struct gguf_text text, const char *s)
     return text.n == strlen(s) && memcmp(text.bytes, s, text.n) == 0;
 }
 
-/* ---- tensors -------------------------------------------------------------------------------- */
+/* ---- tensors ---------------------------------------------------------------------- */
 
 static bool read_tensor(struct cursor *c, struct gguf_tensor *t)
 {
@@ -274,7 +274,7 @@ static bool read_tensors(struct cursor *c, struct gguf *g, size_t n)
     return g->tensors && check_names(c, g);
 }
 
-/* ---- the file ------------------------------------------------------------------------------ */
+/* ---- the file --------------------------------------------------------------------- */
 
 static bool read_counts(struct cursor *c, size_t *n_tensors, size_t *n_entries)
 {

@@ -62,7 +62,7 @@ struct gguf {
 bool gguf_open(struct gguf *g, const char *path, struct error *err);
 void gguf_close(struct gguf *g);
 
-/* ---- metadata -------------------------------------------------------------------------- */
+/* ---- metadata --------------------------------------------------------------------- */
 
 /* NULL when there is none. */
 const struct gguf_entry *gguf_find(const struct gguf *g, const char *key);
@@ -76,7 +76,7 @@ struct gguf_text gguf_next_text(const uint8_t **at);
 /* Whether a text is these bytes. */
 bool gguf_text_is(struct gguf_text text, const char *s);
 
-/* ---- paths ------------------------------------------------------------------------------- */
+/* ---- paths ------------------------------------------------------------------------ */
 
 /* Is it a GGUF file, by its first bytes, or a folder that has such files, by their names, and no
  * safetensors? */

@@ -137,7 +137,7 @@ void prompt_template_close(struct prompt_template *t)
     free(t);
 }
 
-/* ---- variables ------------------------------------------------------------------------- */
+/* ---- variables -------------------------------------------------------------------- */
 
 /* One rendering. */
 struct rendering {
@@ -311,7 +311,7 @@ static bool collect_variables(struct rendering *r)
         && set_variable(r, "add_generation_prompt", &generates);
 }
 
-/* ---- the prompt ----------------------------------------------------------------------- */
+/* ---- the prompt ------------------------------------------------------------------- */
 
 /* The last message's text, which the prompt is to end with. */
 static const struct marked_text *final_text(const struct rendering *r)

@@ -97,7 +97,7 @@ static bool read_config(struct checkpoint *ck, const struct checkpoint_faults *f
     return ck->has_config || checkpoint_fault_add(faults, CHECKPOINT_CONFIG, &at, &why, err);
 }
 
-/* ---- what is absent ------------------------------------------------------------------ */
+/* ---- what is absent --------------------------------------------------------------- */
 
 /* The layer of "PREFIX.layers.7.REST"; false: it is in none. */
 static bool layer_of(size_t *layer, const char *name)
@@ -158,7 +158,7 @@ static bool check_contents(struct checkpoint *ck, const struct checkpoint_faults
     return check_absent(ck, faults, err) && is_read;
 }
 
-/* ---- all of it ---------------------------------------------------------------------- */
+/* ---- all of it -------------------------------------------------------------------- */
 
 bool checkpoint_open_with(struct checkpoint *ck, const char *path,
                           const struct checkpoint_reader *reader,
@@ -247,7 +247,7 @@ const struct mapped_file *checkpoint_file_of(const struct checkpoint *ck, const 
     return NULL;
 }
 
-/* ---- tensors ------------------------------------------------------------------------ */
+/* ---- tensors ---------------------------------------------------------------------- */
 
 const cJSON *checkpoint_quantization(const struct checkpoint *ck)
 {

@@ -54,7 +54,7 @@ static bool read_number(double *out, const struct maker *m, const char *name)
     return !e || (!e->is_array && gguf_number(out, e, 0)) || refuse(m, name, "a finite number");
 }
 
-/* ---- sizes ---------------------------------------------------------------------------------- */
+/* ---- sizes ------------------------------------------------------------------------ */
 
 /* One number, or one a layer: 0 where it has no such part. */
 static const struct {
@@ -123,7 +123,7 @@ static bool put_sizes(const struct maker *m)
                                         !find_tensor(m, GGUF_CONFIG_HEAD)));
 }
 
-/* ---- layers ----------------------------------------------------------------------------------- */
+/* ---- layers ----------------------------------------------------------------------- */
 
 static bool is_full(bool *full, const struct maker *m, size_t layer, size_t interval)
 {
@@ -175,7 +175,7 @@ static bool has_own_embeddings(const struct maker *m)
     return false;
 }
 
-/* ---- numbers ------------------------------------------------------------------------------------ */
+/* ---- numbers ---------------------------------------------------------------------- */
 
 static bool put_rope(const struct maker *m)
 {
@@ -227,7 +227,7 @@ static bool put_tokens(const struct maker *m)
     return true;
 }
 
-/* ---- keys that nothing reads ------------------------------------------------------------------ */
+/* ---- keys that nothing reads ------------------------------------------------------ */
 
 static bool is_read(const char *name)
 {
@@ -262,7 +262,7 @@ static bool put_unread(const struct maker *m)
     return true;
 }
 
-/* ---- all of it -------------------------------------------------------------------------------- */
+/* ---- all of it -------------------------------------------------------------------- */
 
 static bool put_all(struct maker *m)
 {

@@ -80,7 +80,7 @@ static const struct row *find_row(const char *name, const struct row *rows, size
     return NULL;
 }
 
-/* ---- one tensor ------------------------------------------------------------------------------- */
+/* ---- one tensor ------------------------------------------------------------------- */
 
 struct taker {
     bool (*take)(void *user, const struct gguf_name *name, struct error *err);

@@ -28,7 +28,7 @@ struct opening {
     struct error *err;
 };
 
-/* ---- types ----------------------------------------------------------------------------------- */
+/* ---- types ------------------------------------------------------------------------ */
 
 static bool find_type(enum dtype *out, size_t *columns, size_t *bytes, uint32_t id)
 {
@@ -86,7 +86,7 @@ static bool place(struct placed *out, const struct gguf *g, const struct gguf_te
     return true;
 }
 
-/* ---- tensors ---------------------------------------------------------------------------------- */
+/* ---- tensors ---------------------------------------------------------------------- */
 
 /* Of one file: a tensor of it is at hand. */
 struct filling {
@@ -206,7 +206,7 @@ static bool fill_orders(struct opening *o)
     return true;
 }
 
-/* ---- splits ------------------------------------------------------------------------------------ */
+/* ---- splits ----------------------------------------------------------------------- */
 
 static bool split_number(size_t *out, const struct gguf *g, const char *key, size_t otherwise,
                          struct error *err)
@@ -286,7 +286,7 @@ static bool open_others(struct opening *o, const char *path)
                      split.tensors, tensors);
 }
 
-/* ---- the reader -------------------------------------------------------------------------------- */
+/* ---- the reader ------------------------------------------------------------------- */
 
 static bool make_config(struct opening *o)
 {

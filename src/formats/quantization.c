@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/ggml_blocks.h"
+
 #define FORMAT "mxfp4-pack-quantized"
 
 /* quantization_config, and where it was read, for messages. */
@@ -361,6 +363,8 @@ static bool collect(void *user, const struct model_weight *x)
     if (!quantization_says(&said, &c->rules, x->module, c->err)
         || !weight_find(&stored, c->ck, x, NULL, c->err))
         return false;
+    if (ggml_block_type(stored.view.dtype))     /* a GGUF says it with each tensor */
+        return true;
     enum quantization_verdict verdict =
         quantization_judge(&c->rules, &said, stored.is_packed,
                            quantization_promises(x->kind, stored.is_fused));

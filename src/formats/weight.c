@@ -15,7 +15,7 @@
 #define FP8_BLOCK ((size_t)128)      /* rows, and columns, of a block if the config does not say */
 #define NAME_BYTES 1024             /* of messages; names in files may be longer */
 
-/* ---- the table of stored formats ------------------------------------------------------ */
+/* ---- the table of stored formats -------------------------------------------------- */
 
 /* One tensor of a weight [rows, cols]: [rows / rows_per, cols / cols_per].  0: as the config says
  * (weight_block_size), rounded up. */
@@ -69,7 +69,7 @@ const char *weight_part_suffix(enum dtype format, size_t part)
     return "";
 }
 
-/* ---- names --------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------ */
 
 bool weight_name_ends_with(const char *name, const char *end)
 {
@@ -155,7 +155,7 @@ bool weight_is_in_any(const char *weight_name, bool (*is)(void *user, const char
     return found;
 }
 
-/* ---- faults ---------------------------------------------------------------------------------- */
+/* ---- faults ----------------------------------------------------------------------- */
 
 /* Of one weight. */
 struct finder {
@@ -248,7 +248,7 @@ static uint64_t dtypes_of(const char *suffix, bool only_plain)
     return dtypes;
 }
 
-/* ---- plain, packed, fused -------------------------------------------------------------------- */
+/* ---- plain, packed, fused --------------------------------------------------------- */
 
 /* rows: the product of all dimensions but the last, which does not overflow, since the tensor's
  * bytes were counted (0 of them when a dimension is 0). */
@@ -420,7 +420,7 @@ static bool take_fused(struct finder *f, const struct fused_place *place, const 
     return true;
 }
 
-/* ---- a weight of the model ------------------------------------------------------------------- */
+/* ---- a weight of the model -------------------------------------------------------- */
 
 /* Tensors any of which would be the weight. */
 struct candidates {
@@ -534,7 +534,7 @@ bool weight_find(struct stored_weight *out, const struct checkpoint *ck,
     return ok;
 }
 
-/* ---- the weights of a file ------------------------------------------------------------------- */
+/* ---- the weights of a file -------------------------------------------------------- */
 
 /* Fused projections, in order of rows; 0 when t is not fused, or is empty. */
 static size_t fused_projections(const struct projection *out[N_PROJECTIONS], const struct tensor *t)

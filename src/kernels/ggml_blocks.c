@@ -31,7 +31,7 @@ static int halves(const uint8_t *p, size_t i)
     return i < 16 ? p[i] & 15 : p[i - 16] >> 4;
 }
 
-/* ---- blocks of 32 ---------------------------------------------------------------------------- */
+/* ---- blocks of 32 ----------------------------------------------------------------- */
 
 static float q4_0(const uint8_t *b, size_t i)
 {
@@ -71,7 +71,7 @@ static float mxfp4(const uint8_t *b, size_t i)
     return e2m1_value((unsigned)halves(b + 1, i)) * e8m0_value(b[0]);
 }
 
-/* ---- other small blocks ----------------------------------------------------------------------- */
+/* ---- other small blocks ----------------------------------------------------------- */
 
 /* E4M3 without a sign. */
 static float ue4m3(uint8_t code)
@@ -96,7 +96,7 @@ static float q2_0(const uint8_t *b, size_t i)
     return f16_at(b) * (float)((b[2 + i / 4] >> 2 * (i % 4) & 3) - 1);
 }
 
-/* ---- K types ------------------------------------------------------------------------------------ */
+/* ---- K types ---------------------------------------------------------------------- */
 
 /* 2 bits: 128 columns are four runs of 32 over the same bytes. */
 static int two_bits(const uint8_t *qs, size_t i)
@@ -173,7 +173,7 @@ static float iq4_xs(const uint8_t *b, size_t i)
     return f16_at(b) * (float)((low + 16 * high - 32) * iq4_values[code]);
 }
 
-/* ---- IQ types with codebooks --------------------------------------------------------------------- */
+/* ---- IQ types with codebooks ------------------------------------------------------ */
 
 static const int8_t iq2_values[4] = { 8, 25, 43, 0 };
 static const int8_t iq3_xxs_values[8] = { 4, 12, 20, 28, 36, 44, 52, 62 };
@@ -267,7 +267,7 @@ static float iq1_m(const uint8_t *b, size_t i)
          * iq1_value(b[i / 8] + 256u * (h & 7), i, h & 8);
 }
 
-/* ---- the table ----------------------------------------------------------------------------------- */
+/* ---- the table -------------------------------------------------------------------- */
 
 static const struct ggml_block_type types[DTYPE_COUNT] = {
     [DTYPE_Q4_0] = { 2, 32, 18, q4_0 },

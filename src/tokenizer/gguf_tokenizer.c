@@ -35,7 +35,7 @@ static bool put_text(const struct writer *w, struct gguf_text text, const char *
     return json_append_string(w->out, text.bytes, text.n, w->err);
 }
 
-/* ---- metadata ---------------------------------------------------------------------------- */
+/* ---- metadata --------------------------------------------------------------------- */
 
 static bool has_word(const struct writer *w, const char *key, const char *word)
 {
@@ -62,7 +62,7 @@ static bool find_lists(struct writer *w)
     return true;
 }
 
-/* ---- lists --------------------------------------------------------------------------------- */
+/* ---- lists ------------------------------------------------------------------------ */
 
 static bool put_added(const struct writer *w, size_t id, struct gguf_text text, bool is_special,
                       bool is_first)
@@ -124,7 +124,7 @@ bool gguf_tokenizer_text(struct buffer *out, const struct gguf *g, struct error 
         && put(&w, "]}}\n");
 }
 
-/* ---- tokenizer_config.json -------------------------------------------------------------------- */
+/* ---- tokenizer_config.json -------------------------------------------------------- */
 
 static bool put_member(const struct writer *w, const char *key, struct gguf_text text)
 {

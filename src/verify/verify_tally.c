@@ -214,6 +214,15 @@ static void compare_stored(struct tally *t, const struct tile *tile, size_t row)
             compare_bytes(t, here[i].data, there[i].data, here[i].n, 1, row * here[i].n);
 }
 
+/* Values of the original as the other stores them. */
+static void store_alike(float *w, size_t n, const struct matrix *to, const struct matrix *from)
+{
+    for (size_t i = 0; to->one_added && !from->one_added && i < n; i++)
+        w[i] += 1;
+    for (size_t i = 0; to->is_rate && !from->is_rate && i < n; i++)
+        w[i] = (float)-exp((double)w[i]);
+}
+
 static void tally_row(struct tally *t, const struct tile *tile, size_t row,
                       const struct row_kernels *rows, struct tally_scratch *s)
 {
@@ -227,6 +236,7 @@ static void tally_row(struct tally *t, const struct tile *tile, size_t row,
             rows->expand(s->q, m, row, first, n);
         if (expand_there) {
             rows->expand(s->w, tile->there, row, first, n);
+            store_alike(s->w, n, m, tile->there);
             uint32_t largest = magnitude_of(s->w, n);
             there_largest = largest > there_largest ? largest : there_largest;
         }
