@@ -1,6 +1,6 @@
 /* gguf.h - one GGUF file: its metadata, and where its tensors are.
  *
- * File (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md; versions 2 and 3, little-endian):
+ * File (https://github.com/ggml-org/ggml, docs/gguf.md; versions 2 and 3, little-endian):
  *
  *     "GGUF" | u32 version | u64 n_tensors | u64 n_entries | entries | tensors | padding | data
  *     string = u64 length, bytes;  entry = string key, u32 type, value

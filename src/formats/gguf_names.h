@@ -3,8 +3,8 @@
  * Names are those of llama.cpp (gguf-py/gguf/constants.py) for qwen35 and qwen35moe; what its
  * converter does to each tensor is in conversion/qwen.py: norms are 1 + w (the delta net's is not),
  * ssm_a is -exp(A_log), value heads are in another order, the convolution's dimension of 1 is gone,
- * experts are stacked.  A stack is read as a tensor for each expert, and attn_qkv of a full layer as
- * one for each of q, k and v: all are whole rows. */
+ * experts are stacked.  A stack is read as a tensor for each expert, and attn_qkv of a full layer
+ * as one for each of q, k and v: all are whole rows. */
 #ifndef SURPRISAL_FORMATS_GGUF_NAMES_H
 #define SURPRISAL_FORMATS_GGUF_NAMES_H
 

@@ -94,7 +94,7 @@ struct filling {
     struct safetensors_file *f;
     const struct gguf_tensor *t;
     struct placed placed;
-    size_t capacity;                    /* names and tensors there is room for; 0: they are counted */
+    size_t capacity;                    /* of names and tensors; 0: they are counted */
 };
 
 static void fill_shape(struct tensor *to, const struct gguf_tensor *t, const struct gguf_name *name)
@@ -241,8 +241,8 @@ static bool open_part(struct opening *o, const char *first, size_t i, size_t cou
     struct gguf *g = &o->parts[i];
     bool ok = gguf_open(g, path, o->err) && ++o->n_parts && read_split(&split, g, o->err);
     if (ok && (split.no != i || split.count != count))
-        ok = error_set(o->err, "%s: says that it is part %zu of %zu, expected part %zu of %zu", path,
-                       split.no + 1, split.count, i + 1, count);
+        ok = error_set(o->err, "%s: says that it is part %zu of %zu, expected part %zu of %zu",
+                       path, split.no + 1, split.count, i + 1, count);
     free(path);
     return ok;
 }

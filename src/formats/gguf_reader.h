@@ -7,8 +7,8 @@
  * _LinearAttentionVReorderBase), of every tensor that has value heads.
  *
  * A split is NAME-00001-of-00003.gguf and so on: the first file says how many there are, each file
- * which it is; the tensors of all make the model.  A fault refuses the checkpoint, also where faults
- * are collected.  The digest of the settings is that of the config that is made. */
+ * which it is; the tensors of all make the model.  A fault refuses the checkpoint, also where
+ * faults are collected.  The digest of the settings is that of the config that is made. */
 #ifndef SURPRISAL_FORMATS_GGUF_READER_H
 #define SURPRISAL_FORMATS_GGUF_READER_H
 

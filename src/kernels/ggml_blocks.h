@@ -1,12 +1,11 @@
 /* ggml_blocks.h - the types of GGUF files: blocks of a row that hold codes and scales together.
  *
- * A row is cols / block blocks, one after the other, rows one after the other.  Layouts are those of
- * ggml (https://github.com/ggml-org/ggml, ggml-common.h; values: dequantize_row_* in ggml-quants.c);
- * docs/formats.md has each formula.  A value is the formula's, rounded once to f32.  Only Q4_1, Q5_1,
- * Q2_K, Q4_K and Q5_K round at all, in the one sum of exact products that each has.
+ * A row is cols / block blocks, one after the other, rows one after the other.  Layouts and values
+ * are those of ggml (https://github.com/ggml-org/ggml, ggml-common.h and dequantize_row_* of
+ * ggml-quants.c).  A value is the formula's, rounded once to f32.  Only Q4_1, Q5_1, Q2_K, Q4_K and
+ * Q5_K round at all, in the one sum of exact products that each has.
  *
- * Two definitions differ from ggml's: scale byte 255 of MXFP4 is NaN here, 2^128 there; both
- * programs take bytes 0 and 127 of NVFP4 as 0. */
+ * One definition differs from ggml's: scale byte 255 of MXFP4 is NaN here, 2^128 there. */
 #ifndef SURPRISAL_KERNELS_GGML_BLOCKS_H
 #define SURPRISAL_KERNELS_GGML_BLOCKS_H
 

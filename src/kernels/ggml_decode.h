@@ -1,5 +1,5 @@
-/* ggml_decode.h - blocks of GGUF types (ggml_blocks.h) as loops that the compiler vectorises; rows.c
- * includes it once for each instruction set. */
+/* ggml_decode.h - blocks of GGUF types (ggml_blocks.h) as loops that the compiler vectorises:
+ * rows.c includes it once for each instruction set. */
 #ifndef SURPRISAL_KERNELS_GGML_DECODE_H
 #define SURPRISAL_KERNELS_GGML_DECODE_H
 

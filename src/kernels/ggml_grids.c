@@ -1,4 +1,4 @@
-/* ggml_grids.c - made from ggml-common.h of ggml (https://github.com/ggml-org/ggml), whose notice is:
+/* ggml_grids.c - made from ggml-common.h of ggml, https://github.com/ggml-org/ggml, with the notice
  *
  * MIT License
  *

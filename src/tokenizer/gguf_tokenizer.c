@@ -114,8 +114,8 @@ bool gguf_tokenizer_text(struct buffer *out, const struct gguf *g, struct error 
     struct writer w = { .out = out, .g = g, .err = err };
     return find_lists(&w) && put(&w, "{\"version\":\"1.0\",\"added_tokens\":[")
         && put_tokens(&w, true)
-        && put(&w, "],\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":["
-                   "{\"type\":\"Split\",\"pattern\":{\"Regex\":")
+        && put(&w, "],\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"Sequence\","
+                   "\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":")
         && json_append_string(out, GGUF_TOKENIZER_PATTERN, strlen(GGUF_TOKENIZER_PATTERN), err)
         && put(&w, "},\"behavior\":\"Isolated\",\"invert\":false},{\"type\":\"ByteLevel\","
                    "\"add_prefix_space\":false,\"use_regex\":false}]},"

@@ -16,8 +16,8 @@
 
 /* Appends the text of tokenizer.json; */
 bool gguf_tokenizer_text(struct buffer *out, const struct gguf *g, struct error *err);
-/* of tokenizer_config.json: chat_template, bos_token, eos_token and pad_token, where the file at path
- * has them. */
+/* of tokenizer_config.json: chat_template, bos_token, eos_token and pad_token, where the file at
+ * path has them. */
 bool gguf_tokenizer_config(struct buffer *out, const char *path, struct error *err);
 
 #endif

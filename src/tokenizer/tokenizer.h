@@ -13,13 +13,13 @@
 
 struct tokenizer;
 
-/* path: a tokenizer.json, or a folder that holds one; or a GGUF (gguf_tokenizer.h).  Unsupported parts of the file are refused by
- * name. */
+/* path: a tokenizer.json, or a folder that holds one; or a GGUF (gguf_tokenizer.h).  Unsupported
+ * parts of the file are refused by name. */
 struct tokenizer *tokenizer_open(const char *path, struct error *err);
 void tokenizer_close(struct tokenizer *t);
 
-/* The path of the file in use and the SHA-256 of its bytes, or of the tokenizer.json that was made of
- * a GGUF (hexadecimal). */
+/* The path of the file in use and the SHA-256 of its bytes, or of the tokenizer.json that was made
+ * of a GGUF (hexadecimal). */
 const char *tokenizer_path(const struct tokenizer *t);
 const char *tokenizer_sha256(const struct tokenizer *t);
 /* What the file leaves open and how it was decided, for a report; NULL: nothing. */

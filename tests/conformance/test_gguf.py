@@ -3,14 +3,18 @@
 scores as its twin in F32, whose values are ggml's own (ggml_rows.npz), bit for bit on each set of kernels."""
 import json
 import os
+import random
+import shutil
 import struct
+import subprocess
+import time
 
 import numpy as np
 import gguf_files as gguf
 import safetensors_io as st
-from program import ROOT, SURPRISAL, TEMP, evaluate, fresh, run
+from program import ROOT, SURPRISAL, evaluate, fresh, run
 
-from check import QUICK, attempt, check, done
+from check import QUICK, attempt, check, done, skip
 
 DEMO = os.path.join(ROOT, "data", "demo", "bf16")
 ISAS = ["scalar"] if QUICK else ["scalar", "openblas", "avx2", "avx512", "neon"]
@@ -137,8 +141,287 @@ def test_types(shift):
     check(same[0] and same[0] == same[1], f"all types, shifted by {shift}: the same text is generated", f"{same}")
 
 
+# ---- refusals ------------------------------------------------------------------------------------------------------------
+
+def tiny():
+    """-> metadata, tensors as write() takes them"""
+    c = CONFIG | dict(vocab_size=8, num_hidden_layers=2)
+    linear, plain = shapes(c)
+    rng = np.random.default_rng(3)
+    tensors = {n: gguf.tensor("F32", rng.normal(0, 0.05, s).astype(np.float32)) for n, s in linear.items()}
+    tensors |= {n: gguf.tensor("F32", np.full(s, -1 if n.endswith("ssm_a") else 1, np.float32)) for n, s in plain.items()}
+    return gguf.settings(c), tensors
+
+
+def refused(name, path, expected):
+    ids = refused.ids = getattr(refused, "ids", None) or written_ids()
+    done = subprocess.run([SURPRISAL, "eval", path, "--ids", ids, "--context", "8", "--quiet"], capture_output=True, text=True,
+                          timeout=60)
+    lines = done.stderr.strip().splitlines()
+    check(done.returncode == 1 and len(lines) == 1 and expected in lines[0], f"refused: {name}",
+          f"exit {done.returncode}: {done.stderr[-300:]}, expected '{expected}'")
+
+
+def written_ids():
+    path = fresh("ids")
+    np.savetxt(path, np.arange(16).reshape(-1, 1) % 8, fmt="%d")
+    return path
+
+
+def of_bytes(change):
+    def make(metadata, tensors):
+        path = fresh("bytes") + ".gguf"
+        gguf.write(path, metadata, tensors)
+        with open(path, "rb") as f:
+            raw = change(bytearray(f.read()))
+        with open(path, "wb") as f:
+            f.write(raw)
+        return path
+    return make
+
+
+def put(at, code, *values):
+    def change(raw):
+        struct.pack_into(code, raw, at, *values)
+        return raw
+    return of_bytes(change)
+
+
+def of(metadata={}, drop=(), tensors={}, **options):
+    """Entries and tensors added, changed or dropped."""
+    def make(m, t):
+        path = fresh("changed") + ".gguf"
+        keep = lambda d: {k: v for k, v in d.items() if k not in drop}
+        gguf.write(path, keep(m) | metadata, keep(t) | tensors, **options)
+        return path
+    return make
+
+
+def entry_raw(number, raw, key="a.key"):
+    """An entry in front whose value is these bytes."""
+    def change(data):
+        n = struct.unpack_from("<Q", data, 16)[0]
+        struct.pack_into("<Q", data, 16, n + 1)
+        return data[:24] + gguf.text(key) + struct.pack("<I", number) + raw + data[24:]
+    return of_bytes(change)
+
+
+def tensor_bytes(at, code, skipped, change):
+    """A number behind GATE's name: its dimensions are `at` bytes after it, `skipped` bytes of sizes, then type and offset."""
+    def make(raw):
+        where = raw.index(GATE.encode()) + len(GATE) + at + skipped + 4
+        struct.pack_into(code, raw, where, change(struct.unpack_from(code, raw, where)[0]))
+        return raw
+    return of_bytes(make)
+
+
+A, GATE = "qwen35moe.", "blk.0.attn_gate.weight"
+F16_NAN, F16_INF = 0x7E00, 0x7C00
+
+
+def one_block(kind, halves, at):
+    """A GATE of this type with a scale that is no number."""
+    number, columns, size = gguf.TYPES[kind]
+    raw = np.zeros((256 * 256 // columns, size), np.uint8)
+    raw[at, halves[0]:halves[0] + len(halves[1])] = list(halves[1])
+    return of(tensors={GATE: (number, (256, 256), raw.tobytes())})
+
+
+REFUSALS = [
+    ("an empty file", of_bytes(lambda b: b""), "is not a folder"),
+    ("the magic alone", of_bytes(lambda b: b[:4]), "truncated: the version of 4 bytes"),
+    ("cut in the counts", of_bytes(lambda b: b[:20]), "truncated: the number of entries"),
+    ("cut in the metadata", of_bytes(lambda b: b[:200]), "do not fit into its 200 bytes"),
+    ("cut in the data", of_bytes(lambda b: b[:-999]), "ends beyond the file's"),
+    ("version 1", put(4, "<I", 1), "is GGUF version 1, expected 2 or 3"),
+    ("version 4", put(4, "<I", 4), "is GGUF version 4, expected 2 or 3"),
+    ("big-endian", put(4, ">I", 3), "is big-endian"),
+    ("2^40 tensors", put(8, "<Q", 1 << 40), "says that it has 1099511627776 tensors"),
+    ("2^40 entries", put(16, "<Q", 1 << 40), "1099511627776 entries of metadata"),
+    ("2^64 - 1 entries", put(16, "<Q", (1 << 64) - 1), "entries of metadata, which do not fit"),
+    ("a key of 2^62 bytes", put(24, "<Q", 1 << 62), "truncated: a key of 4611686018427387904 bytes"),
+    ("a type of 13", entry_raw(13, b"\0" * 8), "'a.key' has the unknown type 13"),
+    ("an array of 2^61 numbers", entry_raw(9, struct.pack("<IQ", 4, 1 << 61)), "'a.key' has 2305843009213693952 elements"),
+    ("an array of 2^61 texts", entry_raw(9, struct.pack("<IQ", 8, 1 << 61)), "'a.key' has 2305843009213693952 elements"),
+    ("an array of arrays", entry_raw(9, struct.pack("<IQ", 9, 1) + b"\0" * 16), "is an array of arrays"),
+    ("an array of no type", entry_raw(9, struct.pack("<IQ", 77, 1)), "'a.key' has the unknown type 77"),
+    ("a NUL in a text", entry_raw(8, gguf.text(b"a\0b")), "a string at byte"),
+    ("a NUL in a key", of({b"a\0b".decode(): 1}), "a key at byte"),
+    ("a key twice", entry_raw(8, gguf.text("x"), "general.architecture"), "the key 'general.architecture' is there twice"),
+    ("another architecture", of({"general.architecture": "llama"}), "general.architecture is llama, expected qwen35 or"),
+    ("no architecture", of(drop=["general.architecture"]), "general.architecture is missing"),
+    ("an architecture that is a number", of({"general.architecture": 3}), "general.architecture is no string"),
+    ("an alignment of 0", of({"general.alignment": 0}), "general.alignment is not a u32 that is a power of 2"),
+    ("an alignment of 24", of({"general.alignment": 24}), "general.alignment is not a u32 that is a power of 2"),
+    ("an alignment that is a text", of({"general.alignment": "32"}), "general.alignment is not a u32"),
+    ("an alignment of 2^31", of({"general.alignment": 1 << 31}), "the data of tensors begins at byte 2147483648"),
+    ("2^31 layers", of({A + "block_count": 1 << 31}), "block_count is not a number of layers"),
+    ("no layers", of({A + "block_count": 0}), "block_count is not a number of layers"),
+    ("more layers than tensors", of({A + "block_count": 3}), "missing tensor"),
+    ("a negative size", of({A + "embedding_length": np.uint16(0)}), "hidden_size is missing"),
+    ("a size that is a text", of({A + "embedding_length": "256"}), "embedding_length is not a whole number from 0"),
+    ("heads that differ by layer", of({A + "attention.head_count": [4, 8]}), "head_count is not the same in all layers"),
+    ("an infinite base", of({A + "rope.freq_base": float("inf")}), "rope.freq_base is not a finite number"),
+    ("scaled positions", of({A + "rope.scaling.type": "yarn"}), "rope.scaling.type is not 'none'"),
+    ("another gate of experts", of({A + "expert_gating_func": 2}), "expert_gating_func is not 1 (softmax)"),
+    ("a list of layers that is too short", of({A + "attention.recurrent_layers": [True]}),
+     "recurrent_layers is not a list of a bool for each layer"),
+    ("an interval of 0", of({A + "full_attention_interval": 0}), "full_attention_interval is not a number from 1"),
+    ("an expert more than there are", of({A + "expert_count": 4}), "mlp.gate.weight' has shape [3, 256], expected [4, 256]"),
+    ("no embedding", of(drop=["token_embd.weight"]), "no tensor 'token_embd.weight'"),
+    ("a tensor that is missing", of(drop=[GATE]), "missing tensor"),
+    ("a tensor that nothing knows", of(tensors={"blk.0.attn_sinks.weight": gguf.tensor("F32", np.ones(4, np.float32))}),
+     "'blk.0.attn_sinks.weight' is not part of this model"),
+    ("a bias", of(tensors={"blk.0.attn_gate.bias": gguf.tensor("F32", np.ones(256, np.float32))}), "is not part of this model"),
+    ("a scale beside a weight", of(tensors={"blk.0.attn_gate.scale": gguf.tensor("F32", np.ones(1, np.float32))}),
+     "'blk.0.attn_gate.scale' is not part of this model"),
+    ("TQ1_0", of(tensors={GATE: (34, (256, 256), b"\0" * 54 * 256)}), "has type 34, which is no type of weights"),
+    ("a type that is removed", of(tensors={GATE: (4, (256, 256), b"\0" * 9999)}), "has type 4, which is no type of weights"),
+    ("a type of ik_llama.cpp", of(tensors={GATE: (137, (256, 256), b"\0" * 99999)}), "has type 137"),
+    ("rows that no block fits", of(tensors={GATE: (12, (128, 512), b"\0" * 144 * 256)}), "has rows of 128, Q4_K needs a multiple"),
+    ("another shape", of(tensors={GATE: (0, (256, 128), b"\0" * 4 * 256 * 128)}), "has 128 rows, expected 256"),
+    ("dimensions that overflow", of(tensors={GATE: (0, (1 << 40, 1 << 40), b"")}), "ends beyond the file's"),
+    ("a dimension of 0", of(tensors={GATE: (0, (0, 256), b"")}), "has a dimension of 0"),
+    ("five dimensions", of(tensors={GATE: (0, (1, 1, 1, 1, 1), b"\0" * 4)}), "has 5 dimensions, expected 1 to 4"),
+    ("experts in two dimensions", of(tensors={"blk.0.ffn_up_exps.weight": (0, (256, 256), b"\0" * 4 * 65536)}),
+     "is no stack of experts"),
+    ("a name of 64 bytes", of(tensors={"b" * 64: gguf.tensor("F32", np.ones(1, np.float32))}), "has 64 bytes, expected 1 to 63"),
+    ("an offset that is not aligned", tensor_bytes(4, "<Q", 16, lambda x: x + 4), "expected a multiple of 32"),
+    ("an offset of 2^63", tensor_bytes(4, "<Q", 16, lambda x: 1 << 63), "ends beyond the file's"),
+    ("tensors that share bytes", tensor_bytes(4, "<Q", 16, lambda x: x - 32), "overlap"),
+    ("a tensor twice", of_bytes(lambda b: b.replace(b"blk.0.ffn_gate_shexp.weight", b"blk.0.ffn_down_shexp.weight")),
+     "the tensor 'blk.0.ffn_down_shexp.weight' is there twice"),
+    ("a scale that is NaN", one_block("Q4_0", (0, F16_NAN.to_bytes(2, "little")), 17),
+     "in_proj_z.weight' has a scale that is NaN or infinite, at [2, 32]"),
+    ("a minimum that is infinite", one_block("Q4_K", (2, F16_INF.to_bytes(2, "little")), 3), "NaN or infinite, at [3, 0]"),
+    ("an MXFP4 scale of 255", one_block("MXFP4", (0, b"\xff"), 0), "has scale byte 255, which is NaN, at [0, 0]"),
+]
+
+
+def test_refusals():
+    metadata, tensors = tiny()
+    intact = of()(metadata, tensors)
+    run("eval", intact, "--ids", written_ids(), "--context", "8", "--quiet")
+    for name, make, expected in REFUSALS:
+        refused(name, make(metadata, tensors), expected)
+
+
+def split(metadata, tensors, numbers=((0, 3), (1, 3), (2, 3)), total=None, name="model"):
+    """Three files, the first without tensors -> its path"""
+    folder = fresh("split")
+    os.mkdir(folder)
+    half = len(tensors) // 2
+    items = list(tensors.items())
+    parts = [{}, dict(items[:half]), dict(items[half:])]
+    for i, ((no, count), part) in enumerate(zip(numbers, parts)):
+        keys = {"split.no": np.uint16(no), "split.count": np.uint16(count)}
+        if i == 0:
+            keys |= metadata | {"split.tensors.count": len(tensors) if total is None else total}
+        gguf.write(os.path.join(folder, f"{name}-{i + 1:05}-of-00003.gguf"), keys, part)
+    return os.path.join(folder, f"{name}-00001-of-00003.gguf")
+
+
+def test_split():
+    metadata, tensors = tiny()
+    ids = np.arange(16) % 8
+    _, whole = evaluate(of()(metadata, tensors), ids, "--context", "8")
+    first = split(metadata, tensors)
+    for name, path in (("the first file", first), ("the folder", os.path.dirname(first))):
+        _, parts = evaluate(path, ids, "--context", "8")
+        check((parts["nll"] == whole["nll"]).all(), f"a split by {name}", "differs")
+    refused("the second file of a split", first.replace("00001-of", "00002-of"), "is part 2 of 3 of a split, expected the first")
+    refused("a split whose parts disagree", split(metadata, tensors, ((0, 3), (2, 3), (1, 3))), "says that it is part 3 of 3,")
+    refused("a split of other counts", split(metadata, tensors, ((0, 3), (1, 2), (2, 3))), "says that it is part 2 of 2,")
+    refused("a split that lacks tensors", split(metadata, tensors, total=99), "says that the files have 99 tensors")
+    refused("a split of 60000", split(metadata, tensors, ((0, 60000), (1, 3), (2, 3))), "is the first of 60000 files")
+    gone = split(metadata, tensors)
+    os.remove(gone.replace("00001-of", "00003-of"))
+    refused("a part that is missing", gone, "-00003-of-00003.gguf: ")
+    folder = os.path.dirname(first)
+    gguf.write(os.path.join(folder, "mmproj-F16.gguf"), metadata, {})
+    _, parts = evaluate(folder, ids, "--context", "8")
+    check((parts["nll"] == whole["nll"]).all(), "an image encoder beside it is left alone", "differs")
+    gguf.write(os.path.join(folder, "other-Q4_0.gguf"), metadata, tensors)
+    refused("two models in a folder", folder, "has 2 models in GGUF files (model-00001-of-00003.gguf, other-Q4_0.gguf)")
+
+
+def test_mutations(n=120, seed=1, seconds=20):
+    """Random bytes of the header changed, dropped or doubled: any end but a signal or a hang."""
+    metadata, tensors = tiny()
+    path = of(gguf.token_metadata(DEMO) if not QUICK else {})(metadata, tensors)
+    with open(path, "rb") as f:
+        intact = f.read()
+    rng, stop, ids = random.Random(seed), time.time() + seconds, written_ids()
+    end = intact.index(b"blk.1.ffn_down_shexp.weight") + 100
+    for i in range(n):
+        raw = bytearray(intact)
+        for _ in range(rng.choice((1, 1, 2, 8))):
+            at = rng.choice((rng.randrange(end), rng.randrange(min(end, 2000)), end - 1 - rng.randrange(3000)))
+            kind = rng.randrange(4)
+            if kind == 0:
+                raw[at] ^= 1 << rng.randrange(8)
+            elif kind == 1:
+                raw[at] = rng.choice((0, 1, 9, 127, 255))
+            elif kind == 2:
+                del raw[at:at + rng.randrange(1, 9)]
+            else:
+                raw[at:at] = raw[at:at + rng.randrange(1, 9)]
+        with open(path, "wb") as f:
+            f.write(raw)
+        try:
+            status = subprocess.run([SURPRISAL, "eval", path, "--ids", ids, "--context", "8", "--quiet"], capture_output=True,
+                                    timeout=30).returncode
+        except subprocess.TimeoutExpired:
+            status = "a timeout"
+        if status not in (0, 1):
+            kept = os.path.join(os.path.dirname(SURPRISAL), f"mutation-{i}.gguf")
+            shutil.copyfile(path, kept)
+            check(False, f"mutation {i}", f"ends with {status}; kept as {kept}")
+        if time.time() > stop:
+            skip("mutations", f"{n - i - 1} of {n} left after {seconds} s")
+            break
+    check(True, f"{i + 1} mutations of a GGUF")
+
+
+def test_tokenizer():
+    """The file's own tokens, template and end."""
+    path = make_demo(gguf.token_metadata(DEMO))
+    text = os.path.join(ROOT, "data", "demo", "text.txt")
+    own, given = (run("tokenize", text, "--tokenizer", t).stdout for t in (path, DEMO))
+    check(own == given, "the tokens of the file are those of tokenizer.json", "they differ")
+    chats = [json.loads(run("generate", p, "--chat", "--prompt", "Who are you?", "--max-tokens", "8", "--temperature", "0",
+                            "--json").stdout) for p in (path, DEMO)]
+    check(chats[0]["prompt_ids"] == chats[1]["prompt_ids"], "the template of the file", f"{chats}")
+    check(chats[0]["ids"] == chats[1]["ids"], "a chat with a GGUF", f"{chats}")
+    summary, _ = evaluate(path, text, "--context", "256", "--max-windows", "2")
+    check(any("without NFC" in w and "\\p{L}" in w for w in summary["warnings"]), "the report names pattern and missing NFC",
+          summary["warnings"])
+    for name, changes, expected in (
+            ("another pre-tokenizer", {"tokenizer.ggml.pre": "llama-bpe"}, "tokenizer.ggml.pre is not 'qwen35'"),
+            ("another kind of vocabulary", {"tokenizer.ggml.model": "llama"}, "tokenizer.ggml.model is not 'gpt2'"),
+            ("tokens without types", {"tokenizer.ggml.token_type": [1, 1]}, "token_type is no list of a number for each"),
+            ("merges that are numbers", {"tokenizer.ggml.merges": [1, 1]}, "tokenizer.ggml.merges is no list of texts"),
+            ("no tokens", {"tokenizer.ggml.tokens": 7}, "tokenizer.ggml.tokens is no list of texts")):
+        done = subprocess.run([SURPRISAL, "tokenize", text, "--tokenizer", make_demo(gguf.token_metadata(DEMO) | changes)],
+                              capture_output=True, text=True)
+        check(done.returncode == 1 and expected in done.stderr, f"refused: {name}", done.stderr[-300:])
+
+
+def test_verify():
+    """Through the order of heads and 1 + w: nothing differs but rounding."""
+    done = subprocess.run([SURPRISAL, "verify", make_demo(), "--against", DEMO, "--all"], capture_output=True, text=True)
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("missing: mtp.")]
+    check(len(lines) == 1 and "574 tensors" not in lines[0] and " findings" in lines[0], "verify against the original",
+          done.stdout[:300])
+
+
 def main():
     attempt("demo", test_demo)
+    attempt("tokenizer", test_tokenizer)
+    attempt("verify", test_verify)
+    attempt("refusals", test_refusals)
+    attempt("split", test_split)
+    attempt("mutations", test_mutations)
     for shift in (0, 11):
         attempt("types", test_types, shift)
     done()

@@ -1,6 +1,6 @@
 /* Blocks of GGUF types on every set of kernels against what ggml's own code makes of the same bytes
- * (tests/conformance/make_ggml_goldens.py): all values of 1024 random blocks by their SHA-256, those
- * of the first one by one.  Then pieces that begin and end inside a block. */
+ * (tests/conformance/make_ggml_goldens.py): all values of 1024 random blocks by their SHA-256,
+ * those of the first one by one.  Then pieces that begin and end inside a block. */
 #include "kernels/ggml_blocks.h"
 
 #include <stdlib.h>
