@@ -72,7 +72,7 @@ struct surprisal_machine {
 
 struct surprisal_tokenizer;
 
-/* path: a tokenizer.json, or a folder that holds one.  Closing NULL is fine. */
+/* path: a tokenizer.json, a folder that holds one, or a GGUF.  Closing NULL is fine. */
 SURPRISAL_API struct surprisal_tokenizer *surprisal_tokenizer_open(const char *path,
                                                                    struct surprisal_error *err);
 SURPRISAL_API void surprisal_tokenizer_close(struct surprisal_tokenizer *t);
@@ -99,7 +99,8 @@ struct surprisal_hub {
  * *path is released with free().
  *
  * `checkpoint` below is this folder; or in a folder that holds two models its model.safetensors or
- * model.safetensors.index.json, which picks the one that is read. */
+ * model.safetensors.index.json, which picks the one that is read; or a GGUF file, the first of a
+ * split, or a folder with one model in such files. */
 SURPRISAL_API bool surprisal_find_checkpoint(const char *name, const struct surprisal_hub *hub,
                                              char **path, struct surprisal_error *err);
 

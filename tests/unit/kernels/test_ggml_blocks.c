@@ -77,8 +77,15 @@ static void compare(const struct kernels *kn, size_t type, const char *digest, c
     float expected[GGML_BLOCK_MOST];
     struct digest d;
     snprintf(name, sizeof name, "%s, %s: ggml's values", types[type].name, kn->isa);
-    for (size_t row = 0; row < w.rows; row++)
-        kn->rows->expand(values + row * w.cols, &w, row, 0, w.cols);
+    bool defined = true;
+    for (size_t row = 0; row < w.rows; row++) {
+        float *out = values + row * w.cols;
+        float definition[4 * GGML_BLOCK_MOST];
+        kn->rows->expand(out, &w, row, 0, w.cols);
+        kernels_scalar.rows->expand(definition, &w, row, 0, w.cols);
+        defined = defined && memcmp(out, definition, w.cols * sizeof *out) == 0;
+    }
+    check(defined, "the bits of the definition", "%s, %s", types[type].name, kn->isa);
     for (size_t i = 0; i < w.rows * w.cols; i++)
         values[i] += 0;                 /* -0 */
     unhex((uint8_t *)(void *)expected, first);
