@@ -1,7 +1,6 @@
 /* ggml_decode.h - blocks of GGUF types (ggml_blocks.h) as loops that the compiler vectorises:
  * rows.c includes it once for each instruction set.  Products are those of the definition, whole
- * numbers first, so that zeros have its signs too.  Types with codebooks, and others that are
- * rare, are decoded by the definition. */
+ * numbers first, so that zeros have its signs too.  Rare types are decoded by the definition. */
 #ifndef SURPRISAL_KERNELS_GGML_DECODE_H
 #define SURPRISAL_KERNELS_GGML_DECODE_H
 
@@ -9,6 +8,7 @@
 #include <string.h>
 
 #include "kernels/ggml_blocks.h"
+#include "kernels/ggml_decode_iq.h"
 
 /* IEEE binary16, little-endian, which is finite: the exponent's bias goes from 15 to 127. */
 static inline float ggml_half(const uint8_t *p)
@@ -221,6 +221,12 @@ static inline void ggml_decode_block(float *restrict out, enum dtype dtype,
     case DTYPE_Q5_K:       ggml_decode_q5_k(out, b); break;
     case DTYPE_Q6_K:       ggml_decode_q6_k(out, b); break;
     case DTYPE_IQ4_XS:     ggml_decode_iq4_xs(out, b); break;
+    case DTYPE_IQ2_XXS:    ggml_decode_iq2_xxs(out, ggml_half(b), b); break;
+    case DTYPE_IQ2_XS:     ggml_decode_iq2_xs(out, ggml_half(b), b); break;
+    case DTYPE_IQ2_S:      ggml_decode_iq2_s(out, ggml_half(b), b); break;
+    case DTYPE_IQ3_XXS:    ggml_decode_iq3_xxs(out, ggml_half(b), b); break;
+    case DTYPE_IQ3_S:      ggml_decode_iq3_s(out, ggml_half(b), b); break;
+    case DTYPE_IQ1_S:      ggml_decode_iq1_s(out, ggml_half(b), b); break;
     default:
         for (size_t i = 0; i < t->columns; i++)
             out[i] = t->value(b, i);
