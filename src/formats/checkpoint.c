@@ -29,7 +29,7 @@ static const struct checkpoint_reader *reader_of(const char *path, struct error 
         if (readers[i]->recognises(path))
             return readers[i];
     error_set(err, "%s: is not a folder, expected a checkpoint folder (or in one %s or %s, to pick"
-              " it)", path, CHECKPOINT_SINGLE, CHECKPOINT_INDEX);
+              " it) or a GGUF file", path, CHECKPOINT_SINGLE, CHECKPOINT_INDEX);
     return NULL;
 }
 
