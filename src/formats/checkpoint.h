@@ -2,11 +2,11 @@
  * names.
  *
  * A container is read by a checkpoint_reader.  The first one that recognises a path reads it
- * (gguf_reader.h, safetensors_folder.h).  A reader translates: a container that has other
- * names gives each tensor the name that the model has for it (FORMATS), one that stores heads in
- * another order, norms as 1 + w or A_log as -exp(A_log) says so in the tensor (row_order, col_order,
- * one_added, is_rate), one that
- * has its settings elsewhere makes a config.json of them.  Headers are read, data only mapped. */
+ * (gguf_reader.h, safetensors_folder.h).  A reader translates: a container that has other names
+ * gives each tensor the name that the model has for it (FORMATS); one that stores heads in another
+ * order, norms as 1 + w or A_log as -exp(A_log) says so in the tensor (row_order, col_order,
+ * one_added, is_rate); one that has its settings elsewhere makes a config.json of them.  Headers
+ * are read, data only mapped. */
 #ifndef SURPRISAL_FORMATS_CHECKPOINT_H
 #define SURPRISAL_FORMATS_CHECKPOINT_H
 
