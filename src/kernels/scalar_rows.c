@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/bf16.h"
+#include "kernels/integers.h"
+#include "kernels/minifloat.h"
 #include "kernels/rows.h"
 
 /* ---- weights and BF16 ------------------------------------------------------- */
@@ -13,31 +15,6 @@ static const float e2m1[16] = {
     0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f,
     -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f,
 };
-
-/* 2^(e - 127); 255 is NaN. */
-static float e8m0(uint8_t e)
-{
-    return e == 255 ? NAN : ldexpf(1, e - 127);
-}
-
-/* IEEE binary16: sign, 5 bits of exponent, 10 of fraction. */
-static float f16_value(uint16_t half)
-{
-    int exponent = half >> 10 & 31, fraction = half & 1023;
-    float x = exponent == 31 ? (fraction ? NAN : INFINITY)
-            : exponent ? ldexpf((float)(fraction + 1024), exponent - 25)
-                       : ldexpf((float)fraction, -24);
-    return half & 0x8000 ? -x : x;
-}
-
-/* E4M3: sign, 4 bits of exponent, 3 of fraction. */
-static float e4m3(uint8_t code)
-{
-    int exponent = code >> 3 & 15, fraction = code & 7;
-    float x = (code & 0x7F) == 0x7F ? NAN
-            : exponent ? ldexpf((float)(fraction + 8), exponent - 10) : ldexpf((float)fraction, -9);
-    return code & 0x80 ? -x : x;
-}
 
 static void expand_in_order(float *out, const struct matrix *w, size_t row, size_t first, size_t n)
 {
@@ -49,11 +26,34 @@ static void expand_in_order(float *out, const struct matrix *w, size_t row, size
         switch (w->dtype) {
         case DTYPE_F32:  memcpy(out + i, w->data + 4 * at, sizeof *out); break;
         case DTYPE_BF16: out[i] = bf16_value(half); break;
-        case DTYPE_F16:  out[i] = f16_value(half); break;
+        case DTYPE_F16:  out[i] = minifloat_f16(half); break;
         case DTYPE_MXFP4:
-            out[i] = e2m1[w->data[at / 2] >> 4 * (at % 2) & 15] * e8m0(w->scale[at / MXFP4_BLOCK]);
+            out[i] = e2m1[w->data[at / 2] >> 4 * (at % 2) & 15]
+                   * minifloat_e8m0(w->scale[at / MXFP4_BLOCK]);
             break;
-        case DTYPE_FP8: out[i] = e4m3(w->data[at]) * stored_scale(w, row, first + i); break;
+        case DTYPE_FP8:
+        case DTYPE_MXFP8:
+            out[i] = minifloat_e4m3(w->data[at]) * stored_scale(w, row, first + i);
+            break;
+        case DTYPE_MXFP6_E2M3:
+            out[i] = minifloat_e2m3(stored_code6(w, at)) * stored_scale(w, row, first + i);
+            break;
+        case DTYPE_MXFP6_E3M2:
+            out[i] = minifloat_e3m2(stored_code6(w, at)) * stored_scale(w, row, first + i);
+            break;
+        case DTYPE_NVFP4:
+            out[i] = e2m1[w->data[at / 2] >> 4 * (at % 2) & 15] * stored_scale(w, row, first + i);
+            break;
+        case DTYPE_INT2:
+        case DTYPE_INT4:
+        case DTYPE_INT8:
+        case DTYPE_GPTQ2:
+        case DTYPE_GPTQ4:
+        case DTYPE_GPTQ8:
+        case DTYPE_AWQ4:
+            out[i] = (float)(integers_code(w, row, first + i) - integers_zero(w, row, first + i))
+                   * stored_scale(w, row, first + i);
+            break;
         default: assert(0 && "a weight's dtype is checked when it is bound");
         }
     }
