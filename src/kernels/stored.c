@@ -6,7 +6,7 @@
 #include "base/bf16.h"
 #include "base/memory.h"
 #include "kernels/integers.h"
-#include "kernels/minifloat.h"
+#include "kernels/small_floats.h"
 
 struct stored_block stored_block(const struct matrix *m)
 {
@@ -172,11 +172,11 @@ static float scale_value(enum dtype dtype, const uint8_t *scales, size_t i)
     case DTYPE_BF16:
     case DTYPE_F16:
         memcpy(&half, scales + 2 * i, sizeof half);
-        return dtype == DTYPE_BF16 ? bf16_value(half) : minifloat_f16(half);
+        return dtype == DTYPE_BF16 ? bf16_value(half) : f16_value(half);
     case DTYPE_F8_E8M0:
-        return minifloat_e8m0(scales[i]);
+        return e8m0_value(scales[i]);
     case DTYPE_F8_E4M3:
-        return minifloat_e4m3(scales[i]);
+        return e4m3_value(scales[i]);
     default:
         memcpy(&x, scales + 4 * i, sizeof x);
         return x;
@@ -264,17 +264,36 @@ static bool find_bad_scales(struct stored_nan *at, const struct matrix *m, size_
     return false;
 }
 
+/* Rows and columns of the tensor of scales. */
+static void scales_shape(size_t shape[2], const struct matrix *m)
+{
+    size_t groups = integers_groups(m), rows = divide_up(m->rows, m->block_rows);
+    bool down = integers_are_transposed(m);
+    shape[0] = down ? groups : rows;
+    shape[1] = down ? rows : groups;
+}
+
 bool stored_find_bad_scale(struct stored_nan *at, const struct matrix *m)
 {
+    size_t shape[2];
     if (m->dtype == DTYPE_MXFP4)
         return find_nan_mxfp4(at, m);
     if (!dtype_is_packed(m->dtype) || !m->scale)
         return false;
-    size_t groups = integers_groups(m);
+    scales_shape(shape, m);
     return find_bad_factor(at, m) || (integers_bits(m) && find_bad_zero(at, m))
-        || (integers_are_transposed(m)
-                ? find_bad_scales(at, m, groups, m->rows)
-                : find_bad_scales(at, m, divide_up(m->rows, m->block_rows), groups));
+        || find_bad_scales(at, m, shape[0], shape[1]);
+}
+
+size_t stored_count_zero_scales(const struct matrix *m)
+{
+    size_t shape[2], n = 0;
+    if (m->dtype == DTYPE_MXFP4 || !m->scale)
+        return 0;
+    scales_shape(shape, m);
+    for (size_t i = 0; i < shape[0] * shape[1]; i++)
+        n += fpclassify(scale_value(m->scale_dtype, m->scale, i)) == FP_ZERO;
+    return n;
 }
 
 bool stored_find_nan(struct stored_nan *at, const struct matrix *m)

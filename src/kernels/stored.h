@@ -86,5 +86,6 @@ struct stored_nan {
 bool stored_find_nan(struct stored_nan *at, const struct matrix *m);
 /* The same of scales and zero points alone. */
 bool stored_find_bad_scale(struct stored_nan *at, const struct matrix *m);
+size_t stored_count_zero_scales(const struct matrix *m);
 
 #endif

@@ -88,9 +88,9 @@ def same_bits(name, packed, twin):
               wrong)
 
 
-def verify(packed, twin):
+def verify(packed, *options):
     """Whatever it finds."""
-    done = subprocess.run([SURPRISAL, "verify", packed, "--against", twin, "--json"], capture_output=True, text=True)
+    done = subprocess.run([SURPRISAL, "verify", packed, *options, "--json"], capture_output=True, text=True)
     return json.loads(done.stdout)
 
 
@@ -98,7 +98,7 @@ def test_format(name):
     f = quantized.FORMATS[name]
     packed, twin, _, n = make([f], f["config"])
     same_bits(name, packed, twin)
-    report = verify(packed, twin)
+    report = verify(packed, "--against", twin)
     found = [finding for finding in report["findings"] if finding["code"] != "merged"]
     check(found == [], f"{name}: verify has no findings, but that engines want experts of one format", found[:3])
     lost = [t["sqnr_db"] for t in report["quantized_tensors"] if t["sqnr_db"] is not None]
@@ -115,8 +115,34 @@ def test_mixed():
     packed, twin, _, _ = make([quantized.FORMATS[name] for name in MIXED], quantized.TENSORS | dict(format="mixed-precision"))
     same_bits("formats mixed", packed, twin)
     inspected = json.loads(run("inspect", packed, "--json").stdout)
+    summary, _ = evaluate(packed, np.arange(20), "--protocol", "disjoint", "--context", "20", "--compute", "bf16")
+    rounded = {"FP8", "NVFP4", "INT4", "INT8", "GPTQ4", "AWQ4"}
+    check(set(summary["checkpoint"]["rounded_to_bf16"]) == rounded, "the report names what BF16 compute has rounded",
+          summary["checkpoint"])
     found = {d["dtype"] for m in inspected["modules"] for d in m["dtypes"]}
     check(found >= {"FP8", "MXFP8", "NVFP4", "INT4", "INT8", "GPTQ4", "AWQ4", "MXFP6_E2M3", "BF16"}, "inspect names them", found)
+
+
+def test_dequantize():
+    """To F32: the twin's values.  To BF16: these rounded, and as many counted as that changed."""
+    packed, twin, _, _ = make([quantized.FORMATS[name] for name in MIXED], quantized.TENSORS | dict(format="mixed-precision"))
+    expected = fp8.split_experts(st.read(os.path.join(twin, "model.safetensors")))
+    for dtype in ("f32", "bf16"):
+        out = fresh("out")
+        result = json.loads(run("dequantize", packed, out, "--dtype", dtype, "--json", "--quiet").stdout)
+        got, wrong, rounded = {}, [], 0
+        for file in os.listdir(out):
+            if file.endswith(".safetensors"):
+                got |= fp8.split_experts(st.read(os.path.join(out, file)))
+        for name, a in expected.items():
+            if a.dtype == np.float32 and dtype == "bf16":
+                rounded += int((st.from_bf16(st.bf16(a)) != a).sum())
+                a = st.bf16(a)
+            if name in got and got[name].dtype > a.dtype:       # experts beside packed ones become one tensor with them
+                a = st.from_bf16(a)
+            wrong += [name] * (name not in got or got[name].tobytes() != a.tobytes())
+        check(not wrong and len(got) == len(expected), f"dequantize to {dtype}: the values of the twin", wrong[:5])
+        check(result["rounded"] == rounded, f"dequantize to {dtype}: {rounded} weights rounded", result["rounded"])
 
 
 def test_refusals():
@@ -188,6 +214,10 @@ def test_refusals():
             except RuntimeError as e:
                 lines = [line for line in str(e).splitlines() if "surprisal:" in line]
                 check(expected in str(e) and len(lines) == 1, f"{format}: {name}", e)
+            fault = re.search(r"a (scale|zero point) that is [\w ]+", expected)
+            if fault:
+                found = [f["text"] for f in verify(broken)["findings"] if f["code"] == "scale-nan"]
+                check(len(found) == 1 and fault[0] in found[0], f"{format}: {name}: verify says so", found)
 
 
 def main():
@@ -195,6 +225,7 @@ def main():
     for name in list(quantized.FORMATS)[::4 if QUICK else 1]:
         attempt(name, test_format, name)
     attempt("mixed", test_mixed)
+    attempt("dequantize", test_dequantize)
     attempt("refusals", test_refusals)
     done()
 

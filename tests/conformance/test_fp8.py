@@ -67,12 +67,11 @@ def test_demo():
     report = json.loads(run("verify", packed, "--against", twin, "--json").stdout)
     worst = min((t["sqnr_db"] for t in report["quantized_tensors"] if t["sqnr_db"] is not None), default=None)
     check(len(report["quantized_tensors"]) > 100 and worst is None, "against its twin nothing is lost", worst)
-    for command in ("quantize", "dequantize"):
-        try:
-            run(command, packed, fresh("out"))
-            check(False, f"{command} refuses it", "it ran")
-        except RuntimeError as e:
-            check("FP8" in str(e) or "quantization_config" in str(e), f"{command} refuses it", e)
+    try:
+        run("quantize", packed, fresh("out"))
+        check(False, "quantize refuses it", "it ran")
+    except RuntimeError as e:
+        check("FP8" in str(e) or "quantization_config" in str(e), "quantize refuses it", e)
 
 
 def refused(name, packed, written, dtypes, change, expected, settings={}):
