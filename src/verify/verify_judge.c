@@ -54,8 +54,8 @@ static bool judge_scales(const struct judge *j)
                    at.what, at.row, at.col);
     size_t n = stored_count_zero_scales(m);
     return n == 0
-        || add(j, NOTE_CODES, j->w->stored.parts[1], "%zu scales are zero, and so are their weights",
-               n);
+        || add(j, NOTE_CODES, j->w->stored.parts[1],
+               "%zu scales are zero, and so are their weights", n);
 }
 
 static bool judge_finite(const struct judge *j)
