@@ -95,7 +95,9 @@ static size_t zero_bytes(const struct matrix *m)
 
 size_t stored_span_rows(const struct matrix *m, size_t i)
 {
-    return integers_are_transposed(m) || i > 1 ? m->rows : i ? stored_block(m).rows : 1;
+    if (m->row_order || integers_are_transposed(m) || i > 1)
+        return m->rows;
+    return i ? stored_block(m).rows : 1;
 }
 
 size_t stored_spans(struct stored_span out[STORED_SPANS], const struct matrix *m, size_t first,
@@ -114,6 +116,8 @@ size_t stored_spans(struct stored_span out[STORED_SPANS], const struct matrix *m
     size_t scale_bytes = scale_row_bytes(m), begin = first / block_rows;
     size_t end = integers_are_transposed(m) ? m->rows : divide_up(first + rows, block_rows);
     out[1] = (struct stored_span){ m->scale + begin * scale_bytes, (end - begin) * scale_bytes };
+    if (m->factor)
+        out[n++] = (struct stored_span){ m->factor, sizeof(float) };
     if (m->zero)
         out[n++] = (struct stored_span){ m->zero, zero_bytes(m) };
     if (m->group)

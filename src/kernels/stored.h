@@ -61,8 +61,8 @@ struct stored_span {
     size_t n;
 };
 #define STORED_SPANS 4
-/* Of rows [first, first + rows): the codes, then the scales, zero points and groups of columns;
- * their number.  All of a matrix whose rows are in another order, or that is transposed. */
+/* Of rows [first, first + rows): the codes, then the scales, and the factor, zero points and groups
+ * of columns if there are any; their number.  All of a matrix whose rows are in another order, or that is transposed. */
 size_t stored_spans(struct stored_span out[STORED_SPANS], const struct matrix *m, size_t first,
                     size_t rows);
 
@@ -73,7 +73,7 @@ typedef void stored_expand_fn(float *out, const struct matrix *m, size_t row, si
 void stored_expand_ordered(stored_expand_fn *expand, float *out, const struct matrix *m, size_t row,
                            size_t first, size_t n);
 
-/* How many rows the rows' bytes in span i belong to: those of one row, of a block's, of all. */
+/* How many rows have the bytes that one row has in span i: one, those of a block, or all. */
 size_t stored_span_rows(const struct matrix *m, size_t i);
 
 /* A code (part 0) or a scale (1) that is NaN, or a zero point or a scale of all (2) that cannot be,

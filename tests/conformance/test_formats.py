@@ -6,6 +6,7 @@ The twin's values are quantized.values(), which is compared here with what the w
 import json
 import os
 import re
+import shutil
 import subprocess
 
 import fp8
@@ -101,6 +102,15 @@ def test_format(name):
     report = verify(packed, "--against", twin)
     found = [finding for finding in report["findings"] if finding["code"] != "merged"]
     check(found == [], f"{name}: verify has no findings, but that engines want experts of one format", found[:3])
+    if name == "NVFP4" or "act order" in name:      # bytes against bytes, each once
+        broken = fresh("other")
+        shutil.copytree(packed, broken)
+        path = os.path.join(broken, "model.safetensors")
+        header, data = st.split(path)
+        begin, _ = header[Q_PROJ + (".weight_global_scale" if name == "NVFP4" else ".scales")]["data_offsets"]
+        st.join(path, header, data[:begin + 1] + bytes([data[begin + 1] ^ 1]) + data[begin + 2:])
+        differs = [f["text"] for f in verify(packed, "--against", broken)["findings"] if f["code"] == "differs"]
+        check(differs == ["1 bytes of codes and scales are not the original's"], f"{name}: verify counts the bytes that differ", differs)
     lost = [t["sqnr_db"] for t in report["quantized_tensors"] if t["sqnr_db"] is not None]
     check(len(report["quantized_tensors"]) == n > 5 and not lost, f"{name}: verify finds each of {n} weights, and nothing lost",
           (len(report["quantized_tensors"]), lost))
