@@ -242,7 +242,7 @@ static bool take_part(struct finder *f, struct weight_view *v, size_t i)
     const struct weight_part *p = &v->format->parts[i];
     const struct tensor *t = v->parts[i];
     char text[NAME_BYTES];
-    if (t)
+    if (t && i > 0)
         w->parts[w->n_parts++] = t;
     if (!t && p->may_be_absent)
         return true;
@@ -264,7 +264,8 @@ static bool take_packed(struct finder *f, const struct weight_format *format,
 {
     struct stored_weight *w = f->out;
     struct weight_view v = { .ck = f->ck, .format = format, .matrix = &w->view };
-    *w = (struct stored_weight){ .parts = { codes }, .is_packed = true, .is_whole = true };
+    *w = (struct stored_weight){ .parts = { codes }, .n_parts = 1, .is_packed = true,
+                                 .is_whole = true };
     for (size_t i = 0; i < weight_format_parts(format); i++)
         v.parts[i] = weight_format_tensor(&f->there, f->n_module, format->parts[i].suffix);
     if (!take_shape(f, &v))
