@@ -33,7 +33,7 @@ static void expand_in_order(float *out, const struct matrix *w, size_t row, size
         case DTYPE_BF16: out[i] = bf16_value(half); break;
         case DTYPE_F16:  out[i] = f16_value(half); break;
         case DTYPE_MXFP4:
-            out[i] = e2m1_value(w->data[at / 2] >> 4 * (at % 2))
+            out[i] = e2m1_value((unsigned)w->data[at / 2] >> 4 * (at % 2))
                    * e8m0_value(w->scale[at / MXFP4_BLOCK]);
             break;
         case DTYPE_FP8:
@@ -47,7 +47,8 @@ static void expand_in_order(float *out, const struct matrix *w, size_t row, size
             out[i] = six_bits(stored_code6(w, at), 2, 3) * stored_scale(w, row, first + i);
             break;
         case DTYPE_NVFP4:
-            out[i] = e2m1_value(w->data[at / 2] >> 4 * (at % 2)) * stored_scale(w, row, first + i);
+            out[i] = e2m1_value((unsigned)w->data[at / 2] >> 4 * (at % 2))
+                   * stored_scale(w, row, first + i);
             break;
         case DTYPE_INT2:
         case DTYPE_INT4:
