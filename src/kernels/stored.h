@@ -62,7 +62,8 @@ struct stored_span {
 };
 #define STORED_SPANS 4
 /* Of rows [first, first + rows): the codes, then the scales, and the factor, zero points and groups
- * of columns if there are any; their number.  All of a matrix whose rows are in another order, or that is transposed. */
+ * of columns if there are any; their number.  All of a matrix whose rows are in another order, or
+ * that is transposed. */
 size_t stored_spans(struct stored_span out[STORED_SPANS], const struct matrix *m, size_t first,
                     size_t rows);
 
