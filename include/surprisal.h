@@ -936,6 +936,8 @@ SURPRISAL_API bool surprisal_quantize_check(const struct surprisal_quantize_opti
 SURPRISAL_API bool surprisal_quantize(const struct surprisal_quantize_options *options, char **json,
                                       char **text, struct surprisal_error *err);
 
+enum surprisal_dequantize_dtype { SURPRISAL_DEQUANTIZE_BF16, SURPRISAL_DEQUANTIZE_F32 };
+
 struct surprisal_dequantize_options {
     const char *checkpoint;             /* these three as above */
     struct surprisal_model *model;
@@ -943,10 +945,12 @@ struct surprisal_dequantize_options {
     size_t shard_bytes;                 /* 0: 5,000,000,000 */
     bool resume;
     struct surprisal_machine machine;   /* threads, isa and progress */
+    enum surprisal_dequantize_dtype dtype;      /* of what was quantized */
 };
 
-/* The reverse: writes every MXFP4 weight in BF16, with experts fused as in the published originals
- * and without quantization_config. */
+/* The reverse, of every quantized format that is read: writes each such weight in BF16 or F32, with
+ * experts fused as in the published originals and without quantization_config.  F32 is exact;
+ * "rounded" of the JSON counts the weights that BF16 does not hold. */
 SURPRISAL_API bool surprisal_dequantize(const struct surprisal_dequantize_options *options,
                                         char **json, char **text, struct surprisal_error *err);
 

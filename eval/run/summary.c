@@ -29,6 +29,17 @@ static void add_digest(cJSON *object, const char *key, const struct digest *d)
     cJSON_AddStringToObject(object, key, hex);
 }
 
+/* Formats of linears whose weights BF16 compute has rounded; none: there is no such member. */
+static void add_rounded(cJSON *o, const struct summary *s)
+{
+    if (s->options->machine.compute != SURPRISAL_COMPUTE_BF16 || !s->weights->inexact_in_bf16)
+        return;
+    cJSON *list = cJSON_AddArrayToObject(o, "rounded_to_bf16");
+    for (int i = 0; i < DTYPE_COUNT; i++)
+        if (s->weights->inexact_in_bf16 & WEIGHT_DTYPE(i))
+            cJSON_AddItemToArray(list, cJSON_CreateString(dtype_name((enum dtype)i)));
+}
+
 static void add_checkpoint(cJSON *root, const struct summary *s)
 {
     cJSON *o = cJSON_AddObjectToObject(root, "checkpoint");
@@ -39,6 +50,7 @@ static void add_checkpoint(cJSON *root, const struct summary *s)
     json_add_size(o, "parameters", s->weights->parameters);
     json_add_size(o, "bytes", s->weights->bytes);
     json_add_size(o, "quantized_bytes", s->weights->quantized_bytes);
+    add_rounded(o, s);
     if (*s->checkpoint->revision)
         cJSON_AddStringToObject(o, "revision", s->checkpoint->revision);
     else

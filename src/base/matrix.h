@@ -18,6 +18,17 @@ enum dtype {
     DTYPE_BF16,
     DTYPE_MXFP4,        /* packed: 4-bit codes, a power of two for each 32 of a row */
     DTYPE_FP8,          /* packed: E4M3 codes, a factor for each block of rows and columns */
+    DTYPE_MXFP8,        /* packed: E4M3 codes, a power of two for each 32 of a row */
+    DTYPE_MXFP6_E2M3,   /* packed: 6-bit codes, the same */
+    DTYPE_MXFP6_E3M2,
+    DTYPE_NVFP4,        /* packed: 4-bit codes, an E4M3 scale for each 16 of a row, one for all */
+    DTYPE_INT2,         /* packed: integers, a factor (and a zero point) for each group of a row */
+    DTYPE_INT4,
+    DTYPE_INT8,
+    DTYPE_GPTQ2,        /* packed: the same, each column of the file a row of the weight */
+    DTYPE_GPTQ4,
+    DTYPE_GPTQ8,
+    DTYPE_AWQ4,         /* packed: the same, eight rows in a word */
     DTYPE_F64,
     DTYPE_I64,
     DTYPE_I32,
@@ -73,6 +84,13 @@ struct head_order {
     const uint32_t *place;      /* [heads]: a permutation */
 };
 
+/* What a zero point of integers is. */
+enum zeros {
+    ZEROS_HALF,                 /* half of the codes' range, whatever is stored */
+    ZEROS_STORED,
+    ZEROS_LESS_ONE,             /* what is stored + 1 (GPTQ's first version) */
+};
+
 /* [rows, cols] as stored.  The weight of a linear layer is [out_features, in_features].
  * kernels/stored.h says where its bytes are, struct row_kernels what they are worth. */
 struct matrix {
@@ -80,8 +98,15 @@ struct matrix {
     const uint8_t *data;        /* values or codes; not necessarily aligned to the element */
     const uint8_t *scale;       /* packed: of blocks of codes, row by row; else NULL */
     size_t rows, cols;
-    enum dtype scale_dtype;     /* FP8: of scale, and the codes that share one */
-    size_t block_rows, block_cols;
+    enum dtype scale_dtype;     /* of scale, unless the format says it */
+    size_t block_rows, block_cols;      /* codes that share one */
+    const uint8_t *factor;      /* NVFP4: F32, of all scales */
+    bool factor_divides;
+    const uint8_t *zero;        /* integers: zero points; NULL: there are none */
+    enum zeros zeros;
+    const uint8_t *group;       /* integers: I32 [cols], the group of each column; NULL: they
+                                   follow each other */
+    bool is_signed;             /* integers: codes and zero points are I8 */
     const struct head_order *row_order, *col_order;     /* NULL: in their order */
     bool one_added;             /* of a norm: the values are 1 + w, where others store w */
     bool is_rate;               /* of A_log: the values are -exp(A_log) */

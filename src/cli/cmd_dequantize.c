@@ -31,12 +31,20 @@ static int run(const struct command *c, int argc, char **argv)
     return report_either(ok, json, text, &err);
 }
 
+static const struct choice dtypes[] = {
+    { "bf16", SURPRISAL_DEQUANTIZE_BF16 }, { "f32", SURPRISAL_DEQUANTIZE_F32 }, { NULL, 0 }
+};
+
 #define FIELD(name) .field = offsetof(struct settings, name)
 
 static const struct option options[] = {
     OPTION_REVISION(.field = offsetof(struct settings, hub.revision)),
     { .name = "shard-size", .value = "SIZE", .help = "largest size of a file (default 5000000000)",
       .parse = parse_size, .expected = EXPECTED_SIZE, FIELD(dequantize.shard_bytes) },
+    { .name = "dtype", .value = "TYPE",
+      .help = "what quantized weights become: bf16 (default), or f32, which is exact",
+      .parse = parse_choice, .choices = dtypes, .expected = "bf16 or f32",
+      FIELD(dequantize.dtype) },
     { .name = "resume", .help = "continue an interrupted run from OUT.partial",
       .parse = parse_switch, FIELD(dequantize.resume) },
     OPTION_JSON(FIELD(json)),
@@ -49,7 +57,7 @@ static const struct option options[] = {
 const struct command command_dequantize = {
     .name = "dequantize",
     .arguments = "CHECKPOINT OUT [options]",
-    .summary = "Write an MXFP4 checkpoint in BF16, experts fused as originals are published.",
+    .summary = "Write a quantized checkpoint in BF16 or F32, experts fused as in originals.",
     .options = options, .n_options = sizeof options / sizeof *options,
     .operand = "CHECKPOINT", .operand_field = offsetof(struct settings, dequantize.checkpoint),
     .operands_required = 2,

@@ -24,7 +24,7 @@ static const struct command *const commands[] = {
 static int help(void)
 {
     printf("Usage: surprisal COMMAND ...\n\n"
-           "Evaluates language-model checkpoints (Qwen3.5 in BF16, MXFP4 or FP8) on the CPU.\n\n");
+           "Evaluates language-model checkpoints (Qwen3.5, quantized or not) on the CPU.\n\n");
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         printf("  %-12s %s\n", commands[i]->name, commands[i]->summary);
     printf("\n  surprisal COMMAND --help lists a command's options; surprisal --version.\n\n"

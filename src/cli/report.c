@@ -96,6 +96,11 @@ static void print_checkpoint(const cJSON *root)
            "checkpoint", word(checkpoint, "path"), DIGEST_SHOWN, word(checkpoint, "digest"),
            word(checkpoint, "model_type"), number(checkpoint, "parameters") / 1e6,
            number(checkpoint, "bytes") / 1e6, number(checkpoint, "quantized_bytes") / 1e6);
+    const cJSON *rounded = cJSON_GetObjectItemCaseSensitive(checkpoint, "rounded_to_bf16"), *format;
+    if (rounded)
+        printf("%-16s", "rounded to BF16");
+    cJSON_ArrayForEach(format, rounded)
+        printf(" %s%s", format->valuestring, format->next ? "," : "\n");
 }
 
 static void print_computed(const cJSON *root)

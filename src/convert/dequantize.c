@@ -28,6 +28,7 @@ struct fused {
 
 struct fuser {
     struct job *job;
+    enum dtype dtype;                       /* of what was packed */
     struct fused *list;                     /* owned; some tens */
     size_t n, capacity;
 };
@@ -44,7 +45,7 @@ static struct fused *find_fused(struct fuser *f, const struct listed_weight *m,
     const size_t shape[] = { experts, place->parts * new.rows, new.cols };
     new.missing = experts * place->parts;
     if (!mem_grow(&f->list, &f->capacity, f->n + 1, sizeof new, "fused tensors", err)
-        || !layout_add_tensor(l, &new.tensor, place->tensor, strlen(place->tensor), "", DTYPE_BF16,
+        || !layout_add_tensor(l, &new.tensor, place->tensor, strlen(place->tensor), "", f->dtype,
                               3, shape, err))
         return NULL;
     f->list[f->n] = new;
@@ -65,7 +66,7 @@ static bool add_part(struct fuser *f, const struct listed_weight *m,
     to->missing--;
     struct task task = { m, TASK_EXPAND, to->tensor, 0 };
     task.offset = (place->expert * place->parts + place->part) * to->rows * to->cols
-                * dtype_bytes(DTYPE_BF16);
+                * dtype_bytes(f->dtype);
     return layout_add_task(&f->job->layout, &task, err);
 }
 
@@ -93,16 +94,16 @@ static bool add_module(struct fuser *f, const struct listed_weight *m, struct er
         ok = add_part(f, m, &place, err);
     else
         ok = layout_add_tensor(l, &task.tensor, m->name, strlen(m->name), "",
-                               packed ? DTYPE_BF16 : m->stored.view.dtype, m->stored.ndim,
+                               packed ? f->dtype : m->stored.view.dtype, m->stored.ndim,
                                m->stored.shape, err)
           && layout_add_task(l, &task, err);
     free(place.tensor);
     return ok;
 }
 
-static bool make_layout(struct job *j, size_t shard_bytes, struct error *err)
+static bool make_layout(struct job *j, enum dtype dtype, size_t shard_bytes, struct error *err)
 {
-    struct fuser f = { .job = j };
+    struct fuser f = { .job = j, .dtype = dtype };
     const struct listed_weight **order = layout_reading_order(&j->modules, err);
     bool ok = order != NULL;
     for (size_t i = 0; ok && i < j->modules.n; i++)
@@ -114,18 +115,12 @@ static bool make_layout(struct job *j, size_t shard_bytes, struct error *err)
     return ok;
 }
 
-/* Some weights are packed, and BF16 holds the values of all. */
 static bool expect_quantized(const struct job *j, struct error *err)
 {
-    bool any = false;
-    for (size_t i = 0; i < j->modules.n; i++) {
-        const struct stored_weight *w = &j->modules.list[i].stored;
-        any |= w->is_packed;
-        if (w->is_packed && !stored_exact_in_bf16(&w->view))
-            return error_set(err, "%s: '%s' has %s values that BF16 does not hold, expected MXFP4",
-                             w->parts[0]->file, w->parts[0]->name, dtype_name(w->view.dtype));
-    }
-    return any || error_set(err, "%s: has no MXFP4 weights, expected some", j->ck.path);
+    for (size_t i = 0; i < j->modules.n; i++)
+        if (j->modules.list[i].stored.is_packed)
+            return true;
+    return error_set(err, "%s: has no quantized weights, expected some", j->ck.path);
 }
 
 static bool run(struct job *j, const struct surprisal_dequantize_options *o, cJSON *result,
@@ -133,10 +128,16 @@ static bool run(struct job *j, const struct surprisal_dequantize_options *o, cJS
 {
     struct digest work;
     char *config = new_config_plain(&j->ck, err);
+    bool as_f32 = o->dtype == SURPRISAL_DEQUANTIZE_F32;
+    const char *what = as_f32 ? "dequantize f32" : "dequantize";
     j->stream.stage = "dequantize";
-    bool ok = config && make_layout(j, o->shard_bytes, err)
-           && digest_of(&work, "dequantize", strlen("dequantize"), err)
+    bool ok = config && make_layout(j, as_f32 ? DTYPE_F32 : DTYPE_BF16, o->shard_bytes, err)
+           && digest_of(&work, what, strlen(what), err)
            && job_run(j, o->out, config, &work, o->resume, result, err);
+    /* Shards of an earlier run were not counted. */
+    ok = ok && ((j->folder.kept ? cJSON_AddNullToObject(result, "rounded") != NULL
+                                : json_add_size(result, "rounded", j->stream.rounded) != NULL)
+                || error_set(err, "out of memory: the result"));
     cJSON_free(config);
     return ok;
 }

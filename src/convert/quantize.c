@@ -182,6 +182,9 @@ bool quantize_text(struct buffer *out, const cJSON *result, struct error *err)
                            " whose errors are within 4 units in the last place)\n",
                            packing_plan_number(result, "blocks"),
                            packing_plan_number(result, "undecided"));
+    if (ok && json_get_value(result, "rounded") && packing_plan_number(result, "rounded") > 0)
+        ok = buffer_printf(out, err, "%.0f weights were rounded: BF16 does not hold them\n",
+                           packing_plan_number(result, "rounded"));
     if (ok && kept > 0)
         ok = buffer_printf(out, err, "%.0f of %.0f shards were there already\n", kept,
                            packing_plan_number(result, "shards"));

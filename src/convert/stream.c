@@ -2,6 +2,9 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "base/bf16.h"
 
 #define BATCH_WEIGHTS ((size_t)4 << 20)         /* between two looks at progress and interruption */
 #define CHUNK_WEIGHTS ((size_t)16 << 10)        /* at a time by a thread: 64 KB of f32 */
@@ -193,42 +196,67 @@ static bool pack(struct stream *s, const struct task *t, struct safetensors_writ
 
 /* ---- expanding -------------------------------------------------------------------------- */
 
-/* *bad: of codes and scales, since stored BF16 is copied whatever it is. */
-static void expand_batch(const struct stream *s, const struct matrix *from, size_t first, size_t n,
-                         uint16_t *out, size_t *bad)
+/* Numbers that rounding has changed. */
+static size_t count_rounded(const float *w, const uint16_t *rounded, size_t n)
 {
-    size_t chunks = (n + CHUNK_WEIGHTS - 1) / CHUNK_WEIGHTS;
-    #pragma omp parallel for schedule(dynamic) num_threads(s->n_threads)
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        count += bf16_value(rounded[i]) < w[i] || bf16_value(rounded[i]) > w[i];
+    return count;
+}
+
+/* A piece of a matrix that is expanded at once. */
+struct expanded {
+    const struct matrix *from;
+    size_t first, n;
+    bool as_f32;                        /* else as BF16 */
+    uint8_t *out;
+    size_t bad;         /* of codes and scales, since stored BF16 is copied whatever it is */
+};
+
+static void expand_batch(struct stream *s, struct expanded *e)
+{
+    size_t chunks = (e->n + CHUNK_WEIGHTS - 1) / CHUNK_WEIGHTS, rounded = 0;
+    bool packed = dtype_is_packed(e->from->dtype), exact = stored_exact_in_bf16(e->from);
+    #pragma omp parallel for schedule(dynamic) num_threads(s->n_threads) reduction(+ : rounded)
     for (size_t c = 0; c < chunks; c++) {
         float w[CHUNK_WEIGHTS];
-        size_t at = c * CHUNK_WEIGHTS, count = size_min(CHUNK_WEIGHTS, n - at);
-        expand_numbers(s, w, from, first + at, count);
-        if (dtype_is_packed(from->dtype) && !s->kn->rows->all_finite(w, count))
-            find_bad(bad, w, first + at, count);
-        s->kn->rows->to_bf16(out + at, w, count);
+        size_t at = c * CHUNK_WEIGHTS, count = size_min(CHUNK_WEIGHTS, e->n - at);
+        uint16_t *half = (uint16_t *)(void *)e->out + at;
+        expand_numbers(s, w, e->from, e->first + at, count);
+        if (packed && !s->kn->rows->all_finite(w, count))
+            find_bad(&e->bad, w, e->first + at, count);
+        if (e->as_f32) {
+            memcpy(e->out + at * sizeof *w, w, count * sizeof *w);
+            continue;
+        }
+        s->kn->rows->to_bf16(half, w, count);
+        rounded += exact ? 0 : count_rounded(w, half, count);
     }
+    s->rounded += rounded;
 }
 
 static bool expand(struct stream *s, const struct task *t, struct safetensors_writer *w,
-                   size_t place, struct error *err)
+                   const struct new_tensor *to, struct error *err)
 {
     const struct listed_weight *m = t->module;
     const struct matrix *from = &m->stored.view;
-    size_t total = from->rows * from->cols, bad = SIZE_MAX;
-    if (!mem_grow(&s->out, &s->capacity, BATCH_WEIGHTS * sizeof(uint16_t), 1, "weights", err))
+    size_t total = from->rows * from->cols, size = dtype_bytes(to->entry.dtype);
+    struct expanded e = { .from = from, .as_f32 = to->entry.dtype == DTYPE_F32, .bad = SIZE_MAX };
+    if (!mem_grow(&s->out, &s->capacity, BATCH_WEIGHTS * size, 1, "weights", err))
         return false;
-    for (size_t first = 0, n; first < total; first += n) {
-        n = size_min(BATCH_WEIGHTS, total - first);
-        if (!bring_numbers(s, from, first, n, err))
+    e.out = s->out;
+    for (; e.first < total; e.first += e.n) {
+        e.n = size_min(BATCH_WEIGHTS, total - e.first);
+        if (!bring_numbers(s, from, e.first, e.n, err))
             return false;
-        expand_batch(s, from, first, n, (uint16_t *)(void *)s->out, &bad);
-        if (bad != SIZE_MAX)
-            return refuse_bad(m, bad, err);
-        if (!safetensors_write(w, place, t->offset + first * sizeof(uint16_t), s->out,
-                               n * sizeof(uint16_t), err)
-            || !advance(s, bytes_of(m, n), err))
+        expand_batch(s, &e);
+        if (e.bad != SIZE_MAX)
+            return refuse_bad(m, e.bad, err);
+        if (!safetensors_write(w, to->place, t->offset + e.first * size, s->out, e.n * size, err)
+            || !advance(s, bytes_of(m, e.n), err))
             return false;
-        release_numbers(s, from, first, n);
+        release_numbers(s, from, e.first, e.n);
     }
     return true;
 }
@@ -244,7 +272,7 @@ bool stream_task(struct stream *s, size_t task, struct safetensors_writer *w, st
     case TASK_PACK:
         return pack(s, t, w, to->place, to[1].place, err);
     case TASK_EXPAND:
-        return expand(s, t, w, to->place, err);
+        return expand(s, t, w, to, err);
     default:
         return copy(s, t, w, to->place, err);
     }

@@ -26,6 +26,7 @@ struct stream {
 
     size_t done_bytes;
     size_t blocks, undecided;           /* counted */
+    size_t rounded;                     /* weights that BF16 does not hold */
     size_t ahead, ahead_bytes;          /* the next task to read ahead; what is under way */
     uint8_t *out;                       /* owned; a batch */
     size_t capacity;

@@ -15,8 +15,9 @@ static int compare_strings(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static bool add_pattern(struct module_list *list, const char *pattern, const char *key,
-                        const char *path, struct error *err)
+/* prefix: what stands before it in the file, for messages. */
+static bool add_pattern(struct module_list *list, const char *prefix, const char *pattern,
+                        const char *key, const char *path, struct error *err)
 {
     int code;
     PCRE2_SIZE at;
@@ -28,18 +29,35 @@ static bool add_pattern(struct module_list *list, const char *pattern, const cha
     if (!compiled) {
         char why[160];
         pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof why);
-        return error_set(err, "%s: %s has 're:%s', not a regular expression: %s at %zu", path, key,
-                         pattern, why, (size_t)at);
+        return error_set(err, "%s: %s has '%s%s', not a regular expression: %s at %zu", path, key,
+                         prefix, pattern, why, (size_t)at);
     }
     list->patterns[list->n_patterns++] = compiled;
     return true;
 }
 
-static bool add_entry(struct module_list *list, const char *entry, const char *key,
-                      const char *path, struct error *err)
+/* A glob, or a part of a name, as a regular expression. */
+static bool add_translated(struct module_list *list, const char *entry, bool is_glob,
+                           const char *key, const char *path, struct error *err)
 {
-    if (strncmp(entry, "re:", 3) == 0)
-        return add_pattern(list, entry + 3, key, path, err);
+    struct buffer b = { 0 };
+    bool ok = buffer_printf(&b, err, "%s", is_glob ? "" : ".*");
+    for (; ok && *entry; entry++)
+        if (is_glob && *entry == '*')
+            ok = buffer_printf(&b, err, ".*");
+        else if (is_glob && *entry == '?')
+            ok = buffer_printf(&b, err, ".");
+        else
+            ok = buffer_printf(&b, err, "%s%c", strchr("\\^$.|()[]{}*+?", *entry) ? "\\" : "",
+                               *entry);
+    ok = ok && buffer_printf(&b, err, "%s", is_glob ? "$" : "")
+      && add_pattern(list, "", b.data, key, path, err);
+    buffer_free(&b);
+    return ok;
+}
+
+static bool add_name(struct module_list *list, const char *entry, struct error *err)
+{
     if (!mem_grow(&list->names, &list->names_capacity, list->n_names + 1, sizeof *list->names,
                   "module names", err))
         return false;
@@ -48,18 +66,22 @@ static bool add_entry(struct module_list *list, const char *entry, const char *k
     return true;
 }
 
-bool module_list_add(struct module_list *list, const cJSON *entries, const char *key,
-                     const char *path, struct error *err)
+/* The list is not in order until `finish`. */
+static bool add_entry(struct module_list *list, const char *entry, enum module_language language,
+                      const char *key, const char *path, struct error *err)
 {
-    const cJSON *item;
-    if (entries && !cJSON_IsArray(entries))
-        return error_set(err, "%s: %s is not a list of module names", path, key);
-    cJSON_ArrayForEach(item, entries) {
-        if (!cJSON_IsString(item))
-            return error_set(err, "%s: %s has an entry that is not a string", path, key);
-        if (!add_entry(list, item->valuestring, key, path, err))
-            return false;
-    }
+    static const char re[] = "re:";
+    if (language == MODULES_BY_REGEX)
+        return add_pattern(list, "", entry, key, path, err);
+    if (language != MODULES_BY_PART && strncmp(entry, re, strlen(re)) == 0)
+        return add_pattern(list, re, entry + strlen(re), key, path, err);
+    if (language == MODULES_BY_NAME)
+        return add_name(list, entry, err);
+    return add_translated(list, entry, language == MODULES_BY_GLOB, key, path, err);
+}
+
+static bool finish(struct module_list *list, struct error *err)
+{
     if (list->n_names)
         qsort(list->names, list->n_names, sizeof *list->names, compare_strings);
     if (!list->match_data)
@@ -70,6 +92,27 @@ bool module_list_add(struct module_list *list, const cJSON *entries, const char 
         return error_set(err, "out of memory: regular expressions");
     pcre2_set_match_limit(list->limits, MATCH_LIMIT);
     return true;
+}
+
+bool module_list_add_one(struct module_list *list, const char *entry, enum module_language language,
+                         const char *key, const char *path, struct error *err)
+{
+    return add_entry(list, entry, language, key, path, err) && finish(list, err);
+}
+
+bool module_list_add(struct module_list *list, const cJSON *entries, enum module_language language,
+                     const char *key, const char *path, struct error *err)
+{
+    const cJSON *item;
+    if (entries && !cJSON_IsArray(entries))
+        return error_set(err, "%s: %s is not a list of module names", path, key);
+    cJSON_ArrayForEach(item, entries) {
+        if (!cJSON_IsString(item))
+            return error_set(err, "%s: %s has an entry that is not a string", path, key);
+        if (!add_entry(list, item->valuestring, language, key, path, err))
+            return false;
+    }
+    return finish(list, err);
 }
 
 void module_list_free(struct module_list *list)

@@ -19,10 +19,20 @@ struct module_list {
     bool names_parents;         /* an entry means all modules below it, too (transformers' fp8) */
 };
 
-/* Adds the entries of a JSON array (NULL: none); `key` names it in errors.  Start with a zeroed
- * list; module_list_free also after a failure. */
-bool module_list_add(struct module_list *list, const cJSON *entries, const char *key,
-                     const char *path, struct error *err);
+/* What an entry is.  "re:" begins a regular expression in the first two. */
+enum module_language {
+    MODULES_BY_NAME,
+    MODULES_BY_GLOB,            /* of the whole name; * and ? (Python's fnmatch) */
+    MODULES_BY_PART,            /* of the name */
+    MODULES_BY_REGEX,           /* from the start of the name */
+};
+
+/* Adds an entry, or those of a JSON array (NULL: none); `key` names it in errors.  Start with a
+ * zeroed list; module_list_free also after a failure. */
+bool module_list_add_one(struct module_list *list, const char *entry, enum module_language language,
+                         const char *key, const char *path, struct error *err);
+bool module_list_add(struct module_list *list, const cJSON *entries, enum module_language language,
+                     const char *key, const char *path, struct error *err);
 void module_list_free(struct module_list *list);
 
 /* *found: an entry names the module, or its parent "....experts" when it is an expert's

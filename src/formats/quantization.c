@@ -1,5 +1,6 @@
 #include "quantization.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,16 +27,44 @@ static bool open_source(struct source *s, const struct checkpoint *ck, struct er
 struct setting {
     const char *key;
     bool may_be_absent;
-    const char *values[3];
+    const char *values[10];
 };
 
-static const struct setting top_settings[] = {
-    { "quant_method", false, { "\"compressed-tensors\"", "\"fp8\"" } },
-    { "format", false, { "\"" FORMAT "\"", "\"mixed-precision\"" } },
-    { "quantization_status", true, { "\"compressed\"", "\"frozen\"" } },
-    { "kv_cache_scheme", true, { "null" } },
-    { "sparsity_config", true, { "null", "{}" } },
+#define METHODS \
+    { "\"compressed-tensors\"", "\"fp8\"", "\"gptq\"", "\"awq\"", "\"auto-round\"", \
+      "\"intel/auto-round\"", "\"modelopt\"", "\"quark\"" }
+#define FORMATS \
+    { "\"" FORMAT "\"", "\"mixed-precision\"", "\"float-quantized\"", "\"naive-quantized\"", \
+      "\"int-quantized\"", "\"pack-quantized\"", "\"nvfp4-pack-quantized\"", \
+      "\"mxfp8-quantized\"", "\"mxfp6-pack-quantized\"" }
+
+static const struct setting any_settings[] = {
+    { "quant_method", false, METHODS },
+    { "rotation_config", true, { "null", "{}" } },
     { "transform_config", true, { "null", "{}" } },
+};
+
+static const struct setting tensors_settings[] = {
+    { "format", false, FORMATS },
+    { "quantization_status", true, { "\"compressed\"", "\"frozen\"" } },
+    { "sparsity_config", true, { "null", "{}" } },
+};
+
+static const struct setting gptq_settings[] = {
+    { "checkpoint_format", true, { "\"gptq\"", "\"gptq_v2\"" } },
+    { "sym", true, { "true", "false" } },
+};
+
+static const struct setting awq_settings[] = {
+    { "version", true, { "\"gemm\"", "\"GEMM\"" } },
+};
+
+static const struct setting auto_round_settings[] = {
+    { "packing_format", true, { "\"auto_round:auto_gptq\"", "\"auto_round:gptqmodel\"",
+                                "\"auto_round\"", "\"auto_round:exllamav2\"",
+                                "\"auto_round:auto_awq\"", "\"auto_round:llm_compressor\"",
+                                "\"auto_round:fp8\"" } },
+    { "sym", true, { "true", "false" } },
 };
 
 /* transformers' fp8 (FineGrainedFP8Config), as Qwen releases it. */
@@ -86,12 +115,17 @@ static bool check_setting(const struct checking *c, const cJSON *object,
     char *printed = item ? json_print_line(item) : NULL;
     const char *found = printed ? printed : "missing";
     bool ok = false;
-    for (size_t i = 0; i < COUNT(setting->values) && setting->values[i]; i++)
+    char expected[256] = "";
+    for (size_t i = 0; i < COUNT(setting->values) && setting->values[i]; i++) {
         ok |= strcmp(found, setting->values[i]) == 0;
+        bool is_last = i + 1 == COUNT(setting->values) || !setting->values[i + 1];
+        size_t used = strlen(expected);
+        snprintf(expected + used, sizeof expected - used, "%s%s",
+                 i == 0 ? "" : is_last ? " or " : ", ", setting->values[i]);
+    }
     if (!ok)
-        error_set(c->err, "%s: %s.%s is %.80s, expected %s%s%s", c->path, where, setting->key,
-                  found, setting->values[0], setting->values[1] ? " or " : "",
-                  setting->values[1] ? setting->values[1] : "");
+        error_set(c->err, "%s: %s.%s is %.80s, expected %s", c->path, where, setting->key, found,
+                  expected);
     cJSON_free(printed);
     return ok || report(c);
 }
@@ -114,22 +148,28 @@ static bool check_settings(const struct checking *c, const cJSON *object,
     return ok;
 }
 
-static bool check_group(const struct checking *c, const cJSON *group)
+static bool has_text(const cJSON *object, const char *key, const char *text)
 {
-    struct buffer where = { 0 };
-    bool ok = buffer_printf(&where, c->err, "quantization_config.config_groups.%s", group->string)
-           && check_settings(c, group, group_settings, COUNT(group_settings), where.data)
-           && buffer_printf(&where, c->err, ".weights")
-           && check_settings(c, json_get(group, "weights"), weights_settings,
-                             COUNT(weights_settings), where.data);
-    buffer_free(&where);
-    return ok;
+    const char *found = cJSON_GetStringValue(json_get_value(object, key));
+    return found && strcmp(found, text) == 0;
 }
 
-static bool is_fp8(const cJSON *config)
+/* The weights of a group that says MXFP4 are what that is; of others their tensors say all. */
+static bool check_group(const struct checking *c, const cJSON *config, const cJSON *group)
 {
-    const cJSON *method = json_get(config, "quant_method");
-    return cJSON_IsString(method) && strcmp(method->valuestring, "fp8") == 0;
+    bool is_mxfp4 = json_get_value(group, "format")
+                        ? has_text(group, "format", FORMAT)
+                        : has_text(config, "format", FORMAT);
+    struct buffer where = { 0 };
+    bool ok = buffer_printf(&where, c->err, "quantization_config.config_groups.%s", group->string)
+           && check_object(c, group, where.data)
+           && (!is_mxfp4
+               || (check_settings(c, group, group_settings, COUNT(group_settings), where.data)
+                   && buffer_printf(&where, c->err, ".weights")
+                   && check_settings(c, json_get(group, "weights"), weights_settings,
+                                     COUNT(weights_settings), where.data)));
+    buffer_free(&where);
+    return ok;
 }
 
 /* Absent: 128 x 128 (formats/weight.c). */
@@ -148,18 +188,51 @@ static bool check_block_size(const struct checking *c, const cJSON *config)
     return ok || report(c);
 }
 
-static bool check_config(const struct checking *c, const cJSON *config)
+static bool check_groups(const struct checking *c, const cJSON *config)
 {
-    if (is_fp8(config))
-        return check_settings(c, config, fp8_settings, COUNT(fp8_settings), "quantization_config")
-            && check_block_size(c, config);
     const cJSON *groups = json_get_value(config, "config_groups"), *group;
-    bool ok = check_settings(c, config, top_settings, COUNT(top_settings), "quantization_config")
-           && check_object(c, groups, "quantization_config.config_groups");
+    bool ok = check_object(c, groups, "quantization_config.config_groups");
     if (cJSON_IsObject(groups))
         cJSON_ArrayForEach(group, groups)
-            ok = ok && check_group(c, group);
+            ok = ok && check_group(c, config, group);
     return ok;
+}
+
+/* A setting that decides what zero points mean cannot be of some modules alone. */
+static bool check_overrides(const struct checking *c, const cJSON *config, const char *key)
+{
+    const cJSON *sym = json_get_value(config, "sym"), *item;
+    cJSON_ArrayForEach(item, json_get_value(config, key)) {
+        const cJSON *own = json_get_value(item, "sym");
+        if (own && cJSON_IsFalse(own) != cJSON_IsFalse(sym)) {
+            error_set(c->err, "%s: quantization_config.%s has a sym of its own for %.80s, expected"
+                      " one for all", c->path, key, item->string);
+            return report(c);
+        }
+    }
+    return true;
+}
+
+#define SETTINGS(c, config, list) \
+    check_settings(c, config, list, COUNT(list), "quantization_config")
+
+static bool check_config(const struct checking *c, const cJSON *config)
+{
+    if (!SETTINGS(c, config, any_settings))
+        return false;
+    if (has_text(config, "quant_method", "fp8"))
+        return SETTINGS(c, config, fp8_settings) && check_block_size(c, config);
+    if (has_text(config, "quant_method", "gptq"))
+        return SETTINGS(c, config, gptq_settings) && check_overrides(c, config, "dynamic");
+    if (has_text(config, "quant_method", "awq"))
+        return SETTINGS(c, config, awq_settings);
+    if (has_text(config, "quant_method", "auto-round")
+        || has_text(config, "quant_method", "intel/auto-round"))
+        return SETTINGS(c, config, auto_round_settings)
+            && check_overrides(c, config, "extra_config");
+    if (has_text(config, "quant_method", "modelopt") || has_text(config, "quant_method", "quark"))
+        return true;
+    return SETTINGS(c, config, tensors_settings) && check_groups(c, config);
 }
 
 /* compressed-tensors 0.13 subtracted 2; 0.12 has no MXFP4, and 0.14 writes it as the standard says
@@ -173,31 +246,12 @@ const char *quantization_off_version(const struct checkpoint *ck)
 
 /* ---- what the config says of a module ------------------------------------------ */
 
-static bool read_rules(struct quantization_rules *r, const struct source *s, struct error *err)
-{
-    const cJSON *group;
-    r->is_there = s->config != NULL;
-    if (is_fp8(s->config)) {            /* every linear but these, and what is below them */
-        r->targets.has_linear = r->ignore.names_parents = true;
-        return module_list_add(&r->ignore, json_get_value(s->config, "modules_to_not_convert"),
-                               "quantization_config.modules_to_not_convert", s->path, err)
-            && module_list_add(&r->ignore, json_get_value(s->config, "ignored_layers"),
-                               "quantization_config.ignored_layers", s->path, err);
-    }
-    bool ok = module_list_add(&r->ignore, json_get_value(s->config, "ignore"),
-                              "quantization_config.ignore", s->path, err);
-    cJSON_ArrayForEach(group, json_get_value(s->config, "config_groups"))
-        ok = ok && module_list_add(&r->targets, json_get_value(group, "targets"),
-                                   "quantization_config.config_groups.targets", s->path, err);
-    return ok;
-}
-
 bool quantization_rules_read(struct quantization_rules *r, const struct checkpoint *ck,
                              struct error *err)
 {
     struct source s = { 0 };
     *r = (struct quantization_rules){ 0 };
-    bool ok = open_source(&s, ck, err) && read_rules(r, &s, err);
+    bool ok = open_source(&s, ck, err) && quantization_rules_fill(r, s.config, s.path, err);
     free(s.path);
     return ok;
 }
@@ -231,7 +285,8 @@ bool quantization_check_each(const struct checkpoint *ck,
     bool ok = open_source(&s, ck, err);
     const struct checking c = { s.path, fault, user, err };
     if (ok && s.config)
-        ok = check_config(&c, s.config) && (read_rules(&rules, &s, err) || report(&c));
+        ok = check_config(&c, s.config)
+          && (quantization_rules_fill(&rules, s.config, s.path, err) || report(&c));
     quantization_rules_free(&rules);
     free(s.path);
     return ok;
@@ -392,7 +447,8 @@ bool quantization_contradictions(struct contradictions *out, const struct checkp
     *out = (struct contradictions){ 0 };
     struct source s = { 0 };
     struct collector c = { .ck = ck, .err = err };
-    bool ok = open_source(&s, ck, err) && read_rules(&c.rules, &s, err)
+    bool ok = open_source(&s, ck, err)
+           && quantization_rules_fill(&c.rules, s.config, s.path, err)
            && buffer_append(&out->text, "", 0, err);
     for (c.layer = 0; ok && c.layer <= ck->config.num_hidden_layers; c.layer++)
         ok = weights_visit_layer(ck, w, c.layer, collect, &c);

@@ -1,16 +1,15 @@
 /* quantization.h - config.json's quantization_config, and what it says against what the files hold.
  *
- * compressed-tensors: {quant_method, format, config_groups: {g: {targets, weights, format}},
- * ignore}; targets and ignore are module names, module classes ("Linear") or `re:` patterns.
- * A format that is not MXFP4 weights-only is refused.  What is in the files decides what is
- * evaluated; a module packed but ignored, or targeted and not packed, is a contradiction: listed
- * by inspect and warned about by eval. */
+ * What is in the files decides what is evaluated (formats/weight_format.h); a module packed but
+ * ignored, or targeted and not packed, is a contradiction: listed by inspect and warned about by
+ * eval.  Refused is what would change values without a tensor that shows it: a transform or a
+ * rotation, sparsity, a layout of another version, and what is said of MXFP4 and is not MXFP4. */
 #ifndef SURPRISAL_FORMATS_QUANTIZATION_H
 #define SURPRISAL_FORMATS_QUANTIZATION_H
 
 #include "base/memory.h"
 #include "formats/checkpoint.h"
-#include "formats/module_list.h"
+#include "formats/quantization_rules.h"
 #include "formats/weights.h"
 
 /* Refuses settings this program does not implement.  Absent quantization_config: true. */
@@ -23,12 +22,6 @@ bool quantization_check_each(const struct checkpoint *ck,
 /* The version of a quantizer that is known to have written MXFP4 scales with another bias; NULL: it
  * is another, or none is named.  Borrows from the config. */
 const char *quantization_off_version(const struct checkpoint *ck);
-
-/* What the config says of modules; the strings borrow from its JSON. */
-struct quantization_rules {
-    bool is_there;              /* a quantization_config */
-    struct module_list targets, ignore;
-};
 
 /* quantization_rules_free also after a failure. */
 bool quantization_rules_read(struct quantization_rules *r, const struct checkpoint *ck,

@@ -6,66 +6,18 @@
 #include <string.h>
 
 #include "base/format.h"
-#include "base/json.h"
 #include "base/memory.h"
 #include "kernels/ggml_blocks.h"
 #include "kernels/stored.h"
 
-#define PLAIN ".weight"
-#define FP8_BLOCK ((size_t)128)      /* rows, and columns, of a block if the config does not say */
+#define PLAIN WEIGHT_PLAIN
 #define NAME_BYTES 1024             /* of messages; names in files may be longer */
-
-/* ---- the table of stored formats -------------------------------------------------- */
-
-/* One tensor of a weight [rows, cols]: [rows / rows_per, cols / cols_per].  0: as the config says
- * (weight_block_size), rounded up. */
-struct part {
-    const char *suffix;             /* of its name, after the module's */
-    uint64_t dtypes;                /* a bit for each that it may have */
-    size_t rows_per, cols_per;
-};
-
-#define IS(dtype) (UINT64_C(1) << (dtype))
-
-/* A type of GGUF's: one tensor of the weight's shape. */
-#define GGML(type) { type, { { PLAIN, IS(type), 1, 1 } } }
-
-/* A plain weight's tensor has the weight's own shape, of any number of dimensions. */
-static const struct format {
-    enum dtype dtype;
-    struct part parts[WEIGHT_PARTS];        /* codes first */
-} formats[] = {
-    { DTYPE_BF16, { { PLAIN, IS(DTYPE_BF16), 1, 1 } } },
-    { DTYPE_F16, { { PLAIN, IS(DTYPE_F16), 1, 1 } } },
-    { DTYPE_F32, { { PLAIN, IS(DTYPE_F32), 1, 1 } } },
-    { DTYPE_MXFP4,
-      { { ".weight_packed", IS(DTYPE_U8), 1, 2 },
-        { ".weight_scale", IS(DTYPE_U8), 1, MXFP4_BLOCK } } },
-    { DTYPE_FP8,
-      { { PLAIN, IS(DTYPE_F8_E4M3), 1, 1 },
-        { ".weight_scale_inv", IS(DTYPE_BF16) | IS(DTYPE_F32) | IS(DTYPE_F8_E8M0), 0, 0 } } },
-    GGML(DTYPE_Q4_0), GGML(DTYPE_Q4_1), GGML(DTYPE_Q5_0), GGML(DTYPE_Q5_1), GGML(DTYPE_Q8_0),
-    GGML(DTYPE_Q2_K), GGML(DTYPE_Q3_K), GGML(DTYPE_Q4_K), GGML(DTYPE_Q5_K), GGML(DTYPE_Q6_K),
-    GGML(DTYPE_IQ4_NL), GGML(DTYPE_IQ4_XS), GGML(DTYPE_IQ2_XXS), GGML(DTYPE_IQ2_XS),
-    GGML(DTYPE_IQ2_S), GGML(DTYPE_IQ3_XXS), GGML(DTYPE_IQ3_S), GGML(DTYPE_IQ1_S),
-    GGML(DTYPE_IQ1_M), GGML(DTYPE_TQ2_0), GGML(DTYPE_Q1_0), GGML(DTYPE_Q2_0),
-    GGML(DTYPE_GGML_MXFP4), GGML(DTYPE_GGML_NVFP4),
-};
-#define N_FORMATS (sizeof formats / sizeof *formats)
-
-static size_t n_parts(const struct format *f)
-{
-    size_t n = 0;
-    while (n < WEIGHT_PARTS && f->parts[n].suffix)
-        n++;
-    return n;
-}
 
 const char *weight_part_suffix(enum dtype format, size_t part)
 {
-    for (size_t i = 0; i < N_FORMATS; i++)
-        if (formats[i].dtype == format)
-            return formats[i].parts[part].suffix;
+    for (size_t i = 0; i < weight_formats_count; i++)
+        if (weight_formats[i].dtype == format)
+            return weight_formats[i].parts[part].suffix;
     return "";
 }
 
@@ -118,32 +70,15 @@ bool weight_fused_place(struct fused_place *place, const char *weight_name, stru
     return true;
 }
 
-/* The tensor of the first n_module bytes of name and a suffix; NULL when there is none. */
-static const struct tensor *find(const struct checkpoint *ck, const char *name, size_t n_module,
-                                 const char *suffix)
-{
-    char text[NAME_BYTES];
-    char *full = text;
-    size_t n = n_module + strlen(suffix) + 1;
-    if (n > sizeof text && !(full = malloc(n)))
-        return NULL;
-    memcpy(full, name, n_module);
-    strcpy(full + n_module, suffix);
-    const struct tensor *t = checkpoint_find(ck, full);
-    if (full != text)
-        free(full);
-    return t;
-}
-
 bool weight_is_in_any(const char *weight_name, bool (*is)(void *user, const char *tensor),
                       void *user)
 {
     struct fused_place place;
     int n_module = (int)weight_module_length(weight_name);
     bool found = is(user, weight_name);
-    for (size_t i = 0; !found && i < N_FORMATS && weight_name[n_module]; i++) {
+    for (size_t i = 0; !found && i < weight_formats_count && weight_name[n_module]; i++) {
         char *name;
-        if (asprintf(&name, "%.*s%s", n_module, weight_name, formats[i].parts[0].suffix) < 0)
+        if (asprintf(&name, "%.*s%s", n_module, weight_name, weight_formats[i].parts[0].suffix) < 0)
             break;
         found = is(user, name);
         free(name);
@@ -164,6 +99,7 @@ struct finder {
     const struct model_weight *expected;            /* NULL: not known */
     const char *name;                               /* of the weight */
     size_t n_module;
+    struct weight_tensors there;                    /* its tensors */
     const struct weight_faults *faults;
     struct error *err;
 };
@@ -227,7 +163,7 @@ static const char *dtypes_text(char text[NAME_BYTES], uint64_t dtypes)
         left++;
     for (size_t i = 0, n = left; i < DTYPE_COUNT; i++) {
         enum dtype dtype = (enum dtype)(i <= DTYPE_BF16 ? DTYPE_BF16 - i : i);
-        if (!(dtypes & IS(dtype)))
+        if (!(dtypes & WEIGHT_DTYPE(dtype)))
             continue;
         used += (size_t)snprintf(text + used, NAME_BYTES - used, "%s%s",
                                  left == n ? "" : left > 1 ? ", " : " or ", dtype_name(dtype));
@@ -240,11 +176,11 @@ static const char *dtypes_text(char text[NAME_BYTES], uint64_t dtypes)
 static uint64_t dtypes_of(const char *suffix, bool only_plain)
 {
     uint64_t dtypes = 0;
-    for (size_t i = 0; i < N_FORMATS; i++)
-        if (strcmp(formats[i].parts[0].suffix, suffix) == 0
-            && !(only_plain && dtype_is_packed(formats[i].dtype))
-            && !ggml_block_type(formats[i].dtype))
-            dtypes |= formats[i].parts[0].dtypes;
+    for (size_t i = 0; i < weight_formats_count; i++)
+        if (strcmp(weight_formats[i].parts[0].suffix, suffix) == 0
+            && !(only_plain && dtype_is_packed(weight_formats[i].dtype))
+            && !ggml_block_type(weight_formats[i].dtype))
+            dtypes |= weight_formats[i].parts[0].dtypes;
     return dtypes;
 }
 
@@ -287,115 +223,78 @@ static bool take_plain(struct finder *f, const struct tensor *t)
             && expect_shape(f, t, f->expected->shape, f->expected->ndim));
 }
 
-/* The config's block of rows and columns that share a scale. */
-static void read_block(size_t block[2], const struct checkpoint *ck)
-{
-    const cJSON *size = json_get_value(checkpoint_quantization(ck), "weight_block_size");
-    for (int i = 0; i < 2; i++)
-        if (!json_to_size(cJSON_GetArrayItem(size, i), &block[i]) || block[i] == 0)
-            block[i] = FP8_BLOCK;
-}
-
-/* A part whose shape is in blocks of the config's size. */
-static bool check_grid(struct finder *f, const struct tensor *t)
-{
-    struct stored_weight *w = f->out;
-    size_t block[2], shape[2];
-    read_block(block, f->ck);
-    for (int i = 0; i < 2; i++)
-        shape[i] = w->shape[i] / block[i] + (w->shape[i] % block[i] != 0);
-    w->view.block_rows = block[0];
-    w->view.block_cols = block[1];
-    w->view.scale_dtype = t->dtype;
-    return expect_shape(f, t, shape, 2);
-}
-
-/* A part of a format, against the shape of the weight. */
-static bool check_part(struct finder *f, const struct part *p, const struct tensor *t)
-{
-    const struct stored_weight *w = f->out;
-    char text[NAME_BYTES];
-    if (!(p->dtypes & IS(t->dtype)))
-        return part_fault(f, WEIGHT_DTYPE, t, "has dtype %s, expected %s", dtype_name(t->dtype),
-                          dtypes_text(text, p->dtypes));
-    if (!p->rows_per)
-        return check_grid(f, t);
-    const size_t shape[] = { w->shape[0] / p->rows_per, w->shape[1] / p->cols_per };
-    if (w->shape[0] % p->rows_per || w->shape[1] % p->cols_per) {
-        bool rows = w->shape[0] % p->rows_per != 0;
-        return part_fault(f, WEIGHT_SHAPE, w->parts[0], "has %zu %s, %s needs a multiple of %zu",
-                          w->shape[!rows], rows ? "rows" : "columns", dtype_name(w->view.dtype),
-                          rows ? p->rows_per : p->cols_per);
-    }
-    return expect_shape(f, t, shape, 2);
-}
-
 /* [rows, cols] by the model, else by the codes. */
-static bool take_shape(struct finder *f, const struct part *codes)
+static bool take_shape(struct finder *f, const struct weight_view *v)
 {
     struct stored_weight *w = f->out;
-    const struct tensor *t = w->parts[0];
     char text[256];
     w->ndim = 2;
     if (f->expected) {
         w->shape[0] = f->expected->rows;
         w->shape[1] = f->expected->cols;
-    } else if (t->ndim == 2) {
-        w->shape[0] = t->shape[0] * codes->rows_per;
-        w->shape[1] = t->shape[1] * codes->cols_per;
-    } else
-        return part_fault(f, WEIGHT_SHAPE, t, "has shape %s, expected a matrix",
-                          tensor_shape_text(t, text, sizeof text));
+    } else if (!weight_format_shape(w->shape, v->format, v->parts))
+        return part_fault(f, WEIGHT_SHAPE, w->parts[0], "has shape %s, expected a matrix",
+                          tensor_shape_text(w->parts[0], text, sizeof text));
     return true;
 }
 
-static bool take_packed(struct finder *f, const struct format *format, const struct tensor *codes)
+/* A part of a format, against the shape of the weight. */
+static bool take_part(struct finder *f, struct weight_view *v, size_t i)
 {
     struct stored_weight *w = f->out;
-    *w = (struct stored_weight){ .parts = { codes }, .n_parts = n_parts(format), .is_packed = true,
+    const struct weight_part *p = &v->format->parts[i];
+    const struct tensor *t = v->parts[i];
+    char text[NAME_BYTES];
+    if (t && i > 0)
+        w->parts[w->n_parts++] = t;
+    if (!t && p->may_be_absent)
+        return true;
+    if (!t) {
+        w->is_whole = false;
+        snprintf(text, sizeof text, "%.*s%s", (int)f->n_module, f->name, p->suffix);
+        return weight_fault_add(f->faults, f->ck, WEIGHT_INCOMPLETE, w->parts[0], text, f->err,
+                                "has no '%s' beside it", text);
+    }
+    if (!(p->dtypes & WEIGHT_DTYPE(t->dtype)))
+        return part_fault(f, WEIGHT_DTYPE, t, "has dtype %s, expected %s", dtype_name(t->dtype),
+                          dtypes_text(text, p->dtypes));
+    return !w->is_whole || weight_format_take(v, i, text, sizeof text)
+        || part_fault(f, WEIGHT_SHAPE, t, "%s", text);
+}
+
+static bool take_packed(struct finder *f, const struct weight_format *format,
+                        const struct tensor *codes)
+{
+    struct stored_weight *w = f->out;
+    struct weight_view v = { .ck = f->ck, .format = format, .matrix = &w->view };
+    *w = (struct stored_weight){ .parts = { codes }, .n_parts = 1, .is_packed = true,
                                  .is_whole = true };
-    if (!take_shape(f, &format->parts[0]))
+    for (size_t i = 0; i < weight_format_parts(format); i++)
+        v.parts[i] = weight_format_tensor(&f->there, f->n_module, format->parts[i].suffix);
+    if (!take_shape(f, &v))
         return false;
     if (!w->is_whole)
         return true;
     fill_view(w, format->dtype, codes->data, codes->n_bytes);
-    for (size_t i = 0; i < w->n_parts; i++) {
-        const struct part *p = &format->parts[i];
-        const struct tensor *t = w->parts[i] =
-            i ? find(f->ck, f->name, f->n_module, p->suffix) : codes;
-        if (!t) {
-            char missing[NAME_BYTES];
-            w->is_whole = false;
-            snprintf(missing, sizeof missing, "%.*s%s", (int)f->n_module, f->name, p->suffix);
-            if (!weight_fault_add(f->faults, f->ck, WEIGHT_INCOMPLETE, codes, missing, f->err,
-                                  "has no '%s' beside it", missing))
-                return false;
-        } else if (!check_part(f, p, t))
-            return false;
-    }
-    if (w->is_whole && w->n_parts > 1)
-        w->view.scale = w->parts[1]->data;
-    return true;
+    v.rows = w->shape[0];
+    v.cols = w->shape[1];
+    bool ok = true;
+    for (size_t i = 0; ok && i < weight_format_parts(format); i++)
+        ok = take_part(f, &v, i);
+    return ok;
 }
 
-/* The format whose codes a tensor of this suffix and dtype is; NULL for none. */
-static const struct format *format_of(const char *suffix, const struct tensor *t)
+/* From its codes. */
+static bool take_codes(struct finder *f, const struct tensor *t)
 {
-    for (const struct format *f = formats; f < formats + N_FORMATS; f++)
-        if (strcmp(f->parts[0].suffix, suffix) == 0
-            && ((f->parts[0].dtypes & IS(t->dtype)) || strcmp(suffix, PLAIN) != 0))
-            return f;
-    return NULL;
-}
-
-/* From its codes, which have this suffix. */
-static bool take_codes(struct finder *f, const char *suffix, const struct tensor *t)
-{
-    const struct format *format = format_of(suffix, t);
-    bool may_be_packed = !f->expected || f->expected->is_linear
+    bool knows = f->expected;
+    bool may_be_packed = !knows || f->expected->is_linear
                       || (f->expected->kind == WEIGHT_EMBED_TOKENS && ggml_block_type(t->dtype));
-    return format && dtype_is_packed(format->dtype) && may_be_packed ? take_packed(f, format, t)
-                                                                     : take_plain(f, t);
+    const size_t model[] = { knows ? f->expected->rows : 0, knows ? f->expected->cols : 0 };
+    const struct weight_format *format =
+        may_be_packed
+            ? weight_format_choose(f->ck, &f->there, f->n_module, t, knows ? model : NULL) : NULL;
+    return format && dtype_is_packed(format->dtype) ? take_packed(f, format, t) : take_plain(f, t);
 }
 
 /* One projection of an expert: rows of a tensor [E, parts * rows, cols]. */
@@ -424,49 +323,57 @@ static bool take_fused(struct finder *f, const struct fused_place *place, const 
 
 /* Tensors any of which would be the weight. */
 struct candidates {
-    const struct tensor *codes[N_FORMATS], *fused;
-    const char *suffixes[N_FORMATS];
+    const struct tensor *codes[WEIGHT_SUFFIXES], *fused;
     size_t n;
 };
 
 /* The suffix of a format's codes, if no row before it has the same. */
 static const char *new_suffix(size_t format)
 {
-    const char *suffix = formats[format].parts[0].suffix;
+    const char *suffix = weight_formats[format].parts[0].suffix;
     for (size_t i = 0; i < format; i++)
-        if (strcmp(formats[i].parts[0].suffix, suffix) == 0)
+        if (strcmp(weight_formats[i].parts[0].suffix, suffix) == 0)
             return NULL;
     return suffix;
 }
 
 static void find_codes(struct candidates *c, const struct finder *f)
 {
-    for (size_t i = 0; i < N_FORMATS; i++) {
+    for (size_t i = 0; i < weight_formats_count; i++) {
         const char *suffix = new_suffix(i);
         if (!suffix || (!f->expected->is_linear && strcmp(suffix, PLAIN) != 0))
             continue;
-        c->codes[c->n] = find(f->ck, f->name, f->n_module, suffix);
-        c->suffixes[c->n] = suffix;
+        c->codes[c->n] = weight_format_tensor(&f->there, f->n_module, suffix);
         c->n += c->codes[c->n] != NULL;
     }
+}
+
+/* The row of a suffix that is no codes', and not only a description. */
+static const struct weight_format *format_of_companion(const char *suffix)
+{
+    for (size_t i = 0; i < weight_formats_count; i++)
+        for (size_t p = 1; p < weight_format_parts(&weight_formats[i]); p++)
+            if (weight_formats[i].parts[p].role != ROLE_SHAPE
+                && strcmp(weight_formats[i].parts[p].suffix, suffix) == 0)
+                return &weight_formats[i];
+    return NULL;
 }
 
 /* A scale beside a plain weight would mean that its values are not the weights. */
 static bool refuse_companions(struct finder *f, const struct tensor *codes)
 {
-    for (size_t i = 0; i < N_FORMATS; i++)
-        for (size_t p = 1; p < n_parts(&formats[i]); p++) {
-            const char *suffix = formats[i].parts[p].suffix;
-            const struct tensor *t = find(f->ck, f->name, f->n_module, suffix);
-            bool is_part = false;
-            for (size_t j = 1; j < f->out->n_parts; j++)
-                is_part |= f->out->parts[j] == t;
-            if (t && !is_part
-                && !weight_fault_add(f->faults, f->ck, WEIGHT_ALONE, t, t->name, f->err,
-                                     "is beside '%s', expected only beside a '%s'", codes->name,
-                                     formats[i].parts[0].suffix))
-                return false;
-        }
+    for (size_t i = 0; i < f->there.n; i++) {
+        const struct tensor *t = f->there.list[i];
+        const struct weight_format *format = format_of_companion(t->name + f->n_module);
+        bool is_part = false;
+        for (size_t j = 0; j < f->out->n_parts; j++)
+            is_part |= f->out->parts[j] == t;
+        if (format && !is_part
+            && !weight_fault_add(f->faults, f->ck, WEIGHT_ALONE, t, t->name, f->err,
+                                 "is beside '%s', expected only beside a '%s'", codes->name,
+                                 format->parts[0].suffix))
+            return false;
+    }
     return true;
 }
 
@@ -478,7 +385,7 @@ static bool miss(struct finder *f, const struct fused_place *place)
     *f->out = (struct stored_weight){ .n_parts = 0 };
     if (f->expected->may_be_absent)
         return true;
-    for (size_t i = 0; f->expected->is_linear && i < N_FORMATS; i++) {
+    for (size_t i = 0; f->expected->is_linear && i < weight_formats_count; i++) {
         const char *suffix = new_suffix(i);
         if (!suffix || strcmp(suffix, PLAIN) == 0)
             continue;
@@ -504,7 +411,7 @@ static bool choose(struct finder *f, const struct candidates *c, const struct fu
         return false;
     if (c->n == 0)
         return take_fused(f, place, c->fused);
-    return take_codes(f, c->suffixes[0], first)
+    return take_codes(f, first)
         && (!f->expected->is_linear || refuse_companions(f, first));
 }
 
@@ -523,10 +430,11 @@ bool weight_find(struct stored_weight *out, const struct checkpoint *ck,
     struct fused_place place = { .tensor = NULL };
     if (expected->num_experts && !weight_fused_place(&place, expected->name, err))
         return false;
-    if (weight_name_ends_with(f.name, PLAIN))
+    if (weight_name_ends_with(f.name, PLAIN)) {
+        weight_format_tensors(&f.there, ck, f.name, f.n_module);
         find_codes(&c, &f);
-    else if ((c.codes[0] = checkpoint_find(ck, f.name)))
-        c.suffixes[c.n++] = PLAIN;
+    } else if ((c.codes[0] = checkpoint_find(ck, f.name)))
+        c.n = 1;
     if (place.tensor)
         c.fused = checkpoint_find(ck, place.tensor);
     bool ok = choose(&f, &c, &place);
@@ -582,26 +490,37 @@ static bool take_experts(struct finder *f, const struct tensor *t,
     return ok;
 }
 
-/* The row of a suffix, and which part of it. */
-static const struct format *format_of_suffix(size_t *part, const char *name)
+/* The suffix of the table that a name ends with, and whether it is one of codes. */
+static const char *suffix_of(bool *is_codes, const char *name)
 {
-    for (const struct format *f = formats; f < formats + N_FORMATS; f++)
-        for (*part = 0; *part < n_parts(f); ++*part)
-            if (dtype_is_packed(f->dtype) && weight_name_ends_with(name, f->parts[*part].suffix))
-                return f;
+    for (size_t i = 0; i < weight_formats_count; i++)
+        for (size_t p = 0; p < weight_format_parts(&weight_formats[i]); p++)
+            if (dtype_is_packed(weight_formats[i].dtype)
+                && weight_name_ends_with(name, weight_formats[i].parts[p].suffix)) {
+                *is_codes = p == 0;
+                return weight_formats[i].parts[p].suffix;
+            }
     return NULL;
 }
 
 /* A scale, say: it belongs to codes that are taken by themselves; without them it is an odd
  * tensor. */
-static bool take_companion(struct finder *f, const struct format *format, const struct tensor *t,
+static bool take_companion(struct finder *f, const char *suffix, const struct tensor *t,
                            const struct taker *taker)
 {
-    const char *codes = format->parts[0].suffix;
+    const char *codes = NULL;
     char missing[NAME_BYTES];
-    const struct tensor *found = find(f->ck, f->name, f->n_module, codes);
-    if (found && (strcmp(codes, PLAIN) != 0 || format->parts[0].dtypes & IS(found->dtype)))
-        return true;
+    for (size_t i = 0; i < weight_formats_count; i++)
+        for (size_t p = 1; p < weight_format_parts(&weight_formats[i]); p++) {
+            const struct weight_part *of = &weight_formats[i].parts[0];
+            if (strcmp(weight_formats[i].parts[p].suffix, suffix) != 0)
+                continue;
+            const struct tensor *found = weight_format_tensor(&f->there, f->n_module, of->suffix);
+            if (found
+                && (strcmp(of->suffix, PLAIN) != 0 || of->dtypes & WEIGHT_DTYPE(found->dtype)))
+                return true;
+            codes = codes ? codes : of->suffix;
+        }
     snprintf(missing, sizeof missing, "%.*s%s", (int)f->n_module, f->name, codes);
     return weight_fault_add(f->faults, f->ck, WEIGHT_ALONE, t, missing, f->err,
                             "has no '%s' beside it", missing)
@@ -609,11 +528,10 @@ static bool take_companion(struct finder *f, const struct format *format, const 
         && taker->take(taker->user, t->name, f->out, f->err);
 }
 
-static bool take_named(struct finder *f, const struct tensor *t, const char *suffix,
-                       const struct taker *taker)
+static bool take_named(struct finder *f, const struct tensor *t, const struct taker *taker)
 {
     char *name = joined(t->name, f->n_module, PLAIN, f->err);
-    bool ok = name && take_codes(f, suffix, t) && taker->take(taker->user, name, f->out, f->err);
+    bool ok = name && take_codes(f, t) && taker->take(taker->user, name, f->out, f->err);
     free(name);
     return ok;
 }
@@ -627,17 +545,18 @@ bool weights_of_tensor(const struct checkpoint *ck, const struct tensor *t,
     struct finder f = { .out = &w, .ck = ck, .name = t->name, .faults = faults, .err = err };
     const struct taker taker = { take, user };
     const struct projection *of[N_PROJECTIONS];
-    size_t part, n = fused_projections(of, t);
-    const struct format *format = format_of_suffix(&part, t->name);
+    size_t n = fused_projections(of, t);
+    bool is_codes;
+    const char *suffix = suffix_of(&is_codes, t->name);
     if (n && t->shape[1] % n == 0)
         return take_experts(&f, t, of, n, &taker);
     if (n && !weight_fault_add(faults, ck, WEIGHT_SHAPE, t, t->name, err, "has %zu rows an expert,"
                                " expected gate and up of one size", t->shape[1]))
         return false;
-    if (format) {
-        f.n_module = strlen(t->name) - strlen(format->parts[part].suffix);
-        return part ? take_companion(&f, format, t, &taker)
-                    : take_named(&f, t, format->parts[0].suffix, &taker);
+    if (suffix) {
+        f.n_module = strlen(t->name) - strlen(suffix);
+        weight_format_tensors(&f.there, ck, t->name, f.n_module);
+        return is_codes ? take_named(&f, t, &taker) : take_companion(&f, suffix, t, &taker);
     }
     return take_plain(&f, t) && take(user, t->name, &w, err);
 }

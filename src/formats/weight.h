@@ -1,10 +1,10 @@
-/* weight.h - how one weight is stored: the only place that knows names, dtypes and shapes of it.
+/* weight.h - how one weight is stored.
  *
  * A weight is called by the full name of its plain tensor in the split layout: X.weight for a
  * linear layer X, P.experts.e.gate_proj.weight for a projection of expert e.  A file has it as
  *
  *     plain     the tensor of that name
- *     packed    several tensors X.<suffix>, as a row of the table in weight.c lists them
+ *     packed    several tensors X.<suffix>, as a row of the table in weight_format.c lists them
  *     fused     rows of a tensor of all experts: P.experts.gate_up_proj [E, 2I, D], for each expert
  *               the rows of gate and then those of up, or P.experts.down_proj [E, D, I]
  *
@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "formats/checkpoint.h"
+#include "formats/weight_format.h"
 #include "formats/weight_kind.h"
 
 /* A weight that a config asks for, whatever the files hold (formats/weights.h lists them). */
@@ -36,8 +37,6 @@ struct model_weight {
     const char *hint;               /* for the message that it is missing; "" mostly */
     struct matrix *matrix;          /* where it is bound to; NULL: nothing is bound */
 };
-
-#define WEIGHT_PARTS 4              /* tensors that a weight is made of, at most */
 
 /* As found in the files.  Borrows from the checkpoint. */
 struct stored_weight {

@@ -7,10 +7,23 @@
 
 /* ---- reading --------------------------------------------------------------------- */
 
+/* Scales of activations and of the cache: no weight is made of them. */
+static bool is_for_activations(const char *name)
+{
+    static const char *const ends[] = { ".input_scale", ".input_global_scale", ".k_scale",
+                                        ".v_scale", ".q_scale" };
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (weight_name_ends_with(name, ends[i]))
+            return true;
+    return false;
+}
+
 /* Outside the text model a matrix is a linear's, unless it is an embedding's. */
 static bool take(void *user, const char *name, const struct stored_weight *w, struct error *err)
 {
     struct weight_list *l = user;
+    if (is_for_activations(name))
+        return true;
     if (!mem_grow(&l->list, &l->capacity, l->n + 1, sizeof *l->list, "the list of weights", err))
         return false;
     struct listed_weight *x = &l->list[l->n];

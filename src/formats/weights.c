@@ -384,6 +384,8 @@ static bool bind(void *user, const struct model_weight *x)
         *x->matrix = b->w->embed_tokens;
         return true;
     }
+    if (x->is_linear && !stored_exact_in_bf16(&s.view))
+        b->w->inexact_in_bf16 |= WEIGHT_DTYPE(s.view.dtype);
     *x->matrix = s.view;
     x->matrix->rows = x->rows;          /* a convolution's [C, 1, K] is [C, K] */
     x->matrix->cols = x->cols;
@@ -453,9 +455,11 @@ static void sum_up(struct weights *w)
 static bool refuse_companions(const struct binder *b, const char *prefix)
 {
     const struct weights *w = b->w;
-    static const char *const companions[] = { ".bias", ".weight_global_scale", ".weight_zero_point",
-                                              ".weight_g_idx", ".weight_scale_inv", ".input_scale",
-                                              ".input_global_scale" };
+    static const char *const companions[] = {
+        ".bias", ".pre_quant_scale", ".smooth_scale", ".svdquant_lora_a", ".svdquant_lora_b",
+        ".weight_zp", ".weight_zero_point", ".weight_g_idx", ".weight_global_scale",
+        ".weight_scale_2", ".weight_scale_inv", ".qzeros", ".g_idx",
+    };
     for (size_t i = 0; i < b->ck->n_tensors; i++) {
         const struct tensor *t = b->ck->tensors[i];
         bool is_head = !b->walk.mtp && strncmp(t->name, "lm_head.", 8) == 0;
@@ -635,12 +639,12 @@ static bool check_nan(void *user, const struct model_weight *x)
     struct stored_nan at;
     if (!stored_find_nan(&at, x->matrix))
         return true;
-    char name[NAME_BYTES + 32];
-    snprintf(name, sizeof name, "%.*s%s", (int)weight_module_length(x->name), x->name,
-             weight_part_suffix(x->matrix->dtype, at.part));
-    const struct tensor *t = checkpoint_find(check->ck, name);
-    return error_set(check->err, "%s: '%s' has %s, at [%zu, %zu]", t ? t->file : check->ck->path,
-                     name, at.what, at.row, at.col);
+    struct stored_weight s;
+    if (!weight_find(&s, check->ck, x, NULL, check->err))
+        return false;
+    const struct tensor *t = s.parts[at.part];
+    return error_set(check->err, "%s: '%s' has %s, at [%zu, %zu]", t->file, t->name, at.what,
+                     at.row, at.col);
 }
 
 bool weights_check_scales(const struct checkpoint *ck, const struct weights *w, size_t layer,

@@ -77,6 +77,8 @@ struct weights {
     size_t parameters;                      /* elements of all views, a tied head once */
     size_t bytes;                           /* stored bytes of all views, scales included */
     size_t quantized_bytes;                 /* of these, in packed formats */
+    uint64_t inexact_in_bf16;               /* formats of linears of which BF16 does not hold every
+                                               value: WEIGHT_DTYPE of each */
     const char *prefix;                     /* "model.language_model." or "model." */
     struct bound_tensor *tensors;           /* owned; by name, a fused expert tensor once */
     size_t n_tensors;

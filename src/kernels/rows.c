@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/bf16.h"
+#include "kernels/expand_integers.h"
 #include "kernels/ggml_decode.h"
 #include "kernels/rows.h"
 
@@ -60,7 +61,7 @@ static inline void expand_codes(float *out, uint32_t codes, float scale)
     __m256i code = _mm256_srlv_epi32(_mm256_set1_epi32((int)codes), shift);
     __m256 sign = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_srli_epi32(code, 3), 31));
     __m256 x = _mm256_mul_ps(_mm256_permutevar8x32_ps(magnitude, code), _mm256_set1_ps(scale));
-    _mm256_storeu_ps(out, _mm256_or_ps(x, sign));
+    _mm256_storeu_ps(out, _mm256_xor_ps(x, sign));
 #else
     static const float magnitude[8] = { 0, 0.5f, 1, 1.5f, 2, 3, 4, 6 };
     for (size_t i = 0; i < 8; i++, codes >>= 4)
@@ -104,6 +105,45 @@ static void expand_fp8(float *out, const struct matrix *w, size_t row, size_t fi
     }
 }
 
+/* E2M1 codes, 16 of them with a scale, whose own values come first. */
+static void expand_nvfp4(float *out, const struct matrix *w, size_t row, size_t first, size_t n)
+{
+    enum { BLOCKS = 32 };
+    const uint8_t *codes = w->data + row * (w->cols / 2) + first / 2;
+    const uint8_t *scales = w->scale + row * (w->cols / NVFP4_BLOCK) + first / NVFP4_BLOCK;
+    float scale[BLOCKS], factor;
+    memcpy(&factor, w->factor, sizeof factor);
+    for (size_t left = n / NVFP4_BLOCK, now; left > 0; left -= now, scales += now) {
+        now = left < BLOCKS ? left : BLOCKS;
+        expand_e4m3(scale, scales, 1, now);
+        for (size_t b = 0; b < now; b++)
+            scale[b] = w->factor_divides ? scale[b] / factor : scale[b] * factor;
+        for (size_t i = 0; i < 2 * now; i++, codes += 4, out += 8) {
+            uint32_t eight;
+            memcpy(&eight, codes, sizeof eight);
+            expand_codes(out, eight, scale[i / 2]);
+        }
+    }
+}
+
+/* Six-bit codes, four in three bytes, 32 with a scale.  As of E4M3, the bias becomes 127. */
+static void expand_mxfp6(float *out, const struct matrix *w, size_t row, size_t first, size_t n)
+{
+    const unsigned shift = w->dtype == DTYPE_MXFP6_E2M3 ? 20 : 21;
+    const float bias = w->dtype == DTYPE_MXFP6_E2M3 ? 0x1p126f : 0x1p124f;
+    const uint8_t *four = w->data + (row * w->cols + first) / 4 * 3;
+    for (size_t at = first; at < first + n; at += MXFP4_BLOCK) {
+        float scale = stored_scale(w, row, at);
+        for (size_t i = 0; i < MXFP4_BLOCK; i += 4, four += 3, out += 4) {
+            uint32_t word = four[0] | (uint32_t)four[1] << 8 | (uint32_t)four[2] << 16;
+            for (unsigned j = 0; j < 4; j++, word >>= 6) {
+                float x = float_of_bits((word & 31) << shift) * bias * scale;
+                out[j] = word & 32 ? -x : x;
+            }
+        }
+    }
+}
+
 static void expand_in_order(float *out, const struct matrix *w, size_t row, size_t first, size_t n)
 {
     size_t at = row * w->cols + first;
@@ -121,7 +161,24 @@ static void expand_in_order(float *out, const struct matrix *w, size_t row, size
         expand_mxfp4(out, w->data + at / 2, w->scale + at / MXFP4_BLOCK, n);
         break;
     case DTYPE_FP8:
+    case DTYPE_MXFP8:
         expand_fp8(out, w, row, first, n);
+        break;
+    case DTYPE_MXFP6_E2M3:
+    case DTYPE_MXFP6_E3M2:
+        expand_mxfp6(out, w, row, first, n);
+        break;
+    case DTYPE_NVFP4:
+        expand_nvfp4(out, w, row, first, n);
+        break;
+    case DTYPE_INT2:
+    case DTYPE_INT4:
+    case DTYPE_INT8:
+    case DTYPE_GPTQ2:
+    case DTYPE_GPTQ4:
+    case DTYPE_GPTQ8:
+    case DTYPE_AWQ4:
+        expand_integers(out, w, row, first, n);
         break;
     default:
         ggml_decode(out, w, at, n);

@@ -5,10 +5,21 @@
 
 #include "base/bf16.h"
 #include "kernels/ggml_blocks.h"
+#include "kernels/integers.h"
 #include "kernels/rows.h"
 #include "kernels/small_floats.h"
 
 /* ---- weights and BF16 ------------------------------------------------------- */
+
+/* E2M3 and E3M2 (OCP Microscaling 1.0): the sign is bit 5; all codes are numbers. */
+static float six_bits(unsigned code, int fraction_bits, int bias)
+{
+    int one = 1 << fraction_bits, exponent = (int)(code & 31) >> fraction_bits;
+    int fraction = (int)code & (one - 1);
+    float x = exponent ? ldexpf((float)(fraction + one), exponent - bias - fraction_bits)
+                       : ldexpf((float)fraction, 1 - bias - fraction_bits);
+    return code & 32 ? -x : x;
+}
 
 static void expand_in_order(float *out, const struct matrix *w, size_t row, size_t first, size_t n)
 {
@@ -22,10 +33,33 @@ static void expand_in_order(float *out, const struct matrix *w, size_t row, size
         case DTYPE_BF16: out[i] = bf16_value(half); break;
         case DTYPE_F16:  out[i] = f16_value(half); break;
         case DTYPE_MXFP4:
-            out[i] = e2m1_value(w->data[at / 2] >> 4 * (at % 2))
+            out[i] = e2m1_value((unsigned)w->data[at / 2] >> 4 * (at % 2))
                    * e8m0_value(w->scale[at / MXFP4_BLOCK]);
             break;
-        case DTYPE_FP8: out[i] = e4m3_value(w->data[at]) * stored_scale(w, row, first + i); break;
+        case DTYPE_FP8:
+        case DTYPE_MXFP8:
+            out[i] = e4m3_value(w->data[at]) * stored_scale(w, row, first + i);
+            break;
+        case DTYPE_MXFP6_E2M3:
+            out[i] = six_bits(stored_code6(w, at), 3, 1) * stored_scale(w, row, first + i);
+            break;
+        case DTYPE_MXFP6_E3M2:
+            out[i] = six_bits(stored_code6(w, at), 2, 3) * stored_scale(w, row, first + i);
+            break;
+        case DTYPE_NVFP4:
+            out[i] = e2m1_value((unsigned)w->data[at / 2] >> 4 * (at % 2))
+                   * stored_scale(w, row, first + i);
+            break;
+        case DTYPE_INT2:
+        case DTYPE_INT4:
+        case DTYPE_INT8:
+        case DTYPE_GPTQ2:
+        case DTYPE_GPTQ4:
+        case DTYPE_GPTQ8:
+        case DTYPE_AWQ4:
+            out[i] = (float)(integers_code(w, row, first + i) - integers_zero(w, row, first + i))
+                   * stored_scale(w, row, first + i);
+            break;
         default: out[i] = ggml_block_value(w->dtype, w->data, at); break;
         }
     }

@@ -6,6 +6,8 @@
 #include "base/bf16.h"
 #include "base/memory.h"
 #include "kernels/ggml_blocks.h"
+#include "kernels/integers.h"
+#include "kernels/small_floats.h"
 
 struct stored_block stored_block(const struct matrix *m)
 {
@@ -14,8 +16,7 @@ struct stored_block stored_block(const struct matrix *m)
         return (struct stored_block){ 1, ggml->columns };
     switch (m->dtype) {
     case DTYPE_MXFP4: return (struct stored_block){ 1, MXFP4_BLOCK };
-    case DTYPE_FP8:   return (struct stored_block){ m->block_rows, m->block_cols };
-    default:          return (struct stored_block){ 0, 0 };
+    default:          return (struct stored_block){ m->block_rows, m->block_cols };
     }
 }
 
@@ -45,8 +46,9 @@ struct stored_codes stored_codes(const struct matrix *m, size_t row, size_t col)
 bool stored_exact_in_bf16(const struct matrix *m)
 {
     /* An MXFP4 value, a code times a power of two, is exact in BF16, also if denormal. */
-    return m->dtype == DTYPE_BF16 || m->dtype == DTYPE_MXFP4 || m->dtype == DTYPE_GGML_MXFP4
-        || m->dtype == DTYPE_GGML_NVFP4
+    return m->dtype == DTYPE_BF16 || m->dtype == DTYPE_MXFP4 || m->dtype == DTYPE_MXFP8
+        || m->dtype == DTYPE_MXFP6_E2M3 || m->dtype == DTYPE_MXFP6_E3M2
+        || m->dtype == DTYPE_GGML_MXFP4 || m->dtype == DTYPE_GGML_NVFP4
         || (m->dtype == DTYPE_FP8 && m->scale_dtype == DTYPE_F8_E8M0);
 }
 
@@ -54,20 +56,11 @@ bool stored_alike(const struct matrix *a, const struct matrix *b)
 {
     return a->dtype == b->dtype && a->scale_dtype == b->scale_dtype
         && a->block_rows == b->block_rows && a->block_cols == b->block_cols
-        && a->row_order == b->row_order && a->col_order == b->col_order
-        && a->one_added == b->one_added && a->is_rate == b->is_rate;
-}
-
-size_t stored_row_bytes(const struct matrix *m)
-{
-    const struct ggml_block_type *ggml = ggml_block_type(m->dtype);
-    if (ggml)
-        return m->cols / ggml->columns * ggml->bytes;
-    switch (m->dtype) {
-    case DTYPE_MXFP4: return m->cols / 2;
-    case DTYPE_FP8:   return m->cols;
-    default:          return m->cols * dtype_bytes(m->dtype);
-    }
+        && a->factor_divides == b->factor_divides && a->zeros == b->zeros
+        && !a->factor == !b->factor && !a->zero == !b->zero && !a->group == !b->group
+        && a->is_signed == b->is_signed && a->row_order == b->row_order
+        && a->col_order == b->col_order && a->one_added == b->one_added
+        && a->is_rate == b->is_rate;
 }
 
 static size_t divide_up(size_t n, size_t by)
@@ -75,28 +68,67 @@ static size_t divide_up(size_t n, size_t by)
     return (n + by - 1) / by;
 }
 
+/* Of a transposed matrix, the share of a row. */
+size_t stored_row_bytes(const struct matrix *m)
+{
+    unsigned bits = integers_bits(m);
+    if (bits)
+        return m->is_signed ? m->cols : m->dtype == DTYPE_AWQ4 ? m->cols / 2
+                                                                : divide_up(m->cols * bits, 32) * 4;
+    switch (m->dtype) {
+    case DTYPE_MXFP4:
+    case DTYPE_NVFP4:      return m->cols / 2;
+    case DTYPE_MXFP6_E2M3:
+    case DTYPE_MXFP6_E3M2: return m->cols / 4 * 3;
+    case DTYPE_FP8:
+    case DTYPE_MXFP8:      return m->cols;
+    default:               return m->cols * dtype_bytes(m->dtype);
+    }
+}
+
 /* Of a row of scales. */
 static size_t scale_row_bytes(const struct matrix *m)
 {
-    return divide_up(m->cols, stored_block(m).cols)
-         * (m->dtype == DTYPE_FP8 ? dtype_bytes(m->scale_dtype) : 1);
+    return integers_groups(m) * (m->dtype == DTYPE_MXFP4 ? 1 : dtype_bytes(m->scale_dtype));
+}
+
+static size_t zero_bytes(const struct matrix *m)
+{
+    size_t in_word = 32 / integers_bits(m), groups = integers_groups(m);
+    return m->is_signed ? divide_up(m->rows, m->block_rows) * groups
+                        : divide_up(m->rows, in_word) * groups * 4;
+}
+
+size_t stored_span_rows(const struct matrix *m, size_t i)
+{
+    if (m->row_order || integers_are_transposed(m) || i > 1)
+        return m->rows;
+    return i ? stored_block(m).rows : 1;
 }
 
 size_t stored_spans(struct stored_span out[STORED_SPANS], const struct matrix *m, size_t first,
                     size_t rows)
 {
-    if (m->row_order) {
+    if (m->row_order || integers_are_transposed(m)) {
         first = 0;
         rows = m->rows;
     }
-    size_t bytes = stored_row_bytes(m), block_rows = stored_block(m).rows;
+    size_t bytes = stored_row_bytes(m), block_rows = stored_block(m).rows, n = 2;
     out[0] = (struct stored_span){ m->data + first * bytes, rows * bytes };
+    if (m->dtype == DTYPE_AWQ4)
+        out[0].n = m->cols * (m->rows / 8) * 4;
     if (!m->scale)
         return 1;
     size_t scale_bytes = scale_row_bytes(m), begin = first / block_rows;
-    size_t end = divide_up(first + rows, block_rows);
+    size_t end = integers_are_transposed(m) ? m->rows : divide_up(first + rows, block_rows);
     out[1] = (struct stored_span){ m->scale + begin * scale_bytes, (end - begin) * scale_bytes };
-    return 2;
+    if (m->factor)
+        out[n++] = (struct stored_span){ m->factor, sizeof(float) };
+    if (m->zero)
+        out[n++] = (struct stored_span){ m->zero, zero_bytes(m) };
+    if (m->group)
+        out[n++] = (struct stored_span){ m->group, m->cols * sizeof(int32_t) };
+    return n;
 }
 
 /* Where element i is stored, and how many after it follow it there. */
@@ -141,22 +173,43 @@ static bool find_nan_mxfp4(struct stored_nan *at, const struct matrix *m)
     return nan;
 }
 
-float stored_scale(const struct matrix *m, size_t row, size_t col)
+/* Element i of an array of scales. */
+static float scale_value(enum dtype dtype, const uint8_t *scales, size_t i)
 {
-    size_t block_cols = divide_up(m->cols, m->block_cols);
-    size_t i = row / m->block_rows * block_cols + col / m->block_cols;
     uint16_t half;
     float x;
-    switch (m->scale_dtype) {
+    switch (dtype) {
     case DTYPE_BF16:
-        memcpy(&half, m->scale + 2 * i, sizeof half);
-        return bf16_value(half);
+    case DTYPE_F16:
+        memcpy(&half, scales + 2 * i, sizeof half);
+        return dtype == DTYPE_BF16 ? bf16_value(half) : f16_value(half);
     case DTYPE_F8_E8M0:
-        return m->scale[i] == 255 ? NAN : ldexpf(1, m->scale[i] - 127);
+        return e8m0_value(scales[i]);
+    case DTYPE_F8_E4M3:
+        return e4m3_value(scales[i]);
     default:
-        memcpy(&x, m->scale + 4 * i, sizeof x);
+        memcpy(&x, scales + 4 * i, sizeof x);
         return x;
     }
+}
+
+float stored_scale(const struct matrix *m, size_t row, size_t col)
+{
+    size_t group = integers_group(m, col);
+    size_t i = integers_are_transposed(m) ? group * m->rows + row
+                                       : row / m->block_rows * integers_groups(m) + group;
+    float scale = scale_value(m->scale_dtype, m->scale, i);
+    if (!m->factor)
+        return scale;
+    float factor = scale_value(DTYPE_F32, m->factor, 0);
+    return m->factor_divides ? scale / factor : scale * factor;
+}
+
+unsigned stored_code6(const struct matrix *m, size_t at)
+{
+    const uint8_t *four = m->data + at / 4 * 3;
+    unsigned word = four[0] | (unsigned)four[1] << 8 | (unsigned)four[2] << 16;
+    return word >> 6 * (at % 4) & 63;
 }
 
 /* The loop has no exit, so that the compiler can use vectors. */
@@ -168,15 +221,8 @@ static bool has_nan_code(const uint8_t *codes, size_t n)
     return found;
 }
 
-static bool find_nan_fp8(struct stored_nan *at, const struct matrix *m)
+static bool find_nan_code(struct stored_nan *at, const struct matrix *m)
 {
-    for (size_t row = 0; row < m->rows; row += m->block_rows)
-        for (size_t col = 0; col < m->cols; col += m->block_cols)
-            if (!isfinite(stored_scale(m, row, col))) {
-                *at = (struct stored_nan){ 1, row / m->block_rows, col / m->block_cols,
-                                           "a scale that is NaN or infinite" };
-                return true;
-            }
     for (size_t row = 0; row < m->rows; row++) {
         const uint8_t *codes = m->data + row * m->cols;
         if (!has_nan_code(codes, m->cols))
@@ -205,14 +251,80 @@ static bool find_nan_ggml(struct stored_nan *at, const struct matrix *m,
     return false;
 }
 
-bool stored_find_nan(struct stored_nan *at, const struct matrix *m)
+/* Of all scales: it must be a number, and that of NVFP4 is not negative. */
+static bool find_bad_factor(struct stored_nan *at, const struct matrix *m)
 {
+    if (!m->factor)
+        return false;
+    float factor = scale_value(DTYPE_F32, m->factor, 0);
+    if (isfinite(factor) && factor > 0)
+        return false;
+    *at = (struct stored_nan){ 2, 0, 0, "a scale that is not a number above 0" };
+    return true;
+}
+
+static bool find_bad_zero(struct stored_nan *at, const struct matrix *m)
+{
+    size_t place[2];
+    if (!integers_find_zero(place, m))
+        return false;
+    *at = (struct stored_nan){ 2, place[0], place[1], "a zero point that is not the middle, where"
+                                                      " the config says that all are (sym)" };
+    return true;
+}
+
+/* Scales as they are stored: [rows, cols] of them. */
+static bool find_bad_scales(struct stored_nan *at, const struct matrix *m, size_t rows, size_t cols)
+{
+    for (size_t i = 0; i < rows * cols; i++) {
+        float scale = scale_value(m->scale_dtype, m->scale, i);
+        if (!isfinite(scale) || (m->dtype == DTYPE_NVFP4 && signbit(scale))) {
+            *at = (struct stored_nan){ 1, i / cols, i % cols,
+                                       isfinite(scale) ? "a scale that is negative"
+                                                       : "a scale that is NaN or infinite" };
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Rows and columns of the tensor of scales. */
+static void scales_shape(size_t shape[2], const struct matrix *m)
+{
+    size_t groups = integers_groups(m), rows = divide_up(m->rows, m->block_rows);
+    bool down = integers_are_transposed(m);
+    shape[0] = down ? groups : rows;
+    shape[1] = down ? rows : groups;
+}
+
+bool stored_find_bad_scale(struct stored_nan *at, const struct matrix *m)
+{
+    size_t shape[2];
     const struct ggml_block_type *ggml = ggml_block_type(m->dtype);
     if (ggml)
         return find_nan_ggml(at, m, ggml);
-    switch (m->dtype) {
-    case DTYPE_MXFP4: return find_nan_mxfp4(at, m);
-    case DTYPE_FP8:   return find_nan_fp8(at, m);
-    default:          return false;
-    }
+    if (m->dtype == DTYPE_MXFP4)
+        return find_nan_mxfp4(at, m);
+    if (!dtype_is_packed(m->dtype) || !m->scale)
+        return false;
+    scales_shape(shape, m);
+    return find_bad_factor(at, m) || (integers_bits(m) && find_bad_zero(at, m))
+        || find_bad_scales(at, m, shape[0], shape[1]);
+}
+
+size_t stored_count_zero_scales(const struct matrix *m)
+{
+    size_t shape[2], n = 0;
+    if (m->dtype == DTYPE_MXFP4 || !m->scale)
+        return 0;
+    scales_shape(shape, m);
+    for (size_t i = 0; i < shape[0] * shape[1]; i++)
+        n += fpclassify(scale_value(m->scale_dtype, m->scale, i)) == FP_ZERO;
+    return n;
+}
+
+bool stored_find_nan(struct stored_nan *at, const struct matrix *m)
+{
+    return stored_find_bad_scale(at, m)
+        || ((m->dtype == DTYPE_FP8 || m->dtype == DTYPE_MXFP8) && find_nan_code(at, m));
 }

@@ -7,16 +7,27 @@
  * FP8 with block scales (Qwen's own releases, transformers' finegrained_fp8): data is [rows, cols],
  * a byte each: sign, 4 bits of exponent with bias 7, 3 of fraction; 0x7F and 0xFF are NaN, nothing
  * is infinite (OCP 8-bit Floating Point, E4M3).  scale is [rows / block_rows, cols / block_cols],
- * rounded up: blocks at the edges are partial.  A value is E4M3[code] * scale, rounded once to f32:
+ * rounded up: blocks at the edges are partial.  A block may be a row (compressed-tensors, strategy
+ * "channel") or all of the matrix ("tensor").  A value is E4M3[code] * scale, rounded once to f32:
  * exact when the scale is BF16.
  *
- * The types of GGUF files are in ggml_blocks.h: data alone. */
+ * MXFP8, MXFP6 (OCP Microscaling 1.0): E4M3 codes, a byte each, or E2M3 or E3M2 codes, four in
+ * three bytes, the first in the lowest bits (compressed-tensors, Quark); scale is [rows, cols /
+ * 32], bytes as those of MXFP4.
+ *
+ * NVFP4 (modelopt NVFP4QTensor, compressed-tensors `nvfp4-pack-quantized`): codes as those of
+ * MXFP4, scale is E4M3 [rows, cols / 16].  A value is E2M1[code] * s, rounded to f32, where s, too,
+ * is rounded: scale * factor, or scale / factor with factor_divides.
+ *
+ * kernels/integers.h has the formats of integers, ggml_blocks.h the types of GGUF files: data
+ * alone. */
 #ifndef SURPRISAL_KERNELS_STORED_H
 #define SURPRISAL_KERNELS_STORED_H
 
 #include "base/matrix.h"
 
-#define MXFP4_BLOCK ((size_t)32)    /* columns that share a scale byte */
+#define MXFP4_BLOCK ((size_t)32)    /* columns that share a scale byte; so of MXFP6 and MXFP8 */
+#define NVFP4_BLOCK ((size_t)16)
 
 /* Codes that share a scale: [rows, cols] of them.  {0, 0}: there are no scales. */
 struct stored_block {
@@ -26,8 +37,10 @@ struct stored_block stored_block(const struct matrix *m);
 /* The largest magnitude of a code in a format whose scales are powers of two, one a block of a row;
  * else 0. */
 float stored_largest_code(const struct matrix *m);
-/* FP8: the factor of an element. */
+/* The factor of an element; of no MXFP4. */
 float stored_scale(const struct matrix *m, size_t row, size_t col);
+/* MXFP6: the code of element `at`, counted from the first row to the last. */
+unsigned stored_code6(const struct matrix *m, size_t at);
 /* Whether BF16 holds every value. */
 bool stored_exact_in_bf16(const struct matrix *m);
 /* Whether equal bytes mean equal values. */
@@ -48,9 +61,10 @@ struct stored_span {
     const uint8_t *data;
     size_t n;
 };
-#define STORED_SPANS 2
-/* Of rows [first, first + rows): the codes, then the scales; their number.  All of a matrix whose
- * rows are in another order. */
+#define STORED_SPANS 4
+/* Of rows [first, first + rows): the codes, then the scales, and the factor, zero points and groups
+ * of columns if there are any; their number.  All of a matrix whose rows are in another order, or
+ * that is transposed. */
 size_t stored_spans(struct stored_span out[STORED_SPANS], const struct matrix *m, size_t first,
                     size_t rows);
 
@@ -61,12 +75,19 @@ typedef void stored_expand_fn(float *out, const struct matrix *m, size_t row, si
 void stored_expand_ordered(stored_expand_fn *expand, float *out, const struct matrix *m, size_t row,
                            size_t first, size_t n);
 
-/* A code (part 0) or a scale (part 1) that is NaN, at [row, col] of its tensor. */
+/* How many rows have the bytes that one row has in span i: one, those of a block, or all. */
+size_t stored_span_rows(const struct matrix *m, size_t i);
+
+/* A code (part 0) or a scale (1) that is NaN, or a zero point or a scale of all (2) that cannot be,
+ * at [row, col] of its tensor. */
 struct stored_nan {
     size_t part, row, col;
     const char *what;           /* "scale byte 255, which is NaN" */
 };
 /* False when there is none.  Values of formats without codes are not looked at. */
 bool stored_find_nan(struct stored_nan *at, const struct matrix *m);
+/* The same of scales and zero points alone. */
+bool stored_find_bad_scale(struct stored_nan *at, const struct matrix *m);
+size_t stored_count_zero_scales(const struct matrix *m);
 
 #endif

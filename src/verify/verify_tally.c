@@ -202,7 +202,7 @@ static void compare_stored(struct tally *t, const struct tile *tile, size_t row)
 {
     const struct matrix *a = tile->here;
     struct stored_span here[STORED_SPANS], there[STORED_SPANS];
-    size_t n = stored_spans(here, a, row, 1), block_rows = size_max(stored_block(a).rows, 1);
+    size_t n = stored_spans(here, a, row, 1);
     stored_spans(there, tile->there, row, 1);
     if (!dtype_is_packed(a->dtype)) {
         compare_bytes(t, here[0].data, there[0].data, a->cols, dtype_bytes(a->dtype),
@@ -210,7 +210,7 @@ static void compare_stored(struct tally *t, const struct tile *tile, size_t row)
         return;
     }
     for (size_t i = 0; i < n; i++)
-        if (i == 0 || row % block_rows == 0)
+        if (row % stored_span_rows(a, i) == 0)
             compare_bytes(t, here[i].data, there[i].data, here[i].n, 1, row * here[i].n);
 }
 

@@ -113,7 +113,7 @@ def test_refusals():
     cut = copy_of(DEMO)
     os.truncate(os.path.join(cut, "model.safetensors-00002-of-00002.safetensors"), 3000000)
     refused("a file cut short", ("model.safetensors-00002-of-00002.safetensors",), cut, out, out=out)
-    refused("dequantize: not quantized", ("no MXFP4",), DEMO, out, command="dequantize", out=out)
+    refused("dequantize: not quantized", ("no quantized weights",), DEMO, out, command="dequantize", out=out)
     broken = copy_of(PACKED)
     path = os.path.join(broken, "model.safetensors-00001-of-00002.safetensors")
     tensors = st.read(path)

@@ -93,10 +93,10 @@ def make(fp8, twin, config, tensors, block=(128, 128), scale_dtype="BF16"):
     return packed, dtypes
 
 
-def random_checkpoint(seed):
+def random_checkpoint(seed, sizes=(320, 300, 5, 1, 64, 2, 4, 40, 50, 5, 200, 136)):
     """Sizes that no block divides: hidden 320, experts of 200 -> config, tensors in BF16"""
     rng = np.random.default_rng(seed)
-    D, V, H, KV, d, HK, HV, dk, dv, E, I, S = 320, 300, 5, 1, 64, 2, 4, 40, 50, 5, 200, 136
+    D, V, H, KV, d, HK, HV, dk, dv, E, I, S = sizes
     text = dict(model_type="qwen3_5_moe_text", hidden_size=D, num_hidden_layers=2, vocab_size=V, rms_norm_eps=1e-6,
                 hidden_act="silu", tie_word_embeddings=False, attention_bias=False, attn_output_gate=True,
                 max_position_embeddings=4096, num_attention_heads=H, num_key_value_heads=KV, head_dim=d,

@@ -67,12 +67,11 @@ def test_demo():
     report = json.loads(run("verify", packed, "--against", twin, "--json").stdout)
     worst = min((t["sqnr_db"] for t in report["quantized_tensors"] if t["sqnr_db"] is not None), default=None)
     check(len(report["quantized_tensors"]) > 100 and worst is None, "against its twin nothing is lost", worst)
-    for command in ("quantize", "dequantize"):
-        try:
-            run(command, packed, fresh("out"))
-            check(False, f"{command} refuses it", "it ran")
-        except RuntimeError as e:
-            check("FP8" in str(e) or "quantization_config" in str(e), f"{command} refuses it", e)
+    try:
+        run("quantize", packed, fresh("out"))
+        check(False, "quantize refuses it", "it ran")
+    except RuntimeError as e:
+        check("FP8" in str(e) or "quantization_config" in str(e), "quantize refuses it", e)
 
 
 def refused(name, packed, written, dtypes, change, expected, settings={}):
@@ -115,7 +114,7 @@ def test_refusals():
         ("scales beside a plain weight", replace(Q_PROJ, lambda a: np.zeros(a.shape, np.uint16)),
          f"'{scale}' is beside '{Q_PROJ}'"),
         ("codes of another shape", replace(Q_PROJ, lambda a: a[:, :-1], "F8_E4M3"), "has shape [640, 319], expected [640, 320]"),
-        ("E5M2", replace(Q_PROJ, lambda a: a, "F8_E5M2"), "has dtype F8_E5M2, expected BF16, F16, F32 or F8_E4M3"),
+        ("E5M2", replace(Q_PROJ, lambda a: a, "F8_E5M2"), "has dtype F8_E5M2, expected BF16, F16, F32, I8, U8 or F8_E4M3"),
     ]
     for name, change, expected in cases:
         refused(name, packed, written, dtypes, change, expected)

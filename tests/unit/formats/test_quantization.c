@@ -17,23 +17,23 @@ static const struct {
     { "unchanged", "", "x", "1", NULL },
     { "mixed-precision", "", "format", "\"mixed-precision\"", NULL },
     { "mixed-precision, group's format", GROUP, "format", "\"mxfp4-pack-quantized\"", NULL },
-    { "a group's other format", GROUP, "format", "\"nvfp4-pack-quantized\"",
-      "quantization_config.config_groups.group_0.format is \"nvfp4-pack-quantized\", expected"
-      " \"mxfp4-pack-quantized\"" },
+    { "a group's other format", GROUP, "format", "\"nvfp4-pack-quantized\"", NULL },
     { "quant_method fp8", "", "quant_method", "\"fp8\"", NULL },
-    { "quant_method gptq", "", "quant_method", "\"gptq\"",
-      "quantization_config.quant_method is \"gptq\", expected \"compressed-tensors\" or \"fp8\"" },
+    { "quant_method gptq", "", "quant_method", "\"gptq\"", NULL },
+    { "quant_method hqq", "", "quant_method", "\"hqq\"",
+      "quantization_config.quant_method is \"hqq\", expected \"compressed-tensors\", \"fp8\","
+      " \"gptq\", \"awq\", \"auto-round\", \"intel/auto-round\", \"modelopt\" or \"quark\"" },
     { "quant_method absent", "", "quant_method", NULL, "quant_method is missing" },
     { "quant_method a number", "", "quant_method", "4", "quant_method is 4" },
-    { "format nvfp4", "", "format", "\"nvfp4-pack-quantized\"",
-      "format is \"nvfp4-pack-quantized\", expected \"mxfp4-pack-quantized\" or"
-      " \"mixed-precision\"" },
+    { "format nvfp4", "", "format", "\"nvfp4-pack-quantized\"", NULL },
+    { "format marlin-24", "", "format", "\"marlin-24\"",
+      "format is \"marlin-24\", expected \"mxfp4-pack-quantized\", \"mixed-precision\"," },
     { "format absent", "", "format", NULL, "format is missing" },
     { "status compressed", "", "quantization_status", "\"compressed\"", NULL },
     { "status initialized", "", "quantization_status", "\"initialized\"",
       "quantization_status is \"initialized\"" },
-    { "a quantized cache", "", "kv_cache_scheme", "{\"num_bits\":8}",
-      "kv_cache_scheme is {\"num_bits\":8}, expected null" },
+    { "a quantized cache, which is the engine's", "", "kv_cache_scheme", "{\"num_bits\":8}", NULL },
+    { "a rotation", "", "rotation_config", "{\"r1\":true}", "rotation_config is" },
     { "no quantized cache", "", "kv_cache_scheme", "null", NULL },
     { "sparsity", "", "sparsity_config", "{\"format\":\"sparse-24\"}", "sparsity_config is" },
     { "no sparsity", "", "sparsity_config", "{}", NULL },
@@ -104,8 +104,8 @@ static void test_settings(void)
           o->err.message);
     cJSON_Delete(o->ck.config_json);
     o->ck.config_json = cJSON_Parse("{\"text_config\":{\"quantization_config\":"
-                                    "{\"quant_method\":\"awq\"}}}");
-    check(!quantization_check(&o->ck, &o->err) && strstr(o->err.message, "\"awq\""),
+                                    "{\"quant_method\":\"hqq\"}}}");
+    check(!quantization_check(&o->ck, &o->err) && strstr(o->err.message, "\"hqq\""),
           "inside text_config", "%s", o->err.message);
     cJSON_Delete(o->ck.config_json);
     o->ck.config_json = good;
@@ -114,6 +114,52 @@ static void test_settings(void)
     o = open_fake(&f);
     check(o->ok && quantization_check(&o->ck, &o->err), "no quantization_config", "%s",
           o->err.message);
+    close_fake(o);
+}
+
+/* One config of another writer each. */
+static void test_methods(void)
+{
+    static const struct {
+        const char *name, *config, *fragment;   /* fragment NULL: accepted */
+    } methods[] = {
+        { "GPTQ", "\"gptq\",\"sym\":true,\"checkpoint_format\":\"gptq_v2\"", NULL },
+        { "GPTQ, marlin", "\"gptq\",\"checkpoint_format\":\"marlin\"",
+          "checkpoint_format is \"marlin\", expected \"gptq\" or \"gptq_v2\"" },
+        { "GPTQ, sym of some modules", "\"gptq\",\"sym\":true,\"dynamic\":{\"+:.*up_proj\":"
+          "{\"sym\":false}}",
+          "dynamic has a sym of its own for +:.*up_proj, expected one for all" },
+        { "AWQ", "\"awq\",\"version\":\"gemm\"", NULL },
+        { "AWQ, gemv", "\"awq\",\"version\":\"gemv\"", "version is \"gemv\", expected" },
+        { "AutoRound", "\"auto-round\",\"packing_format\":\"auto_round:auto_gptq\"", NULL },
+        { "AutoRound, fake", "\"intel/auto-round\",\"packing_format\":\"auto_round:fake\"",
+          "packing_format is \"auto_round:fake\", expected" },
+        { "AutoRound, sym of a module", "\"auto-round\",\"sym\":false,\"extra_config\":{\"a.b\":"
+          "{\"sym\":true}}", "extra_config has a sym of its own for a.b" },
+        { "modelopt", "\"modelopt\",\"quantized_layers\":{}", NULL },
+        { "modelopt, a rotation", "\"modelopt\",\"rotation_config\":{\"a\":1}",
+          "rotation_config is" },
+        { "Quark", "\"quark\",\"exclude\":[\"*lm_head*\"]", NULL },
+        { "a glob with signs", "\"quark\",\"exclude\":[\"a+(b\"]", NULL },
+        { "a broken pattern of GPTQ", "\"gptq\",\"dynamic\":{\"-:(\":{}}",
+          "quantization_config.dynamic has '(', not a regular expression" },
+    };
+    struct fake f = fake_moe();
+    struct opened *o = open_fake(&f);
+    cJSON *good = o->ck.config_json;
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        char text[512];
+        snprintf(text, sizeof text, "{\"quantization_config\":{\"quant_method\":%s}}",
+                 methods[i].config);
+        o->ck.config_json = cJSON_Parse(text);
+        struct error err = { 0 };
+        bool ok = quantization_check(&o->ck, &err);
+        const char *fragment = methods[i].fragment;
+        check(fragment ? !ok && strstr(err.message, fragment) : ok, methods[i].name, "%s",
+              err.message);
+        cJSON_Delete(o->ck.config_json);
+    }
+    o->ck.config_json = good;
     close_fake(o);
 }
 
@@ -228,6 +274,7 @@ static void test_real(const char *demo, const char *shared, const char *name)
 int main(void)
 {
     test_settings();
+    test_methods();
     test_contradictions();
     test_slow_pattern();
     test_real("data/demo/bf16", "../shared/checkpoints/tiny-bf16",

@@ -66,8 +66,8 @@ static const struct {
     { "delta net packed", PACK, L0 "linear_attn.in_proj_a", 0, 0, { 0 }, NULL },
     { "an expert's projection packed", PACK, L1 "mlp.experts.1.up_proj", 0, 0, { 0 }, NULL },
     { "an expert absent", REMOVE, L1 "mlp.experts.2.down_proj.weight", 0, 0, { 0 },
-      "missing tensor '" L1 "mlp.experts.2.down_proj.weight' (or '.weight_packed', or '"
-      L1 "mlp.experts.down_proj')" },
+      "missing tensor '" L1 "mlp.experts.2.down_proj.weight' (or '.weight_packed', or '.qweight',"
+      " or '" L1 "mlp.experts.down_proj')" },
     { "an expert of another size", RESHAPE, L1 "mlp.experts.2.down_proj.weight", 0, 2, { 64, 64 },
       "[64, 64], expected [64, 32]" },
     { "fused experts absent", REMOVE, L0 "mlp.experts.gate_up_proj", 0, 0, { 0 },
@@ -92,7 +92,7 @@ static const struct {
       "'lm_head.bias' is not part" },
     { "a bias of the image encoder", ADD, "model.visual.proj.bias", DTYPE_BF16, 1, { 10 }, NULL },
     { "a global scale", ADD, L0 "mlp.gate.weight_global_scale", DTYPE_F32, 1, { 1 },
-      "weight_global_scale' is not" },
+      "weight_global_scale' is beside" },
     { "a description of the shape", ADD, L0 "mlp.gate.weight_shape", DTYPE_I64, 1, { 2 }, NULL },
 };
 
@@ -334,7 +334,7 @@ static const struct {
     { "MTP unchanged", ADD, "x", 1, { 1 }, NULL },
     { "MTP projection packed", PACK, "mtp.fc", 0, { 0 }, NULL },
     { "an MTP projection absent", REMOVE, "mtp.fc.weight", 0, { 0 },
-      "missing tensor 'mtp.fc.weight' (or '.weight_packed')" },
+      "missing tensor 'mtp.fc.weight' (or '.weight_packed', or '.qweight')" },
     { "an MTP norm absent", REMOVE, "mtp.pre_fc_norm_hidden.weight", 0, { 0 },
       "missing tensor 'mtp.pre_fc_norm_hidden.weight'" },
     { "an MTP expert absent", REMOVE, M0 "mlp.experts.2.down_proj.weight", 0, { 0 },

@@ -1,0 +1,105 @@
+#include "formats/quantization_rules.h"
+
+#include <string.h>
+
+#define AT "quantization_config."
+
+/* Where a writer's lists are. */
+struct lists {
+    const char *method;
+    const char *ignored[2];             /* names of lists */
+    enum module_language language;
+    bool (*more)(struct quantization_rules *r, const cJSON *config, const char *path,
+                 struct error *err);    /* NULL: nothing else */
+};
+
+/* "-:regex" excludes; other keys override settings. */
+static bool add_dynamic(struct quantization_rules *r, const cJSON *config, const char *path,
+                        struct error *err)
+{
+    const cJSON *item;
+    bool ok = true;
+    cJSON_ArrayForEach(item, json_get_value(config, "dynamic"))
+        if (ok && item->string && strncmp(item->string, "-:", 2) == 0)
+            ok = module_list_add_one(&r->ignore, item->string + 2, MODULES_BY_REGEX, AT "dynamic",
+                                     path, err);
+    return ok;
+}
+
+static bool add_extra(struct quantization_rules *r, const cJSON *config, const char *path,
+                      struct error *err)
+{
+    const cJSON *item;
+    bool ok = true;
+    size_t bits;
+    cJSON_ArrayForEach(item, json_get_value(config, "extra_config"))
+        if (ok && item->string && json_to_size(json_get_value(item, "bits"), &bits) && bits >= 16)
+            ok = module_list_add_one(&r->ignore, item->string, MODULES_BY_NAME, AT "extra_config",
+                                     path, err)
+              && module_list_add_one(&r->ignore, item->string, MODULES_BY_REGEX, AT "extra_config",
+                                     path, err);
+    return ok;
+}
+
+/* With quantized_layers, these and what is below them; else every linear. */
+static bool add_layers(struct quantization_rules *r, const cJSON *config, const char *path,
+                       struct error *err)
+{
+    const cJSON *layers = json_get_value(config, "quantized_layers"), *item;
+    bool ok = true;
+    r->targets.names_parents = true;
+    r->targets.has_linear = !layers;
+    cJSON_ArrayForEach(item, layers)
+        if (ok && item->string)
+            ok = module_list_add_one(&r->targets, item->string, MODULES_BY_NAME,
+                                     AT "quantized_layers", path, err);
+    return ok;
+}
+
+static const struct lists all[] = {
+    { "fp8", { "modules_to_not_convert", "ignored_layers" }, MODULES_BY_NAME, NULL },
+    { "gptq", { NULL }, MODULES_BY_NAME, add_dynamic },
+    { "awq", { "modules_to_not_convert" }, MODULES_BY_PART, NULL },
+    { "auto-round", { NULL }, MODULES_BY_NAME, add_extra },
+    { "intel/auto-round", { NULL }, MODULES_BY_NAME, add_extra },
+    { "modelopt", { "ignore", "exclude_modules" }, MODULES_BY_GLOB, add_layers },
+    { "quark", { "exclude" }, MODULES_BY_GLOB, NULL },
+};
+
+static bool add_list(struct module_list *list, const cJSON *config, const char *key,
+                     enum module_language language, const char *path, struct error *err)
+{
+    char where[64] = AT;
+    strcat(where, key);
+    return module_list_add(list, json_get_value(config, key), language, where, path, err);
+}
+
+/* compressed-tensors names classes and modules of each group. */
+static bool add_groups(struct quantization_rules *r, const cJSON *config, const char *path,
+                       struct error *err)
+{
+    const cJSON *group;
+    bool ok = add_list(&r->ignore, config, "ignore", MODULES_BY_NAME, path, err);
+    cJSON_ArrayForEach(group, json_get_value(config, "config_groups"))
+        ok = ok && module_list_add(&r->targets, json_get_value(group, "targets"), MODULES_BY_NAME,
+                                   AT "config_groups.targets", path, err);
+    return ok;
+}
+
+bool quantization_rules_fill(struct quantization_rules *r, const cJSON *config, const char *path,
+                             struct error *err)
+{
+    const char *method = cJSON_GetStringValue(json_get_value(config, "quant_method"));
+    bool ok = true;
+    r->is_there = config != NULL;
+    for (size_t i = 0; method && i < sizeof all / sizeof *all; i++) {
+        if (strcmp(all[i].method, method) != 0)
+            continue;
+        r->targets.has_linear = true;       /* every linear but these, and what is below them */
+        r->ignore.names_parents = true;
+        for (size_t j = 0; ok && j < 2 && all[i].ignored[j]; j++)
+            ok = add_list(&r->ignore, config, all[i].ignored[j], all[i].language, path, err);
+        return ok && (!all[i].more || all[i].more(r, config, path, err));
+    }
+    return add_groups(r, config, path, err);
+}

@@ -1,0 +1,22 @@
+/* quantization_rules.h - which modules a quantization_config says are quantized.
+ *
+ * Each writer has lists in a language of its own: compressed-tensors config_groups.*.targets and
+ * ignore; transformers' fp8 modules_to_not_convert or ignored_layers; GPTQ the keys of dynamic that
+ * begin with "-:"; AWQ modules_to_not_convert; AutoRound the keys of extra_config whose bits are
+ * 16; modelopt ignore or exclude_modules, and quantized_layers; Quark exclude. */
+#ifndef SURPRISAL_FORMATS_QUANTIZATION_RULES_H
+#define SURPRISAL_FORMATS_QUANTIZATION_RULES_H
+
+#include "formats/module_list.h"
+
+/* What the config says of modules; the strings borrow from its JSON. */
+struct quantization_rules {
+    bool is_there;              /* a quantization_config */
+    struct module_list targets, ignore;
+};
+
+/* Fills zeroed rules; config NULL: there are none. */
+bool quantization_rules_fill(struct quantization_rules *r, const cJSON *config, const char *path,
+                             struct error *err);
+
+#endif
