@@ -656,8 +656,8 @@ struct surprisal_generate_options {
     const struct surprisal_logit_bias *bias;    /* [n_bias] */
     size_t n_bias;
     enum surprisal_kv_cache kv_cache;
-    /* Tokens that the checkpoint's MTP layer drafts for a step, at most SURPRISAL_MTP_MOST; 0: none.
-     * Answers are the same, bit for bit.  A checkpoint without such a layer is refused. */
+    /* Tokens that the checkpoint's MTP layer drafts for a step, at most SURPRISAL_MTP_MOST; 0:
+     * none.  Answers are the same, bit for bit.  A checkpoint without such a layer is refused. */
     size_t mtp;
     struct surprisal_machine machine;   /* memory_bytes counts the weights, too, if it is given */
     /* Called once, before the first token; gets machine.progress.user.  May be NULL. */

@@ -264,8 +264,8 @@ static void last_norm(struct decoder *d, size_t n)
     d->arena.used = mark;
 }
 
-/* Rows of each window, in d->b.start, through all layers and the last norm.  Leaves the last `wanted`
- * rows in d->b.x: all, or, of one window, fewer. */
+/* Rows of each window, in d->b.start, through all layers and the last norm.  Leaves the last
+ * `wanted` rows in d->b.x: all, or, of one window, fewer. */
 static bool run_layers(struct decoder *d, const int32_t *ids, size_t n_windows,
                        struct sequence_state *const *states, size_t wanted, struct error *err)
 {

@@ -1,11 +1,12 @@
-/* decoder.h - runs sequences token by token: prefill of a prompt, then steps of one token each, or of
- * a few.
+/* decoder.h - runs sequences token by token: prefill of a prompt, then steps of one token each, or
+ * of a few.
  *
  * Prefill takes a prompt through the layers in pieces that begin at multiples of DELTA_CHUNK, so
  * that its results have the bits of an evaluation, however long the pieces are.  A step takes one
  * token of each of several sequences, or as many of each as the caller likes: a token and drafts of
  * the next ones.  Sequences join and leave between steps.  The results of a sequence have the same
- * bits alone and beside any others, in steps of one token and of several, with any number of threads.
+ * bits alone and beside any others, in steps of one token and of several, with any number of
+ * threads.
  * Prefill and steps agree within the noise of f32, not in bits: a step's delta rule goes token by
  * token, and its products have an order of summation of their own (kernels/dots.h).
  *
@@ -19,8 +20,8 @@
 
 struct decoder;
 
-/* Sees what prefill computes: ids [n] of a sequence, piece by piece, and their states after the last
- * norm [n, D].  False stops the work with an error of its own. */
+/* Sees what prefill computes: ids [n] of a sequence, piece by piece, and their states after the
+ * last norm [n, D].  False stops the work with an error of its own. */
 struct decoder_observer {
     bool (*prefilled)(void *user, const struct sequence_state *s, const int32_t *ids,
                       const float *hidden, size_t n, struct error *err);

@@ -137,27 +137,28 @@ void drafter_close(struct drafter *d)
 
 /* ---- the state of a sequence --------------------------------------------------- */
 
-bool draft_state_open(struct draft_state *s, struct drafter *d, size_t capacity, struct error *err)
+bool drafter_state_open(struct drafter_state *s, struct drafter *d, size_t capacity,
+                        struct error *err)
 {
-    *s = (struct draft_state){ 0 };
+    *s = (struct drafter_state){ 0 };
     s->hidden = mem_array(d->cm.config->hidden_size, sizeof *s->hidden, "a state of drafts", err);
     return s->hidden && kv_table_open(&s->keys, &d->pool, capacity, err);
 }
 
-void draft_state_close(struct draft_state *s)
+void drafter_state_close(struct drafter_state *s)
 {
     if (s->keys.pool)
         kv_table_close(&s->keys);
     free(s->hidden);
-    *s = (struct draft_state){ 0 };
+    *s = (struct drafter_state){ 0 };
 }
 
-size_t draft_state_bytes(const struct config *c, size_t capacity)
+size_t drafter_state_bytes(const struct config *c, size_t capacity)
 {
     return kv_pool_blocks(capacity) * sizeof(uint32_t) + c->hidden_size * sizeof(float);
 }
 
-void draft_state_go_back(struct draft_state *s, size_t n_tokens, const float *hidden, size_t D)
+void drafter_state_go_back(struct drafter_state *s, size_t n_tokens, const float *hidden, size_t D)
 {
     s->n_past = n_tokens ? n_tokens - 1 : 0;
     s->waits = n_tokens > 0;
@@ -191,7 +192,7 @@ static bool report(void *user, double share)
 }
 
 /* Sequence i of a call begins at its state's slots. */
-static bool begin(struct drafter *d, size_t i, struct draft_state *s, size_t reserve,
+static bool begin(struct drafter *d, size_t i, struct drafter_state *s, size_t reserve,
                   struct error *err)
 {
     if (!kv_table_reserve(&s->keys, s->n_past, reserve, err))
@@ -227,7 +228,7 @@ static bool run_slots(struct drafter *d, size_t n, struct error *err)
 /* ---- prompts ------------------------------------------------------------------- */
 
 /* Up to PIECE of the slots of ids [n]: their states are the one that waits, and hidden. */
-static bool prefill_piece(struct drafter *d, struct draft_state *s, const int32_t *ids,
+static bool prefill_piece(struct drafter *d, struct drafter_state *s, const int32_t *ids,
                           const float *hidden, size_t n, struct error *err)
 {
     size_t D = d->cm.config->hidden_size;
@@ -243,7 +244,7 @@ static bool prefill_piece(struct drafter *d, struct draft_state *s, const int32_
     return true;
 }
 
-bool drafter_prefill(struct drafter *d, struct draft_state *s, const int32_t *ids,
+bool drafter_prefill(struct drafter *d, struct drafter_state *s, const int32_t *ids,
                      const float *hidden, size_t n, struct error *err)
 {
     size_t D = d->cm.config->hidden_size, row = 0;

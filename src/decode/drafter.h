@@ -8,9 +8,9 @@
  * Slot i has the model's state after token i and sees token i + 1, so the last slot waits until a
  * token is drawn.  The slots of tokens are computed once and their keys stay: those of a prompt in
  * pieces, as prefill computes its states; after a step those of the tokens that were accepted, when
- * the next drafts are made.  Then the last slot drafts the token after the drawn one, and a chain of
- * slots the ones after that, each from the layer's own state and the draft before.  The chain's keys
- * are forgotten.  A draft is the most probable token, the lowest id among equals.
+ * the next drafts are made.  Then the last slot drafts the token after the drawn one, and a chain
+ * of slots the ones after that, each from the layer's own state and the draft before.  The chain's
+ * keys are forgotten.  A draft is the most probable token, the lowest id among equals.
  *
  * Several sequences draft at once.  A sequence's drafts are the same alone and beside others, with
  * any number of threads.  A drafter borrows an engine that has an MTP layer; it is used by one
@@ -39,8 +39,8 @@ void drafter_close(struct drafter *d);
 size_t drafter_bytes(const struct engine *e, const struct drafter_options *options);
 size_t drafter_weight_bytes(const struct engine *e);
 
-/* Of one sequence.  Zero-initialise; release with draft_state_close, before the drafter. */
-struct draft_state {
+/* Of one sequence.  Zero-initialise; release with drafter_state_close, before the drafter. */
+struct drafter_state {
     struct kv_table keys;
     size_t n_past;              /* slots */
     float *hidden;              /* owned [D]: the state of the slot that waits */
@@ -48,19 +48,20 @@ struct draft_state {
 };
 
 /* For up to `capacity` tokens; and its memory beside the drafter's. */
-bool draft_state_open(struct draft_state *s, struct drafter *d, size_t capacity, struct error *err);
-void draft_state_close(struct draft_state *s);
-size_t draft_state_bytes(const struct config *c, size_t capacity);
+bool drafter_state_open(struct drafter_state *s, struct drafter *d, size_t capacity,
+                        struct error *err);
+void drafter_state_close(struct drafter_state *s);
+size_t drafter_state_bytes(const struct config *c, size_t capacity);
 /* As it was after the first n_tokens tokens of a prompt, whose last one left `hidden` [D]; NULL: no
  * tokens. */
-void draft_state_go_back(struct draft_state *s, size_t n_tokens, const float *hidden, size_t D);
+void drafter_state_go_back(struct drafter_state *s, size_t n_tokens, const float *hidden, size_t D);
 
 /* The next n tokens of a prompt and the states after them [n, D].  The last one's slot waits. */
-bool drafter_prefill(struct drafter *d, struct draft_state *s, const int32_t *ids,
+bool drafter_prefill(struct drafter *d, struct drafter_state *s, const int32_t *ids,
                      const float *hidden, size_t n, struct error *err);
 
 struct draft_request {
-    struct draft_state *state;
+    struct drafter_state *state;
     /* n new slots: the states after n tokens that were accepted, [n, D], and the tokens after each
      * of them, the drawn one last.  NULL: the slot that waits, and n is 1. */
     const float *hidden;

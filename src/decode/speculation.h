@@ -5,12 +5,12 @@
  * long as it equals the row's draft, the next row's logits are those of the tokens that were drawn.
  * Draws depend on (seed, stream, position) alone, and a row has the bits of a step of one token, so
  * an answer has the same tokens and log-probabilities with drafts and without, greedy or not.  (The
- * rejection rule of Leviathan and others, arXiv 2211.17192, keeps the distribution alone, and accepts
- * sum_v min(p, q); here it is p of the most probable draft.)
+ * rejection rule of Leviathan and others, arXiv 2211.17192, keeps the distribution alone, and
+ * accepts sum_v min(p, q); here it is p of the most probable draft.)
  *
  * Drafts that are rejected cost more than they give.  When less than half of the drafts of the last
- * SPECULATION_WINDOW steps were accepted, the sequence drafts no more: for good, since its MTP layer
- * would have to follow the text to come back.  The next answer begins anew. */
+ * SPECULATION_WINDOW steps were accepted, the sequence drafts no more: for good, since its MTP
+ * layer would have to follow the text to come back.  The next answer begins anew. */
 #ifndef SURPRISAL_DECODE_SPECULATION_H
 #define SURPRISAL_DECODE_SPECULATION_H
 

@@ -17,7 +17,7 @@ bool drafting_open(struct drafting *d, const struct checkpoint *ck, size_t n_dra
 
 void drafting_close(struct drafting *d)
 {
-    draft_state_close(&d->state);
+    drafter_state_close(&d->state);
     drafter_close(d->drafter);
     free(d->kept);
     weights_free_mtp(&d->mtp);
@@ -37,7 +37,7 @@ size_t drafting_bytes(const struct drafting *d, const struct engine *e, enum dty
     size_t bytes;
     if (!d->n_drafts)
         return 0;
-    return size_sum(&bytes, drafter_bytes(e, &options), draft_state_bytes(c, capacity))
+    return size_sum(&bytes, drafter_bytes(e, &options), drafter_state_bytes(c, capacity))
                 && size_sum(&bytes, bytes, c->hidden_size * sizeof *d->kept)
                 && size_sum(&bytes, bytes, sequence_state_rows_bytes(c, d->n_drafts))
          ? bytes : SIZE_MAX;
@@ -56,7 +56,7 @@ bool drafting_reserve(struct drafting *d, const struct engine *e, enum dtype kv,
         return true;
     d->drafter = drafter_open(e, &options, err);
     d->kept = mem_array(d->config->hidden_size, sizeof *d->kept, "a state of drafts", err);
-    return d->drafter && d->kept && draft_state_open(&d->state, d->drafter, capacity, err)
+    return d->drafter && d->kept && drafter_state_open(&d->state, d->drafter, capacity, err)
         && sequence_state_keep_rows(state, d->config, d->n_drafts, err);
 }
 
@@ -84,7 +84,7 @@ void drafting_keep(struct drafting *d)
 void drafting_go_back(struct drafting *d, size_t n_tokens)
 {
     if (d->n_drafts)
-        draft_state_go_back(&d->state, n_tokens, d->kept, d->config->hidden_size);
+        drafter_state_go_back(&d->state, n_tokens, d->kept, d->config->hidden_size);
 }
 
 /* ---- the answer ------------------------------------------------------------------ */
@@ -97,8 +97,8 @@ void drafting_begin(struct drafting *d)
     d->rows = 1;
 }
 
-bool drafting_next(struct drafting *d, const struct continuation *answer, int32_t *drafts, size_t *n,
-                   struct error *err)
+bool drafting_next(struct drafting *d, const struct continuation *answer, int32_t *drafts,
+                   size_t *n, struct error *err)
 {
     *n = speculation_wanted(&d->speculation, answer->limits.max_tokens - answer->n - 1);
     const struct draft_request request = {

@@ -1,5 +1,5 @@
-/* drafting.h - the drafts of one sequence: from the checkpoint's MTP layer to the tokens that a step
- * checks (decode/drafter.h), and what became of them (decode/speculation.h). */
+/* drafting.h - the drafts of one sequence: from the checkpoint's MTP layer to the tokens that a
+ * step checks (decode/drafter.h), and what became of them (decode/speculation.h). */
 #ifndef SURPRISAL_GENERATE_DRAFTING_H
 #define SURPRISAL_GENERATE_DRAFTING_H
 
@@ -21,7 +21,7 @@ struct drafting {
     const struct config *config;        /* borrowed */
     struct mtp_weights mtp;             /* owned, like the next three */
     struct drafter *drafter;
-    struct draft_state state;
+    struct drafter_state state;
     float *kept;                        /* [D]: the state after the last token of a snapshot */
     struct speculation speculation;     /* of the answer in work */
     size_t stopped;                     /* tokens of the answer when drafts were given up; 0: they
@@ -54,10 +54,10 @@ void drafting_go_back(struct drafting *d, size_t n_tokens);
 /* An answer begins. */
 void drafting_begin(struct drafting *d);
 /* Drafts what may follow the answer's last token: *n of them, at most n_drafts. */
-bool drafting_next(struct drafting *d, const struct continuation *answer, int32_t *drafts, size_t *n,
-                   struct error *err);
-/* Of a step's rows with the states `hidden` `rows` were right, the token itself and accepted drafts.
- * n: of the drafts.  last_drafted: the answer's last token was one of them. */
+bool drafting_next(struct drafting *d, const struct continuation *answer, int32_t *drafts,
+                   size_t *n, struct error *err);
+/* Of a step's rows with the states `hidden` `rows` were right, the token itself and accepted
+ * drafts.  n: of the drafts.  last_drafted: the answer's last token was one of them. */
 void drafting_add(struct drafting *d, const struct continuation *answer, const float *hidden,
                   size_t rows, size_t n, bool last_drafted);
 /* What became of the steps' draft i, from 0. */

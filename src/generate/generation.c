@@ -309,8 +309,8 @@ static bool draw_first(void *user, size_t row, size_t n, float *logits, struct e
     return draw(user, logits, err);
 }
 
-/* Draws from the rows of a step [n + 1, V], as long as what is drawn are the n drafts; takes back the
- * rows after that. */
+/* Draws from the rows of a step [n + 1, V], as long as what is drawn are the n drafts; takes back
+ * the rows after that. */
 static bool draw_rows(struct work *w, const int32_t *drafts, size_t n, float *logits,
                       const float *hidden, struct error *err)
 {

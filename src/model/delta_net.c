@@ -309,8 +309,8 @@ static void delta_rule_head(const struct compute *cm, const struct delta_net_buf
     });
 }
 
-/* The rows of a sequence with a state, one head.  With few rows one at a time: each goes on in a copy
- * of the state before it, if that is kept. */
+/* The rows of a sequence with a state, one head.  With few rows one at a time: each goes on in a
+ * copy of the state before it, if that is kept. */
 static void delta_rule_rows(const struct compute *cm, const struct delta_net_buffers *b, size_t h,
                             const struct tile_window *rows, const struct delta_net_state *s)
 {

@@ -1,6 +1,6 @@
-/* The drafter against `eval --mtp`'s drafts (engine/mtp_acceptance.h, which is compared with float64):
- * a text that ends with a chain's own drafts has the same chain there.  Drafts are the same alone and
- * beside other sequences, and go on from what was accepted. */
+/* The drafter against `eval --mtp`'s drafts (engine/mtp_acceptance.h, which is compared with
+ * float64): a text that ends with a chain's own drafts has the same chain there.  Drafts are the
+ * same alone and beside other sequences, and go on from what was accepted. */
 #include "decode/drafter.h"
 
 #include <stdlib.h>
@@ -64,7 +64,7 @@ struct pair {
     struct drafter *drafter;
     struct kv_pool pool;
     struct sequence_state states[SEQUENCES];
-    struct draft_state drafts[SEQUENCES];
+    struct drafter_state drafts[SEQUENCES];
 };
 
 static bool prefilled(void *user, const struct sequence_state *s, const int32_t *piece,
@@ -95,14 +95,14 @@ static void begin(struct pair *p, enum dtype kv)
     for (size_t i = 0; i < SEQUENCES; i++)
         must(sequence_state_open(&p->states[i], &ck.config, &p->pool, N_IDS, &err)
              && sequence_state_keep_rows(&p->states[i], &ck.config, N_DRAFTS, &err)
-             && draft_state_open(&p->drafts[i], p->drafter, N_IDS, &err), &err);
+             && drafter_state_open(&p->drafts[i], p->drafter, N_IDS, &err), &err);
 }
 
 static void end(struct pair *p)
 {
     for (size_t i = 0; i < SEQUENCES; i++) {
         sequence_state_close(&p->states[i]);
-        draft_state_close(&p->drafts[i]);
+        drafter_state_close(&p->drafts[i]);
     }
     sequence_state_pool_close(&p->pool);
     drafter_close(p->drafter);
@@ -115,14 +115,14 @@ static void prompt(struct pair *p, size_t i, size_t offset, size_t n)
     const struct decoder_sink sink = { drop, NULL };
     struct error err = { 0 };
     sequence_state_clear(&p->states[i], &ck.config);
-    draft_state_go_back(&p->drafts[i], 0, NULL, 0);
+    drafter_state_go_back(&p->drafts[i], 0, NULL, 0);
     must(decoder_prefill(p->decoder, &p->states[i], ids + offset, n, n, &sink, &err), &err);
 }
 
 /* ---- tests --------------------------------------------------------------------------- */
 
-/* After prompts of these lengths (the longest in two pieces), and after a step whose first `right` drafts are taken for right:
- * then the text goes on with ids of its own. */
+/* After prompts of these lengths (the longest in two pieces), and after a step whose first `right`
+ * drafts are taken for right: then the text goes on with ids of its own. */
 static void test_chains(struct pair *p, bool all)
 {
     static const struct {
@@ -200,9 +200,9 @@ static void test_going_back(struct pair *p)
     prompt(p, 0, 0, 128);
     memcpy(kept, p->drafts[0].hidden, ck.config.hidden_size * sizeof *kept);
     must(decoder_prefill(p->decoder, &p->states[0], ids + 5, 40, 40, &sink, &err), &err);
-    draft_state_go_back(&p->drafts[0], 128, kept, ck.config.hidden_size);
-    check(p->drafts[0].n_past == 127 && p->drafts[0].waits, "the last slot waits again", "%zu slots",
-          p->drafts[0].n_past);
+    drafter_state_go_back(&p->drafts[0], 128, kept, ck.config.hidden_size);
+    check(p->drafts[0].n_past == 127 && p->drafts[0].waits, "the last slot waits again",
+          "%zu slots", p->drafts[0].n_past);
     prompt(p, 1, 0, 128);                       /* another one's delta nets are what these were */
     sequence_state_copy(&p->states[0], &p->states[1], &ck.config);
     must(decoder_prefill(p->decoder, &p->states[0], ids + 128, 72, 72, &sink, &err), &err);

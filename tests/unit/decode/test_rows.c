@@ -1,5 +1,5 @@
-/* Steps of several rows: a row has the bits of a step of one token, whatever stands beside it, and a
- * state whose last rows were taken back goes on as if it had never had them. */
+/* Steps of several rows: a row has the bits of a step of one token, whatever stands beside it, and
+ * a state whose last rows were taken back goes on as if it had never had them. */
 #include "decode/decoder.h"
 
 #include <stdlib.h>

@@ -4,6 +4,7 @@
 #include "tests/check.h"
 
 /* Steps of n drafts; in turn, `accepted[0]` and `accepted[1]` of them are right. */
+/* clang-format off */
 static const struct {
     const char *name;
     size_t n_drafts, accepted[2], steps;
@@ -16,6 +17,7 @@ static const struct {
     { "of three drafts, a third",                        3, { 1, 1 }, SPECULATION_WINDOW,     true },
     { "all of the most",                      DRAFTER_MOST, { 8, 8 }, 100,                    false },
 };
+/* clang-format on */
 
 static void test_giving_up(void)
 {
@@ -55,8 +57,8 @@ static void test_counts(void)
     speculation_add(&s, 2, 0, false);
     speculation_add(&s, 0, 0, false);
     check(s.drafted[0] == 3 && s.drafted[1] == 3 && s.drafted[2] == 1 && s.accepted[0] == 2
-          && s.accepted[1] == 1 && s.accepted[2] == 0 && s.steps == 3, "drafts are counted one by one",
-          "%zu %zu %zu", s.drafted[0], s.drafted[1], s.drafted[2]);
+          && s.accepted[1] == 1 && s.accepted[2] == 0 && s.steps == 3,
+          "drafts are counted one by one", "%zu %zu %zu", s.drafted[0], s.drafted[1], s.drafted[2]);
 }
 
 int main(void)

@@ -1,6 +1,6 @@
 /* Answers with drafts that a test supplies, right with some probability, against the same answers
- * without: full acceptance, rows taken back and giving up; and where an answer ends inside of drafts
- * that were accepted. */
+ * without: full acceptance, rows taken back and giving up; and where an answer ends inside of
+ * drafts that were accepted. */
 #include "generate/generation.h"
 
 #include <stdlib.h>
@@ -109,6 +109,7 @@ static bool same(char *where, const struct answer *found, const struct answer *e
 
 /* ---- tests --------------------------------------------------------------------------- */
 
+/* clang-format off */
 static const struct {
     const char *name;
     double temperature, p;
@@ -126,6 +127,7 @@ static const struct {
     { "every third",             1, 0.33, 2, SURPRISAL_COMPUTE_F32,  SURPRISAL_KV_CACHE_BF16, 2, 1 },
     { "none is right",           0, 0,    8, SURPRISAL_COMPUTE_F32,  SURPRISAL_KV_CACHE_F32,  1, 1 },
 };
+/* clang-format on */
 
 /* Steps with all drafts right: the first token comes from the prompt, a step adds 1 + mtp. */
 static void check_counts(const char *name, const struct answer *a, double p, size_t mtp, bool stops)
