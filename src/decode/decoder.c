@@ -376,6 +376,7 @@ bool decoder_step_rows(struct decoder *d, const struct decoder_rows *rows, size_
 bool decoder_step(struct decoder *d, struct sequence_state *const *states, const int32_t *ids,
                   size_t n, float **logits, struct error *err)
 {
+    assert(n <= d->max_sequences);
     for (size_t i = 0; i < n; i++)
         d->b.one[i] = (struct decoder_rows){ states[i], &ids[i], 1 };
     return decoder_step_rows(d, d->b.one, n, logits, NULL, err);
