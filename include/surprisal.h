@@ -657,6 +657,9 @@ struct surprisal_generate_options {
     const struct surprisal_logit_bias *bias;    /* [n_bias] */
     size_t n_bias;
     enum surprisal_kv_cache kv_cache;
+    /* Tokens that the checkpoint's MTP layer drafts for a step, at most SURPRISAL_MTP_MOST; 0:
+     * none.  Answers are the same, bit for bit.  A checkpoint without such a layer is refused. */
+    size_t mtp;
     struct surprisal_machine machine;   /* memory_bytes counts the weights, too, if it is given */
     /* Called once, before the first token; gets machine.progress.user.  May be NULL. */
     void (*plan)(void *user, const struct surprisal_generate_plan *plan);
@@ -676,6 +679,12 @@ struct surprisal_chat_call {
     char *arguments;                    /* JSON; incomplete if the answer was cut off there */
 };
 
+/* How many of the steps' first drafts (of their second ones, ...) were checked, those after a
+ * rejected one included, and accepted: the model drew them. */
+struct surprisal_draft_count {
+    size_t checked, accepted;
+};
+
 struct surprisal_generate_result {
     size_t prompt_tokens, tokens;       /* of the prompt; of the answer */
     size_t cached_tokens;               /* of the prompt, whose state was at hand */
@@ -687,6 +696,9 @@ struct surprisal_generate_result {
     enum surprisal_finish finish;
     double prefill_seconds;             /* up to the first token */
     double decode_seconds;              /* for the other tokens */
+    struct surprisal_draft_count drafts[SURPRISAL_MTP_MOST];
+    size_t drafts_stopped;              /* tokens of the answer when drafts were given up, because
+                                           too few were accepted; 0: they were not */
     char *json;                         /* all of it, docs/generate.md; owned */
     /* Of a chat, owned.  Texts may hold NUL and have another behind them; NULL: none. */
     char *reasoning, *content;

@@ -71,6 +71,16 @@ void answer_view_end(struct answer_view *v)
     v->begun = false;
 }
 
+/* By draft: of the first ones of a step so many were accepted, of the second ones so many. */
+static void show_drafts(FILE *f, const struct surprisal_generate_result *r)
+{
+    for (size_t i = 0; i < SURPRISAL_MTP_MOST && r->drafts[i].checked; i++)
+        fprintf(f, "%s %.0f %%", i ? "," : "; drafts accepted:",
+                100 * (double)r->drafts[i].accepted / (double)r->drafts[i].checked);
+    if (r->drafts_stopped)
+        fprintf(f, ", given up after %zu tokens", r->drafts_stopped);
+}
+
 void answer_view_speed(FILE *f, const struct surprisal_generate_result *r)
 {
     static const char *const ends[] = {
@@ -87,5 +97,6 @@ void answer_view_speed(FILE *f, const struct surprisal_generate_result *r)
     fprintf(f, "; answer: %zu tokens", r->tokens);
     if (r->tokens > 1 && r->decode_seconds > 0)
         fprintf(f, ", %.1f tokens/s", (double)(r->tokens - 1) / r->decode_seconds);
+    show_drafts(f, r);
     fprintf(f, "%s\n", ends[r->finish]);
 }

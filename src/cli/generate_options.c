@@ -111,6 +111,16 @@ static bool parse_bias(void *field, const char *value, const struct option *o)
     return true;
 }
 
+/* mtp:N */
+static bool parse_speculative(void *field, const char *value, const struct option *o)
+{
+    size_t n;
+    if (strncmp(value, "mtp:", 4) != 0 || !parse_count(&n, value + 4, o) || n > SURPRISAL_MTP_MOST)
+        return false;
+    *(size_t *)field = n;
+    return true;
+}
+
 #define FIELD(name) .field = offsetof(struct generate_settings, name)
 #define NUMBER(option, member, text) \
     { .name = option, .value = "X", .help = text, .parse = parse_number, \
@@ -147,6 +157,10 @@ const struct option generate_options[GENERATE_OPTIONS] = {
       .parse = parse_list, .expected = "a text (at most 256)", FIELD(stop) },
     { .name = "ignore-eos", .help = "go on after tokens that end an answer", .parse = parse_switch,
       FIELD(generate.ignore_eos) },
+    { .name = "speculative", .value = "mtp:N",
+      .help = "the checkpoint's MTP layer drafts N tokens (1 to 8), which one step checks:\n"
+              "the same answers, sooner where most drafts are right (default: off)",
+      .parse = parse_speculative, .expected = "mtp:N, with N from 1 to 8", FIELD(generate.mtp) },
     { .name = "logit-bias", .value = "ID=X",
       .help = "add X (-100 to 100) to the logit of a token.  May be repeated",
       .parse = parse_bias, .expected = "ID=X, a token id and a number (at most 1024)",

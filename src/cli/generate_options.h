@@ -32,9 +32,9 @@ struct generate_settings {
     struct answer_view view;
 };
 
-#define GENERATE_OPTIONS 29
+#define GENERATE_OPTIONS 30
 /* Of these, a server has the ones from here on: how tokens are drawn, and the machine. */
-#define GENERATE_COMMON_FIRST 11
+#define GENERATE_COMMON_FIRST 12
 #define GENERATE_COMMON 15
 extern const struct option generate_options[GENERATE_OPTIONS];
 

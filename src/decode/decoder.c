@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/pass.h"
+#include "model/embedding.h"
 #include "model/head.h"
 #include "model/layer.h"
 
@@ -16,9 +17,11 @@ struct step_buffers {
     size_t *start, *skipped;                /* [max_sequences + 1] */
     struct attention_state **attention;     /* [max_sequences] */
     struct delta_net_state **delta_net;
+    int32_t *ids;                           /* [max_rows] */
+    struct sequence_state **states;         /* [max_sequences] */
+    struct decoder_rows *one;               /* [max_sequences]: of decoder_step */
     float *x;                               /* [rows, D]: the residual stream */
-    float *logits;                          /* [max_sequences, V] */
-    float *hidden;                          /* [max_sequences, D] */
+    float *logits;                          /* [max_rows, V] */
     struct routing routing;                 /* [rows] */
 };
 
@@ -27,7 +30,8 @@ struct decoder {
     struct compute cm;                      /* few_rows in steps alone */
     struct arena arena;                     /* in it: */
     struct step_buffers b;
-    size_t rows, max_sequences;
+    size_t rows, max_sequences, max_rows;
+    struct decoder_observer observer;
     bool *checked;                          /* owned [parts]: scales that hold no NaN */
     bool (*stop)(void *user);
     void *user;
@@ -39,18 +43,20 @@ struct decoder {
 
 /* ---- memory ---------------------------------------------------------------- */
 
-static struct step_buffers step_take(struct arena *a, const struct config *c, size_t rows,
-                                     size_t max_sequences)
+static struct step_buffers step_take(struct arena *a, const struct decoder *d, size_t rows)
 {
-    size_t D = c->hidden_size, k = c->num_experts_per_tok;
+    const struct config *c = d->cm.config;
+    size_t D = c->hidden_size, k = c->num_experts_per_tok, max_sequences = d->max_sequences;
     return (struct step_buffers){
         .start = arena_take(a, max_sequences + 1, sizeof(size_t)),
         .skipped = arena_take(a, max_sequences + 1, sizeof(size_t)),
         .attention = arena_take(a, max_sequences, sizeof(struct attention_state *)),
         .delta_net = arena_take(a, max_sequences, sizeof(struct delta_net_state *)),
+        .ids = arena_take(a, d->max_rows, sizeof(int32_t)),
+        .states = arena_take(a, max_sequences, sizeof(struct sequence_state *)),
+        .one = arena_take(a, max_sequences, sizeof(struct decoder_rows)),
         .x = arena_take(a, rows, D * sizeof(float)),
-        .logits = arena_take(a, max_sequences, c->vocab_size * sizeof(float)),
-        .hidden = arena_take(a, max_sequences, D * sizeof(float)),
+        .logits = arena_take(a, d->max_rows, c->vocab_size * sizeof(float)),
         .routing = { .expert = arena_take(a, rows, k * sizeof(int32_t)),
                      .weight = arena_take(a, rows, k * sizeof(float)) },
     };
@@ -75,10 +81,10 @@ static size_t arena_bytes(const struct decoder *d, size_t rows)
     struct arena measure = { 0 };
     struct compute steps = d->cm;
     steps.few_rows = true;
-    step_take(&measure, d->cm.config, rows, d->max_sequences);
+    step_take(&measure, d, rows);
     struct overlay o = overlay_begin(&measure);
     measure_layers(&measure, &o, d, &d->cm, rows);
-    measure_layers(&measure, &o, d, &steps, d->max_sequences);
+    measure_layers(&measure, &o, d, &steps, d->max_rows);
     overlay_end(&o, &measure);
     return measure.peak;
 }
@@ -98,7 +104,7 @@ static size_t whole_chunks(size_t tokens)
 static bool choose_rows(struct decoder *d, const struct decoder_options *o, struct error *err)
 {
     const struct budget *budget = &d->e->budget;
-    size_t least = size_max(DELTA_CHUNK, whole_chunks(d->max_sequences));
+    size_t least = size_max(DELTA_CHUNK, whole_chunks(d->max_rows));
     size_t others = sum(o->other_bytes, o->count_weights ? d->e->parts.bytes : 0);
     d->rows = o->piece_tokens ? whole_chunks(o->piece_tokens) : LONGEST_PIECE;
     d->rows = size_max(d->rows, least);
@@ -117,12 +123,14 @@ struct decoder *decoder_open(const struct engine *e, const struct decoder_option
         return NULL;
     assert(options->max_sequences > 0);
     *d = (struct decoder){ .e = e, .cm = engine_compute(e),
-                           .max_sequences = options->max_sequences, .stop = options->stop,
+                           .max_sequences = options->max_sequences,
+                           .max_rows = size_max(options->max_rows, options->max_sequences),
+                           .observer = options->observer, .stop = options->stop,
                            .user = options->user };
     d->checked = mem_array(e->parts.list.n_parts, sizeof *d->checked, "the list of weights", err);
     if (d->checked && choose_rows(d, options, err)
         && arena_reserve(&d->arena, arena_bytes(d, d->rows), err)) {
-        d->b = step_take(&d->arena, d->cm.config, d->rows, d->max_sequences);
+        d->b = step_take(&d->arena, d, d->rows);
         return d;
     }
     decoder_close(d);
@@ -194,17 +202,6 @@ static bool report(void *user, double share)
     return !p->report || p->report(p->user, d->stage, (double)d->done, (double)d->total, "tokens");
 }
 
-static void embed(const struct decoder *d, const int32_t *ids, size_t n)
-{
-    const struct row_kernels *rows = compute_rows(&d->cm);
-    size_t D = d->cm.config->hidden_size;
-#pragma omp parallel for num_threads(d->cm.n_threads) schedule(static)
-    for (size_t i = 0; i < n; i++) {
-        rows->expand(d->b.x + i * D, &d->e->w->embed_tokens, (size_t)ids[i], 0, D);
-        rows->round(d->b.x + i * D, D);
-    }
-}
-
 static bool run_step(struct decoder *d, const struct layer_task *task,
                      bool (*run)(const struct compute *, const struct layer_task *,
                                  struct layer_buffers *, struct error *), struct error *err)
@@ -258,8 +255,17 @@ static bool run_layer(struct decoder *d, struct batch *b, struct sequence_state 
     return b->n_tokens == 0 || run_step(d, &task, layer_mlp, err);
 }
 
-/* Rows of each window, in d->b.start, through all layers.  Leaves the last `wanted` rows in d->b.x:
- * all, or, of one window, fewer. */
+static void last_norm(struct decoder *d, size_t n)
+{
+    size_t mark = d->arena.used;
+    const struct head_logits_buffers b =
+        head_logits_buffers_take(&d->arena, &d->cm, &d->e->w->lm_head);
+    head_norm(&d->cm, &b, d->b.x, d->b.x, n, &d->e->w->norm);
+    d->arena.used = mark;
+}
+
+/* Rows of each window, in d->b.start, through all layers and the last norm.  Leaves the last
+ * `wanted` rows in d->b.x: all, or, of one window, fewer. */
 static bool run_layers(struct decoder *d, const int32_t *ids, size_t n_windows,
                        struct sequence_state *const *states, size_t wanted, struct error *err)
 {
@@ -269,26 +275,25 @@ static bool run_layers(struct decoder *d, const int32_t *ids, size_t n_windows,
         d->b.skipped[i] = states[i]->n_past;
         b.longest = size_max(b.longest, b.start[i + 1] - b.start[i]);
     }
-    size_t n_tokens = b.n_tokens;
     bool ok = need_vocabulary(d, err);
     if (ok)
-        embed(d, ids, n_tokens);
+        embedding_rows(&d->cm, d->b.x, &d->e->w->embed_tokens, ids, b.n_tokens);
+    for (size_t i = 0; ok && i < n_windows; i++)
+        states[i]->n_past += b.start[i + 1] - b.start[i];
     for (d->layer = 0; ok && d->layer < d->cm.config->num_hidden_layers; d->layer++)
         ok = run_layer(d, &b, states, wanted, err);
-    for (size_t i = 0; ok && i < n_windows; i++)
-        states[i]->n_past += n_windows > 1 ? 1 : n_tokens;
+    if (ok)
+        last_norm(d, wanted);
     return ok;
 }
 
-/* d->b.logits of rows [row, row + n) of the stream. */
+/* d->b.logits of rows [row, row + n) that run_layers has left. */
 static void logits_of(struct decoder *d, size_t row, size_t n)
 {
     size_t mark = d->arena.used;
-    const struct weights *w = d->e->w;
-    const struct head_logits_buffers b =
-        head_logits_buffers_take(&d->arena, &d->cm, &w->lm_head);
-    head_norm(&d->cm, &b, d->b.hidden, d->b.x + row * d->cm.config->hidden_size, n, &w->norm);
-    head_logits(&d->cm, &b, d->b.logits, d->b.hidden, n, &w->lm_head);
+    const struct matrix *lm_head = &d->e->w->lm_head;
+    const struct head_logits_buffers b = head_logits_buffers_take(&d->arena, &d->cm, lm_head);
+    head_logits(&d->cm, &b, d->b.logits, d->b.x + row * d->cm.config->hidden_size, n, lm_head);
     d->arena.used = mark;
 }
 
@@ -303,14 +308,14 @@ static bool check_room(const struct decoder *d, const struct sequence_state *s,
     return engine_check_input(d->e, ids, n, NULL, 0, err);
 }
 
-/* Logits of the `wanted` rows that a piece has left, to the sink. */
-static bool give_logits(struct decoder *d, const struct decoder_sink *sink, size_t row,
-                        size_t wanted, struct error *err)
+/* Logits of n rows that a piece has left from `at` on, to the sink. */
+static bool give_logits(struct decoder *d, const struct decoder_sink *sink, size_t at, size_t row,
+                        size_t n, struct error *err)
 {
-    for (size_t i = 0; i < wanted; i += d->max_sequences) {
-        size_t n = size_min(wanted - i, d->max_sequences);
-        logits_of(d, i, n);
-        if (!sink->consume(sink->user, row + i, n, d->b.logits, err))
+    for (size_t i = 0, some; i < n; i += some) {
+        some = size_min(n - i, d->max_rows);
+        logits_of(d, at + i, some);
+        if (!sink->consume(sink->user, row + i, some, d->b.logits, err))
             return false;
     }
     return true;
@@ -321,6 +326,7 @@ bool decoder_prefill(struct decoder *d, struct sequence_state *s, const int32_t 
 {
     if (!check_room(d, s, ids, n, err) || !sequence_state_reserve(s, n, err))
         return false;
+    const struct decoder_observer *o = &d->observer;
     d->stage = "prompt";
     d->total = n;
     d->cm.few_rows = false;
@@ -328,33 +334,50 @@ bool decoder_prefill(struct decoder *d, struct sequence_state *s, const int32_t 
         /* What another prefill or steps have left of a chunk comes first. */
         rows = size_min(n - row, d->rows - s->n_past % DELTA_CHUNK);
         size_t end = row + rows, wanted = end - size_min(end, size_max(first, row));
+        size_t left = o->prefilled ? rows : wanted;
         d->done = row;
         d->b.start[0] = 0;
         d->b.start[1] = rows;
-        if (!run_layers(d, ids + row, 1, &s, wanted, err)
-            || !give_logits(d, sink, end - wanted, wanted, err))
+        if (!run_layers(d, ids + row, 1, &s, left, err)
+            || (o->prefilled && !o->prefilled(o->user, s, ids + row, d->b.x, rows, err))
+            || !give_logits(d, sink, left - wanted, end - wanted, wanted, err))
             return false;
     }
+    return true;
+}
+
+bool decoder_step_rows(struct decoder *d, const struct decoder_rows *rows, size_t n_sequences,
+                       float **logits, const float **hidden, struct error *err)
+{
+    size_t n = 0;
+    assert(n_sequences > 0 && n_sequences <= d->max_sequences);
+    d->stage = "answer";
+    d->done = d->total = 0;
+    d->cm.few_rows = true;
+    d->b.start[0] = 0;
+    for (size_t i = 0; i < n_sequences; i++) {
+        assert(rows[i].n > 0 && rows[i].n <= d->max_rows - n);
+        if (!check_room(d, rows[i].state, rows[i].ids, rows[i].n, err)
+            || !sequence_state_reserve(rows[i].state, rows[i].n, err))
+            return false;
+        memcpy(d->b.ids + n, rows[i].ids, rows[i].n * sizeof *d->b.ids);
+        d->b.states[i] = rows[i].state;
+        d->b.start[i + 1] = n += rows[i].n;
+    }
+    if (!run_layers(d, d->b.ids, n_sequences, d->b.states, n, err))
+        return false;
+    logits_of(d, 0, n);
+    *logits = d->b.logits;
+    if (hidden)
+        *hidden = d->b.x;
     return true;
 }
 
 bool decoder_step(struct decoder *d, struct sequence_state *const *states, const int32_t *ids,
                   size_t n, float **logits, struct error *err)
 {
-    assert(n > 0 && n <= d->max_sequences);
-    d->stage = "answer";
-    d->done = d->total = 0;
-    d->cm.few_rows = true;
-    d->b.start[0] = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (!check_room(d, states[i], ids + i, 1, err)
-            || !sequence_state_reserve(states[i], 1, err))
-            return false;
-        d->b.start[i + 1] = i + 1;
-    }
-    if (!run_layers(d, ids, n, states, n, err))
-        return false;
-    logits_of(d, 0, n);
-    *logits = d->b.logits;
-    return true;
+    assert(n <= d->max_sequences);
+    for (size_t i = 0; i < n; i++)
+        d->b.one[i] = (struct decoder_rows){ states[i], &ids[i], 1 };
+    return decoder_step_rows(d, d->b.one, n, logits, NULL, err);
 }

@@ -1,9 +1,12 @@
-/* decoder.h - runs sequences token by token: prefill of a prompt, then steps of one token each.
+/* decoder.h - runs sequences token by token: prefill of a prompt, then steps of one token each, or
+ * of a few.
  *
  * Prefill takes a prompt through the layers in pieces that begin at multiples of DELTA_CHUNK, so
  * that its results have the bits of an evaluation, however long the pieces are.  A step takes one
- * token of each of several sequences, which join and leave between steps as the caller likes.  The
- * results of a sequence have the same bits alone and beside any others, with any number of threads.
+ * token of each of several sequences, or as many of each as the caller likes: a token and drafts of
+ * the next ones.  Sequences join and leave between steps.  The results of a sequence have the same
+ * bits alone and beside any others, in steps of one token and of several, with any number of
+ * threads.
  * Prefill and steps agree within the noise of f32, not in bits: a step's delta rule goes token by
  * token, and its products have an order of summation of their own (kernels/dots.h).
  *
@@ -17,9 +20,20 @@
 
 struct decoder;
 
+/* Sees what prefill computes: ids [n] of a sequence, piece by piece, and their states after the
+ * last norm [n, D].  False stops the work with an error of its own. */
+struct decoder_observer {
+    bool (*prefilled)(void *user, const struct sequence_state *s, const int32_t *ids,
+                      const float *hidden, size_t n, struct error *err);
+    void *user;
+};
+
 struct decoder_options {
     size_t piece_tokens;        /* of prefill, at most; 0: 2048.  Rounded up to whole chunks. */
     size_t max_sequences;       /* in one step, at least 1 */
+    size_t max_rows;            /* of a step, of all sequences; 0: max_sequences */
+    struct decoder_observer observer;   /* prefilled may be NULL: the last layer is then left out
+                                           for rows whose logits nobody wants */
     /* For the check of the budget: what the caller's sequences and buffers will take, and whether
      * the weights have to fit as well. */
     size_t other_bytes;
@@ -59,5 +73,19 @@ bool decoder_prefill(struct decoder *d, struct sequence_state *s, const int32_t 
  * decoder until its next use. */
 bool decoder_step(struct decoder *d, struct sequence_state *const *states, const int32_t *ids,
                   size_t n, float **logits, struct error *err);
+
+/* Tokens of one sequence in a step. */
+struct decoder_rows {
+    struct sequence_state *state;
+    const int32_t *ids;         /* [n] */
+    size_t n;                   /* at least 1 */
+};
+
+/* The same with several tokens of each of n_sequences: *logits [rows of all, V] of the first one's
+ * rows, then the next one's.  A state that will take rows back keeps them (sequence_state.h), and
+ * has then at most one row more than it keeps.  *hidden (may be NULL) [rows of all, D]: the states
+ * after the last norm, borrowed likewise. */
+bool decoder_step_rows(struct decoder *d, const struct decoder_rows *rows, size_t n_sequences,
+                       float **logits, const float **hidden, struct error *err);
 
 #endif

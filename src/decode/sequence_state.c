@@ -80,16 +80,52 @@ void sequence_state_close(struct sequence_state *s)
     free(s->keys);
     free(s->attention);
     free(s->delta_net);
+    free(s->before);
     arena_free(&s->memory);
+    arena_free(&s->before_memory);
     *s = (struct sequence_state){ 0 };
 }
 
 void sequence_state_clear(struct sequence_state *s, const struct config *c)
 {
-    kv_table_cut(s->keys, 0);
-    s->memory.used = 0;
-    s->n_past = 0;
-    take(&s->memory, s, c);
+    sequence_state_cut(s, 0);
+    for (size_t i = 0; i < c->num_hidden_layers; i++)
+        s->delta_net[i].n_past = 0;
+}
+
+size_t sequence_state_rows_bytes(const struct config *c, size_t n)
+{
+    size_t states, bytes;
+    return size_product(&bytes, n, delta_nets_bytes(c))
+        && size_product(&states, n, c->num_hidden_layers * sizeof(struct delta_net_state))
+        && size_sum(&bytes, bytes, states) && bytes < SIZE_MAX / 2 ? bytes : SIZE_MAX;
+}
+
+bool sequence_state_keep_rows(struct sequence_state *s, const struct config *c, size_t n,
+                              struct error *err)
+{
+    assert(!s->before && s->n_past == 0);
+    s->before = mem_array(s->n_layers * n, sizeof *s->before, "the states of rows", err);
+    if (!s->before || !arena_reserve(&s->before_memory, n * delta_nets_bytes(c), err))
+        return false;
+    for (size_t i = 0; i < s->n_layers; i++) {
+        if (c->layer_types[i] == FULL_ATTENTION)
+            continue;
+        s->delta_net[i].before = s->before + i * n;
+        s->delta_net[i].n_before = n;
+        for (size_t j = 0; j < n; j++)
+            delta_net_state_init(&s->before[i * n + j], c,
+                                 arena_take(&s->before_memory, 1, delta_net_state_bytes(c)));
+    }
+    return true;
+}
+
+void sequence_state_take_back(struct sequence_state *s, size_t n)
+{
+    sequence_state_cut(s, s->n_past - n);
+    for (size_t i = 0; i < s->n_layers; i++)
+        if (!s->attention[i].blocks)
+            delta_net_state_take_back(&s->delta_net[i], n);
 }
 
 size_t sequence_state_lacks(const struct sequence_state *s, size_t n)

@@ -96,6 +96,24 @@ static bool add_sampling(cJSON *root, const struct sampler_settings *s, uint64_t
     return add_raw(o, "seed", &seed, ok);
 }
 
+/* [{draft, checked, accepted}], and when drafts were given up. */
+static bool add_drafts(cJSON *root, const struct drafting *d)
+{
+    if (!d->n_drafts)
+        return true;
+    cJSON *list = cJSON_AddArrayToObject(root, "drafts");
+    bool ok = list != NULL;
+    for (size_t i = 0; ok && i < d->n_drafts; i++) {
+        const struct surprisal_draft_count count = drafting_count(d, i);
+        cJSON *draft = cJSON_CreateObject();
+        ok = cJSON_AddItemToArray(list, draft) && json_add_size(draft, "draft", i + 1)
+          && json_add_size(draft, "checked", count.checked)
+          && json_add_size(draft, "accepted", count.accepted);
+    }
+    return ok && (d->stopped ? json_add_size(root, "drafts_stopped", d->stopped)
+                             : cJSON_AddNullToObject(root, "drafts_stopped")) != NULL;
+}
+
 static bool add_rate(cJSON *root, const char *key, size_t tokens, double seconds)
 {
     return json_add_double(root, key, tokens && seconds > 0 ? (double)tokens / seconds : NAN);
@@ -134,7 +152,7 @@ char *generate_json(const struct generation *g, const struct turn *t)
            && (g->context ? json_add_size(root, "context", g->context)
                           : cJSON_AddNullToObject(root, "context"))
            && add_answer(root, g, t) && add_sampling(root, &g->sampling, t->seed)
-           && add_work(root, g, t);
+           && add_drafts(root, &g->drafting) && add_work(root, g, t);
     char *text = ok ? t->json_line ? json_print_line(root) : json_print(root) : NULL;
     cJSON_Delete(root);
     return text;

@@ -34,6 +34,8 @@ bool generation_check(const struct surprisal_generate_options *o, struct error *
 {
     if (!o->checkpoint && !o->model)
         return error_set(err, "no checkpoint is given");
+    if (o->mtp > SURPRISAL_MTP_MOST)
+        return error_set(err, "more than %d drafts of the MTP layer", SURPRISAL_MTP_MOST);
     return sampling_check(o, err)
         && model_source_check((struct model_source){ o->checkpoint, o->model }, err)
         && check_stops(o, err);
@@ -75,6 +77,7 @@ bool generation_open(struct generation *g, const struct surprisal_generate_optio
         && (!o->ids || input_files_add(&g->inputs, o->ids, err))
         && (!o->text || input_files_add(&g->inputs, o->text, err))
         && model_open(&g->model, from, &g->inputs, &o->machine.progress, err)
+        && drafting_open(&g->drafting, g->model.checkpoint, o->mtp, err)
         && open_tokenizer(g, err)
         && generation_config_read(&g->publisher, g->model.checkpoint, err);
     if (!ok)
@@ -86,6 +89,7 @@ bool generation_open(struct generation *g, const struct surprisal_generate_optio
 void generation_close(struct generation *g)
 {
     decoder_close(g->decoder);
+    drafting_close(&g->drafting);
     sequence_state_close(&g->state);
     sequence_state_pool_close(&g->pool);
     snapshot_close(&g->snapshot);
@@ -120,7 +124,9 @@ static void tell_plan(struct generation *g, size_t keys, size_t states)
 {
     struct surprisal_generate_plan *p = &g->plan;
     *p = (struct surprisal_generate_plan){
-        .weight_bytes = g->model.engine->parts.bytes, .kv_cache_bytes = keys,
+        .weight_bytes = g->model.engine->parts.bytes
+                      + drafting_weight_bytes(&g->drafting, g->model.engine),
+        .kv_cache_bytes = keys,
         .kv_cache_bf16 = generation_kv_dtype(g->o) == DTYPE_BF16,
         .buffer_bytes = states + decoder_bytes(g->decoder),
     };
@@ -129,26 +135,44 @@ static void tell_plan(struct generation *g, size_t keys, size_t states)
         g->o->plan(g->o->machine.progress.user, p);
 }
 
+static bool open_engine(struct generation *g, struct error *err)
+{
+    struct engine_options options = model_engine_options(&g->o->machine, 0);
+    options.mtp = g->drafting.n_drafts ? &g->drafting.mtp : NULL;
+    return model_open_engine(&g->model, &options, err);
+}
+
+/* others: what the decoder's budget must leave room for, the weights of its layers apart. */
+static bool open_decoder(struct generation *g, size_t others, struct error *err)
+{
+    const struct decoder_options options = {
+        .max_sequences = 1, .max_rows = 1 + g->drafting.n_drafts,
+        .observer = drafting_observer(&g->drafting), .other_bytes = others,
+        .count_weights = g->o->machine.memory_bytes > 0,
+    };
+    g->decoder = decoder_open(g->model.engine, &options, err);
+    return g->decoder != NULL;
+}
+
 bool generation_reserve(struct generation *g, size_t capacity, bool with_snapshot,
                         struct error *err)
 {
-    const struct surprisal_machine *machine = &g->o->machine;
     const struct config *c = &g->model.checkpoint->config;
-    const struct engine_options engine = model_engine_options(machine, 0);
     enum dtype kv = generation_kv_dtype(g->o);
-    size_t keys = sequence_state_pool_bytes(c, kv, capacity);
+    size_t keys = sequence_state_pool_bytes(c, kv, capacity), others;
     size_t states = state_bytes(c, capacity, with_snapshot);
-    struct decoder_options options = { .max_sequences = 1,
-                                       .count_weights = machine->memory_bytes > 0 };
-    if (!size_sum(&options.other_bytes, keys, states))
-        options.other_bytes = SIZE_MAX;
     if (with_snapshot)
         g->turn_id = tokenizer_token_id(g->model.tokenizer, "<|im_start|>");
-    if (!model_open_engine(&g->model, &engine, err))
+    if (!open_engine(g, err))
         return false;
-    g->decoder = decoder_open(g->model.engine, &options, err);
-    if (!g->decoder || !sequence_state_pool_open(&g->pool, c, kv, capacity, err)
+    size_t weights = g->o->machine.memory_bytes
+                   ? drafting_weight_bytes(&g->drafting, g->model.engine) : 0;
+    if (!size_sum(&states, states, drafting_bytes(&g->drafting, g->model.engine, kv, capacity))
+        || !size_sum(&others, keys, states) || !size_sum(&others, others, weights))
+        others = SIZE_MAX;
+    if (!open_decoder(g, others, err) || !sequence_state_pool_open(&g->pool, c, kv, capacity, err)
         || !sequence_state_open(&g->state, c, &g->pool, capacity, err)
+        || !drafting_reserve(&g->drafting, g->model.engine, kv, capacity, &g->state, err)
         || (with_snapshot && !snapshot_open(&g->snapshot, c, err)))
         return false;
     tell_plan(g, keys, states);
@@ -176,10 +200,12 @@ static void go_back(struct generation *g, struct turn *t)
     size_t n = g->snapshot.n_past;
     if (n && n < t->n_prompt && memcmp(g->kept, t->prompt, n * sizeof *g->kept) == 0) {
         snapshot_restore(&g->snapshot, &g->state, c);
+        drafting_go_back(&g->drafting, n);
         t->n_cached = n;
         return;
     }
     sequence_state_clear(&g->state, c);
+    drafting_go_back(&g->drafting, 0);
     g->snapshot.n_past = 0;
 }
 
@@ -202,6 +228,7 @@ static bool keep(struct generation *g, const struct turn *t, struct error *err)
         return false;
     memcpy(g->kept, t->prompt, n * sizeof *g->kept);
     snapshot_take(&g->snapshot, &g->state, &g->model.checkpoint->config);
+    drafting_keep(&g->drafting);
     return true;
 }
 
@@ -282,14 +309,41 @@ static bool draw_first(void *user, size_t row, size_t n, float *logits, struct e
     return draw(user, logits, err);
 }
 
+/* Draws from the rows of a step [n + 1, V], as long as what is drawn are the n drafts; takes back
+ * the rows after that. */
+static bool draw_rows(struct work *w, const int32_t *drafts, size_t n, float *logits,
+                      const float *hidden, struct error *err)
+{
+    struct generation *g = w->g;
+    struct continuation *answer = &w->t->answer;
+    size_t V = g->model.checkpoint->config.vocab_size, row = 0;
+    bool drafted;
+    do {
+        if (!draw(w, logits + row * V, err))
+            return false;
+        drafted = row < n && answer->ids[answer->n - 1] == drafts[row];
+        row++;
+    } while (drafted && !answer->finished);
+    sequence_state_take_back(&g->state, n + 1 - row);
+    drafting_add(&g->drafting, answer, hidden, row, n, drafted);
+    return true;
+}
+
 /* An interruption ends an answer that has begun. */
 static bool step(struct work *w, struct error *err)
 {
+    struct generation *g = w->g;
     struct continuation *answer = &w->t->answer;
-    struct sequence_state *state = &w->g->state;
+    int32_t ids[1 + DRAFTER_MOST] = { answer->ids[answer->n - 1] };
+    const float *hidden;
     float *logits;
-    if (decoder_step(w->g->decoder, &state, &answer->ids[answer->n - 1], 1, &logits, err))
-        return draw(w, logits, err);
+    size_t n;
+    struct decoder_rows rows = { .state = &g->state, .ids = ids };
+    if (drafting_next(&g->drafting, answer, ids + 1, &n, err)) {
+        rows.n = 1 + n;
+        if (decoder_step_rows(g->decoder, &rows, 1, &logits, &hidden, err))
+            return draw_rows(w, ids + 1, n, logits, hidden, err);
+    }
     if (!err->interrupted)
         return false;
     continuation_stop(answer, SURPRISAL_FINISH_INTERRUPTED);
@@ -302,6 +356,7 @@ static bool run(struct work *w, struct error *err)
     const struct decoder_sink sink = { draw_first, w };
     double begun = machine_seconds();
     sampler_add_prompt(&w->sampler, t->prompt, t->n_prompt);
+    drafting_begin(&w->g->drafting);
     if (!prefill(w->g, t, &sink, err))
         return false;
     double first = machine_seconds();

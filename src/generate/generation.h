@@ -14,6 +14,7 @@
 #include "formats/generation_config.h"
 #include "generate/answer_reader.h"
 #include "generate/continuation.h"
+#include "generate/drafting.h"
 
 /* Zero-initialise; the members borrow from one another, so the struct stays where it is. */
 struct generation {
@@ -28,6 +29,7 @@ struct generation {
     struct kv_pool pool;
     struct sequence_state state;            /* in the pool */
     struct decoder *decoder;
+    struct drafting drafting;
     struct surprisal_generate_plan plan;    /* once memory is reserved */
     /* Of a chat; without memory in the others: */
     struct snapshot snapshot;

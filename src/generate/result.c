@@ -69,8 +69,10 @@ bool result_give(struct surprisal_generate_result *r, const struct generation *g
     *r = (struct surprisal_generate_result){
         .prompt_tokens = t->n_prompt, .cached_tokens = t->n_cached, .tokens = t->answer.n,
         .finish = t->answer.finish, .prefill_seconds = t->prefill_seconds,
-        .decode_seconds = t->decode_seconds,
+        .decode_seconds = t->decode_seconds, .drafts_stopped = g->drafting.stopped,
     };
+    for (size_t i = 0; i < g->drafting.n_drafts; i++)
+        r->drafts[i] = drafting_count(&g->drafting, i);
     if (give(r, g, t, err))
         return true;
     result_free(r);

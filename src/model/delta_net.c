@@ -1,5 +1,6 @@
 #include "model/delta_net.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -43,7 +44,22 @@ void delta_net_state_init(struct delta_net_state *s, const struct config *c, voi
 {
     float *recurrent_state = memory;
     size_t floats = recurrent_state_bytes(c) / sizeof *recurrent_state;
-    *s = (struct delta_net_state){ recurrent_state, recurrent_state + floats, 0 };
+    *s = (struct delta_net_state){ .recurrent_state = recurrent_state,
+                                   .conv_state = recurrent_state + floats };
+}
+
+/* The two change places. */
+void delta_net_state_take_back(struct delta_net_state *s, size_t n)
+{
+    if (n == 0)
+        return;
+    assert(n <= s->n_before && n < s->n_past);
+    struct delta_net_state *before = &s->before[n - 1], now = *s;
+    s->recurrent_state = before->recurrent_state;
+    s->conv_state = before->conv_state;
+    s->n_past -= n;
+    before->recurrent_state = now.recurrent_state;
+    before->conv_state = now.conv_state;
 }
 
 /* A state is one block, which begins with recurrent_state. */
@@ -134,8 +150,10 @@ static void transpose_weight(const struct compute *cm, const struct delta_net_co
 struct channels {
     float *qkv;                     /* [rows, all channels] */
     size_t rows, first, n;
-    float *conv_state;              /* of the sequence; NULL: without a state */
-    bool has_past;                  /* conv_state holds the rows before the first one */
+    const struct delta_net_state *state;    /* of the sequence, with the rows before the first one;
+                                               NULL: there is none */
+    bool keeps_rows;                /* state->before gets what it holds after each row but the
+                                       last */
 };
 
 static const float *row_before(const struct config *c, const struct channels *x, size_t end,
@@ -144,20 +162,23 @@ static const float *row_before(const struct config *c, const struct channels *x,
     size_t width = c->linear_conv_kernel_dim, all = conv_channels(c);
     if (back <= end)
         return x->qkv + (end - back) * all + x->first;
-    return x->has_past ? x->conv_state + (width - 1 + end - back) * all + x->first : NULL;
+    if (!x->state || x->state->n_past == 0)
+        return NULL;
+    return x->state->conv_state + (width - 1 + end - back) * all + x->first;
 }
 
-/* Copies the last width - 1 inputs to next [width - 1, n], for the rows that follow in a later
- * call. */
-static void keep_conv_state(const struct config *c, float *next, const struct channels *x)
+/* Copies the last width - 1 inputs of the rows before `end` to next [width - 1, n], rows ld apart,
+ * for the rows that follow in a later call. */
+static void keep_conv_state(const struct config *c, float *next, size_t ld,
+                            const struct channels *x, size_t end)
 {
     size_t width = c->linear_conv_kernel_dim;
     for (size_t j = 0; j + 1 < width; j++) {
-        const float *row = row_before(c, x, x->rows, width - 1 - j);
+        const float *row = row_before(c, x, end, width - 1 - j);
         if (row)
-            memcpy(next + j * x->n, row, x->n * sizeof *next);
+            memcpy(next + j * ld, row, x->n * sizeof *next);
         else
-            memset(next + j * x->n, 0, x->n * sizeof *next);
+            memset(next + j * ld, 0, x->n * sizeof *next);
     }
 }
 
@@ -173,15 +194,23 @@ static void convolve(const struct compute *cm, const struct delta_net_convolutio
     float *weight = thread_buffer(&b->weights), *next = thread_buffer(&b->next);
     for (size_t j = 0; j < width; j++)
         memcpy(weight + j * x->n, b->weight + j * all + x->first, bytes);
-    if (x->conv_state)
-        keep_conv_state(c, next, x);
+    if (x->state)
+        keep_conv_state(c, next, x->n, x, x->rows);
+    for (size_t t = 1; x->keeps_rows && t < x->rows; t++)
+        keep_conv_state(c, x->state->before[x->rows - 1 - t].conv_state + x->first, all, x, t);
     for (size_t t = x->rows; t-- > 0;) {
         for (size_t j = 0; j < width; j++)
             inputs[j] = row_before(c, x, t, width - 1 - j);
         compute_rows(cm)->conv_silu(x->qkv + t * all + x->first, inputs, weight, width, x->n);
     }
-    for (size_t j = 0; x->conv_state && j + 1 < width; j++)
-        memcpy(x->conv_state + j * all + x->first, next + j * x->n, bytes);
+    for (size_t j = 0; x->state && j + 1 < width; j++)
+        memcpy(x->state->conv_state + j * all + x->first, next + j * x->n, bytes);
+}
+
+/* Is the state after each row kept? */
+static bool keeps_rows(const struct compute *cm, const struct delta_net_state *s)
+{
+    return cm->few_rows && s->n_before > 0;
 }
 
 static void convolve_tile(const struct compute *cm, const struct delta_net_convolution *b,
@@ -197,8 +226,8 @@ static void convolve_tile(const struct compute *cm, const struct delta_net_convo
             convolve(cm, b, &(struct channels){
                 .qkv = qkv + rows.begin * all, .rows = rows.end - rows.begin, .first = first,
                 .n = size_min(all - first, CHANNEL_BLOCK),
-                .conv_state = states ? states[w]->conv_state : NULL,
-                .has_past = states && states[w]->n_past > 0 });
+                .state = states ? states[w] : NULL,
+                .keeps_rows = states && keeps_rows(cm, states[w]) });
         }
 }
 
@@ -286,19 +315,42 @@ static void delta_rule_head(const struct compute *cm, const struct delta_net_buf
     });
 }
 
+/* The rows of a sequence with a state, one head.  With few rows one at a time: each goes on in a
+ * copy of the state before it, if that is kept. */
+static void delta_rule_rows(const struct compute *cm, const struct delta_net_buffers *b, size_t h,
+                            const struct tile_window *rows, const struct delta_net_state *s)
+{
+    size_t floats = head_state_floats(cm->config), n = rows->end - rows->begin;
+    float *state = s->recurrent_state + h * floats, *at = state;
+    bool has_past = s->n_past > 0;
+    if (!cm->few_rows) {
+        delta_rule_head(cm, b, h, rows->begin, n, state, has_past);
+        return;
+    }
+    assert(!s->n_before || n <= s->n_before + 1);
+    for (size_t t = 0; t < n; t++) {
+        bool kept = keeps_rows(cm, s) && t + 1 < n;
+        float *to = kept ? s->before[n - 2 - t].recurrent_state + h * floats : state;
+        if (to != at && (has_past || t > 0))
+            memcpy(to, at, floats * sizeof *to);
+        delta_rule_head(cm, b, h, rows->begin + t, 1, to, has_past || t > 0);
+        at = to;
+    }
+}
+
 static void delta_rule_heads(const struct compute *cm, const struct delta_net_buffers *b,
                              const struct tile *tile, struct delta_net_state *const *states)
 {
-    const struct config *c = cm->config;
-    size_t HV = c->linear_num_value_heads, floats = head_state_floats(c);
+    size_t HV = cm->config->linear_num_value_heads;
 #pragma omp parallel for collapse(2) num_threads(cm->n_threads) schedule(dynamic)
     for (size_t w = 0; w < tile->n_windows; w++)
         for (size_t h = 0; h < HV; h++) {
             const struct tile_window rows = tile_window(tile, w);
-            float *state = states ? states[w]->recurrent_state + h * floats
-                                  : thread_buffer(&b->state);
-            delta_rule_head(cm, b, h, rows.begin, rows.end - rows.begin, state,
-                            states && states[w]->n_past > 0);
+            if (states)
+                delta_rule_rows(cm, b, h, &rows, states[w]);
+            else
+                delta_rule_head(cm, b, h, rows.begin, rows.end - rows.begin,
+                                thread_buffer(&b->state), false);
         }
 }
 

@@ -9,7 +9,11 @@
  * A sequence that is computed in several calls keeps what later tokens need in a state, one for
  * each layer.  The caller owns the states and their memory, and chooses which sequences are in a
  * call.  Results do not depend on where a sequence is cut, if n_past is a multiple of DELTA_CHUNK
- * there. */
+ * there.
+ *
+ * With few rows (struct compute) the delta rule takes each row by itself, so results do not depend
+ * on where a sequence is cut at all.  A sequence cannot forget a token by arithmetic: a state that
+ * may have to go back some rows has memory for the states before its last rows. */
 #ifndef SURPRISAL_MODEL_DELTA_NET_H
 #define SURPRISAL_MODEL_DELTA_NET_H
 
@@ -23,12 +27,18 @@ struct delta_net_state {
     float *conv_state;              /* [width - 1, channels]: qkv before the convolution, of the
                                        last tokens; borrowed */
     size_t n_past;                  /* tokens so far; 0: both count as zeros */
+    /* After a call of r few rows, the states before the last r - 1 rows: before[0] without the last
+     * row, before[1] without the last two.  A call has at most n_before + 1 rows then. */
+    struct delta_net_state *before; /* [n_before]: borrowed */
+    size_t n_before;
 };
 
 /* Memory of a state, however long the sequence is. */
 size_t delta_net_state_bytes(const struct config *c);
 /* No tokens yet; memory [delta_net_state_bytes], 64-byte aligned. */
 void delta_net_state_init(struct delta_net_state *s, const struct config *c, void *memory);
+/* Forgets the last n rows of the last call, n <= n_before and less than its rows. */
+void delta_net_state_take_back(struct delta_net_state *s, size_t n);
 /* The same tokens in the memory that *to has. */
 void delta_net_state_copy(struct delta_net_state *to, const struct delta_net_state *from,
                           const struct config *c);

@@ -75,6 +75,7 @@ static bool chain_mixer(const struct compute *cm, const struct mtp_task *task,
 static bool outputs(const struct compute *cm, const struct mtp_task *task,
                     const struct mtp_buffers *b, struct error *err)
 {
+    const size_t *skipped = task->batch.skipped;
     size_t n = task->batch.n_tokens, window = 0;
     norm_weight(cm, b->norm, &task->weights->norm);
     norm_rows(cm, task->x, task->x, n, b->norm);
@@ -84,7 +85,8 @@ static bool outputs(const struct compute *cm, const struct mtp_task *task,
     while (task->batch.start[window + 1] <= bad)
         window++;
     return error_set(err, "norm: NaN or infinity at token %zu of window %zu",
-                     bad - task->batch.start[window], task->batch.first_window + window);
+                     bad - task->batch.start[window] + (skipped ? skipped[window] : 0),
+                     task->batch.first_window + window);
 }
 
 bool mtp_forward(const struct compute *cm, const struct mtp_task *task, struct mtp_buffers *b,

@@ -82,6 +82,8 @@ USAGE = [
     ("bias without a value", "--logit-bias: '5' is not", [DEMO, *PROMPT, "--logit-bias", "5"]),
     ("bias of 101", "-100 to 100", [DEMO, *PROMPT, "--logit-bias", "5=101"]),
     ("a cache of f16", "--kv-cache-dtype: 'f16' is not bf16 or f32", [DEMO, *PROMPT, "--kv-cache-dtype", "f16"]),
+    *[(f"drafts: {x}", f"--speculative: '{x}' is not mtp:N, with N from 1 to 8", [DEMO, *PROMPT, "--speculative", x])
+      for x in ("mtp", "mtp:", "mtp:0", "mtp:9", "mtp:1x", "mtp:-1", "3", "ngram:3", "MTP:3")],
     ("a long stop text", "1025 bytes", [DEMO, *PROMPT, "--stop", "x" * 1025]),
     ("65 stop texts", "65 stop texts", [DEMO, *PROMPT, *["--stop", "x"] * 65]),
 ]
@@ -91,6 +93,7 @@ FAILURES = [
     ("not UTF-8", "UTF-8", [DEMO, "--file", path("latin", b"caf\xe9")]),
     ("an id outside the vocabulary", "has id 32", [MINI, "--ids", path("large", "1 32")]),
     ("a bias outside the vocabulary", "logit_bias: id 4160", [DEMO, *PROMPT, "--logit-bias", "4160=1"]),
+    ("drafts without an MTP layer", "has no MTP layer (no tensor 'mtp.fc.weight')", [MINI, "--ids", IDS, "--speculative", "mtp:1"]),
     ("text without a tokenizer", "tokenizer.json", [MINI, *PROMPT]),
     ("stop texts without a tokenizer", "tokenizer.json", [MINI, "--ids", IDS, "--stop", "x"]),
 ]
@@ -138,14 +141,18 @@ def test_context():
 
 
 def test_memory():
-    r = run(DEMO, *PROMPT, "--memory", "1M")
-    named = re.search(rb"needs (\d+)M in all", r.stderr)
-    check(r.returncode == 1 and named, "a budget that is too small is refused with the sum", r.stderr)
-    if named:
-        r = run(DEMO, *PROMPT, "--memory", named[1].decode() + "M", "--max-tokens", 4, "--json")
-        check(r.returncode == 0, "which suffices", r.stderr)
-        held = json.loads(r.stdout)["peak_rss_bytes"]
-        check(held <= int(named[1]) << 20, "and is kept", f"{held} of {int(named[1]) << 20}")
+    sums = []
+    for what, drafts in (("", ()), ("with drafts: ", ("--speculative", "mtp:8"))):
+        r = run(DEMO, *PROMPT, "--memory", "1M", *drafts)
+        named = re.search(rb"needs (\d+)M in all", r.stderr)
+        check(r.returncode == 1 and named, f"{what}a budget that is too small is refused with the sum", r.stderr)
+        if named:
+            sums.append(int(named[1]))
+            r = run(DEMO, *PROMPT, "--memory", f"{sums[-1]}M", "--max-tokens", 4, "--json", *drafts)
+            check(r.returncode == 0, f"{what}which suffices", r.stderr)
+            held = json.loads(r.stdout)["peak_rss_bytes"]
+            check(held <= sums[-1] << 20, f"{what}and is kept", f"{held} of {sums[-1] << 20}")
+    check(len(sums) == 2 and sums[0] < sums[1], "drafts need more", sums)
     r = run(DEMO, *PROMPT, "--progress", "--max-tokens", 4, "--memory", "100M")
     check(re.search(rb"memory: at most [\d.]+ GB: weights [\d.]+ GB, keys and values [\d.e-]+ GB \(f32\), buffers", r.stderr),
           "the whole is said before", r.stderr)

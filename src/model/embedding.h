@@ -1,0 +1,13 @@
+/* embedding.h - token ids to rows of the residual stream. */
+#ifndef SURPRISAL_MODEL_EMBEDDING_H
+#define SURPRISAL_MODEL_EMBEDDING_H
+
+#include <stdint.h>
+
+#include "model/compute.h"
+
+/* x [n, D] = the embeddings of ids [n], each below embed_tokens->rows. */
+void embedding_rows(const struct compute *cm, float *x, const struct matrix *embed_tokens,
+                    const int32_t *ids, size_t n);
+
+#endif
