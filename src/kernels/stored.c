@@ -71,7 +71,10 @@ static size_t divide_up(size_t n, size_t by)
 /* Of a transposed matrix, the share of a row. */
 size_t stored_row_bytes(const struct matrix *m)
 {
+    const struct ggml_block_type *ggml = ggml_block_type(m->dtype);
     unsigned bits = integers_bits(m);
+    if (ggml)
+        return m->cols / ggml->columns * ggml->bytes;
     if (bits)
         return m->is_signed ? m->cols : m->dtype == DTYPE_AWQ4 ? m->cols / 2
                                                                 : divide_up(m->cols * bits, 32) * 4;
@@ -89,7 +92,8 @@ size_t stored_row_bytes(const struct matrix *m)
 /* Of a row of scales. */
 static size_t scale_row_bytes(const struct matrix *m)
 {
-    return integers_groups(m) * (m->dtype == DTYPE_MXFP4 ? 1 : dtype_bytes(m->scale_dtype));
+    return divide_up(m->cols, stored_block(m).cols)
+         * (m->dtype == DTYPE_MXFP4 ? 1 : dtype_bytes(m->scale_dtype));
 }
 
 static size_t zero_bytes(const struct matrix *m)
