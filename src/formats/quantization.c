@@ -305,6 +305,7 @@ const char *quantization_verdict_text(enum quantization_verdict verdict)
         [PACKED_NO_CONFIG] = "packed in the files, but config.json has no quantization_config",
         [PACKED_IGNORED] = "packed in the files, ignored by the config",
         [PACKED_UNTARGETED] = "packed in the files, not targeted by the config",
+        [PACKED_OTHERWISE] = "packed in the files, in another format than the config says",
         [TARGETED_PLAIN] = "targeted by the config, not packed in the files",
         [NO_CONTRADICTION] = "as the config says",
     };
@@ -337,15 +338,18 @@ bool quantization_promises(enum weight_kind kind, bool is_fused)
 }
 
 enum quantization_verdict quantization_judge(const struct quantization_rules *r,
-                                             const struct module_said *said, bool is_packed,
+                                             const struct module_said *said, enum dtype format,
                                              bool is_promised)
 {
+    bool is_packed = dtype_is_packed(format);
     if (!r->is_there)
         return is_packed ? PACKED_NO_CONFIG : NO_CONTRADICTION;
     if (is_packed && said->ignored)
         return PACKED_IGNORED;
     if (is_packed && !said->named && !said->by_class)
         return PACKED_UNTARGETED;
+    if (is_packed && r->formats && !(r->formats & UINT64_C(1) << format))
+        return PACKED_OTHERWISE;
     if (!is_packed && !said->ignored && (said->named || (said->by_class && is_promised)))
         return TARGETED_PLAIN;
     return NO_CONTRADICTION;
@@ -421,7 +425,7 @@ static bool collect(void *user, const struct model_weight *x)
     if (ggml_block_type(stored.view.dtype))     /* a GGUF says it with each tensor */
         return true;
     enum quantization_verdict verdict =
-        quantization_judge(&c->rules, &said, stored.is_packed,
+        quantization_judge(&c->rules, &said, stored.view.dtype,
                            quantization_promises(x->kind, stored.is_fused));
     return verdict == NO_CONTRADICTION || count(c, x->module, verdict);
 }

@@ -38,12 +38,14 @@ bool quantization_says(struct module_said *out, const struct quantization_rules 
 
 /* Config against files for one module. */
 enum quantization_verdict {
-    PACKED_NO_CONFIG, PACKED_IGNORED, PACKED_UNTARGETED, TARGETED_PLAIN, NO_CONTRADICTION
+    PACKED_NO_CONFIG, PACKED_IGNORED, PACKED_UNTARGETED, PACKED_OTHERWISE, TARGETED_PLAIN,
+    NO_CONTRADICTION
 };
 
-/* is_promised: the class "Linear" among the targets promises that the module is packed. */
+/* format: of what is stored.  is_promised: the class "Linear" among the targets promises that the
+ * module is packed. */
 enum quantization_verdict quantization_judge(const struct quantization_rules *r,
-                                             const struct module_said *said, bool is_packed,
+                                             const struct module_said *said, enum dtype format,
                                              bool is_promised);
 /* As part of a line: "packed in the files, ignored by the config". */
 const char *quantization_verdict_text(enum quantization_verdict verdict);

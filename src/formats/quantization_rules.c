@@ -66,6 +66,46 @@ static const struct lists all[] = {
     { "quark", { "exclude" }, MODULES_BY_GLOB, NULL },
 };
 
+#define IS(dtype) (UINT64_C(1) << DTYPE_##dtype)
+#define INTEGERS (IS(INT2) | IS(INT4) | IS(INT8))
+
+/* What the words of quant_method, and of compressed-tensors' format, mean. */
+static uint64_t formats_of(const char *word)
+{
+    static const struct {
+        const char *word;
+        uint64_t formats;
+    } words[] = {
+        { "fp8", IS(FP8) }, { "gptq", IS(GPTQ2) | IS(GPTQ4) | IS(GPTQ8) }, { "awq", IS(AWQ4) },
+        { "mxfp4-pack-quantized", IS(MXFP4) }, { "nvfp4-pack-quantized", IS(NVFP4) },
+        { "mxfp8-quantized", IS(MXFP8) },
+        { "mxfp6-pack-quantized", IS(MXFP6_E2M3) | IS(MXFP6_E3M2) },
+        { "float-quantized", IS(FP8) | IS(MXFP8) }, { "int-quantized", IS(INT8) },
+        { "naive-quantized", IS(FP8) | IS(MXFP8) | INTEGERS }, { "pack-quantized", INTEGERS },
+    };
+    for (size_t i = 0; word && i < sizeof words / sizeof *words; i++)
+        if (strcmp(words[i].word, word) == 0)
+            return words[i].formats;
+    return 0;
+}
+
+/* Of compressed-tensors: a group without a format has that of all.  One that says nothing known
+ * leaves it open. */
+static uint64_t formats_of_groups(const cJSON *config)
+{
+    const cJSON *group, *groups = json_get_value(config, "config_groups");
+    const char *common = cJSON_GetStringValue(json_get_value(config, "format"));
+    uint64_t formats = 0;
+    cJSON_ArrayForEach(group, groups) {
+        const char *own = cJSON_GetStringValue(json_get_value(group, "format"));
+        uint64_t known = formats_of(own ? own : common);
+        if (!known)
+            return 0;
+        formats |= known;
+    }
+    return formats;
+}
+
 static bool add_list(struct module_list *list, const cJSON *config, const char *key,
                      enum module_language language, const char *path, struct error *err)
 {
@@ -92,6 +132,7 @@ bool quantization_rules_fill(struct quantization_rules *r, const cJSON *config, 
     const char *method = cJSON_GetStringValue(json_get_value(config, "quant_method"));
     bool ok = true;
     r->is_there = config != NULL;
+    r->formats = formats_of(method);
     for (size_t i = 0; method && i < sizeof all / sizeof *all; i++) {
         if (strcmp(all[i].method, method) != 0)
             continue;
@@ -101,5 +142,6 @@ bool quantization_rules_fill(struct quantization_rules *r, const cJSON *config, 
             ok = add_list(&r->ignore, config, all[i].ignored[j], all[i].language, path, err);
         return ok && (!all[i].more || all[i].more(r, config, path, err));
     }
+    r->formats = formats_of_groups(config);
     return add_groups(r, config, path, err);
 }

@@ -7,12 +7,15 @@
 #ifndef SURPRISAL_FORMATS_QUANTIZATION_RULES_H
 #define SURPRISAL_FORMATS_QUANTIZATION_RULES_H
 
+#include "base/matrix.h"
 #include "formats/module_list.h"
 
 /* What the config says of modules; the strings borrow from its JSON. */
 struct quantization_rules {
     bool is_there;              /* a quantization_config */
     struct module_list targets, ignore;
+    uint64_t formats;           /* a bit for each enum dtype that it says packed modules have; 0: it
+                                   says nothing of that */
 };
 
 /* Fills zeroed rules; config NULL: there are none. */

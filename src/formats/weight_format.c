@@ -288,6 +288,15 @@ static int score(const struct weight_view *v, const size_t *model)
     return points;
 }
 
+/* Integers under a plain weight's name are codes only if something stands beside them. */
+static bool is_silent(const struct weight_view *v, const struct tensor *codes)
+{
+    bool beside = codes->dtype != DTYPE_U8 && codes->dtype != DTYPE_I8;
+    for (size_t p = 1; p < weight_format_parts(v->format); p++)
+        beside = beside || v->parts[p];
+    return !beside && strcmp(v->format->parts[0].suffix, WEIGHT_PLAIN) == 0;
+}
+
 /* Of formats that have the same tensors: E2M3 and E3M2, and GPTQ's bits, if the model is not known
  * and the weight is small. */
 static bool is_said(const struct weight_format *f, const struct checkpoint *ck)
@@ -315,6 +324,8 @@ const struct weight_format *weight_format_choose(const struct checkpoint *ck,
             return f;
         for (size_t p = 0; p < weight_format_parts(f); p++)
             v.parts[p] = weight_format_tensor(tensors, n_module, f->parts[p].suffix);
+        if (is_silent(&v, codes))
+            continue;
         int points = score(&v, model);
         if (!best || points > most || (points == most && is_said(f, ck))) {
             best = f;

@@ -186,6 +186,7 @@ static const enum finding_code codes[] = {
     [PACKED_NO_CONFIG] = FOUND_NO_CONFIG,
     [PACKED_IGNORED] = FOUND_IGNORED,
     [PACKED_UNTARGETED] = FOUND_NOT_COVERED,
+    [PACKED_OTHERWISE] = FOUND_OTHER_FORMAT,
     [TARGETED_PLAIN] = FOUND_NOT_PACKED,
 };
 
@@ -196,7 +197,7 @@ static bool cover_module(struct cover *c, const struct listed_weight *w, const c
         return true;
     if (!quantization_says(&said, &c->rules, module, c->err) || !add_merged_name(&said, c, module))
         return false;
-    enum quantization_verdict verdict = quantization_judge(&c->rules, &said, w->stored.is_packed,
+    enum quantization_verdict verdict = quantization_judge(&c->rules, &said, w->stored.view.dtype,
                                                            is_promised(w, module));
     return (verdict == NO_CONTRADICTION
             || findings_add(c->found, codes[verdict], w->stored.parts[0]->file, module, c->err,

@@ -29,6 +29,7 @@ static const char *const names[FINDING_CODES] = {
     [FOUND_NO_CONFIG] = "no-config",
     [FOUND_IGNORED] = "ignored",
     [FOUND_NOT_COVERED] = "not-covered",
+    [FOUND_OTHER_FORMAT] = "other-format",
     [FOUND_NOT_PACKED] = "not-packed",
     [FOUND_MERGED] = "merged",
     [FOUND_SCALE_NAN] = "scale-nan",

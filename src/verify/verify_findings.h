@@ -35,6 +35,7 @@ enum finding_code {
     FOUND_NO_CONFIG,
     FOUND_IGNORED,
     FOUND_NOT_COVERED,
+    FOUND_OTHER_FORMAT,
     FOUND_NOT_PACKED,
     FOUND_MERGED,               /* parts of one module of vLLM that disagree */
     /* values */

@@ -306,8 +306,8 @@ PACKED = [
     ("packed embedding", values(lambda t: t.update({"model.embed_tokens.weight_packed": np.zeros((97, 16), np.uint8),
                                                    "model.embed_tokens.weight_scale": np.zeros((97, 1), np.uint8)})
                                or t.pop("model.embed_tokens.weight") is None), "embed_tokens"),
-    ("quant_method gptq", quantization(quant_method="gptq"), rf"{CONFIG}: .*gptq"),
-    ("format nvfp4", quantization(format="nvfp4-pack-quantized"), rf"{CONFIG}: .*nvfp4"),
+    ("quant_method bitsandbytes", quantization(quant_method="bitsandbytes"), rf"{CONFIG}: .*bitsandbytes"),
+    ("format nf4", quantization(format="nf4"), rf"{CONFIG}: .*nf4"),
     ("group_size 16", quantization(weights=dict(group_size=16)), rf"{CONFIG}: .*group_size"),
     ("num_bits 8", quantization(weights=dict(num_bits=8)), rf"{CONFIG}: .*num_bits"),
     ("type int", quantization(weights=dict(type="int")), rf"{CONFIG}: .*type"),

@@ -198,7 +198,8 @@ CASES = [
      "quantization"),
     ("three settings", quantization(lambda q: q["config_groups"]["group_0"]["weights"].update(
         num_bits=8, type="int", group_size=16)), "quantization*3", "quantization*3"),
-    ("another format", quantization(lambda q: q.update(format="nvfp4-pack-quantized")), "quantization", "quantization"),
+    ("another format", quantization(lambda q: q.update(format="nvfp4-pack-quantized")), "other-format", "other-format"),
+    ("an unknown format", quantization(lambda q: q.update(format="nf4")), "quantization", "quantization"),
     ("one projection of one expert is not packed", unpack, "merged not-packed", "merged not-packed"),
     ("one bit of an unquantized tensor", tensors(OUT_PROJ + ".weight")(lambda a: set_first(a[0, 0] ^ 1)(a)), "differs", ""),
     ("a norm with a NaN", tensors(NORM)(set_first(0x7FC0)), "differs non-finite", "non-finite"),
