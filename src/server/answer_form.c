@@ -4,11 +4,13 @@
 
 #include "chat/value_json.h"
 
+/* Or is it what the grammar refuses? */
 static bool is_strict(const struct value *tool)
 {
     const struct value *function = value_member(tool, "function");
     const struct value *strict = function ? value_member(function, "strict") : NULL;
-    return strict && strict->kind == VALUE_BOOLEAN && strict->of.boolean;
+    return strict && strict->kind != VALUE_NONE
+        && !(strict->kind == VALUE_BOOLEAN && !strict->of.boolean);
 }
 
 static bool any_strict(const struct value *tools)

@@ -47,8 +47,8 @@ static void force_next(struct choice *c)
 
 bool choice_mask_prepare(struct choice *c, struct error *err)
 {
-    double begun = machine_seconds();
     if (c->matcher) {
+        double begun = machine_seconds();
         c->allowed = matcher_allowed(c->matcher, err);
         c->mask_seconds += machine_seconds() - begun;
         if (!c->allowed)
@@ -128,9 +128,9 @@ void choice_mask_apply(void *user, float *logits, size_t vocab_size)
 bool choice_mask_add(struct choice *c, int32_t id, struct error *err)
 {
     forced_go_on(&c->forced, c->answer.ids, c->answer.n);
-    double begun = machine_seconds();
     if (!c->matcher || matcher_has_ended(c->matcher))
         return true;
+    double begun = machine_seconds();
     bool ok = matcher_advance(c->matcher, id, err);
     c->mask_seconds += machine_seconds() - begun;
     return ok;

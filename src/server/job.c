@@ -208,7 +208,7 @@ void job_prepared(struct job *j, const struct problem *p)
         j->problem = *p;
     j->preparing = false;
     if (p->status || !start(j))
-        j->refused = j->done = true;
+        j->refused = true;
     wake(j);
     leave(j);
 }

@@ -95,7 +95,7 @@ enum MHD_Result waiting_respond(struct exchange *x)
     struct job *j = x->job;
     pthread_mutex_lock(&j->lock);
     bool streams = j->request.stream && !j->refused;
-    bool waits = streams ? j->preparing : !j->done;
+    bool waits = streams ? j->preparing : !j->done && !j->refused;
     if (waits) {
         x->suspended = true;
         MHD_suspend_connection(x->connection);

@@ -184,6 +184,7 @@ def test_refusals(s):
     ]
     of_chats = [("tools", "tools[1].function.parameters: /properties/x/uniqueItems", {"tools": TOOLS[:1] + [
                     {"type": "function", "function": {"name": "f", "strict": True, "parameters": {"type": "object", "properties": {"x": {"type": "array", "uniqueItems": True}}}}}]}),
+                ("tools", "tools[0].function.strict", {"tools": [{"type": "function", "function": {"name": "f", "strict": "yes"}}]}),
                 ("tools", "twice", {"tools": TOOLS[:1] * 2})]
     wrong = []
     for path, base, own in ((COMPLETIONS, {"prompt": "The"}, []), (CHAT, {"messages": WHO}, of_chats)):
