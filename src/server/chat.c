@@ -59,18 +59,21 @@ static bool read_own_fields(struct job *j, const struct fields *f,
                             const struct request_rules *rules, const struct chat_rules *chat)
 {
     static const struct request_unsupported unsupported[] = {
-        { "chat_template", NULL }, { "response_format", "text" }, { "structured_outputs", NULL },
-        { "echo", NULL }, { "audio", NULL }, { "modalities", "text" }, { "prediction", NULL },
-        { "web_search_options", NULL }, { "best_of", "1" }, { "use_beam_search", NULL },
-        { "length_penalty", "1" }, { "mm_processor_kwargs", NULL }, { "media_io_kwargs", NULL },
-        { "logits_processors", NULL }, { "kv_transfer_params", NULL }, { "vllm_xargs", NULL },
-        { "repetition_detection", NULL },
+        { "chat_template", NULL }, { "echo", NULL }, { "audio", NULL }, { "modalities", "text" },
+        { "prediction", NULL }, { "web_search_options", NULL }, { "best_of", "1" },
+        { "use_beam_search", NULL }, { "length_penalty", "1" }, { "mm_processor_kwargs", NULL },
+        { "media_io_kwargs", NULL }, { "logits_processors", NULL },
+        { "kv_transfer_params", NULL }, { "vllm_xargs", NULL }, { "repetition_detection", NULL },
     };
     bool reasoning = true;
     if (!request_refuse_unsupported(f, unsupported, sizeof unsupported / sizeof *unsupported)
         || !read_limits(&j->request, f) || !read_logprobs(&j->request, f, rules)
         || !read_effort(f) || !fields_flag(f, "include_reasoning", &reasoning)
-        || !read_budget(j, f, rules) || !tools_read(j, f, rules, chat))
+        || !read_budget(j, f, rules) || !tools_read(j, f, chat))
+        return false;
+    const struct value *tools = j->chat.rules.tools;
+    if (!answer_form_read(&j->answer_form, f, tools->kind == VALUE_LIST ? tools : NULL,
+                          rules->publisher->n_end_ids > 0))
         return false;
     j->chat.rules.no_reasoning = chat->no_reasoning;
     j->chat.hide_reasoning = !reasoning;

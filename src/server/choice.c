@@ -6,88 +6,7 @@
 
 #include "base/machine.h"
 #include "chat/value_json.h"
-
-/* ---- masks --------------------------------------------------------------------------- */
-
-static void mask_allowed(const struct choice *c, float *logits, size_t vocab_size)
-{
-    const struct request *r = &c->job->request;
-    for (size_t i = 0; i < vocab_size; i++)
-        logits[i] = -INFINITY;
-    for (size_t i = 0; i < r->n_allowed; i++)
-        logits[r->allowed_ids[i]] = c->sampler.raw[r->allowed_ids[i]];
-}
-
-/* The last id of a word, where the answer ends with those before it. */
-static void mask_word(const struct choice *c, const struct request_word *word, float *logits)
-{
-    size_t before = word->n - 1;
-    const struct continuation *a = &c->answer;
-    if (word->n == 0 || before > a->n)
-        return;
-    if (before == 0 || memcmp(a->ids + a->n - before, word->ids, before * sizeof *word->ids) == 0)
-        logits[word->ids[before]] = -INFINITY;
-}
-
-static void mask_ids(float *logits, const int32_t *ids, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        logits[ids[i]] = -INFINITY;
-}
-
-static void mask(void *user, float *logits, size_t vocab_size)
-{
-    const struct choice *c = user;
-    const struct continuation_limits *l = &c->answer.limits;
-    const struct request *r = &c->job->request;
-    if (c->forced.words) {
-        forced_mask(&c->forced, logits, c->sampler.raw, vocab_size, c->answer.ids, c->answer.n);
-        return;
-    }
-    if (r->allowed_ids)
-        mask_allowed(c, logits, vocab_size);
-    for (size_t i = 0; i < r->n_bad_words; i++)
-        mask_word(c, &r->bad_words[i], logits);
-    if (c->answer.n < l->min_tokens) {
-        mask_ids(logits, l->end_ids, l->n_end_ids);
-        mask_ids(logits, l->stop_ids, l->n_stop_ids);
-    }
-}
-
-/* ---- what is forced -------------------------------------------------------------------- */
-
-static void force(struct choice *c, const struct forced_words *words)
-{
-    c->forced = (struct forced){ words->n ? words : NULL, c->answer.n };
-}
-
-/* Before a token: the end of thinking that took its budget, and then calls. */
-static void force_next(struct choice *c)
-{
-    const struct job_chat *chat = &c->job->chat;
-    if (c->forced.words)
-        return;
-    if (c->thinking && chat->thinking_budget != REQUEST_NOT_GIVEN
-        && (int64_t)c->reasoning_tokens >= chat->thinking_budget)
-        force(c, &chat->end_thinking);
-    else if (!c->thinking && c->call_waits) {
-        /* Thinking that ended by itself lacks its line ends. */
-        const struct continuation *a = &c->answer;
-        bool bare = a->n && a->ids[a->n - 1] == c->reader.ids[ANSWER_END_THINK];
-        force(c, bare ? &chat->calls_after_thinking : &chat->calls);
-        c->call_waits = false;
-    }
-}
-
-static void note_thinking(struct choice *c, int32_t id)
-{
-    if (!c->thinking)
-        return;
-    if (id == c->reader.ids[ANSWER_END_THINK])
-        c->thinking = false;
-    else if (id != c->answer.end_id)
-        c->reasoning_tokens++;
-}
+#include "server/choice_mask.h"
 
 /* ---- the beginning -------------------------------------------------------------------- */
 
@@ -119,21 +38,30 @@ static bool begin(struct choice *c, struct error *err)
 {
     struct job *j = c->job;
     struct sampler_settings settings = j->request.sampling;
-    c->mask = (struct sampler_mask){ mask, c };
+    c->mask = (struct sampler_mask){ choice_mask_apply, c };
     settings.mask = &c->mask;
     settings.stream = c->index % j->request.n;
-    c->thinking = c->prompt->thinks;
-    c->call_waits = j->chat.calls.n > 0;
+    c->thinking = j->form->is_chat && c->prompt->thinks;
     c->begun = true;
     c->logprobs.k = j->request.logprobs > 0 ? (size_t)j->request.logprobs : 0;
     if (!sampler_open(&c->sampler, &settings, j->host->vocab_size, err)
-        || (j->form->is_chat && !open_reader(c, err)))
+        || (j->form->is_chat && !open_reader(c, err)) || !choice_mask_open(c, err))
         return false;
     sampler_add_prompt(&c->sampler, c->prompt->ids, c->prompt->n);
     return !j->request.stream || j->form->begun(c, err);
 }
 
 /* ---- tokens ---------------------------------------------------------------------------- */
+
+static void note_thinking(struct choice *c, int32_t id)
+{
+    if (!c->thinking)
+        return;
+    if (id == c->reader.ids[ANSWER_END_THINK])
+        c->thinking = false;
+    else if (id != c->answer.end_id)
+        c->reasoning_tokens++;
+}
 
 static size_t count_characters(const char *text, size_t n)
 {
@@ -185,7 +113,8 @@ static bool add(struct choice *c, const struct sampler_choice *drawn, struct err
         c->characters += count_characters(a->text.text.data + size, a->text.text.size - size);
     note_thinking(c, drawn->id);
     sampler_add(&c->sampler, drawn->id);
-    forced_go_on(&c->forced, a->ids, a->n);
+    if (!choice_mask_add(c, drawn->id, err))
+        return false;
     if (!c->reader.answer)
         return true;
     if (!answer_reader_add(&c->reader, a, drawn->id, size, err))
@@ -226,8 +155,13 @@ static bool choose(void *user, float *logits, size_t position, int32_t *id, bool
     if (c->prompt->max_tokens == 0)
         continuation_stop(&c->answer, SURPRISAL_FINISH_LENGTH);
     else {
-        force_next(c);
-        if (!sampler_draw(&c->sampler, &drawn, logits, position, err) || !add(c, &drawn, err))
+        if (!choice_mask_prepare(c, err))
+            return false;
+        if (!sampler_draw(&c->sampler, &drawn, logits, position, err)) {
+            choice_mask_explain(c);
+            return false;
+        }
+        if (!add(c, &drawn, err))
             return false;
         *id = drawn.id;
         note_time(c);
@@ -288,6 +222,7 @@ struct scheduler_request choice_request(struct choice *c)
 
 void choice_rest(struct choice *c)
 {
+    choice_mask_close(c);
     sampler_close(&c->sampler);
 }
 

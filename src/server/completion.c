@@ -70,8 +70,7 @@ static bool read_own_fields(struct request *r, const struct fields *f,
 {
     static const struct request_unsupported unsupported[] = {
         { "suffix", NULL }, { "best_of", "1" }, { "use_beam_search", NULL },
-        { "length_penalty", "1" }, { "prompt_embeds", NULL }, { "structured_outputs", NULL },
-        { "response_format", "text" }, { "logits_processors", NULL },
+        { "length_penalty", "1" }, { "prompt_embeds", NULL }, { "logits_processors", NULL },
         { "kv_transfer_params", NULL }, { "vllm_xargs", NULL }, { "repetition_detection", NULL },
     };
     int64_t most = rules->max_logprobs < 0 ? (int64_t)size_min(rules->vocab_size, 1024)
@@ -106,6 +105,21 @@ static bool make_echo(struct job_prompt *p, const struct tokenizer *t, struct er
     return ok;
 }
 
+/* answer_starts_in_thinking (chat/answer.h) of ids. */
+static bool starts_in_thinking(const struct job_prompt *p, const struct tokenizer *t)
+{
+    int32_t start = tokenizer_token_id(t, "<|im_start|>");
+    int32_t think = tokenizer_token_id(t, answer_tag_text(ANSWER_THINK));
+    int32_t end = tokenizer_token_id(t, answer_tag_text(ANSWER_END_THINK));
+    bool thinks = false;
+    for (size_t i = 0; i < p->n; i++)
+        if (p->ids[i] == start || p->ids[i] == end)
+            thinks = false;
+        else if (p->ids[i] == think)
+            thinks = true;
+    return thinks;
+}
+
 bool completion_read(struct job *j, const struct value *body, const struct request_rules *rules)
 {
     const struct fields f = { body, &j->w, &j->problem };
@@ -114,7 +128,8 @@ bool completion_read(struct job *j, const struct value *body, const struct reque
                       ? (int64_t)size_min(rules->publisher->max_new_tokens, rules->context)
                       : DEFAULT_TOKENS;
     if (!request_read(r, &f, rules) || !read_own_fields(r, &f, rules)
-        || !read_prompts(j, &f, rules))
+        || !read_prompts(j, &f, rules)
+        || !answer_form_read(&j->answer_form, &f, NULL, rules->publisher->n_end_ids > 0))
         return false;
     for (size_t i = 0; i < j->n_prompts; i++) {
         struct job_prompt *p = &j->prompts[i];
@@ -122,6 +137,7 @@ bool completion_read(struct job *j, const struct value *body, const struct reque
                        || (r->echo && r->logprobs != REQUEST_NOT_GIVEN);
         if (!request_fit(r, rules, &p->ids, &p->n, otherwise, &p->max_tokens, &j->problem))
             return false;
+        p->thinks = starts_in_thinking(p, rules->tokenizer);
         if (r->echo && !make_echo(p, rules->tokenizer, &j->problem.err))
             return problem_say(&j->problem, 500, NULL);
     }

@@ -36,6 +36,7 @@ static void free_job(struct job *j)
         buffer_free(&j->prompts[i].text);
         logprobs_free(&j->prompts[i].logprobs);
     }
+    answer_form_close(&j->answer_form);
     free(j->choices);
     free(j->prompts);
     buffer_free(&j->stream);
@@ -95,7 +96,7 @@ static void finish(struct job *j)
 /* Behind the lock, which it gives back; frees what nobody waits for any more. */
 static void leave(struct job *j)
 {
-    bool last = j->abandoned && j->n_ended == j->n_added;
+    bool last = j->abandoned && !j->preparing && j->n_ended == j->n_added;
     pthread_mutex_unlock(&j->lock);
     if (last)
         free_job(j);
@@ -154,7 +155,6 @@ static bool make_choices(struct job *j)
     return true;
 }
 
-/* Behind the lock, so that no choice ends before all are there. */
 static bool add_choices(struct job *j)
 {
     for (; j->n_added < j->n_choices; j->n_added++) {
@@ -170,16 +170,47 @@ static bool add_choices(struct job *j)
     return true;
 }
 
-bool job_start(struct job *j)
+/* Behind the lock, so that no choice ends before all are there. */
+static bool start(struct job *j)
 {
+    if (j->cancelled && !j->problem.status)
+        problem_set(&j->problem, 503, NULL, "the server stops");
+    if (j->cancelled)
+        return false;
     if (!make_choices(j))
         return false;
-    pthread_mutex_lock(&j->lock);
     bool ok = add_choices(j);
     if (!ok)
         cancel(j);
+    return ok;
+}
+
+bool job_start(struct job *j)
+{
+    pthread_mutex_lock(&j->lock);
+    bool ok = start(j);
     pthread_mutex_unlock(&j->lock);
     return ok;
+}
+
+bool job_is_wanted(struct job *j)
+{
+    pthread_mutex_lock(&j->lock);
+    bool wanted = !j->cancelled;
+    pthread_mutex_unlock(&j->lock);
+    return wanted;
+}
+
+void job_prepared(struct job *j, const struct problem *p)
+{
+    pthread_mutex_lock(&j->lock);
+    if (p->status && !j->problem.status)
+        j->problem = *p;
+    j->preparing = false;
+    if (p->status || !start(j))
+        j->refused = true;
+    wake(j);
+    leave(j);
 }
 
 void job_cancel(struct job *j)

@@ -13,6 +13,7 @@
 #include "decode/scheduler.h"
 #include "generate/answer_reader.h"
 #include "generate/continuation.h"
+#include "server/answer_form.h"
 #include "server/forced.h"
 #include "server/logprobs.h"
 #include "server/metrics.h"
@@ -55,9 +56,9 @@ struct job_chat {
     struct answer_rules rules;      /* tools in the workspace; thinking is the prompt's */
     bool hide_reasoning;            /* include_reasoning false */
     bool one_call;                  /* parallel_tool_calls false */
-    bool named;                     /* a call of a named function is forced */
+    bool named;                     /* a call of a named function is demanded */
     int64_t thinking_budget;        /* REQUEST_NOT_GIVEN: none */
-    struct forced_words end_thinking, calls, calls_after_thinking;
+    struct forced_words end_thinking;
 };
 
 struct choice {
@@ -76,7 +77,10 @@ struct choice {
     bool thinking;
     size_t reasoning_tokens;
     struct forced forced;
-    bool call_waits;                /* a call is to be forced, and thinking has not ended */
+    struct matcher *matcher;        /* owned while it runs; NULL: its form is free */
+    const uint64_t *allowed;        /* by the matcher, which owns it: bits */
+    double mask_seconds;            /* of its work */
+    bool stuck;                     /* the request's own masks left no token of its form */
     double last_token;              /* machine_seconds; 0: none yet */
     /* What is in the stream: ids and log-probabilities of tokens, bytes of the message, calls whose
      * name is, and bytes of the last one's arguments. */
@@ -86,6 +90,7 @@ struct choice {
 struct job_host {
     struct scheduler *scheduler;
     const struct tokenizer *tokenizer;
+    const struct token_trie *trie;
     const struct generation_config *publisher;
     struct metrics *metrics;
     size_t vocab_size;
@@ -98,18 +103,21 @@ struct job {
     struct workspace w;             /* of the request */
     struct request request;
     struct job_chat chat;
+    struct answer_form answer_form;
     char id[JOB_ID_BYTES];
     const char *model;              /* as the answer names it; borrowed */
     time_t created;
     struct job_prompt *prompts;     /* owned [n_prompts] */
     struct choice *choices;         /* owned [n_choices] */
     size_t n_prompts, n_choices;
+    struct job *next;               /* in the compiler's queue */
     double arrived, prefill_begun, first_token;     /* machine_seconds; 0: not yet */
-    /* Behind the lock: */
-    pthread_mutex_t lock;
+    pthread_mutex_t lock;           /* guards what follows */
     struct buffer stream;           /* owned: events; the first `sent` bytes are gone */
     size_t sent;
     size_t n_added, n_ended, n_started;
+    bool preparing;                 /* by another thread (compiler.h) */
+    bool refused;                   /* it could not start, and `problem` says why */
     bool done;                      /* nothing more comes */
     bool cancelled;
     struct problem problem;         /* why it failed */
@@ -122,6 +130,11 @@ struct job {
 struct job *job_new(const struct job_host *host, const struct job_form *form, struct error *err);
 /* Makes the choices, and gives them to the scheduler.  A failure is in j->problem. */
 bool job_start(struct job *j);
+/* For a thread that has prepared it: starts it, unless p has a status or it was cancelled, and
+ * wakes the client.  Afterwards it may be gone. */
+void job_prepared(struct job *j, const struct problem *p);
+/* Was it not cancelled? */
+bool job_is_wanted(struct job *j);
 /* Its choices end soon. */
 void job_cancel(struct job *j);
 bool job_is_done(struct job *j);

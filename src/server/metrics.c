@@ -33,6 +33,23 @@ void metrics_finish(struct metrics *m, enum metrics_finish how)
     pthread_mutex_unlock(&m->lock);
 }
 
+void metrics_grammar(struct metrics *m, double seconds)
+{
+    pthread_mutex_lock(&m->lock);
+    m->grammars++;
+    m->grammar_seconds += seconds;
+    pthread_mutex_unlock(&m->lock);
+}
+
+void metrics_mask(struct metrics *m, const struct matcher_figures *f, double seconds)
+{
+    pthread_mutex_lock(&m->lock);
+    m->masks += f->n_masks;
+    m->mask_walks += f->n_walks;
+    m->mask_seconds += seconds;
+    pthread_mutex_unlock(&m->lock);
+}
+
 /* A label's value: backslash, quote and line end are escaped. */
 static bool append_label(struct buffer *b, const char *text, struct error *err)
 {
@@ -101,6 +118,16 @@ static bool write_all(const struct metrics *m, const struct scheduler_figures *f
         { "surprisal:steps_total", "counter", "Steps of the engine.", (double)f->steps },
         { "surprisal:prefilled_tokens_total", "counter", "Tokens that went through a prefill.",
           (double)f->prefilled_tokens },
+        { "surprisal:grammars_total", "counter", "Demanded forms of answers that were compiled.",
+          (double)m->grammars },
+        { "surprisal:grammar_seconds_total", "counter", "Time to compile them.",
+          m->grammar_seconds },
+        { "surprisal:masks_total", "counter", "Tokens of answers that had a demanded form.",
+          (double)m->masks },
+        { "surprisal:mask_walks_total", "counter", "Walks over the vocabulary for their masks.",
+          (double)m->mask_walks },
+        { "surprisal:mask_seconds_total", "counter", "Time of the engine for their masks.",
+          m->mask_seconds },
     };
     bool ok = true;
     for (size_t i = 0; ok && i < sizeof values / sizeof *values; i++)

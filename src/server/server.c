@@ -195,11 +195,13 @@ static bool set_rules(struct server *s, struct error *err)
         .no_reasoning = !o->reasoning_parser, .auto_calls = o->auto_tool_choice,
         .merge_system = o->merge_system_messages, .plain_messages = o->plain_messages,
     };
+    s->trie = token_trie_new(s->g.model.tokenizer, vocab_size, err);
     s->host = (struct job_host){
         .scheduler = s->scheduler, .tokenizer = s->g.model.tokenizer, .publisher = &s->g.publisher,
-        .metrics = &s->metrics, .vocab_size = vocab_size,
+        .metrics = &s->metrics, .vocab_size = vocab_size, .trie = s->trie,
     };
-    return token_routes_make_info(&s->tokenizer_info, &s->host.own_end_id, s, err)
+    return s->trie && compiler_open(&s->compiler, err)
+        && token_routes_make_info(&s->tokenizer_info, &s->host.own_end_id, s, err)
         && page_make_policy(s->page_policy, sizeof s->page_policy, err);
 }
 
@@ -317,7 +319,9 @@ static void close_server(struct server *s)
 {
     if (s->daemon)
         MHD_stop_daemon(s->daemon);
+    compiler_close(&s->compiler);
     scheduler_close(s->scheduler);
+    token_trie_free(s->trie);
     prompt_template_close(s->template);
     buffer_free(&s->tokenizer_info);
     generation_close(&s->g);

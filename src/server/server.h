@@ -1,8 +1,8 @@
 /* server.h - `surprisal serve`: OpenAI's API over HTTP, as vLLM has it (SERVE 2).
  *
- * Three threads: libmicrohttpd's one takes requests, checks them and queues them; the scheduler's
- * one computes (decode/scheduler.h); the caller's one looks after deadlines and clients that left
- * (peers.h), and ends it all.
+ * Four threads: libmicrohttpd's one takes requests, checks them and queues them; the scheduler's
+ * one computes (decode/scheduler.h); one compiles forms of answers (compiler.h); the caller's one
+ * looks after deadlines and clients that left (peers.h), and ends it all.
  *
  * libmicrohttpd is linked to the library, not to the program alone: it is small, every distribution
  * has it, and so any program can serve. */
@@ -12,6 +12,7 @@
 #include "chat/prompt.h"
 #include "generate/generation.h"
 #include "server/chat.h"
+#include "server/compiler.h"
 #include "server/job.h"
 #include "server/metrics.h"
 
@@ -35,7 +36,9 @@ struct server {
     size_t n_names;
     struct prompt_template *template;   /* NULL: there is none, */
     struct error why;                   /* and why */
+    struct token_trie *trie;            /* the vocabulary, for forms of answers */
     struct scheduler *scheduler;
+    struct compiler compiler;
     struct metrics metrics;
     struct job_host host;
     struct request_rules rules;

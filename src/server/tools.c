@@ -18,7 +18,6 @@ static const struct value *name_of(const struct value *tool)
 static bool check_tool(const struct value *tool, size_t i, const struct fields *f)
 {
     const struct value *name = name_of(tool);
-    const struct value *strict = value_member(value_member(tool, "function"), "strict");
     const struct marked_text *t = &name->of.string;
     struct marked_text_builder json = { .limit = TOOL_BYTES };
     bool plain = t->n >= 1 && t->n <= 64;
@@ -29,9 +28,6 @@ static bool check_tool(const struct value *tool, size_t i, const struct fields *
         return problem_set(f->problem, 400, "tools", "tools[%zu].function.name is '%.*s', expected "
                            "1 to 64 of A-Z, a-z, 0-9, _, . and -", i, (int)size_min(t->n, 80),
                            t->bytes);
-    if (strict && strict->kind == VALUE_BOOLEAN && strict->of.boolean)
-        return problem_set(f->problem, 400, "tools", "tools[%zu].function.strict is true: calls "
-                           "cannot be held to a schema by this server", i);
     bool fits = value_json_write(&json, tool, -1, f->w, NULL);
     marked_text_builder_free(&json);
     return fits || problem_set(f->problem, 400, "tools", "tools[%zu] has more than %zu bytes", i,
@@ -58,42 +54,30 @@ static bool read_tools(struct job *j, const struct fields *f)
     return true;
 }
 
-/* Calls of one function, or of any if name is NULL. */
-static bool force_calls(struct job *j, const struct marked_text *name, const struct tokenizer *t,
-                        struct problem *p)
+static bool is_among(const struct value_list *tools, const struct marked_text *name)
 {
-    const struct value_list *list = j->chat.rules.tools->of.list;
-    for (size_t i = 0; i < list->n; i++) {
-        const struct marked_text *own = &name_of(&list->items[i])->of.string;
-        char text[160];
-        if (name && !marked_text_equal(name, own))
-            continue;
-        int n = format_text(text, sizeof text, "\n\n<tool_call>\n<function=%.*s>\n", (int)own->n,
-                            own->bytes);
-        if (!forced_add(&j->chat.calls_after_thinking, t, text, (size_t)n, &j->w, &p->err)
-            || !forced_add(&j->chat.calls, t, text + 2, (size_t)n - 2, &j->w, &p->err))
-            return problem_say(p, 500, NULL);
-    }
-    return j->chat.calls.n > 0
-        || problem_set(p, 400, "tool_choice", "tool_choice names '%.*s', which is not among tools",
-                       (int)size_min(name->n, 80), name->bytes);
+    for (size_t i = 0; i < tools->n; i++)
+        if (marked_text_equal(name, &name_of(&tools->items[i])->of.string))
+            return true;
+    return false;
 }
 
 /* {"type": "function", "function": {"name"}}. */
-static bool read_named(struct job *j, const struct value *v, const struct fields *f,
-                       const struct request_rules *rules)
+static bool read_named(struct job *j, const struct value *v, const struct fields *f)
 {
     const struct value *type = value_member(v, "type"), *name = name_of(v);
     if (v->kind != VALUE_MAPPING || (type && !value_is_string(type, "function")) || !name
         || name->kind != VALUE_STRING)
         return problem_set(f->problem, 400, "tool_choice", "tool_choice is neither none, auto nor "
                            "required, nor an object that names a function");
+    const struct marked_text *t = &name->of.string;
     j->chat.named = true;
-    return force_calls(j, &name->of.string, rules->tokenizer, f->problem);
+    return is_among(j->chat.rules.tools->of.list, t)
+        || problem_set(f->problem, 400, "tool_choice", "tool_choice names '%.*s', which is not "
+                       "among tools", (int)size_min(t->n, 80), t->bytes);
 }
 
-static bool read_choice(struct job *j, const struct fields *f, const struct request_rules *rules,
-                        const struct chat_rules *chat)
+static bool read_choice(struct job *j, const struct fields *f, const struct chat_rules *chat)
 {
     const struct value *v = fields_get(f, "tool_choice");
     bool has_tools = j->chat.rules.tools->kind == VALUE_LIST;
@@ -104,20 +88,17 @@ static bool read_choice(struct job *j, const struct fields *f, const struct requ
     }
     if (!has_tools)
         return problem_set(f->problem, 400, "tool_choice", "tool_choice needs tools");
-    if (required)
-        return force_calls(j, NULL, rules->tokenizer, f->problem);
-    if (v && !value_is_string(v, "auto"))
-        return read_named(j, v, f, rules);
-    return chat->auto_calls
+    if (v && !required && !value_is_string(v, "auto"))
+        return read_named(j, v, f);
+    return required || chat->auto_calls
         || problem_set(f->problem, 400, "tool_choice", "tool_choice auto needs a server with "
                        "--enable-auto-tool-choice and --tool-call-parser");
 }
 
-bool tools_read(struct job *j, const struct fields *f, const struct request_rules *rules,
-                const struct chat_rules *chat)
+bool tools_read(struct job *j, const struct fields *f, const struct chat_rules *chat)
 {
     bool parallel = true;
-    if (!read_tools(j, f) || !read_choice(j, f, rules, chat)
+    if (!read_tools(j, f) || !read_choice(j, f, chat)
         || !fields_flag(f, "parallel_tool_calls", &parallel))
         return false;
     j->chat.one_call = !parallel;

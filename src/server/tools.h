@@ -6,7 +6,6 @@
 #include "server/chat.h"
 
 /* Sets j->chat.  A failure is in the fields' problem. */
-bool tools_read(struct job *j, const struct fields *f, const struct request_rules *rules,
-                const struct chat_rules *chat);
+bool tools_read(struct job *j, const struct fields *f, const struct chat_rules *chat);
 
 #endif

@@ -44,7 +44,9 @@ void waiting_start(struct exchange *x, const char *id)
     j->user = x;
     if (!make_id(x, id))
         return;
-    if (!job_start(j))
+    if (j->answer_form.demanded)
+        compiler_add(&x->server->compiler, j);
+    else if (!job_start(j))
         x->problem = j->problem;
 }
 
@@ -87,21 +89,22 @@ static enum MHD_Result respond_stream(struct exchange *x)
     return response_queue(x, response, 200);
 }
 
-/* The answer, once it is there. */
+/* The answer or the refusal, once it is there; a stream, once it has begun. */
 enum MHD_Result waiting_respond(struct exchange *x)
 {
     struct job *j = x->job;
-    if (j->request.stream)
-        return respond_stream(x);
     pthread_mutex_lock(&j->lock);
-    bool done = j->done;
-    if (!done) {
+    bool streams = j->request.stream && !j->refused;
+    bool waits = streams ? j->preparing : !j->done && !j->refused;
+    if (waits) {
         x->suspended = true;
         MHD_suspend_connection(x->connection);
     }
     pthread_mutex_unlock(&j->lock);
-    if (!done)
+    if (waits)
         return MHD_YES;
+    if (streams)
+        return respond_stream(x);
     x->problem = j->problem;
     x->status = 200;
     x->type = RESPONSE_JSON;

@@ -16,15 +16,16 @@ FIRST_FREE = 4096                       # id: the vocabulary has 4160 rows
 SILENT = ("out_proj.weight", "o_proj.weight", "experts.down_proj", "shared_expert.down_proj.weight")
 
 
-def make(folder, script, endless=False):
-    """script: texts, of which names of tokens are these tokens, and no two the same; endless: from its beginning again"""
+def make(folder, script, endless=False, ordinary=False):
+    """script: texts, of which names of tokens are these tokens, and no two the same; endless: from its beginning again; ordinary:
+    names of the vocabulary are its tokens, too"""
     os.mkdir(folder)
     for name in os.listdir(DEMO):
         if name not in (*SHARDS, "tokenizer.json"):
             shutil.copy(os.path.join(DEMO, name), folder)
     with open(os.path.join(DEMO, "tokenizer.json"), encoding="utf-8") as f:
         tokenizer = json.load(f)
-    known = {t["content"]: t["id"] for t in tokenizer["added_tokens"]}
+    known = {**(tokenizer["model"]["vocab"] if ordinary else {}), **{t["content"]: t["id"] for t in tokenizer["added_tokens"]}}
     ids = []
     for piece in script:
         if piece not in known:

@@ -241,7 +241,8 @@ def test_tools():
             ("an unknown function", {"tool_choice": {"type": "function", "function": {"name": "nope"}}}, "tool_choice"),
             ("a tool_choice of another kind", {"tool_choice": "maybe"}, "tool_choice"),
             ("a name with >", {"tools": [{"type": "function", "function": {"name": "a>b"}}]}, "tools"),
-            ("strict", {"tools": [{"type": "function", "function": {"name": "a", "strict": True}}]}, "tools"),
+            ("strict, by a schema that is not supported", {"tools": [{"type": "function", "function": {"name": "a", "strict": True, "parameters": {
+                "properties": {"b": {"not": {}}}}}}]}, "tools"),
             ("a large tool", {"tools": [{"type": "function", "function": {"name": "a", "description": "x" * 70000}}]}, "tools"),
         ]
         for name, change, param in refusals:
@@ -273,7 +274,7 @@ NUMBERS = {"temperature": [-0.1, 2.1, "1", True, []], "top_p": [0, 1.1, "x"], "t
            "allowed_token_ids": [[], [10**6]], "bad_words": [[""], [3]], "prompt_logprobs": [-1, 21, "a"], "stream": ["yes"],
            "stream_options": [{"include_usage": True}, []], "truncate_prompt_tokens": [0, -2], "truncation_side": ["middle"], "return_token_ids": [2],
            "user": [5], "metadata": ["a"], "model": [5, ["a"]], "cache_salt": [3], "max_tokens": [-1, 10**9, 1.5, "5"], "use_beam_search": [True],
-           "structured_outputs": [{"json": {}}], "response_format": [{"type": "json_object"}, {"type": "json_schema"}], "logits_processors": [["a"]]}
+           "structured_outputs": [{"grammar": "a"}, [], {}], "response_format": [{"type": "xml"}, {"type": "json_schema"}, "text"], "logits_processors": [["a"]]}
 OF_COMPLETIONS = {"prompt": [None, 5, [], [[]], [1, "a"], ["a", [1]], [-1], [10**6], "", [1.5], ["a"] * 1025], "suffix": ["x"], "logprobs": [21, -1, True],
                   "echo": ["a"], "best_of": [2], "prompt_embeds": ["a"]}
 OF_CHATS = {"messages": [None, 5, [], ["a"], [{}], [{"role": "user", "content": 5}], [{"role": "nobody", "content": "a"}], [{"role": "user"}, 3],

@@ -21,6 +21,7 @@ import tempfile
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests"))
 from check import QUICK, attempt, check, done, skip
+from random_schemas import whole_schema
 
 PROGRAM = os.path.join(os.path.dirname(os.environ.get("SURPRISAL", os.path.join(ROOT, "build", "surprisal"))),
                        "tests", "unit", "grammar", "test_answers")
@@ -58,52 +59,7 @@ def written(value):
     yield json.dumps(value, ensure_ascii=False, indent=2)
 
 
-# ---- schemas for walks ------------------------------------------------------------------------------------------------------
-
-def random_schema(r, depth=0):
-    kinds = ["string", "integer", "number", "boolean", "null", "enum", "const", "pattern", "format", "lengths", "bounds"]
-    kind = r.choice(kinds + (["object", "object", "array", "tuple", "anyOf", "allOf", "ref", "types"] if depth < 3 else []))
-    if kind == "enum":
-        return {"enum": r.sample(["a", "b\"\\", "é\n", 1, 2.5, -3, None, True, False, [], {}, [1, "x"], {"k": {"l": [2]}}, "日本"], r.randint(1, 6))}
-    if kind == "const":
-        return {"const": r.choice(["x", 0, 1.5, None, {"b": 1, "a": [True]}, 1e-7, -12345678901])}
-    if kind == "pattern":
-        return {"type": "string", "pattern": r.choice(["^[a-z]{2,5}$", "a+b", "^(foo|bar)*$", "x.y$", "^\\d{3}-\\d{4}$", "(?i)^yes|no$", "^[^a]*$", "\\.", "^\"\\\\/$"])}
-    if kind == "format":
-        return {"type": "string", "format": r.choice(["date", "time", "date-time", "uuid", "email"])}
-    if kind == "lengths":
-        low = r.randint(0, 4)
-        return {"type": "string", "minLength": low, "maxLength": low + r.randint(0, 9), **({"pattern": "^[a-zé]*$"} if r.random() < 0.3 else {})}
-    if kind == "bounds":
-        low, high = sorted(r.choice([-1, 1]) * r.randint(0, 10 ** r.randint(0, 12)) for _ in range(2))
-        return {"type": "integer", **{r.choice(["minimum", "exclusiveMinimum"]): low}, **({"maximum": high + 2} if r.random() < 0.8 else {})}
-    if kind == "object":
-        names = r.sample(["a", "ab", "b", "name", "é", "q\"", "x y", ""], r.randint(0, 4))
-        schema = {"type": "object", "properties": {n: random_schema(r, depth + 1) for n in names}, "required": [n for n in names if r.random() < 0.5]}
-        if r.random() < 0.2:
-            schema["required"].append("extra")
-        if r.random() < 0.6:
-            schema["additionalProperties"] = r.choice([False, True, {"type": "integer"}]) if "extra" not in schema["required"] else {"type": "integer"}
-        return schema
-    if kind == "array":
-        low = r.randint(0, 2)
-        return {"type": "array", "items": random_schema(r, depth + 1), "minItems": low, "maxItems": low + r.randint(0, 3)}
-    if kind == "tuple":
-        return {"type": "array", "prefixItems": [random_schema(r, depth + 1) for _ in range(r.randint(1, 3))], "items": r.choice([False, True, {"type": "null"}]), "maxItems": 5}
-    if kind == "anyOf":
-        return {"anyOf": [random_schema(r, depth + 1) for _ in range(r.randint(1, 3))]}
-    if kind == "allOf":
-        return {"allOf": [{"type": "object", "properties": {"a": random_schema(r, depth + 1)}, "required": ["a"]}, {"properties": {"b": random_schema(r, depth + 1), "a": True}}]}
-    if kind == "ref":
-        return {"$ref": "#/$defs/tree"}
-    if kind == "types":
-        return {"type": r.sample(["string", "integer", "null", "boolean", "array", "object"], r.randint(1, 3)), "maxLength": 5, "maxItems": 2}
-    return {"type": kind}
-
-
-TREE = {"type": "object", "properties": {"value": {"type": "integer"}, "next": {"anyOf": [{"$ref": "#/$defs/tree"}, {"type": "null"}]}},
-        "required": ["value"], "additionalProperties": False}
-
+# ---- walks -----------------------------------------------------------------------------------------------------------------
 
 def test_walks(host):
     try:
@@ -114,7 +70,7 @@ def test_walks(host):
     r, wrong, n_valid, n_open, n_empty = random.Random(1), [], 0, 0, 0
     checker = jsonschema.FormatChecker(["date", "uuid", "email"])
     for number in range(40 if QUICK else 400):
-        schema = {"$defs": {"tree": TREE}, **random_schema(r)}
+        schema = whole_schema(r)
         strict = r.random() < 0.3
         answer = host(schema, strict, walks=4, tokens=150, seed=number)
         if "error" in answer:
@@ -325,7 +281,7 @@ def test_llguidance(host):
     for number in itertools.count():
         if n_schemas == (20 if QUICK else 200) or number == 2000:
             break
-        schema = {"$defs": {"tree": TREE}, **random_schema(r)}
+        schema = whole_schema(r)
         theirs = {**schema, "x-guidance": {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}}
         matcher = llguidance.LLMatcher(tokenizer, llguidance.LLMatcher.grammar_from_json_schema(json.dumps(theirs)), log_level=0)
         walks = host(schema, walks=6, tokens=80, seed=number)
