@@ -1,5 +1,6 @@
 # surprisal: `make` builds build/surprisal, build/libsurprisal.a and build/libsurprisal.so, `make demo`
-# runs the main job on the demo checkpoints, `make test` all tests.  Variables: V=1 (prints whole commands),
+# runs the main job on the demo checkpoints, `make demo-formats` ranks six formats of one, `make test`
+# runs all tests.  Variables: V=1 (prints whole commands),
 # PREFIX=, DESTDIR=, SANITIZE=1 (AddressSanitizer and UBSan, in build-sanitize/), SANITIZE=thread
 # (ThreadSanitizer, in build-thread/: tests of threads that share a model), CC=, and two ways to test
 # kernels that this CPU cannot run: CROSS=aarch64-linux-gnu (Debian's cross compiler, tests under
@@ -185,6 +186,9 @@ packages:
 demo: all
 	@tools/demo $(BUILD)/surprisal $(BUILD)/demo-report.html
 
+demo-formats: all
+	@tools/demo-formats $(BUILD)/surprisal $(BUILD)/demo-formats.html
+
 # On an emulated CPU, a hundred times slower, what depends on the kernels or the architecture.
 ifneq ($(CROSS)$(EMULATE),)
 TESTS = $(if $(CROSS),$(filter-out %/engine,$(wildcard tests/unit/*)) tests/cli, \
@@ -231,6 +235,6 @@ uninstall:
 clean:
 	rm -rf build build-*
 
-.PHONY: all packages demo test bench install uninstall clean
+.PHONY: all packages demo demo-formats test bench install uninstall clean
 .SECONDARY:
 -include $(LIBRARY_OBJECTS:.o=.d) $(CLI_OBJECTS:.o=.d) $(TEST_PROGRAMS:=.d)

@@ -90,14 +90,19 @@ static bool add_architecture(struct buffer *out, const cJSON *inspection, struct
     return ok;
 }
 
+static const char *use(const char *module, bool is_used)
+{
+    return is_used ? "" : strcmp(module, "mtp") == 0 ? " (for drafts alone)" : " (not used)";
+}
+
 static bool add_module(struct buffer *out, const cJSON *module, struct error *err)
 {
     const cJSON *row;
     char name[64], text[NUMBER_BYTES], tensors[NUMBER_BYTES], parameters[NUMBER_BYTES];
     char bytes[NUMBER_BYTES];
     bool ok = true;
-    snprintf(name, sizeof name, "%s%s", member_text(text, json_get(module, "module")),
-             cJSON_IsTrue(json_get(module, "used")) ? "" : " (not used)");
+    const char *kind = member_text(text, json_get(module, "module"));
+    snprintf(name, sizeof name, "%s%s", kind, use(kind, cJSON_IsTrue(json_get(module, "used"))));
     cJSON_ArrayForEach(row, json_get(module, "dtypes"))
         ok = ok && buffer_printf(out, err, "%-26s %-7s %8s %18s %18s\n", name,
                                  member_text(text, json_get(row, "dtype")),

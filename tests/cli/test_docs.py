@@ -22,6 +22,7 @@ TEMP = tempfile.mkdtemp(prefix="surprisal-docs-")
 PROGRAMS = ("build/surprisal", "cc", "echo", "printf", "./score", "./session", "./chat", "data/fetch-wikitext.sh", "git", "hf", "head -c", "make", "mkdir", "python3", "tests/")
 NOT_RUN = ("data/fetch-wikitext.sh", "hf", "make test", "python3", "tests/")    # the network, or long
 DEMO = "tools/demo build/surprisal build/demo-report.html"      # what the command of README's "Start" runs in the end
+DEMO_FORMATS = "tools/demo-formats build/surprisal build/demo-formats.html"
 STATUS = {"verify damaged": 1, "other.jinja --messages": 1, "'*.mlp.gate.'": 1, "--gate": 3}
 RUNS = "mkdir -p runs" + "".join(f"; build/surprisal eval data/demo/{name} --text data/demo/text.txt --context 512 --out runs/{name}"
                                  for name in ("bf16", "mxfp4"))
@@ -194,7 +195,9 @@ def workplace(name):
     # In their place, what is small: the options are what is tested.
     os.symlink(os.path.join(demo, "text.txt"), os.path.join(where, "data", "wiki.test.raw"))
     os.symlink(os.path.join(demo, "bf16"), os.path.join(where, "Qwen3.5-35B-A3B"))
-    os.symlink(os.path.join(demo, "mxfp4"), os.path.join(where, "Qwen3.5-35B-A3B-MXFP4"))
+    for name_of, small in (("MXFP4", "mxfp4"), ("FP8", "formats/fp8"), ("GPTQ-Int4", "formats/gptq"),
+                           ("AWQ-4bit", "formats/pack-quantized"), ("GGUF", "formats/demo-Q8_0.gguf")):
+        os.symlink(os.path.join(demo, small), os.path.join(where, f"Qwen3.5-35B-A3B-{name_of}"))
     env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE") and k not in ("PREFIX", "DESTDIR")}
     return where, env
 
@@ -208,6 +211,13 @@ def prepare(name, found, where, env):
     if name == "docs/verify.md":
         damaged(os.path.join(where, "damaged"))
         folded(os.path.join(where, "folded"))
+    if name == "docs/ranking.md":           # six checkpoints: two windows will do
+        text = os.path.join(where, "data", "wiki.test.raw")
+        with open(text, "rb") as f:
+            beginning = f.read(15000)
+        os.remove(text)
+        with open(text, "wb") as f:
+            f.write(beginning)
     if name == "docs/run-folder.md":
         run(RUNS, where, env)
         package = os.path.join(where, "safetensors")        # load_file, for a Python without the package
@@ -226,7 +236,7 @@ def prepare(name, found, where, env):
 
 
 def program_of(command):
-    return DEMO if command.startswith("git clone") else command
+    return DEMO if command.startswith("git clone") else DEMO_FORMATS if command == "make demo-formats" else command
 
 
 def test_document(name):
@@ -248,7 +258,7 @@ def test_document(name):
             check(p.returncode == 0, f"{name}: the Python from line {rest[0]!r}", p.stderr)
             continue
         label = f"{name}: {' '.join(command.replace(chr(92), ' ').split())[:100]}"
-        if not command.startswith(NOT_RUN) and not (command.startswith("make") and command != "make demo"):
+        if not command.startswith(NOT_RUN) and not (command.startswith("make") and command not in ("make demo", "make demo-formats")):
             p = run(program_of(command), where, env)
             expected = next((status for part, status in STATUS.items() if part in command), 0)
             check(p.returncode == expected, label, f"exit status {p.returncode}: {p.stderr}")

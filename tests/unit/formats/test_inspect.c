@@ -92,7 +92,8 @@ int main(void)
         struct buffer text = { 0 };
         bool ok = inspect_text(&text, inspection, &err);
         check(ok && strstr(text.data, "router (mlp.gate)          MXFP4          2 ")
-              && strstr(text.data, "visual (not used) "), "as text", "%s", text.data);
+              && strstr(text.data, "visual (not used) ")
+              && strstr(text.data, "mtp (for drafts alone) "), "as text", "%s", text.data);
         buffer_free(&text);
     }
     cJSON_Delete(inspection);
