@@ -7,7 +7,7 @@
  *     parameters, bytes, quantized_bytes          of the weights that an evaluation uses
  *     modules [{module, used, dtypes [{dtype, tensors, parameters, bytes}]}]
  *                                                 used first; then visual, mtp, other, stale;
-                                                 mtp is for eval --mtp and --speculative alone
+ *                                                 mtp is for eval --mtp and --speculative alone
  *     contradictions [line], stale_tensors,
  *     warnings [line]                             choices left open (formats/notes.h)
  *     unread_settings [name]                      of the text model's config (config_unread.h)

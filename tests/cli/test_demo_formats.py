@@ -52,7 +52,7 @@ def test_format(name, expected):
 def test_ranking():
     original = os.path.join(DEMO, "bf16")
     r = run("compare", original, *map(path, FORMATS), "--tokenizer", original, "--text", os.path.join(DEMO, "text.txt"),
-            "--context", "256", "--max-windows", "2" if QUICK else "8", "--json")
+            "--context", "96", "--max-windows", "2" if QUICK else "20", "--json")
     if not check(r.returncode == 0, "all six are compared", r.stderr):
         return
     order = [(os.path.basename(c["candidate"]), c["mean_kld"]) for c in json.loads(r.stdout)["rankings"][0]["candidates"]]
