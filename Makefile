@@ -1,9 +1,10 @@
 # surprisal: `make` builds build/surprisal, build/libsurprisal.a and build/libsurprisal.so, `make demo`
 # runs the main job on the demo checkpoints, `make demo-formats` ranks six formats of one, `make test`
-# runs all tests.  Variables: V=1 (prints whole commands), PREFIX=, DESTDIR=, SANITIZE=1 (AddressSanitizer and UBSan, in build-sanitize/), SANITIZE=thread
-# (ThreadSanitizer, in build-thread/: tests of threads that share a model), CC=, and two ways to test
-# kernels that this CPU cannot run: CROSS=aarch64-linux-gnu (Debian's cross compiler, tests under
-# qemu-user) and EMULATE=1 (x86 intrinsics as plain C), each in a build folder of its own.
+# runs all tests.  Variables: V=1 (prints whole commands), PREFIX=, DESTDIR=, SANITIZE=1
+# (AddressSanitizer and UBSan, in build-sanitize/), SANITIZE=thread (ThreadSanitizer, in build-thread/:
+# tests of threads that share a model), CC=, and two ways to test kernels that this CPU cannot run:
+# CROSS=aarch64-linux-gnu (Debian's cross compiler, tests under qemu-user) and EMULATE=1 (x86 intrinsics
+# as plain C), each in a build folder of its own.
 
 MAKEFLAGS += --no-builtin-rules
 VERSION := 0.2.0
