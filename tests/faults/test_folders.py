@@ -463,14 +463,14 @@ def test_full_disk():
 
 
 def test_one_module():
-    """Nothing but base/output_* and base/temporary creates, renames or removes files."""
+    """Nothing but base/output_* and base/temporary creates, renames or removes files; serve appends to its log."""
     calls = re.compile(r"\b(rename|renameat|renameat2|unlink|unlinkat|remove|rmdir|mkdir|mkdtemp|mkstemp|link|symlink|truncate|ftruncate|fallocate|creat|tmpfile|"
                        r"freopen)\(|O_CREAT|O_TRUNC|fopen\([^)]*\"[wa]")
     found = []
     for top in ("src", "eval"):
         for at, _, files in os.walk(os.path.join(ROOT, top)):
             for name in files:
-                if name.endswith(".c") and name not in ("output_file.c", "output_folder.c", "temporary.c"):
+                if name.endswith(".c") and name not in ("output_file.c", "output_folder.c", "temporary.c", "cmd_serve.c"):
                     with open(os.path.join(at, name)) as f:
                         found += [f"{name}:{n}" for n, line in enumerate(f, 1) if calls.search(line)]
     check(found == [], "L1 to L6: one module writes: no other creates, renames or removes", found)
