@@ -36,35 +36,42 @@ struct merging {
     size_t row;                         /* the next one */
 };
 
-static const void *column(const struct record *r, size_t i)
+/* An element of a column; columns need not be aligned in the file. */
+static void read_element(void *out, size_t size, const struct record *r, size_t i, size_t row)
 {
-    return safetensors_find(&r->file, run_folder_columns[i].name)->data;
+    const struct tensor *t = safetensors_find(&r->file, run_folder_columns[i].name);
+    memcpy(out, t->data + row * size, size);
 }
 
 /* Rows [from, from + n) of a part, as its file has them. */
 static void read_rows(const struct record *r, size_t from, size_t n, struct token_place *places,
                       struct engine_score *scores)
 {
-    const int32_t *position = column(r, 0), *window = column(r, 1), *id = column(r, 2);
-    const double *nll = column(r, 3);
-    const int32_t *top1 = column(r, 4);
-    const float *logsumexp = column(r, 5);
-    for (size_t i = from; i < from + n; i++) {
-        places[i - from] = (struct token_place){ position[i], window[i], id[i] };
-        scores[i - from] = (struct engine_score){ nll[i], logsumexp[i], top1[i] };
+    for (size_t i = 0; i < n; i++) {
+        struct token_place *place = &places[i];
+        struct engine_score *score = &scores[i];
+        read_element(&place->position, sizeof place->position, r, 0, from + i);
+        read_element(&place->window, sizeof place->window, r, 1, from + i);
+        read_element(&place->id, sizeof place->id, r, 2, from + i);
+        read_element(&score->nll, sizeof score->nll, r, 3, from + i);
+        read_element(&score->top1, sizeof score->top1, r, 4, from + i);
+        read_element(&score->logsumexp, sizeof score->logsumexp, r, 5, from + i);
     }
 }
 
 static void read_hidden(const struct record *r, size_t from, size_t n, float *out)
 {
-    size_t first = from * r->hidden.cols, values = n * r->hidden.cols;
+    size_t values = n * r->hidden.cols, size = dtype_bytes(r->hidden.dtype);
+    const uint8_t *bytes = r->hidden.data + from * r->hidden.cols * size;
     if (r->hidden.dtype == DTYPE_F32) {
-        memcpy(out, (const float *)r->hidden.data + first, values * sizeof *out);
+        memcpy(out, bytes, values * sizeof *out);
         return;
     }
-    const uint16_t *halves = (const uint16_t *)r->hidden.data + first;
-    for (size_t i = 0; i < values; i++)
-        out[i] = bf16_value(halves[i]);
+    for (size_t i = 0; i < values; i++) {
+        uint16_t half;
+        memcpy(&half, bytes + i * sizeof half, sizeof half);
+        out[i] = bf16_value(half);
+    }
 }
 
 static bool add_part(struct merging *m, const struct record *r, struct error *err)
