@@ -64,4 +64,13 @@ static inline bool ascii_space(char c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
+/* Does text begin with a word, in letters of any case?  word: in small ones. */
+static inline bool ascii_begins(const char *text, const char *word)
+{
+    for (; *word; text++, word++)
+        if (*text != *word && !(ascii_letter(*text) && (*text | 0x20) == *word))
+            return false;
+    return true;
+}
+
 #endif

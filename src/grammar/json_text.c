@@ -38,7 +38,7 @@ static uint32_t code_unit(struct graph *g)
 static uint32_t free_character(struct graph *g)
 {
     struct charset plain = { 0 };
-    struct error err;
+    struct error err = { 0 };
     if (!charset_add(&plain, 0x20, '"' - 1, &err) || !charset_add(&plain, '"' + 1, '\\' - 1, &err)
         || !charset_add(&plain, '\\' + 1, CHARSET_LAST, &err) || !charset_tidy(&plain, &err))
         graph_fail(g, "%s", err.message);
@@ -165,7 +165,7 @@ static void add_string(const struct json_text *t, uint32_t tree, const char *tex
                        enum charset_form form)
 {
     struct buffer b = { 0 };
-    struct error err;
+    struct error err = { 0 };
     const char *quote = form == CHARSET_JSON ? "\"" : "";
     if (buffer_printf(&b, &err, "%s", quote) && json_text_write(&b, text, form, &err)
         && buffer_printf(&b, &err, "%s", quote))

@@ -15,7 +15,7 @@ struct other_names {
 static uint32_t characters(struct graph *g, const uint32_t *c, size_t n, bool is_other)
 {
     struct charset set = { 0 };
-    struct error err;
+    struct error err = { 0 };
     bool ok = true;
     for (size_t i = 0; ok && i < n; i++)
         ok = charset_add(&set, c[i], c[i], &err);

@@ -144,7 +144,7 @@ static uint32_t last_before(const char *text, size_t end)
 static bool add_matches(struct charset *set, const char *regex, struct error *err)
 {
     struct buffer all = { 0 };
-    struct error why;
+    struct error why = { 0 };
     struct pattern *p = pattern_compile_pcre2(regex, regex, &why);
     struct pattern_scratch *scratch = p ? pattern_scratch_new(err) : NULL;
     struct pattern_walk walk = { 0 };

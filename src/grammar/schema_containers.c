@@ -31,7 +31,7 @@ static bool add_properties(const struct schema *s, const cJSON *part, struct sch
                            struct error *err)
 {
     const cJSON *properties = json_get(part, "properties");
-    struct error twice;
+    struct error twice = { 0 };
     size_t before = m->n;
     if (properties && !cJSON_IsObject(properties))
         return schema_refuse(s, part, "properties", err, "expected an object");

@@ -44,7 +44,7 @@ static struct dfa *new_dfa(struct schema_strings *r, struct error *err)
 static bool add_pattern(const struct schema *s, const cJSON *part, const char *word,
                         const char *pattern, struct schema_strings *r, struct error *err)
 {
-    struct error why;
+    struct error why = { 0 };
     struct dfa *d = new_dfa(r, err);
     return d && (dfa_of_pattern(d, pattern, strlen(pattern), strcmp(word, "format") == 0, &why)
                  || schema_refuse(s, part, word, err, "%s", why.message))

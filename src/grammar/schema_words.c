@@ -29,7 +29,7 @@ bool schema_refuse(const struct schema *s, const cJSON *at, const char *word, st
                    const char *format, ...)
 {
     struct buffer path = { 0 };
-    struct error reason;
+    struct error reason = { 0 };
     va_list args;
     va_start(args, format);
     error_vset(&reason, format, args);
@@ -81,7 +81,7 @@ bool schema_check_words(const struct schema *s, const cJSON *schema, struct erro
                 return schema_refuse(s, schema, c->string, err, "not supported");
     if (schema != s->root && json_get(schema, "$id"))
         return schema_refuse(s, schema, "$id", err, "supported at the root alone");
-    struct error twice;
+    struct error twice = { 0 };
     return json_unique_keys(schema, s->name, &twice)
         || schema_refuse(s, schema, NULL, err, "a key occurs twice");
 }

@@ -19,7 +19,7 @@ static uint32_t tag_node(const struct tool_calls *c, enum token_trie_tag tag)
 static uint32_t with_text(struct graph *g, const char *before, const char *name, const char *after)
 {
     struct buffer b = { 0 };
-    struct error err;
+    struct error err = { 0 };
     uint32_t node = 0;
     if (buffer_printf(&b, &err, "%s%s%s", before, name, after))
         node = graph_text(g, b.data, b.size);
@@ -130,7 +130,7 @@ static void fill_call(const struct watch *watch, struct error *err)
 static void fill_free(const struct tool_calls *c, uint32_t none, uint32_t end_think)
 {
     struct graph *g = c->text->graph;
-    struct error err;
+    struct error err = { 0 };
     struct watch watch = { c, none, graph_reserve(g), graph_reserve(g) };
     struct ways plain = { .to[GRAPH_TAG] = watch.tag }, tag = { 0 };
     graph_fill(g, none, state_node(g, &plain, none));

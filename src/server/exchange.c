@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
+#include "base/format.h"
 #include "base/machine.h"
 #include "server/peers.h"
 #include "server/request_log.h"
@@ -37,7 +37,7 @@ static bool is_authorized(const struct exchange *x, const char *url)
     bool found = false;
     if (o->n_api_keys == 0 || strncmp(url, "/v1", 3) != 0)
         return true;
-    if (!given || strncasecmp(given, "Bearer ", 7) != 0)
+    if (!given || !ascii_begins(given, "bearer "))
         return false;
     for (given += 7; *given == ' '; given++)
         ;
@@ -50,7 +50,7 @@ static bool is_json(const struct exchange *x)
 {
     const char *type = header(x, "Content-Type");
     size_t n = strlen(RESPONSE_JSON);
-    return type && strncasecmp(type, RESPONSE_JSON, n) == 0
+    return type && ascii_begins(type, RESPONSE_JSON)
         && (type[n] == '\0' || type[n] == ';' || type[n] == ' ');
 }
 

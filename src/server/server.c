@@ -87,7 +87,7 @@ bool server_check(const struct surprisal_serve_options *o, struct error *err)
 __attribute__((format(printf, 2, 3)))
 void server_notice(const struct server *s, const char *format, ...)
 {
-    struct error line;
+    struct error line = { 0 };
     va_list args;
     if (!s->o->notice)
         return;
