@@ -22,6 +22,8 @@ Q   := $(if $(filter-out 0,$(V)),,@)
 say  = $(if $(Q),@printf '  %-7s %s\n' $(1) $(2))
 
 PACKAGES := libcjson libpcre2-8 libutf8proc libcrypto openblas libmicrohttpd
+# Compiled against, and loaded by `serve` (src/server/http_library.h), not linked.
+LOADED   := libmicrohttpd
 # The Debian packages that bring the compiler and the libraries; see docs/install.md.
 LIBRARY_PACKAGES := libc6-dev libcjson-dev libpcre2-dev libutf8proc-dev libssl-dev libopenblas-dev libmicrohttpd-dev
 DEBIAN_PACKAGES  := gcc binutils make pkg-config python3 python3-numpy \
@@ -31,7 +33,7 @@ DEBIAN_PACKAGES  := gcc binutils make pkg-config python3 python3-numpy \
 PKG_CONFIG = $(if $(CROSS),PKG_CONFIG_SYSROOT_DIR=$(SYSROOT) \
                  PKG_CONFIG_LIBDIR=$(SYSROOT)/usr/lib/$(CROSS)/pkgconfig) pkg-config
 PACKAGE_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
-PACKAGE_LIBS   = $(shell $(PKG_CONFIG) --libs $(PACKAGES))
+PACKAGE_LIBS   = $(shell $(PKG_CONFIG) --libs $(filter-out $(LOADED),$(PACKAGES)))
 
 CFLAGS   ?= -O2 -g
 CPPFLAGS += -D_GNU_SOURCE -DSURPRISAL_VERSION='"$(VERSION)"' -Isrc -Iinclude -I. -I$(BUILD) -MMD -MP

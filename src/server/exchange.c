@@ -17,7 +17,7 @@
 
 static const char *header(const struct exchange *x, const char *name)
 {
-    return MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, name);
+    return x->server->http.lookup_connection_value(x->connection, MHD_HEADER_KIND, name);
 }
 
 /* In a time that does not depend on where they differ. */
@@ -70,7 +70,7 @@ static void check_header(struct exchange *x, const char *url, const char *method
 {
     struct problem *p = &x->problem;
     const union MHD_ConnectionInfo *size =
-        MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+        x->server->http.get_connection_info(x->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     keep_request_id(x);
     if (size && size->header_size > SERVER_HEADER_BYTES) {
         problem_set(p, 431, NULL, "the header has %zu bytes, expected at most %zu",
@@ -189,7 +189,7 @@ static enum MHD_Result run(struct exchange *x)
 static struct exchange *begin(struct server *s, struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+        s->http.get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     struct exchange *x = info && info->socket_context
                        ? mem_array(1, sizeof *x, "a request", NULL) : NULL;
     if (!x)

@@ -3,8 +3,6 @@
 #ifndef SURPRISAL_SERVER_EXCHANGE_H
 #define SURPRISAL_SERVER_EXCHANGE_H
 
-#include <microhttpd.h>
-
 #include "server/server.h"
 
 #define EXCHANGE_ID_BYTES 128

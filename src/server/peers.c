@@ -15,7 +15,7 @@ void peers_notify(void *server, struct MHD_Connection *connection, void **socket
     pthread_mutex_lock(&s->lock);
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         const union MHD_ConnectionInfo *info =
-            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+            s->http.get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
         p = mem_array(1, sizeof *p, "a connection", NULL);
         *socket_context = p;
         if (p) {

@@ -4,26 +4,27 @@
 
 enum MHD_Result response_queue(struct exchange *x, struct MHD_Response *response, unsigned status)
 {
+    const struct http_library *http = &x->server->http;
     if (!response)
         return MHD_NO;
     if (x->request_id[0])
-        MHD_add_response_header(response, "X-Request-Id", x->request_id);
+        http->add_response_header(response, "X-Request-Id", x->request_id);
     if (x->server->o->cors) {
-        MHD_add_response_header(response, "Access-Control-Allow-Origin", "*");
-        MHD_add_response_header(response, "Access-Control-Allow-Headers",
-                                "authorization, content-type, x-request-id");
-        MHD_add_response_header(response, "Access-Control-Allow-Methods", "GET, POST, OPTIONS");
+        http->add_response_header(response, "Access-Control-Allow-Origin", "*");
+        http->add_response_header(response, "Access-Control-Allow-Headers",
+                                  "authorization, content-type, x-request-id");
+        http->add_response_header(response, "Access-Control-Allow-Methods", "GET, POST, OPTIONS");
     }
     if (status == 429)
-        MHD_add_response_header(response, "Retry-After", "5");
+        http->add_response_header(response, "Retry-After", "5");
     if (x->allow)
-        MHD_add_response_header(response, "Allow", x->allow);
+        http->add_response_header(response, "Allow", x->allow);
     if (x->type)
-        MHD_add_response_header(response, "Content-Type", x->type);
+        http->add_response_header(response, "Content-Type", x->type);
     if (x->policy)
-        MHD_add_response_header(response, "Content-Security-Policy", x->policy);
-    enum MHD_Result queued = MHD_queue_response(x->connection, status, response);
-    MHD_destroy_response(response);
+        http->add_response_header(response, "Content-Security-Policy", x->policy);
+    enum MHD_Result queued = http->queue_response(x->connection, status, response);
+    http->destroy_response(response);
     return queued;
 }
 
@@ -39,8 +40,9 @@ enum MHD_Result response_whole(struct exchange *x)
         else
             problem_write(b, &x->problem, NULL);
     }
-    return response_queue(x, MHD_create_response_from_buffer(b->size, b->data ? b->data : "",
-                                                             MHD_RESPMEM_MUST_COPY), x->status);
+    struct MHD_Response *response = x->server->http.create_response_from_buffer(
+        b->size, b->data ? b->data : "", MHD_RESPMEM_MUST_COPY);
+    return response_queue(x, response, x->status);
 }
 
 void response_refuse(int fd, unsigned status, const char *reason, const char *message)

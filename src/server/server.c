@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -215,7 +214,7 @@ static bool start_daemon(struct server *s, struct error *err)
         return false;
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC
                    | (a.is_v6 ? MHD_USE_IPv6 : 0);
-    s->daemon = MHD_start_daemon(
+    s->daemon = s->http.start_daemon(
         flags, 0, NULL, NULL, exchange_handle, s,
         MHD_OPTION_SOCK_ADDR,
         a.is_v6 ? (struct sockaddr *)&a.v6 : (struct sockaddr *)&a.v4,
@@ -229,7 +228,8 @@ static bool start_daemon(struct server *s, struct error *err)
     if (!s->daemon)
         return error_set(err, "%s port %u: cannot listen: %s", o->host, o->port,
                          error_reason(errno));
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_BIND_PORT);
+    const union MHD_DaemonInfo *info =
+        s->http.get_daemon_info(s->daemon, MHD_DAEMON_INFO_BIND_PORT);
     server_notice(s, a.is_v6 ? "%s is served at http://[%s]:%u" : "%s is served at http://%s:%u",
                   s->names[0], o->host, info ? (unsigned)info->port : o->port);
     return true;
@@ -294,7 +294,7 @@ static void look_after(struct server *s)
 static void drain(struct server *s)
 {
     double begun = machine_seconds();
-    MHD_socket listener = MHD_quiesce_daemon(s->daemon);
+    MHD_socket listener = s->http.quiesce_daemon(s->daemon);
     if (listener != MHD_INVALID_SOCKET)
         close(listener);
     pthread_mutex_lock(&s->lock);
@@ -318,7 +318,7 @@ static void drain(struct server *s)
 static void close_server(struct server *s)
 {
     if (s->daemon)
-        MHD_stop_daemon(s->daemon);
+        s->http.stop_daemon(s->daemon);
     compiler_close(&s->compiler);
     scheduler_close(s->scheduler);
     token_trie_free(s->trie);
@@ -326,6 +326,7 @@ static void close_server(struct server *s)
     buffer_free(&s->tokenizer_info);
     generation_close(&s->g);
     metrics_close(&s->metrics);
+    http_library_close(&s->http);
     pthread_mutex_destroy(&s->lock);
 }
 
@@ -335,8 +336,8 @@ bool server_run(const struct surprisal_serve_options *o, struct error *err)
     if (!server_check(o, err) || !metrics_open(&s.metrics, err))
         return false;
     pthread_mutex_init(&s.lock, NULL);
-    bool ok = open_model(&s, err) && open_scheduler(&s, err) && set_rules(&s, err)
-           && start_daemon(&s, err);
+    bool ok = http_library_open(&s.http, err) && open_model(&s, err) && open_scheduler(&s, err)
+           && set_rules(&s, err) && start_daemon(&s, err);
     if (ok) {
         look_after(&s);
         drain(&s);

@@ -4,8 +4,7 @@
  * one computes (decode/scheduler.h); one compiles forms of answers (compiler.h); the caller's one
  * looks after deadlines and clients that left (peers.h), and ends it all.
  *
- * libmicrohttpd is linked to the library, not to the program alone: it is small, every distribution
- * has it, and so any program can serve. */
+ * Any program that has the library can serve: libmicrohttpd is loaded then (http_library.h). */
 #ifndef SURPRISAL_SERVER_SERVER_H
 #define SURPRISAL_SERVER_SERVER_H
 
@@ -13,10 +12,10 @@
 #include "generate/generation.h"
 #include "server/chat.h"
 #include "server/compiler.h"
+#include "server/http_library.h"
 #include "server/job.h"
 #include "server/metrics.h"
 
-struct MHD_Daemon;
 struct peer;
 
 #define SERVER_BODY_BYTES ((size_t)32 << 20)            /* of a request */
@@ -46,6 +45,7 @@ struct server {
     struct buffer tokenizer_info;       /* JSON */
     char page_policy[256];              /* Content-Security-Policy of the page */
     time_t created;
+    struct http_library http;
     struct MHD_Daemon *daemon;
     pthread_mutex_t lock;               /* guards what follows */
     struct peer *peers;                 /* connections, as a list */

@@ -14,7 +14,7 @@ static void wake(void *user)
     struct exchange *x = user;
     if (x->suspended) {
         x->suspended = false;
-        MHD_resume_connection(x->connection);
+        x->server->http.resume_connection(x->connection);
     }
 }
 
@@ -67,7 +67,7 @@ static ssize_t read_stream(void *user, uint64_t position, char *bytes, size_t mo
         read = MHD_CONTENT_READER_END_OF_STREAM;
     else {
         x->suspended = true;
-        MHD_suspend_connection(x->connection);
+        x->server->http.suspend_connection(x->connection);
     }
     if (j->sent == j->stream.size)
         j->sent = j->stream.size = 0;
@@ -77,15 +77,16 @@ static ssize_t read_stream(void *user, uint64_t position, char *bytes, size_t mo
 
 static enum MHD_Result respond_stream(struct exchange *x)
 {
+    const struct http_library *http = &x->server->http;
     struct MHD_Response *response =
-        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 32768, read_stream, x, NULL);
+        http->create_response_from_callback(MHD_SIZE_UNKNOWN, 32768, read_stream, x, NULL);
     if (!response)
         return MHD_NO;
     x->status = 200;
     x->type = "text/event-stream; charset=utf-8";
     x->last_write = machine_seconds();
-    MHD_add_response_header(response, "Cache-Control", "no-cache");
-    MHD_add_response_header(response, "X-Accel-Buffering", "no");
+    http->add_response_header(response, "Cache-Control", "no-cache");
+    http->add_response_header(response, "X-Accel-Buffering", "no");
     return response_queue(x, response, 200);
 }
 
@@ -98,7 +99,7 @@ enum MHD_Result waiting_respond(struct exchange *x)
     bool waits = streams ? j->preparing : !j->done && !j->refused;
     if (waits) {
         x->suspended = true;
-        MHD_suspend_connection(x->connection);
+        x->server->http.suspend_connection(x->connection);
     }
     pthread_mutex_unlock(&j->lock);
     if (waits)

@@ -350,6 +350,18 @@ def test_command():
         check(s.stop(number) == status, f"signal {number}: exit status {status}", s.lines)
 
 
+def test_without_library():
+    """libmicrohttpd is loaded when the server starts: one that is damaged is named"""
+    folder = fresh("libraries")
+    os.makedirs(folder)
+    open(os.path.join(folder, "libmicrohttpd.so.12"), "w").close()
+    env = {**os.environ, "LD_LIBRARY_PATH": folder}
+    p = subprocess.run([SURPRISAL, "serve", DEMO, "--port", "0"], capture_output=True, text=True, env=env, timeout=60)
+    check(p.returncode == 1 and "libmicrohttpd.so.12" in p.stderr.splitlines()[-1], "a damaged libmicrohttpd is named", p.stderr)
+    p = subprocess.run([SURPRISAL, "--version"], capture_output=True, text=True, env=env, timeout=60)
+    check(p.returncode == 0, "other commands do not need it", p.stderr)
+
+
 def test_options():
     log = fresh("log")
     options = ("--served-model-name", "a", "--served-model-name", "b", "--api-key", "one", "--api-key", "two", "--cors", "--max-model-len", 256,
@@ -389,6 +401,6 @@ with Server(DEMO, *CARD, "--max-model-len", 1024) as main_server:
     for test in (test_endpoints, test_metrics, test_completions, test_streams, test_masks, test_chat, test_system, test_fields, test_lengths):
         attempt(test.__name__, test, main_server)
     check(main_server.stop() == 0, "the server ends in order", main_server.lines[-3:])
-for test in (test_tools, test_options, test_command):
+for test in (test_tools, test_options, test_command, test_without_library):
     attempt(test.__name__, test)
 done()

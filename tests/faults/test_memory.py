@@ -90,7 +90,7 @@ def peaks(name, characters, context, budget, *options):
 
 
 def test_peaks():
-    cases = [("eval", 60000, 512, 40), ("eval --out", 6000, 128, 32), ("eval --hidden", 60000, 128, 48),
+    cases = [("eval", 60000, 512, 40), ("eval --out", 6000, 128, 26), ("eval --hidden", 60000, 128, 48),
              ("eval --hidden", 12000, 4, 40), ("eval --hidden", 40000, 2048, 256), ("calibrate", 60000, 128, 40),
              ("compare", 8000, 128, 40), ("compare --floor", 5000, 512, 48)]
     if ALL:
