@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include "server/choice.h"
+#include "server/event.h"
 
 static const struct buffer nothing;
 
@@ -125,7 +126,6 @@ static bool emit(struct choice *c, const struct buffer *delta, bool first, bool 
     struct job *j = c->job;
     struct buffer json = { 0 };
     struct writer w = { &json, true, err };
-    const struct job_usage usage = job_usage_of(c);
     job_write_head(&w, j, j->form->event_object);
     writer_print(&w, "{\"index\":%zu,\"delta\":%s", c->index, delta->data);
     write_logprobs(&w, c, c->shown);
@@ -134,24 +134,11 @@ static bool emit(struct choice *c, const struct buffer *delta, bool first, bool 
         choice_write_finish(&w, c);
     else
         writer_print(&w, "\"finish_reason\":null");
-    if (j->request.return_ids) {
-        writer_print(&w, ",\"token_ids\":");
-        writer_ids(&w, c->answer.ids + c->shown, c->answer.n - c->shown);
-    }
+    event_write_ids(&w, c);
     writer_print(&w, "}]");
-    if (first && j->request.return_ids) {
-        writer_print(&w, ",\"prompt_token_ids\":");
-        writer_ids(&w, c->prompt->ids, c->prompt->n);
-    }
-    if (j->request.continuous_usage) {
-        writer_print(&w, ",");
-        job_write_usage(&w, &usage);
-    }
-    writer_print(&w, "}");
-    c->shown = c->answer.n;
-    bool ok = w.ok && job_emit(j, &json, err);
-    buffer_free(&json);
-    return ok;
+    if (first)
+        event_write_prompt_ids(&w, c);
+    return event_send(&w, c);
 }
 
 static bool emit_delta(struct choice *c, struct writer *delta, struct error *err)

@@ -2,6 +2,7 @@
 
 
 #include "server/choice.h"
+#include "server/event.h"
 #include "tokenizer/token_text.h"
 
 #define DEFAULT_TOKENS 16       /* as in vLLM */
@@ -235,7 +236,6 @@ static bool emit(struct choice *c, const char *text, size_t n, bool first, bool 
     struct job *j = c->job;
     struct buffer json = { 0 };
     struct writer w = { &json, true, err };
-    const struct job_usage usage = job_usage_of(c);
     size_t end = j->request.logprobs == REQUEST_NOT_GIVEN ? 0 : c->answer.n;
     job_write_head(&w, j, "text_completion");
     writer_print(&w, "{\"index\":%zu,\"text\":", c->index);
@@ -250,24 +250,11 @@ static bool emit(struct choice *c, const char *text, size_t n, bool first, bool 
         choice_write_finish(&w, c);
     else
         writer_print(&w, "\"finish_reason\":null,\"stop_reason\":null");
-    if (j->request.return_ids) {
-        writer_print(&w, ",\"token_ids\":");
-        writer_ids(&w, c->answer.ids + c->shown, c->answer.n - c->shown);
-        if (first) {
-            writer_print(&w, ",\"prompt_token_ids\":");
-            writer_ids(&w, c->prompt->ids, c->prompt->n);
-        }
-    }
+    event_write_ids(&w, c);
+    if (first)
+        event_write_prompt_ids(&w, c);
     writer_print(&w, "}]");
-    if (j->request.continuous_usage) {
-        writer_print(&w, ",");
-        job_write_usage(&w, &usage);
-    }
-    writer_print(&w, "}");
-    c->shown = c->answer.n;
-    bool ok = w.ok && job_emit(j, &json, err);
-    buffer_free(&json);
-    return ok;
+    return event_send(&w, c);
 }
 
 static bool begun(struct choice *c, struct error *err)
