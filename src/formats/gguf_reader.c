@@ -161,13 +161,11 @@ static bool fill_file(struct opening *o, struct gguf *g, struct safetensors_file
     if (!take_all(&f, g, o->err))
         return false;
     f.capacity = to->n_tensors;
+    to->map = g->map;                   /* its owner from now on, as the checkpoint is of `to` */
+    o->ck->n_files++;
     to->tensors = mem_array(f.capacity, sizeof *to->tensors, "tensors", o->err);
     to->names = mem_array(f.capacity, GGUF_NAMES_BYTES, "tensor names", o->err);
-    if (!to->tensors || !to->names)
-        return false;
-    to->map = g->map;                   /* its owner from now on */
-    o->ck->n_files++;
-    bool ok = f.capacity == 0 || take_all(&f, g, o->err);
+    bool ok = to->tensors && to->names && (f.capacity == 0 || take_all(&f, g, o->err));
     g->map = (struct mapped_file){ .fd = -1 };
     return ok && safetensors_check_overlaps(to, o->err);
 }
@@ -194,7 +192,8 @@ static bool fill_orders(struct opening *o)
         mem_array(sizeof *own + heads * sizeof *own->place, 1, "the order of heads", o->err);
     if (!own)
         return false;
-    if (nk == heads)                    /* also without such layers */
+    /* In order, or no such layers: where there are some, config.c has refused other ratios. */
+    if (nk == heads || nk == 0 || heads % nk)
         return true;
     for (size_t h = 0; h < heads; h++)
         own->place[h] = (uint32_t)(h % (heads / nk) * nk + h / (heads / nk));

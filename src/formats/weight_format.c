@@ -169,6 +169,8 @@ static bool take_groups(struct weight_view *v, const struct tensor *t, bool down
     struct matrix *m = v->matrix;
     m->block_rows = 1;
     m->block_cols = v->cols;
+    if (!v->rows || !v->cols)
+        return false;
     if (t->ndim == 2 && down)
         return t->shape[1] == v->rows
             && (m->block_cols = weight_config_block(v->ck, 1, v->cols, t->shape[0])) != 0;
@@ -213,7 +215,11 @@ static bool fits(struct weight_view *v, size_t part, struct tensor *expected)
         return take_groups(v, t, true);
     case SHAPE_ZEROS:      *expected = shape_of(2, divide_up(v->rows, in_word), groups); break;
     case SHAPE_ZEROS_DOWN: *expected = shape_of(2, groups, divide_up(v->rows, in_word)); break;
-    case SHAPE_AS_SCALES:  *expected = *v->parts[1]; break;
+    case SHAPE_AS_SCALES:
+        if (!v->parts[1])
+            return false;
+        *expected = *v->parts[1];
+        break;
     case SHAPE_COLUMNS:    *expected = shape_of(1, v->cols, 0); break;
     case SHAPE_PAIR:       *expected = shape_of(1, 2, 0); break;
     case SHAPE_ONE:

@@ -347,9 +347,11 @@ static bool count_missing(void *user, const struct model_weight *x)
 static void count_all(const struct binder *b, struct counter *c)
 {
     struct walk k = b->walk;
+    bool is_mtp = k.mtp != NULL;
     k.visit = count_missing;
     k.user = c;
-    if (!k.mtp)
+    k.mtp = NULL;                       /* nothing is bound */
+    if (!is_mtp)
         weights_each_of_model(k.config, k.prefix, count_missing, c);
     else if (walk_layer(&k, weights_mtp_layer(k.config)))
         walk_experts(&k, weights_mtp_layer(k.config), k.config->num_experts);
@@ -552,6 +554,16 @@ static bool bind_mtp(struct binder *b, struct mtp_weights *m)
     return m->layer.experts && walk_experts(&b->walk, layer, n);
 }
 
+static struct walk mtp_walk(const struct checkpoint *ck, const struct mtp_weights *m,
+                            bool (*visit)(void *user, const struct model_weight *weight),
+                            void *user)
+{
+    struct walk k = { .config = &ck->config, .prefix = m->prefix, .mtp = m, .visit = visit,
+                      .user = user };
+    fill_dims(k.dims, &ck->config);
+    return k;
+}
+
 bool weights_bind_mtp(struct mtp_weights *m, const struct checkpoint *ck, struct error *err)
 {
     struct weights list = { 0 };                /* of its tensors, for refuse_companions */
@@ -560,9 +572,7 @@ bool weights_bind_mtp(struct mtp_weights *m, const struct checkpoint *ck, struct
         return error_set(err, "%s: has no MTP layer (no tensor 'mtp.fc.weight'), which drafts"
                          " need: leave them out, or take a checkpoint that has it", ck->path);
     struct binder b = { .ck = ck, .w = &list, .err = err };
-    b.walk = (struct walk){ .config = &ck->config, .prefix = m->prefix, .mtp = m, .visit = bind,
-                            .user = &b };
-    fill_dims(b.walk.dims, &ck->config);
+    b.walk = mtp_walk(ck, m, bind, &b);
     bool ok = check_mtp_config(ck, err) && bind_mtp(&b, m);
     if (ok)
         sum_up(&list);
@@ -606,16 +616,6 @@ bool weights_visit_layer(const struct checkpoint *ck, const struct weights *w, s
     struct visitor v = { w, visit, user };
     const struct walk k = walk_of(ck, w, &v);
     return walk_layer(&k, layer) && walk_experts(&k, layer, ck->config.num_experts);
-}
-
-static struct walk mtp_walk(const struct checkpoint *ck, const struct mtp_weights *m,
-                            bool (*visit)(void *user, const struct model_weight *weight),
-                            void *user)
-{
-    struct walk k = { .config = &ck->config, .prefix = m->prefix, .mtp = m, .visit = visit,
-                      .user = user };
-    fill_dims(k.dims, &ck->config);
-    return k;
 }
 
 bool weights_visit_mtp(const struct checkpoint *ck, const struct mtp_weights *m,

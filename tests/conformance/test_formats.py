@@ -180,6 +180,7 @@ def test_refusals():
             ("scales in I32", replace(".weight_scale", ("I32", np.zeros((128, 1), np.int32))), "has dtype I32, expected"),
             ("no scales", drop(".weight_scale"), "' has no '"),
             ("a smoothed input", lambda t: t.update({".pre_quant_scale": F32(np.ones(96))}), "pre_quant_scale' is not part of this model"),
+            ("nothing in its rows", lambda t: t.update({".weight": (t[".weight"][0], t[".weight"][1][:, :0])}), "weight' has shape [128, 0], expected [128, 96]"),
             ("a bias", lambda t: t.update({".bias": F32(np.ones(128))}), "bias' is not part of this model"),
             ("zero points of AutoRound's FP8", lambda t: t.update({".weight_zp": F32(0)}), "weight_zp' is not part of this model"),
             ("a second scale", lambda t: t.update({".weight_scale_inv": F32(np.ones((1, 1)))}), "' is beside '")],
@@ -196,6 +197,8 @@ def test_refusals():
             ("groups of fewer columns", replace(".weight_g_idx", lambda s: (s[0], s[1][:-1])), "has shape [95], expected [96]"),
             ("another shape by name", put(".weight_shape", 1, 95), "weight_shape' says [128, 95], expected [128, 96]"),
             ("a negative shape", put(".weight_shape", 0, -1), "weight_shape' says [-1, 96], expected [128, 96]")],
+        "INT8 of W8A8, asymmetric, groups": [
+            ("zero points without scales", drop(".weight_scale"), "weight_scale' beside it")],
         "INT4, asymmetric, F32": [
             ("zero points of other groups", replace(".weight_zero_point", lambda s: (s[0], s[1][:, :1])),
              "weight_zero_point' has shape [16, 1], expected [16, 2]"),
