@@ -22,14 +22,23 @@ struct left_out left_out_count(const struct nonfinite *nonfinite, const struct s
     return l;
 }
 
+cJSON *left_out_member(cJSON *list, size_t tokens)
+{
+    int windows = cJSON_GetArraySize(list);
+    if (windows == 0) {
+        cJSON_Delete(list);
+        return cJSON_CreateNull();
+    }
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddNumberToObject(o, "windows", windows);
+    cJSON_AddNumberToObject(o, "tokens", (double)tokens);
+    cJSON_AddItemToObject(o, "list", list);
+    return o;
+}
+
 cJSON *left_out_json(const struct left_out *l)
 {
-    if (l->windows == 0)
-        return cJSON_CreateNull();
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddNumberToObject(o, "windows", (double)l->windows);
-    cJSON_AddNumberToObject(o, "tokens", (double)l->tokens);
-    cJSON *list = cJSON_AddArrayToObject(o, "list");
+    cJSON *list = cJSON_CreateArray();
     for (size_t i = 0; i < l->of; i++) {
         char where[NONFINITE_TEXT_BYTES];
         if (!is_left_out(l, i))
@@ -41,7 +50,7 @@ cJSON *left_out_json(const struct left_out *l)
         cJSON_AddNumberToObject(window, "token", (double)l->list[i].token);
         cJSON_AddStringToObject(window, "where", where);
     }
-    return o;
+    return left_out_member(list, l->tokens);
 }
 
 static const char out_of_figures[] = " left out of all figures, as a NaN or infinity shows in ";

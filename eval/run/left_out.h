@@ -27,6 +27,8 @@ struct left_out left_out_count(const struct nonfinite *nonfinite, const struct s
 
 /* The member of a summary; NULL: out of memory. */
 cJSON *left_out_json(const struct left_out *l);
+/* The same of a list of windows, which is taken over, with so many tokens; none: null. */
+cJSON *left_out_member(cJSON *list, size_t tokens);
 /* Appends "2 of 10 windows are left out of all figures, as a NaN or infinity shows in them: window
  * 3 (layer 2, mlp, expert 5, token 17), ...".  json: the member of a summary, not null; of: windows
  * that were scored. */

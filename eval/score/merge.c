@@ -135,7 +135,7 @@ static bool replace_work(cJSON *summary, const struct parts *p, struct error *er
         tokens += number_of(r, "tokens_per_second") * number_of(r, "seconds");
         bytes += number_of(r, "bytes_read");
         passes += number_of(r, "passes");
-        peak = own <= peak ? peak : own;        /* NaN stays */
+        peak = isnan(peak) || own <= peak ? peak : own;         /* NaN stays */
     }
     return record_replace_number(summary, "seconds", seconds, err)
         && record_replace_number(summary, "tokens_per_second", tokens / seconds, err)
@@ -166,27 +166,16 @@ static bool replace_isa(cJSON *summary, const struct parts *p, struct error *err
 /* Gives the windows that are left out of any part; null: none. */
 static cJSON *left_out_of(const struct parts *p)
 {
-    size_t windows = 0, tokens = 0;
+    size_t tokens = 0, n;
     cJSON *list = cJSON_CreateArray();
     const cJSON *item;
     for (size_t i = 0; i < p->n; i++) {
         const cJSON *own = json_get_value(p->list[i].summary, "left_out");
-        cJSON_ArrayForEach(item, json_get(own, "list")) {
+        cJSON_ArrayForEach(item, json_get(own, "list"))
             cJSON_AddItemToArray(list, cJSON_Duplicate(item, true));
-            windows++;
-        }
-        size_t n = 0;
         tokens += json_to_size(json_get(own, "tokens"), &n) ? n : 0;
     }
-    if (windows == 0) {
-        cJSON_Delete(list);
-        return cJSON_CreateNull();
-    }
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddNumberToObject(o, "windows", (double)windows);
-    cJSON_AddNumberToObject(o, "tokens", (double)tokens);
-    cJSON_AddItemToObject(o, "list", list);
-    return o;
+    return left_out_member(list, tokens);
 }
 
 static bool has_line(const cJSON *lines, const cJSON *line)

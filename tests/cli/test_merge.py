@@ -1,7 +1,9 @@
 """Parts of a run on several machines, merged: the bytes of the run in one piece, and every set of parts that is not one run is refused."""
+import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -203,6 +205,18 @@ def test_killed_part():
         compare_runs("killed parts", path("kill-merged"), whole)
 
 
+def test_unknown_peak():
+    """A part whose peak memory is not known: that of the run is not known either, whichever part it is"""
+    parts = parts_of("peak", 3, "--context", "64")
+    path_of = os.path.join(parts[0], "summary.json")
+    text = re.sub(r'("peak_rss_bytes":\t)\d+', r"\1null", content(parts[0], "summary.json").decode())
+    plain = text[:text.rindex(',\n\t"sha256"')] + "\n}"
+    with open(path_of, "w") as f:
+        f.write(plain[:-2] + f',\n\t"sha256":\t"{hashlib.sha256(plain.encode()).hexdigest()}"\n}}')
+    p = merge("peak-merged", parts, "--json")
+    check(p.returncode == 0 and json.loads(p.stdout)["peak_rss_bytes"] is None, "a peak that is not known stays so", (p.stderr, p.stdout[-300:]))
+
+
 def test_left_out():
     if with_nan is None:
         skip("windows that are left out of parts", "numpy is missing")
@@ -234,7 +248,7 @@ def main():
     test_same("rolling", 3, "--protocol", "rolling", "--context", "50")
     test_same("lines", 5, "--task", "lines", "--context", "40", "--max-documents", "9")
     test_same("as many parts as windows", 6, "--context", "64", "--max-windows", "6")
-    for test in (test_balance, test_plans, test_refusals, test_killed_part, test_left_out):
+    for test in (test_balance, test_plans, test_refusals, test_killed_part, test_unknown_peak, test_left_out):
         try:
             test()
         except (RuntimeError, KeyError, ValueError, OSError, TypeError) as e:
