@@ -101,14 +101,6 @@ static void fill_targets(const struct pass *p, int32_t *targets)
     }
 }
 
-static size_t window_of(const struct pass *p, size_t row)
-{
-    size_t window = 0;
-    while (p->batch.start[window + 1] <= row)
-        window++;
-    return window;
-}
-
 /* Scores from row `bad` on are not finite: an error, or their windows are left out. */
 static bool check_scores(struct pass *p, const struct head_score *scores, size_t bad,
                          struct error *err)
@@ -116,11 +108,8 @@ static bool check_scores(struct pass *p, const struct head_score *scores, size_t
     for (size_t row = bad; row < p->batch.n_tokens; row++) {
         if (head_is_finite(&scores[row]))
             continue;
-        size_t window = window_of(p, row);
-        const struct nonfinite found = {
-            .step = NONFINITE_HEAD,
-            .token = row - p->batch.start[window] + p->batch.skipped[window],
-        };
+        struct nonfinite found = { .step = NONFINITE_HEAD };
+        size_t window = batch_window(&p->batch, row, &found.token);
         if (!p->nonfinite)
             return nonfinite_error(&found, p->batch.first_window + window, err);
         if (p->nonfinite[window].step == NONFINITE_NONE)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/cost.h"
+#include "model/embedding.h"
 
 /* One draft of all rows. */
 struct draft {
@@ -110,8 +111,8 @@ static bool embed(struct draft *d, struct error *err)
         if (!need(d, part, err))
             return false;
 #pragma omp parallel num_threads(p->cm.n_threads)
-        pass_embed_rows(p, d->b->x, d->b->ids, d->batch.n_tokens, first,
-                        size_min(VOCABULARY_TILE, V - first));
+        embedding_tile(&p->cm, d->b->x, &p->e->w->embed_tokens, d->b->ids, d->batch.n_tokens,
+                       first, size_min(VOCABULARY_TILE, V - first));
         done(d, part);
     }
     return true;

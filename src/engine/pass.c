@@ -7,6 +7,7 @@
 #include "base/format.h"
 #include "base/machine.h"
 #include "engine/cost.h"
+#include "model/embedding.h"
 #include "model/layer.h"
 #include "model/norm.h"
 #include "model/vocabulary.h"
@@ -153,30 +154,15 @@ static void set_cost(struct pass *p)
     }
 }
 
-void pass_embed_rows(const struct pass *p, float *x, const int32_t *ids, size_t n, size_t first,
-                     size_t n_rows)
-{
-    const struct row_kernels *rows = compute_rows(&p->cm);
-    size_t D = p->e->ck->config.hidden_size;
-#pragma omp for schedule(static) nowait
-    for (size_t row = 0; row < n; row++) {
-        size_t id = (size_t)ids[row];
-        if (id - first < n_rows) {
-            rows->expand(x + row * D, &p->e->w->embed_tokens, id, 0, D);
-            rows->round(x + row * D, D);
-        }
-    }
-}
-
 /* The ids whose rows are in a tile of the vocabulary get their embeddings. */
 static void embed_tile(struct pass *p, size_t first, size_t n_rows)
 {
     size_t D = p->e->ck->config.hidden_size;
 #pragma omp parallel num_threads(p->cm.n_threads)
     for (size_t w = 0; w < p->batch.n_windows; w++)
-        pass_embed_rows(p, p->x + p->start[w] * D,
-                        p->job->ids + p->job->windows[p->at.first_window + w].begin,
-                        p->start[w + 1] - p->start[w], first, n_rows);
+        embedding_tile(&p->cm, p->x + p->start[w] * D, &p->e->w->embed_tokens,
+                       p->job->ids + p->job->windows[p->at.first_window + w].begin,
+                       p->start[w + 1] - p->start[w], first, n_rows);
 }
 
 static bool embed(struct pass *p, struct error *err)

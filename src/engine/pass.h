@@ -82,10 +82,6 @@ bool pass_layer(struct pass *p, struct error *err);
 /* After the last layer of a pass that keeps all rows: hidden [n_tokens, D] gets the states after
  * the final norm, of which the scored ones stay in x. */
 void pass_finish_all(struct pass *p, float *hidden);
-/* By all threads of a parallel region, each some of the rows: x [n, D] gets the embeddings of those
- * ids that are in the tile of the vocabulary, [first, first + n_rows). */
-void pass_embed_rows(const struct pass *p, float *x, const int32_t *ids, size_t n, size_t first,
-                     size_t n_rows);
 /* Has every window with targets been left out? */
 bool pass_is_empty(const struct pass *p);
 /* Goes to the head at once, with the rows of the scored targets; what they hold is lost. */

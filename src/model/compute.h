@@ -91,6 +91,16 @@ struct batch {
     size_t first_window;            /* number of the first one in the whole job, for messages */
 };
 
+/* The window of a row, and *token: the row's token in it. */
+static inline size_t batch_window(const struct batch *b, size_t row, size_t *token)
+{
+    size_t window = 0;
+    while (b->start[window + 1] <= row)
+        window++;
+    *token = row - b->start[window] + (b->skipped ? b->skipped[window] : 0);
+    return window;
+}
+
 /* Rows [row, row + n) of the residual stream: windows [window, window + n_windows) of the batch, or
  * a piece of one. */
 struct tile {

@@ -137,14 +137,11 @@ static bool not_finite(const struct compute *cm, const struct layer_task *task, 
                        const struct blame *blame, size_t *next, struct error *err)
 {
     const struct batch *b = &task->batch;
-    size_t D = cm->config->hidden_size, window = 0;
-    while (b->start[window + 1] <= bad)
-        window++;
-    size_t begin = b->start[window], end = b->start[window + 1];
     struct nonfinite found = {
         .step = blame->step, .full_attention = task->type == FULL_ATTENTION, .layer = task->index,
-        .token = bad - begin + (b->skipped ? b->skipped[window] : 0),
     };
+    size_t D = cm->config->hidden_size, window = batch_window(b, bad, &found.token);
+    size_t begin = b->start[window], end = b->start[window + 1];
     if (blame->find)
         blame->find(blame->user, bad, &found);
     if (!task->nonfinite)

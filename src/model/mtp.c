@@ -75,17 +75,14 @@ static bool chain_mixer(const struct compute *cm, const struct mtp_task *task,
 static bool outputs(const struct compute *cm, const struct mtp_task *task,
                     const struct mtp_buffers *b, struct error *err)
 {
-    const size_t *skipped = task->batch.skipped;
-    size_t n = task->batch.n_tokens, window = 0;
+    size_t n = task->batch.n_tokens, token;
     norm_weight(cm, b->norm, &task->weights->norm);
     norm_rows(cm, task->x, task->x, n, b->norm);
     size_t bad = norm_first_not_finite(cm, task->x, n);
     if (bad == n)
         return true;
-    while (task->batch.start[window + 1] <= bad)
-        window++;
-    return error_set(err, "norm: NaN or infinity at token %zu of window %zu",
-                     bad - task->batch.start[window] + (skipped ? skipped[window] : 0),
+    size_t window = batch_window(&task->batch, bad, &token);
+    return error_set(err, "norm: NaN or infinity at token %zu of window %zu", token,
                      task->batch.first_window + window);
 }
 
