@@ -261,10 +261,7 @@ static bool prepare_side(struct job *j, enum side side, struct evaluate_prepared
     const struct surprisal_compare_options *o = j->options;
     const struct evaluate_prepared *first = &j->prepared;
     struct surprisal_eval_options e = side_options(o, side);
-    e.hidden = SURPRISAL_HIDDEN_NONE;
-    e.out = NULL;
     e.plan = o->plan ? relay_plan : NULL;       /* asks for an estimate; is not called here */
-    e.machine.progress.warn = NULL;             /* the evaluation warns */
     if (e.machine.memory_bytes)
         e.machine.memory_bytes = SIZE_MAX;      /* what is needed is asked for: check_memory */
     if (!evaluate_prepare(&e, p, err))

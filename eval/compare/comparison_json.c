@@ -21,11 +21,8 @@ static void add_interval(cJSON *o, const char *key, const double interval[2])
         return;
     }
     cJSON *list = cJSON_AddArrayToObject(o, key);
-    for (int i = 0; i < 2; i++) {
-        char digits[40];
-        format_text(digits, sizeof digits, "%.17g", interval[i]);
-        cJSON_AddItemToArray(list, cJSON_CreateRaw(digits));
-    }
+    for (int i = 0; i < 2; i++)
+        cJSON_AddItemToArray(list, json_double(interval[i]));
 }
 
 /* NAME, NAME_stderr, NAME_ci95. */

@@ -58,10 +58,7 @@ static bool check_record(struct record *r, const struct surprisal_eval_options *
     struct surprisal_eval_options again = *e;
     struct evaluate_prepared p;
     bool same = false;
-    again.out = NULL;
-    again.resume = false;
-    again.hidden = SURPRISAL_HIDDEN_NONE;
-    again.machine.progress.warn = NULL;         /* the evaluation warned */
+    again.plan = NULL;                          /* nobody reads an estimate */
     bool ok = evaluate_prepare(&again, &p, err) && kept_run_check_tokens(r, &p, err);
     evaluate_prepared_free(&p);
     ok = ok && check_setting(r, "surprisal", SURPRISAL_VERSION, err)

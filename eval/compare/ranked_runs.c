@@ -60,10 +60,6 @@ static bool prepare(const struct ranked_runs *r, struct model_source from,
     struct surprisal_eval_options e = r->eval;
     e.checkpoint = from.path;
     e.model = from.opened;
-    e.out = NULL;
-    e.resume = false;
-    e.hidden = SURPRISAL_HIDDEN_NONE;
-    e.machine.progress.warn = NULL;             /* the evaluation warns */
     return evaluate_prepare(&e, out, err);
 }
 

@@ -324,10 +324,7 @@ bool record_replace(cJSON *summary, const char *key, cJSON *item, struct error *
 
 bool record_replace_number(cJSON *summary, const char *key, double value, struct error *err)
 {
-    char digits[40];
-    format_text(digits, sizeof digits, "%.17g", value);
-    return record_replace(summary, key,
-                          isfinite(value) ? cJSON_CreateRaw(digits) : cJSON_CreateNull(), err);
+    return record_replace(summary, key, json_double(value), err);
 }
 
 bool record_replace_figures(struct record *r, struct error *err)

@@ -523,9 +523,14 @@ bool evaluate_prepare(const struct surprisal_eval_options *o, struct evaluate_pr
                       struct error *err)
 {
     struct job j;
-    job_begin(&j, o);
+    struct surprisal_eval_options dry = *o;
+    dry.out = NULL;
+    dry.resume = false;
+    dry.hidden = SURPRISAL_HIDDEN_NONE;
+    dry.machine.progress.warn = NULL;
+    job_begin(&j, &dry);
     *out = (struct evaluate_prepared){ 0 };
-    bool ok = evaluate_check(o, err) && prepare(&j, err)
+    bool ok = evaluate_check(&dry, err) && prepare(&j, err)
            && make_plan(&j, &out->plan, &out->least_bytes, err);
     if (ok) {
         snprintf(out->tokenizer, sizeof out->tokenizer, "%s",

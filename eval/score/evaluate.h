@@ -35,7 +35,8 @@ struct evaluate_prepared {
     struct input_files inputs;              /* given: what was read, as it was then */
 };
 
-/* Does all of evaluate that comes before the scoring, and so finds the mistakes that it would find.
+/* Does all of evaluate that comes before the scoring, and so finds the mistakes that it would find;
+ * writes no folder and gives no warnings, which the evaluation gives.
  * *out is released with evaluate_prepared_free, also after a failure. */
 bool evaluate_prepare(const struct surprisal_eval_options *o, struct evaluate_prepared *out,
                       struct error *err);

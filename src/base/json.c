@@ -148,12 +148,20 @@ cJSON *json_add_size(cJSON *object, const char *key, size_t value)
     return cJSON_AddRawToObject(object, key, digits);
 }
 
-cJSON *json_add_double(cJSON *object, const char *key, double value)
+cJSON *json_double(double value)
 {
     char digits[40];
     format_text(digits, sizeof digits, "%.17g", value);
-    return isfinite(value) ? cJSON_AddRawToObject(object, key, digits)
-                           : cJSON_AddNullToObject(object, key);
+    return isfinite(value) ? cJSON_CreateRaw(digits) : cJSON_CreateNull();
+}
+
+cJSON *json_add_double(cJSON *object, const char *key, double value)
+{
+    cJSON *item = json_double(value);
+    if (cJSON_AddItemToObject(object, key, item))
+        return item;
+    cJSON_Delete(item);
+    return NULL;
 }
 
 /* NULL when memory is out. */

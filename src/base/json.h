@@ -44,7 +44,8 @@ bool json_to_size(const cJSON *item, size_t *out);
 /* Adds an exact integer to an object (cJSON prints doubles; up to 2^53 they are exact).  Like
  * cJSON's own Add functions these return NULL when memory is out. */
 cJSON *json_add_size(cJSON *object, const char *key, size_t value);
-/* Adds a number printed with 17 significant digits; null when it is not finite. */
+/* A number printed with 17 significant digits; null when it is not finite. */
+cJSON *json_double(double value);
 cJSON *json_add_double(cJSON *object, const char *key, double value);
 
 /* Gives a copy whose numbers print with 17 significant digits: cJSON alone may drop the last

@@ -80,15 +80,6 @@ static bool parse_plan(void *field, const char *value, const struct option *o)
     return true;
 }
 
-static bool parse_drafts(void *field, const char *value, const struct option *o)
-{
-    size_t n;
-    if (!parse_count(&n, value, o) || n > SURPRISAL_MTP_MOST)
-        return false;
-    *(size_t *)field = n;
-    return true;
-}
-
 /* "3/16" */
 static bool parse_part(void *field, const char *value, const struct option *o)
 {

@@ -114,11 +114,7 @@ static bool parse_bias(void *field, const char *value, const struct option *o)
 /* mtp:N */
 static bool parse_speculative(void *field, const char *value, const struct option *o)
 {
-    size_t n;
-    if (strncmp(value, "mtp:", 4) != 0 || !parse_count(&n, value + 4, o) || n > SURPRISAL_MTP_MOST)
-        return false;
-    *(size_t *)field = n;
-    return true;
+    return strncmp(value, "mtp:", 4) == 0 && parse_drafts(field, value + 4, o);
 }
 
 #define FIELD(name) .field = offsetof(struct generate_settings, name)

@@ -238,6 +238,12 @@ bool parse_from_minus_one(void *field, const char *value, const struct option *o
     return true;
 }
 
+bool parse_drafts(void *field, const char *value, const struct option *o)
+{
+    (void)o;
+    return parse_range(field, value, 1, SURPRISAL_MTP_MOST);
+}
+
 /* ---- the command line ------------------------------------------------------- */
 
 static const struct option *find_in(const struct option *options, size_t n_options,

@@ -86,6 +86,7 @@ bool parse_seconds(void *field, const char *value, const struct option *o); /* d
 bool parse_percentile(void *field, const char *value, const struct option *o);  /* double */
 bool parse_number(void *field, const char *value, const struct option *o);  /* double, finite */
 bool parse_id(void *field, const char *value, const struct option *o);      /* int32_t, from 0 */
+bool parse_drafts(void *field, const char *value, const struct option *o);  /* size_t, 1 to 8 */
 /* int64_t, -1 to INT32_MAX. */
 bool parse_from_minus_one(void *field, const char *value, const struct option *o);
 
