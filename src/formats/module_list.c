@@ -66,7 +66,6 @@ static bool add_name(struct module_list *list, const char *entry, struct error *
     return true;
 }
 
-/* The list is not in order until `finish`. */
 static bool add_entry(struct module_list *list, const char *entry, enum module_language language,
                       const char *key, const char *path, struct error *err)
 {
@@ -80,7 +79,7 @@ static bool add_entry(struct module_list *list, const char *entry, enum module_l
     return add_translated(list, entry, language == MODULES_BY_GLOB, key, path, err);
 }
 
-static bool finish(struct module_list *list, struct error *err)
+bool module_list_finish(struct module_list *list, struct error *err)
 {
     if (list->n_names)
         qsort(list->names, list->n_names, sizeof *list->names, compare_strings);
@@ -97,7 +96,7 @@ static bool finish(struct module_list *list, struct error *err)
 bool module_list_add_one(struct module_list *list, const char *entry, enum module_language language,
                          const char *key, const char *path, struct error *err)
 {
-    return add_entry(list, entry, language, key, path, err) && finish(list, err);
+    return add_entry(list, entry, language, key, path, err);
 }
 
 bool module_list_add(struct module_list *list, const cJSON *entries, enum module_language language,
@@ -112,7 +111,7 @@ bool module_list_add(struct module_list *list, const cJSON *entries, enum module
         if (!add_entry(list, item->valuestring, language, key, path, err))
             return false;
     }
-    return finish(list, err);
+    return true;
 }
 
 void module_list_free(struct module_list *list)
@@ -146,9 +145,17 @@ static bool find(bool *found, const struct module_list *list, const char *name, 
 /* An entry is the first n bytes of the module's name. */
 static bool has_name(const struct module_list *list, const char *module, size_t n)
 {
-    for (size_t i = 0; i < list->n_names; i++)
-        if (strncmp(list->names[i], module, n) == 0 && list->names[i][n] == '\0')
+    size_t low = 0, high = list->n_names;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strncmp(list->names[middle], module, n);
+        if (order == 0 && list->names[middle][n] == '\0')
             return true;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;              /* also where the name goes on */
+    }
     return false;
 }
 

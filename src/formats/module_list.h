@@ -28,11 +28,12 @@ enum module_language {
 };
 
 /* Adds an entry, or those of a JSON array (NULL: none); `key` names it in errors.  Start with a
- * zeroed list; module_list_free also after a failure. */
+ * zeroed list, and finish it before names are looked for; module_list_free also after a failure. */
 bool module_list_add_one(struct module_list *list, const char *entry, enum module_language language,
                          const char *key, const char *path, struct error *err);
 bool module_list_add(struct module_list *list, const cJSON *entries, enum module_language language,
                      const char *key, const char *path, struct error *err);
+bool module_list_finish(struct module_list *list, struct error *err);
 void module_list_free(struct module_list *list);
 
 /* *found: an entry names the module, or its parent "....experts" when it is an expert's

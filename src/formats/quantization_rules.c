@@ -126,12 +126,11 @@ static bool add_groups(struct quantization_rules *r, const cJSON *config, const 
     return ok;
 }
 
-bool quantization_rules_fill(struct quantization_rules *r, const cJSON *config, const char *path,
-                             struct error *err)
+static bool fill(struct quantization_rules *r, const cJSON *config, const char *path,
+                 struct error *err)
 {
     const char *method = cJSON_GetStringValue(json_get_value(config, "quant_method"));
     bool ok = true;
-    r->is_there = config != NULL;
     r->formats = formats_of(method);
     for (size_t i = 0; method && i < sizeof all / sizeof *all; i++) {
         if (strcmp(all[i].method, method) != 0)
@@ -144,4 +143,12 @@ bool quantization_rules_fill(struct quantization_rules *r, const cJSON *config, 
     }
     r->formats = formats_of_groups(config);
     return add_groups(r, config, path, err);
+}
+
+bool quantization_rules_fill(struct quantization_rules *r, const cJSON *config, const char *path,
+                             struct error *err)
+{
+    r->is_there = config != NULL;
+    return fill(r, config, path, err) && module_list_finish(&r->targets, err)
+        && module_list_finish(&r->ignore, err);
 }

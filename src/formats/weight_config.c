@@ -53,10 +53,9 @@ size_t weight_config_block(const struct checkpoint *ck, int axis, size_t n, size
 void weight_config_blocks(struct matrix *m, const struct checkpoint *ck)
 {
     const cJSON *size = json_get_value(checkpoint_quantization(ck), "weight_block_size");
-    if (!json_to_size(cJSON_GetArrayItem(size, 0), &m->block_rows) || m->block_rows == 0)
-        m->block_rows = FP8_BLOCK;
-    if (!json_to_size(cJSON_GetArrayItem(size, 1), &m->block_cols) || m->block_cols == 0)
-        m->block_cols = FP8_BLOCK;
+    size_t rows = of_axis(size, 0), cols = of_axis(size, 1);
+    m->block_rows = rows ? rows : FP8_BLOCK;
+    m->block_cols = cols ? cols : FP8_BLOCK;
 }
 
 static bool has_text(const cJSON *object, const char *key, const char *text)
