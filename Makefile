@@ -147,10 +147,17 @@ $(BUILD)/src/kernels/mxfp4_blocks_%.o: src/kernels/mxfp4_blocks.c Makefile | pac
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_CFLAGS) -DMXFP4_BLOCKS=mxfp4_blocks_$* -c -o $@ $<
 
-# Unit tests see the internals: they link the objects, not the library.
+# Unit tests see the internals: they link what they need of the objects, not the library.  The archive names
+# the objects' files only (T).
+$(BUILD)/tests/objects.a: $(LIBRARY_OBJECTS)
+	@mkdir -p $(@D)
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)$(TOOL)ar rcsT $@ $^
+
 # GCC 12 for ARM breaks off (an internal error) where it vectorises a loop of test_moe.c.
 $(BUILD)/tests/unit/%.o: KERNEL_CFLAGS = -fno-tree-vectorize
-$(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIBRARY_OBJECTS)
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/tests/objects.a
 	$(call say,LD,$@)
 	$(Q)$(CC) -o $@ $^ $(LDLIBS)
 
