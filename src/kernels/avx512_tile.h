@@ -105,7 +105,7 @@ void micro_kernel_tile(multiply_add *step, bool bf16_pairs, float *out, size_t l
 /* The first n lanes, at most all. */
 static inline __mmask16 first_lanes(size_t n)
 {
-    return n >= LANES ? (__mmask16)0xFFFF : (__mmask16)((1u << n) - 1);
+    return (__mmask16)(n >= LANES ? 0xFFFF : (1u << n) - 1);
 }
 
 /* 16 x 16 values: pairs, then quadruples of rows are interleaved within 128-bit lanes, then lanes

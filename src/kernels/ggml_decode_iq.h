@@ -91,7 +91,7 @@ static inline void ggml_decode_iq3_s(float *out, float d, const uint8_t *b)
 {
     static const float values[8] = { 1, 3, 5, 7, 9, 11, 13, 15 };
     for (size_t e = 0; e < 32; e++) {
-        unsigned high = b[66 + e / 4] >> 2 * (e % 4);
+        unsigned high = (unsigned)b[66 + e / 4] >> 2 * (e % 4);
         int scale = b[106 + e / 8] >> 4 * (e / 4 % 2) & 15;
         ggml_eight_of_iq3(out + 8 * e, d * (float)(1 + 2 * scale), values,
                           ggml_grid_iq3_s[b[2 + 2 * e] + 256u * (high & 1)],
