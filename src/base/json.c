@@ -202,9 +202,9 @@ cJSON *json_add_bytes(cJSON *object, const char *key, const char *bytes)
     return item;
 }
 
-bool json_append_string(struct buffer *b, const char *s, size_t n, struct error *err)
+bool json_append_escaped(struct buffer *b, const char *s, size_t n, struct error *err)
 {
-    bool ok = buffer_append(b, "\"", 1, err);
+    bool ok = true;
     size_t plain = 0;                           /* start of the run that needs no escape */
     for (size_t i = 0; ok && i < n; i++) {
         unsigned char c = (unsigned char)s[i];
@@ -221,5 +221,11 @@ bool json_append_string(struct buffer *b, const char *s, size_t n, struct error 
         else
             ok = buffer_printf(b, err, "\\u%04x", c);
     }
-    return ok && buffer_append(b, s + plain, n - plain, err) && buffer_append(b, "\"", 1, err);
+    return ok && buffer_append(b, s + plain, n - plain, err);
+}
+
+bool json_append_string(struct buffer *b, const char *s, size_t n, struct error *err)
+{
+    return buffer_append(b, "\"", 1, err) && json_append_escaped(b, s, n, err)
+        && buffer_append(b, "\"", 1, err);
 }

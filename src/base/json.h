@@ -58,5 +58,7 @@ cJSON *json_add_bytes(cJSON *object, const char *key, const char *bytes);
 
 /* Appends s as a JSON string with quotes; s holds n bytes of valid UTF-8, NUL included. */
 bool json_append_string(struct buffer *b, const char *s, size_t n, struct error *err);
+/* The same without quotes: a piece of a string. */
+bool json_append_escaped(struct buffer *b, const char *s, size_t n, struct error *err);
 
 #endif

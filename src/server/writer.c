@@ -24,20 +24,18 @@ static const char *escape_of(const char *s, size_t n)
 
 void writer_text(struct writer *w, const char *text, size_t n)
 {
-    size_t begin = w->b->size;
-    w->ok = w->ok && json_append_string(w->b, text, n, w->err);
-    for (size_t i = begin; w->ok && i < w->b->size; i++) {
-        const char *escape = escape_of(w->b->data + i, w->b->size - i);
+    size_t done = 0;
+    writer_print(w, "\"");
+    for (size_t i = 0; w->ok && i < n; i++) {
+        const char *escape = escape_of(text + i, n - i);
         if (!escape)
             continue;
-        size_t was = w->b->data[i] == '\xC2' ? 2 : 3, tail = w->b->size - i - was;
-        w->ok = buffer_append(w->b, escape, 6 - was, w->err);     /* makes the room */
-        if (!w->ok)
-            return;
-        memmove(w->b->data + i + 6, w->b->data + i + was, tail);
-        memcpy(w->b->data + i, escape, 6);
-        i += 5;
+        w->ok = json_append_escaped(w->b, text + done, i - done, w->err);
+        writer_print(w, "%s", escape);
+        done = i + (text[i] == '\xC2' ? 2 : 3);
     }
+    w->ok = w->ok && json_append_escaped(w->b, text + done, n - done, w->err);
+    writer_print(w, "\"");
 }
 
 void writer_word(struct writer *w, const char *text)

@@ -122,6 +122,16 @@ def test_sizes(s):
     check(still(s), "after bodies and headers of all sizes, and what is no HTTP")
 
 
+def test_line_ends(s):
+    """Characters that are escaped for the sake of streams, so many that work of their square would hold the server for minutes."""
+    n = 50_000 if QUICK else 2_000_000
+    one, end = (s.post("/tokenize", prompt=p)["tokens"] for p in ("\u0085", "\u0085\u2028\u2029\"\u2027\u20a8\xa9\x01"))
+    status, _, answer = s.request("POST", "/detokenize", json.dumps({"tokens": one * n + end}).encode(), timeout=60)
+    expected = b'{"prompt":"' + b"\\u0085" * n + b'\\u0085\\u2028\\u2029\\"\xe2\x80\xa7\xe2\x82\xa8\xc2\xa9\\u0001"}'
+    check(status == 200 and answer == expected, f"{n} ends of lines are escaped in time that grows with their number", (status, len(answer), answer[-100:]))
+    check(still(s), "after many ends of lines")
+
+
 def test_leaving(s):
     """Clients that leave before the body is there, before an answer and in its stream."""
     body = json.dumps({"prompt": "The", "max_tokens": 900, "ignore_eos": True, "stream": True}).encode()
@@ -250,7 +260,7 @@ if QUICK > 1:
     done()
 with Server(DEMO, "--max-model-len", 1024) as server:
     still.before = server.post(COMPLETIONS, prompt="The", seed=1, max_tokens=5)["choices"]
-    for test in (test_bodies, test_mutations, test_sizes, test_leaving, test_many):
+    for test in (test_bodies, test_mutations, test_sizes, test_line_ends, test_leaving, test_many):
         attempt(test.__name__, test, server)
     if ALL:
         attempt("test_slow", test_slow, server)
