@@ -55,16 +55,19 @@ static const struct value *config_template(const struct value *config)
     return v && v->kind == VALUE_STRING ? v : NULL;
 }
 
-/* Of a GGUF, what its metadata says instead. */
-static bool read_config(struct value *config, const char *path, const char *gguf,
-                        struct workspace *w, struct error *err)
+bool prompt_config_read(struct value *config, const char *checkpoint, struct workspace *w,
+                        struct error *err)
 {
     struct buffer text = { 0 };
-    if (!gguf && !file_exists(path))
-        return true;
-    bool ok = (gguf ? gguf_tokenizer_config(&text, gguf, err) : file_read(&text, path, err))
-           && value_json_read(config, text.data ? text.data : "", text.size, path, false, w, err);
+    bool is_gguf = gguf_recognises(checkpoint);
+    char *path = is_gguf ? mem_string(checkpoint, err)
+                         : file_join(checkpoint, "tokenizer_config.json", err);
+    bool ok = path && value_mapping_make(config, VALUE_MAPPING, w, err);
+    if (ok && (is_gguf || file_exists(path)))
+        ok = (is_gguf ? gguf_tokenizer_config(&text, path, err) : file_read(&text, path, err))
+          && value_json_read(config, text.data ? text.data : "", text.size, path, false, w, err);
     buffer_free(&text);
+    free(path);
     return ok;
 }
 
@@ -86,8 +89,7 @@ static bool open_from_folder(struct prompt_template *t, const char *checkpoint, 
     struct value config = value_none();
     bool is_gguf = gguf_recognises(checkpoint);
     bool ok = config_path && own_path
-           && read_config(&config, is_gguf ? checkpoint : config_path, is_gguf ? checkpoint : NULL,
-                          &t->w, err)
+           && prompt_config_read(&config, checkpoint, &t->w, err)
            && keep_special_tokens(t, &config, err);
     const struct value *text = ok ? config_template(&config) : NULL;
     if (ok && !has_file && !is_gguf && file_exists(own_path))

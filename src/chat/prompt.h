@@ -8,7 +8,7 @@
 #define SURPRISAL_CHAT_PROMPT_H
 
 #include "base/memory.h"
-#include "chat/marked_text.h"
+#include "chat/value.h"
 #include "tokenizer/tokenizer.h"
 
 /* A template and the special tokens beside it.  Threads may share it. */
@@ -18,6 +18,11 @@ struct prompt_template;
 struct prompt_template *prompt_template_open(const char *checkpoint, const char *file,
                                              struct error *err);
 void prompt_template_close(struct prompt_template *t);
+
+/* tokenizer_config.json of a checkpoint, or what a GGUF's metadata says instead; an empty object
+ * where there is no such file. */
+bool prompt_config_read(struct value *config, const char *checkpoint, struct workspace *w,
+                        struct error *err);
 
 enum prompt_thinking { PROMPT_THINKING_DEFAULT, PROMPT_THINKING_ON, PROMPT_THINKING_OFF };
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/gguf.h"
 #include "chat/value_json.h"
 #include "server/request_body.h"
 
@@ -108,15 +109,6 @@ void token_routes_info(struct exchange *x)
         problem_say(&x->problem, 500, NULL);
 }
 
-/* *text is empty where there is no file. */
-static bool read_file(struct buffer *text, const char *folder, const char *name, struct error *err)
-{
-    char *path = folder ? file_join(folder, name, err) : mem_string(name, err);
-    bool ok = path && (!file_exists(path) || file_read(text, path, err));
-    free(path);
-    return ok;
-}
-
 static bool set_text(struct value *mapping, const char *key, const char *text, size_t n,
                      struct workspace *w, struct error *err)
 {
@@ -126,20 +118,13 @@ static bool set_text(struct value *mapping, const char *key, const char *text, s
     return copy && value_mapping_set(mapping->of.mapping, &name, &v, w, err);
 }
 
-static bool read_config(struct value *config, const char *folder, struct workspace *w,
+static bool read_config(struct value *config, const char *checkpoint, struct workspace *w,
                         struct error *err)
 {
-    struct buffer text = { 0 };
-    bool ok = read_file(&text, folder, "tokenizer_config.json", err);
-    if (ok && text.size)
-        ok = value_json_read(config, text.data, text.size, "tokenizer_config.json", false, w, err)
-          && (config->kind == VALUE_MAPPING
-              || error_set(err, "tokenizer_config.json: %s, expected an object",
-                           value_type(config)));
-    else
-        ok = ok && value_mapping_make(config, VALUE_MAPPING, w, err);
-    buffer_free(&text);
-    return ok;
+    return prompt_config_read(config, checkpoint, w, err)
+        && (config->kind == VALUE_MAPPING
+            || error_set(err, "tokenizer_config.json: %s, expected an object",
+                         value_type(config)));
 }
 
 static int32_t find_end(const struct value *config, const struct tokenizer *t)
@@ -155,15 +140,21 @@ static int32_t find_end(const struct value *config, const struct tokenizer *t)
     return tokenizer_token_id(t, text);
 }
 
-static bool add_template(struct value *config, const struct server *s, const char *folder,
+/* The file that goes before the template that the config has: a GGUF has none of its own. */
+static bool add_template(struct value *config, const struct server *s, const char *checkpoint,
                          struct workspace *w, struct error *err)
 {
     struct buffer text = { 0 };
-    bool ok = s->o->chat_template ? read_file(&text, NULL, s->o->chat_template, err)
-                                  : read_file(&text, folder, "chat_template.jinja", err);
+    const char *chosen = s->o->chat_template;
+    if (!chosen && gguf_recognises(checkpoint))
+        return true;
+    char *path = chosen ? mem_string(chosen, err)
+                        : file_join(checkpoint, "chat_template.jinja", err);
+    bool ok = path && (!file_exists(path) || file_read(&text, path, err));
     if (ok && text.size)
         ok = set_text(config, "chat_template", text.data, text.size, w, err);
     buffer_free(&text);
+    free(path);
     return ok;
 }
 

@@ -362,6 +362,18 @@ def test_without_library():
     check(p.returncode == 0, "other commands do not need it", p.stderr)
 
 
+def test_gguf():
+    """Its metadata stands for tokenizer_config.json"""
+    with Server(os.path.join(ROOT, "data", "demo", "formats", "demo-Q8_0.gguf"), "--max-model-len", 1024) as s:
+        info = {"eos_token": None, "chat_template": "", **s.json("/tokenizer_info")[1]}
+        check(info["eos_token"] == "<|endoftext|>" and "<|im_start|>" in info["chat_template"] and info["tokenizer_class"], "tokenizer_info of a GGUF",
+              str(info)[:300])
+        end, = s.post("/tokenize", prompt="<|endoftext|>")["tokens"]
+        for path, body in ((COMPLETIONS, {"prompt": "The"}), (CHAT, {"messages": WHO})):
+            c = s.post(path, temperature=0, max_tokens=5, logit_bias={str(end): 100}, **body)["choices"][0]
+            check((c["finish_reason"], c["stop_reason"]) == ("stop", None), f"{path}: a GGUF's own end token is no stop_reason", c)
+
+
 def test_options():
     log = fresh("log")
     options = ("--served-model-name", "a", "--served-model-name", "b", "--api-key", "one", "--api-key", "two", "--cors", "--max-model-len", 256,
@@ -401,6 +413,6 @@ with Server(DEMO, *CARD, "--max-model-len", 1024) as main_server:
     for test in (test_endpoints, test_metrics, test_completions, test_streams, test_masks, test_chat, test_system, test_fields, test_lengths):
         attempt(test.__name__, test, main_server)
     check(main_server.stop() == 0, "the server ends in order", main_server.lines[-3:])
-for test in (test_tools, test_options, test_command, test_without_library):
+for test in (test_tools, test_gguf, test_options, test_command, test_without_library):
     attempt(test.__name__, test)
 done()
