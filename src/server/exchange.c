@@ -110,6 +110,14 @@ static void let_go(struct exchange *x)
     pthread_mutex_unlock(&x->server->lock);
 }
 
+/* The refusal does not wait for the end of the body. */
+static void refuse_now(struct exchange *x)
+{
+    response_refuse(x->peer->fd, x->problem.status, "Content Too Large", x->problem.err.message);
+    x->status = x->problem.status;
+    x->raw = true;
+}
+
 /* What cannot be taken is read all the same, so that the client comes to read the refusal. */
 static bool collect(struct exchange *x, const char *bytes, size_t n)
 {
@@ -121,10 +129,8 @@ static bool collect(struct exchange *x, const char *bytes, size_t n)
         problem_set(p, 429, NULL, "the bodies of all requests together are too large");
     else if (!p->status && !buffer_append(&x->body, bytes, n, &p->err))
         problem_say(p, 503, NULL);
-    if (p->status == 413 && !x->raw) {
-        response_refuse(x->peer->fd, 413, "Content Too Large", p->err.message);
-        x->raw = true;
-    }
+    if (p->status == 413 && !x->raw)
+        refuse_now(x);
     if (p->status)
         let_go(x);
     return x->received <= DISCARDED_BYTES;
@@ -140,9 +146,8 @@ static void check_length(struct exchange *x)
         return;
     problem_set(&x->problem, 413, NULL, "the body has %llu bytes, expected at most %zu", n,
                 SERVER_BODY_BYTES);
-    x->raw = header(x, "Expect") == NULL;
-    if (x->raw)
-        response_refuse(x->peer->fd, 413, "Content Too Large", x->problem.err.message);
+    if (!header(x, "Expect"))
+        refuse_now(x);
 }
 
 /* Requests, whatever the number of their choices. */

@@ -400,8 +400,13 @@ def test_options():
         check(s.request("POST", CHAT, b"{}", {"Content-Type": "text/plain", **key})[0] == 400, "another Content-Type: 400")
         check(s.request("POST", COMPLETIONS, b'{"prompt": "a", "max_tokens": 1}', {"Content-Type": "Application/JSON; charset=utf-8", **key})[0] == 200,
               "Content-Type with parameters")
+        with s.connect() as c:
+            c.sendall(f"POST {COMPLETIONS} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer one\r\nContent-Type: application/json\r\n"
+                      f"Content-Length: {64 << 20}\r\n\r\n".encode())
+            check(c.recv(20).startswith(b"HTTP/1.1 413"), "a long body: 413")
     with open(log) as f:
         lines = [json.loads(line) for line in f]
+    check([x["status"] for x in lines if "error" in x and "the body has" in x["error"]] == [413], "its status is in the log", [x["status"] for x in lines])
     chat = [x for x in lines if x.get("id") == "chatcmpl-mine-1"][0]
     check(chat["status"] == 200 and chat["usage"]["completion_tokens"] and chat["finish_reasons"] and "Be short." in chat["prompts"][0], "a log line a request, with texts", chat)
 
