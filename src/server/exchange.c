@@ -154,16 +154,18 @@ static void check_length(struct exchange *x)
 static bool take_place(struct exchange *x)
 {
     struct server *s = x->server;
+    const struct surprisal_serve_options *o = s->o;
     pthread_mutex_lock(&s->lock);
     bool stopping = s->stopping;
-    bool full = s->n_requests >= s->o->max_sequences + s->o->max_queue;
+    bool full = s->n_requests >= o->max_sequences
+             && s->n_requests - o->max_sequences >= o->max_queue;
     x->placed = !stopping && !full;
     s->n_requests += x->placed;
     pthread_mutex_unlock(&s->lock);
     if (stopping)
         return problem_set(&x->problem, 503, NULL, "the server stops");
     return !full || problem_set(&x->problem, 429, NULL, "%zu requests wait already",
-                                s->o->max_queue);
+                                o->max_queue);
 }
 
 /* Once there is a job, others may look at it. */

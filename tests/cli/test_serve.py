@@ -378,7 +378,7 @@ def test_options():
     log = fresh("log")
     options = ("--served-model-name", "a", "--served-model-name", "b", "--api-key", "one", "--api-key", "two", "--cors", "--max-model-len", 256,
                "--default-chat-template-kwargs", '{"enable_thinking": false}', "--log-requests", log, "--log-texts", "--system-messages", "merge",
-               "--generation-config", "vllm", "--reasoning-parser", "qwen3", "--max-num-seqs", 1)
+               "--generation-config", "vllm", "--reasoning-parser", "qwen3", "--max-num-seqs", 1, "--max-queue", 2**64 - 1)
     with Server(DEMO, *options) as s:
         for path in ("/health", "/metrics", "/version"):
             check(s.request("GET", path)[0] == 200, f"no key is needed for {path}")
