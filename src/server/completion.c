@@ -169,11 +169,8 @@ static void write_logprobs(struct writer *w, const struct choice *c, bool with_p
     logprobs_write_values(w, l, begin, end);
     writer_print(w, "],\"tokens\":[");
     for (size_t i = 0; i < n; i++) {
-        struct buffer token = { 0 };
         writer_print(w, i ? "," : "");
-        w->ok = w->ok && logprobs_token(&token, &names, p->ids[i], w->err);
-        writer_buffer(w, &token);
-        buffer_free(&token);
+        logprobs_write_token(w, &names, p->ids[i]);
     }
     writer_print(w, "%s", comma);
     logprobs_write_tokens(w, l, begin, end, &names);

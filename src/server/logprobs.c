@@ -102,8 +102,9 @@ static bool token_bytes(struct buffer *b, const struct tokenizer *t, int32_t id,
     return !tokenizer_has_token(t, id) || tokenizer_token_bytes(t, id, false, b, err);
 }
 
-bool logprobs_token(struct buffer *b, const struct logprobs_names *names, int32_t id,
-                    struct error *err)
+/* Bytes that are no character become U+FFFD; no token: nothing. */
+static bool append_token(struct buffer *b, const struct logprobs_names *names, int32_t id,
+                         struct error *err)
 {
     struct buffer bytes = { 0 };
     if (names->as_ids)
@@ -114,10 +115,10 @@ bool logprobs_token(struct buffer *b, const struct logprobs_names *names, int32_
     return ok;
 }
 
-static void write_token(struct writer *w, const struct logprobs_names *names, int32_t id)
+void logprobs_write_token(struct writer *w, const struct logprobs_names *names, int32_t id)
 {
     struct buffer text = { 0 };
-    w->ok = w->ok && logprobs_token(&text, names, id, w->err);
+    w->ok = w->ok && append_token(&text, names, id, w->err);
     if (w->ok)
         writer_buffer(w, &text);
     buffer_free(&text);
@@ -138,7 +139,7 @@ void logprobs_write_tokens(struct writer *w, const struct logprobs *l, size_t be
 {
     for (size_t i = begin; i < end; i++) {
         writer_print(w, i > begin ? "," : "");
-        write_token(w, names, logprobs_entry(l, i)->id);
+        logprobs_write_token(w, names, logprobs_entry(l, i)->id);
     }
 }
 
@@ -150,7 +151,7 @@ static void write_alternatives(struct writer *w, const struct logprob *entry, si
     struct buffer *texts = mem_array(1 + k, sizeof *texts, "tokens", w->err);
     w->ok = w->ok && texts;
     for (size_t i = 0; w->ok && i <= k; i++)
-        w->ok = logprobs_token(&texts[i], names, entry[i].id, w->err)
+        w->ok = append_token(&texts[i], names, entry[i].id, w->err)
              && buffer_append(&texts[i], "", 0, w->err);
     writer_print(w, "{");
     for (size_t i = 0; w->ok && i <= k; i++) {
@@ -192,7 +193,7 @@ static void write_detail(struct writer *w, const struct logprob *p,
 {
     struct buffer bytes = { 0 };
     writer_print(w, "{\"token\":");
-    write_token(w, names, p->id);
+    logprobs_write_token(w, names, p->id);
     writer_print(w, ",\"logprob\":");
     writer_logprob(w, p->value);
     writer_print(w, ",\"bytes\":[");
@@ -229,7 +230,7 @@ static void write_ranked(struct writer *w, const struct logprob *p,
     writer_print(w, "\"%d\":{\"logprob\":", (int)p->id);
     writer_logprob(w, p->value);
     writer_print(w, ",\"rank\":%zu,\"decoded_token\":", p->rank);
-    write_token(w, &as_text, p->id);
+    logprobs_write_token(w, &as_text, p->id);
     writer_print(w, "}");
 }
 

@@ -36,12 +36,12 @@ struct logprobs_names {
     size_t most;                /* alternatives of a token, at most */
 };
 
-/* Appends the token as text: bytes that are no character become U+FFFD; no token: nothing. */
-bool logprobs_token(struct buffer *b, const struct logprobs_names *names, int32_t id,
-                    struct error *err);
+/* Appends the token's text as a JSON string: bytes that are no character become U+FFFD; no token:
+ * "". */
+void logprobs_write_token(struct writer *w, const struct logprobs_names *names, int32_t id);
 
 /* "token_logprobs", "tokens", "top_logprobs" of completions, entries [begin, end), each array
- * without brackets; null_first: the first entry stands for a token without log-probability. */
+ * without brackets. */
 void logprobs_write_values(struct writer *w, const struct logprobs *l, size_t begin, size_t end);
 void logprobs_write_tokens(struct writer *w, const struct logprobs *l, size_t begin, size_t end,
                            const struct logprobs_names *names);

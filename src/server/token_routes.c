@@ -49,11 +49,8 @@ static bool tokenize(struct exchange *x, struct workspace *w)
     writer_ids(&out, ids, n);
     writer_print(&out, ",\"token_strs\":%s", texts ? "[" : "null");
     for (size_t i = 0; texts && i < n; i++) {
-        struct buffer token = { 0 };
         writer_print(&out, i ? "," : "");
-        out.ok = out.ok && logprobs_token(&token, &names, ids[i], out.err);
-        writer_buffer(&out, &token);
-        buffer_free(&token);
+        logprobs_write_token(&out, &names, ids[i]);
     }
     writer_print(&out, texts ? "]}" : "}");
     free(ids);
