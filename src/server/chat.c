@@ -25,10 +25,9 @@ static bool read_logprobs(struct request *r, const struct fields *f,
                           const struct request_rules *rules)
 {
     bool wanted = false;
-    int64_t most = rules->max_logprobs < 0 ? (int64_t)size_min(rules->vocab_size, 1024)
-                                           : rules->max_logprobs;
     int64_t top = REQUEST_NOT_GIVEN;
-    if (!fields_flag(f, "logprobs", &wanted) || !fields_integer(f, "top_logprobs", 0, most, &top))
+    if (!fields_flag(f, "logprobs", &wanted)
+        || !fields_integer(f, "top_logprobs", 0, request_most_logprobs(rules), &top))
         return false;
     if (!wanted && top > 0)
         return problem_set(f->problem, 400, "top_logprobs",
@@ -122,8 +121,5 @@ bool chat_read(struct job *j, const struct chat_body *body, const struct request
         return false;
     p->ids = p->owned;
     p->has_logprobs = r->prompt_logprobs != REQUEST_NOT_GIVEN;
-    int64_t otherwise = rules->publisher->max_new_tokens
-                      ? (int64_t)size_min(rules->publisher->max_new_tokens, rules->context)
-                      : INT64_MAX;
-    return request_fit(r, rules, &p->ids, &p->n, otherwise, &p->max_tokens, &j->problem);
+    return request_fit(r, rules, &p->ids, &p->n, INT64_MAX, &p->max_tokens, &j->problem);
 }

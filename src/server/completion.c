@@ -19,24 +19,15 @@ static bool encode_prompt(struct job_prompt *p, const struct value *v, const str
     return true;
 }
 
-/* A list of ids, as a field of its own. */
-static bool read_ids(struct job_prompt *p, const struct value *v, const struct fields *f,
-                     const struct request_rules *rules)
-{
-    struct value_entry entry = { marked_text_plain("prompt", 6), *v };
-    struct value_mapping mapping = { .entries = &entry, .n = 1 };
-    const struct value body = { .kind = VALUE_MAPPING, .of.mapping = &mapping };
-    const struct fields in = { &body, f->w, f->problem };
-    return fields_ids(&in, "prompt", rules->vocab_size, &p->ids, &p->n);
-}
-
 static bool read_prompt(struct job_prompt *p, const struct value *v, enum value_kind kind,
                         const struct fields *f, const struct request_rules *rules)
 {
     if (v->kind != kind)
         return problem_set(f->problem, 400, "prompt", "prompt mixes kinds: it is a string, a list "
                            "of strings, a list of token ids, or a list of such lists");
-    return kind == VALUE_STRING ? encode_prompt(p, v, f, rules) : read_ids(p, v, f, rules);
+    return kind == VALUE_STRING
+         ? encode_prompt(p, v, f, rules)
+         : fields_ids_of(f, "prompt", v, rules->vocab_size, &p->ids, &p->n);
 }
 
 static bool read_prompts(struct job *j, const struct fields *f, const struct request_rules *rules)
@@ -74,11 +65,9 @@ static bool read_own_fields(struct request *r, const struct fields *f,
         { "length_penalty", "1" }, { "prompt_embeds", NULL }, { "logits_processors", NULL },
         { "kv_transfer_params", NULL }, { "vllm_xargs", NULL }, { "repetition_detection", NULL },
     };
-    int64_t most = rules->max_logprobs < 0 ? (int64_t)size_min(rules->vocab_size, 1024)
-                                           : rules->max_logprobs;
     if (!request_refuse_unsupported(f, unsupported, sizeof unsupported / sizeof *unsupported)
         || !fields_integer(f, "max_tokens", 0, INT32_MAX, &r->max_tokens)
-        || !fields_integer(f, "logprobs", 0, most, &r->logprobs))
+        || !fields_integer(f, "logprobs", 0, request_most_logprobs(rules), &r->logprobs))
         return false;
     return r->max_tokens != 0 || r->echo
         || problem_set(f->problem, 400, "max_tokens", "max_tokens is 0, expected 1 or more, or "
@@ -125,9 +114,6 @@ bool completion_read(struct job *j, const struct value *body, const struct reque
 {
     const struct fields f = { body, &j->w, &j->problem };
     struct request *r = &j->request;
-    int64_t otherwise = rules->publisher->max_new_tokens
-                      ? (int64_t)size_min(rules->publisher->max_new_tokens, rules->context)
-                      : DEFAULT_TOKENS;
     if (!request_read(r, &f, rules) || !read_own_fields(r, &f, rules)
         || !read_prompts(j, &f, rules)
         || !answer_form_read(&j->answer_form, &f, NULL, rules->publisher->n_end_ids > 0))
@@ -136,7 +122,7 @@ bool completion_read(struct job *j, const struct value *body, const struct reque
         struct job_prompt *p = &j->prompts[i];
         p->has_logprobs = r->prompt_logprobs != REQUEST_NOT_GIVEN
                        || (r->echo && r->logprobs != REQUEST_NOT_GIVEN);
-        if (!request_fit(r, rules, &p->ids, &p->n, otherwise, &p->max_tokens, &j->problem))
+        if (!request_fit(r, rules, &p->ids, &p->n, DEFAULT_TOKENS, &p->max_tokens, &j->problem))
             return false;
         p->thinks = starts_in_thinking(p, rules->tokenizer);
         if (r->echo && !make_echo(p, rules->tokenizer, &j->problem.err))

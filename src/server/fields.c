@@ -85,12 +85,9 @@ bool fields_text(const struct fields *f, const char *name, const char **out)
     return *out || problem_say(f->problem, 503, name);
 }
 
-bool fields_ids(const struct fields *f, const char *name, size_t vocab_size, const int32_t **ids,
-                size_t *n)
+bool fields_ids_of(const struct fields *f, const char *name, const struct value *v,
+                   size_t vocab_size, const int32_t **ids, size_t *n)
 {
-    const struct value *v = fields_get(f, name);
-    if (!v)
-        return true;
     if (v->kind != VALUE_LIST)
         return refuse_type(f, name, v, "a list of token ids");
     size_t count = v->of.list->n;
@@ -109,4 +106,11 @@ bool fields_ids(const struct fields *f, const char *name, size_t vocab_size, con
     *ids = list;
     *n = count;
     return true;
+}
+
+bool fields_ids(const struct fields *f, const char *name, size_t vocab_size, const int32_t **ids,
+                size_t *n)
+{
+    const struct value *v = fields_get(f, name);
+    return !v || fields_ids_of(f, name, v, vocab_size, ids, n);
 }

@@ -26,6 +26,9 @@ bool fields_text(const struct fields *f, const char *name, const char **out);
 /* A list of token ids below `vocab_size`. */
 bool fields_ids(const struct fields *f, const char *name, size_t vocab_size, const int32_t **ids,
                 size_t *n);
+/* The same of a value that is there, which errors call by this name. */
+bool fields_ids_of(const struct fields *f, const char *name, const struct value *v,
+                   size_t vocab_size, const int32_t **ids, size_t *n);
 /* The integer of a value; false for others. */
 bool fields_is_integer(const struct value *v, int64_t *out);
 

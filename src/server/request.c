@@ -203,6 +203,12 @@ static bool read_stream(struct request *r, const struct fields *f)
         && fields_flag(&in, "continuous_usage_stats", &r->continuous_usage);
 }
 
+int64_t request_most_logprobs(const struct request_rules *rules)
+{
+    return rules->max_logprobs < 0 ? (int64_t)size_min(rules->vocab_size, 1024)
+                                   : rules->max_logprobs;
+}
+
 static bool read_prompt_logprobs(struct request *r, const struct fields *f,
                                  const struct request_rules *rules)
 {
@@ -310,8 +316,9 @@ static bool refuse_length(const struct request_rules *rules, size_t n, int64_t w
 bool request_fit(const struct request *r, const struct request_rules *rules, const int32_t **ids,
                  size_t *n_ids, int64_t otherwise, size_t *max_tokens, struct problem *p)
 {
-    int64_t wanted = r->max_tokens != REQUEST_NOT_GIVEN ? r->max_tokens : otherwise;
-    size_t context = rules->context, n = *n_ids;
+    size_t context = rules->context, n = *n_ids, usual = rules->publisher->max_new_tokens;
+    int64_t wanted = r->max_tokens != REQUEST_NOT_GIVEN ? r->max_tokens
+                   : usual ? (int64_t)size_min(usual, context) : otherwise;
     if (r->truncate != REQUEST_NOT_GIVEN) {
         size_t room = wanted >= 0 && (size_t)wanted < context ? context - (size_t)wanted : 0;
         size_t most = r->truncate < 0 ? size_max(room, 1) : (size_t)r->truncate;

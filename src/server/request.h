@@ -60,6 +60,8 @@ struct request {
 
 /* Reads the fields of both; max_tokens and logprobs are the caller's. */
 bool request_read(struct request *r, const struct fields *f, const struct request_rules *rules);
+/* Alternatives of a token of the answer that a request may ask for. */
+int64_t request_most_logprobs(const struct request_rules *rules);
 /* Refuses a field of this table unless it is absent, null, false, empty or what `normal` says. */
 struct request_unsupported {
     const char *name, *normal;      /* normal: JSON of a number or word; NULL: nothing more */
@@ -68,8 +70,8 @@ bool request_refuse_unsupported(const struct fields *f, const struct request_uns
                                 size_t n);
 
 /* Cuts a prompt to truncate_prompt_tokens, and then sets *max_tokens, at most `r->max_tokens`, or
- * else `otherwise`, and what the context leaves.  Refuses a prompt that leaves no room for one
- * token, by numbers.  *ids may move. */
+ * else the publisher's number, or else `otherwise`, and what the context leaves.  Refuses a prompt
+ * that leaves no room for one token, by numbers.  *ids may move. */
 bool request_fit(const struct request *r, const struct request_rules *rules, const int32_t **ids,
                  size_t *n_ids, int64_t otherwise, size_t *max_tokens, struct problem *p);
 
