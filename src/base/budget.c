@@ -17,12 +17,6 @@ size_t budget_left(const struct budget *b)
     return b->bytes == SIZE_MAX ? SIZE_MAX : b->bytes - size_min(b->bytes, b->held_bytes);
 }
 
-static size_t sum(size_t a, size_t b)
-{
-    size_t s;
-    return size_sum(&s, a, b) ? s : SIZE_MAX;
-}
-
 size_t budget_held_now(void)
 {
     size_t resident = machine_resident_memory();
@@ -43,14 +37,14 @@ static const char *size_text(char out[SIZE_TEXT], size_t bytes)
 static bool refuse(size_t budget, size_t needed, struct error *err, const char *subject)
 {
     char found[SIZE_TEXT], expected[SIZE_TEXT];
-    size_t enough = sum(needed, MARGIN_BYTES + MEGABYTE - 1) / MEGABYTE * MEGABYTE;
+    size_t enough = size_total(needed, MARGIN_BYTES + MEGABYTE - 1) / MEGABYTE * MEGABYTE;
     return error_set(err, "memory budget of %s is too small: %s needs %s in all",
                      size_text(found, budget), subject, size_text(expected, enough));
 }
 
 size_t budget_needed(const struct budget *b, size_t bytes)
 {
-    return size_max(sum(b->held_bytes, bytes), b->reached_bytes);
+    return size_max(size_total(b->held_bytes, bytes), b->reached_bytes);
 }
 
 bool budget_check(const struct budget *b, size_t bytes, struct error *err, const char *what, ...)
@@ -67,6 +61,6 @@ bool budget_check(const struct budget *b, size_t bytes, struct error *err, const
 
 bool budget_check_ahead(size_t budget, size_t needed, struct error *err, const char *what)
 {
-    needed = sum(needed, MARGIN_BYTES);
+    needed = size_total(needed, MARGIN_BYTES);
     return needed <= budget || refuse(budget, needed, err, what);
 }

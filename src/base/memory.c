@@ -28,6 +28,12 @@ bool size_sum(size_t *out, size_t a, size_t b)
     return true;
 }
 
+size_t size_total(size_t a, size_t b)
+{
+    size_t total;
+    return size_sum(&total, a, b) ? total : SIZE_MAX;
+}
+
 void *mem_array(size_t n, size_t size, const char *what, struct error *err)
 {
     void *block = calloc(n ? n : 1, size ? size : 1);

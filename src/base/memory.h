@@ -15,6 +15,8 @@
 bool size_product(size_t *out, size_t a, size_t b);
 /* *out = a + b; the same. */
 bool size_sum(size_t *out, size_t a, size_t b);
+/* a + b, or SIZE_MAX on overflow: memory that cannot be had. */
+size_t size_total(size_t a, size_t b);
 
 static inline size_t size_min(size_t a, size_t b)
 {

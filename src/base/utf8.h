@@ -21,6 +21,8 @@ bool utf8_is_control(const char *s);
 
 /* The code point that starts at s, and its length in bytes. */
 uint32_t utf8_get(const char *s, size_t *length);
+/* Characters of n bytes. */
+size_t utf8_count(const char *text, size_t n);
 /* Writes 1 to 4 bytes; returns their number. */
 size_t utf8_put(char *out, uint32_t c);
 

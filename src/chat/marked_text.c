@@ -38,10 +38,7 @@ size_t marked_text_find(const struct marked_text *t, const struct marked_text *s
 
 size_t marked_text_length(const struct marked_text *t)
 {
-    size_t length = 0;
-    for (size_t i = 0; i < t->n; i++)
-        length += ((unsigned char)t->bytes[i] & 0xC0) != 0x80;
-    return length;
+    return utf8_count(t->bytes, t->n);
 }
 
 bool marked_text_is_space(uint32_t c)

@@ -89,28 +89,22 @@ static size_t arena_bytes(const struct decoder *d, size_t rows)
     return measure.peak;
 }
 
-static size_t sum(size_t a, size_t b)
+size_t decoder_whole_chunks(size_t tokens)
 {
-    size_t s;
-    return size_sum(&s, a, b) ? s : SIZE_MAX;
-}
-
-static size_t whole_chunks(size_t tokens)
-{
-    return sum(tokens, DELTA_CHUNK - 1) / DELTA_CHUNK * DELTA_CHUNK;
+    return size_total(tokens, DELTA_CHUNK - 1) / DELTA_CHUNK * DELTA_CHUNK;
 }
 
 /* The longest pieces that the budget has room for. */
 static bool choose_rows(struct decoder *d, const struct decoder_options *o, struct error *err)
 {
     const struct budget *budget = &d->e->budget;
-    size_t least = size_max(DELTA_CHUNK, whole_chunks(d->max_rows));
-    size_t others = sum(o->other_bytes, o->count_weights ? d->e->parts.bytes : 0);
-    d->rows = o->piece_tokens ? whole_chunks(o->piece_tokens) : LONGEST_PIECE;
+    size_t least = size_max(DELTA_CHUNK, decoder_whole_chunks(d->max_rows));
+    size_t others = size_total(o->other_bytes, o->count_weights ? d->e->parts.bytes : 0);
+    d->rows = o->piece_tokens ? decoder_whole_chunks(o->piece_tokens) : LONGEST_PIECE;
     d->rows = size_max(d->rows, least);
-    while (d->rows > least && sum(others, arena_bytes(d, d->rows)) > budget_left(budget))
+    while (d->rows > least && size_total(others, arena_bytes(d, d->rows)) > budget_left(budget))
         d->rows = size_max(least, d->rows / 2 / DELTA_CHUNK * DELTA_CHUNK);
-    size_t needed = sum(others, arena_bytes(d, d->rows));
+    size_t needed = size_total(others, arena_bytes(d, d->rows));
     return budget_check(budget, needed, err, o->count_weights ? "decoding with all weights"
                                                               : "decoding");
 }

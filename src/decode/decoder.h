@@ -50,6 +50,8 @@ struct decoder *decoder_open(const struct engine *e, const struct decoder_option
 void decoder_close(struct decoder *d);
 /* Of its buffers. */
 size_t decoder_bytes(const struct decoder *d);
+/* Tokens rounded up to whole chunks of prefill. */
+size_t decoder_whole_chunks(size_t tokens);
 /* The length of pieces, whole chunks. */
 size_t decoder_piece_tokens(const struct decoder *d);
 

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "decode/decoder.h"
+#include "decode/sampler.h"
 #include "engine/pass.h"
 #include "model/embedding.h"
 #include "model/head.h"
@@ -36,7 +38,7 @@ struct drafter {
 
 static size_t all_rows(const struct drafter *d)
 {
-    return size_max(PIECE, (d->max_rows + DELTA_CHUNK - 1) / DELTA_CHUNK * DELTA_CHUNK);
+    return size_max(PIECE, decoder_whole_chunks(d->max_rows));
 }
 
 static struct slot_buffers slots_take(struct arena *a, const struct drafter *d)
@@ -99,9 +101,7 @@ size_t drafter_bytes(const struct engine *e, const struct drafter_options *o)
 {
     const struct drafter d = drafter_of(e, o);
     const struct kv_shape shape = shape_of(d.cm.config, o->kv);
-    size_t bytes;
-    return size_sum(&bytes, arena_bytes(&d), kv_pool_bytes(&shape, blocks_of(o))) ? bytes
-                                                                                 : SIZE_MAX;
+    return size_total(arena_bytes(&d), kv_pool_bytes(&shape, blocks_of(o)));
 }
 
 size_t drafter_weight_bytes(const struct engine *e)
@@ -319,12 +319,8 @@ static void choose(struct drafter *d, const struct draft_request *r, size_t n, s
     head_logits(&d->cm, &b, d->b.logits, d->b.hidden, n, lm_head);
     d->arena.used = mark;
     for (size_t i = 0; i < n; i++) {
-        const float *logits = d->b.logits + i * V;
-        size_t best = 0;
-        for (size_t id = 1; id < V; id++)
-            if (logits[id] > logits[best])
-                best = id;
-        d->b.ids[i] = r[d->b.which[i]].drafts[number] = (int32_t)best;
+        int32_t best = (int32_t)sampler_largest(d->b.logits + i * V, V);
+        d->b.ids[i] = r[d->b.which[i]].drafts[number] = best;
     }
 }
 

@@ -11,12 +11,6 @@
 
 /* ---- memory -------------------------------------------------------------------- */
 
-static size_t sum(size_t a, size_t b)
-{
-    size_t s;
-    return size_sum(&s, a, b) ? s : SIZE_MAX;
-}
-
 static size_t product(size_t a, size_t b)
 {
     size_t p;
@@ -28,8 +22,8 @@ static struct scheduler_options with_defaults(const struct scheduler_options *o)
     struct scheduler_options full = *o;
     full.max_sequences = o->max_sequences ? o->max_sequences : MAX_SEQUENCES;
     full.max_queue = o->max_queue ? o->max_queue : MAX_QUEUE;
-    size_t piece = o->decoding_piece ? o->decoding_piece : DECODING_PIECE;
-    full.decoding_piece = sum(piece, DELTA_CHUNK - 1) / DELTA_CHUNK * DELTA_CHUNK;
+    full.decoding_piece = decoder_whole_chunks(o->decoding_piece ? o->decoding_piece
+                                                                 : DECODING_PIECE);
     if (o->kv_tokens)
         full.kv_tokens = size_max(o->kv_tokens, o->context);
     return full;
@@ -42,8 +36,8 @@ static size_t choose_blocks(const struct running *w)
     const struct scheduler_options *o = &w->options;
     const struct kv_shape shape = kv_shape_of(&w->engine->ck->config, o->kv_dtype);
     size_t left = budget_left(&w->engine->budget);
-    size_t others = sum(sum(w->memory.state_bytes, w->memory.buffer_bytes),
-                        sum(o->prefix_cache_bytes, w->engine->parts.bytes));
+    size_t others = size_total(size_total(w->memory.state_bytes, w->memory.buffer_bytes),
+                               size_total(o->prefix_cache_bytes, w->engine->parts.bytes));
     size_t wanted = product(kv_pool_blocks(o->context), o->max_sequences);
     if (o->kv_tokens)
         return kv_pool_blocks(o->kv_tokens);
@@ -59,7 +53,8 @@ static bool open_pool(struct running *w, struct error *err)
     m->kv_tokens = product(choose_blocks(w), KV_BLOCK);
     m->kv_bytes = sequence_state_pool_bytes(c, w->options.kv_dtype, m->kv_tokens);
     m->prefix_cache_bytes = w->options.prefix_cache_bytes;
-    m->bytes = sum(sum(m->kv_bytes, m->state_bytes), sum(m->prefix_cache_bytes, m->buffer_bytes));
+    m->bytes = size_total(size_total(m->kv_bytes, m->state_bytes),
+                          size_total(m->prefix_cache_bytes, m->buffer_bytes));
     w->figures.kv_total = m->kv_tokens;
     w->cache = (struct prefix_cache){
         .config = c, .pool = &w->pool, .capacity = w->options.context,
@@ -100,8 +95,8 @@ bool running_open(struct running *w, const struct engine *e, const struct schedu
     size_t least = o->kv_tokens ? o->kv_tokens : o->context;
     const struct decoder_options options = {
         .piece_tokens = o->piece_tokens, .max_sequences = o->max_sequences,
-        .other_bytes = sum(sum(w->memory.state_bytes, o->prefix_cache_bytes),
-                           sequence_state_pool_bytes(c, o->kv_dtype, least)),
+        .other_bytes = size_total(size_total(w->memory.state_bytes, o->prefix_cache_bytes),
+                                  sequence_state_pool_bytes(c, o->kv_dtype, least)),
         .count_weights = o->count_weights, .stop = stop, .user = user,
     };
     w->decoder = decoder_open(e, &options, err);
@@ -198,7 +193,6 @@ void running_start(struct running *w, struct request *r)
         return;
     r->has_started = true;
     f->prompt_tokens += r->given.n_prompt;
-    f->cache_queries += r->given.n_prompt;
     f->cache_hits += r->state->n_past;
     r->given.started(r->given.user, r->state->n_past);
 }

@@ -104,7 +104,7 @@ static void penalize(const struct sampler *s, float *logits)
     }
 }
 
-static size_t largest(const float *logits, size_t n)
+size_t sampler_largest(const float *logits, size_t n)
 {
     size_t best = 0;
     for (size_t i = 1; i < n; i++)
@@ -115,7 +115,7 @@ static size_t largest(const float *logits, size_t n)
 
 double sampler_logsumexp(const float *logits, size_t n)
 {
-    double max = (double)logits[largest(logits, n)], total = 0;
+    double max = (double)logits[sampler_largest(logits, n)], total = 0;
     for (size_t i = 0; i < n; i++)
         total += exp((double)logits[i] - max);
     return max + log(total);
@@ -156,7 +156,7 @@ static struct sampler_candidate pop(struct sampler_candidate *heap, size_t *n)
 static size_t fill_candidates(const struct sampler *s, const float *logits)
 {
     const struct sampler_settings *o = &s->settings;
-    double max = (double)logits[largest(logits, s->vocab_size)], least = log(o->min_p);
+    double max = (double)logits[sampler_largest(logits, s->vocab_size)], least = log(o->min_p);
     size_t n = 0;
     for (size_t i = 0; i < s->vocab_size; i++) {
         double z = ((double)logits[i] - max) / o->temperature;
@@ -255,24 +255,31 @@ static int32_t choose(const struct sampler *s, const float *logits, size_t posit
 {
     struct sampler_candidate *chosen;
     if (s->settings.temperature < SAMPLER_GREEDY)
-        return (int32_t)largest(logits, s->vocab_size);
+        return (int32_t)sampler_largest(logits, s->vocab_size);
     size_t n = choose_candidates(s, fill_candidates(s, logits), &chosen);
     return draw(chosen, n, uniform(&s->settings, position));
+}
+
+bool sampler_check_logits(const float *logits, size_t n, size_t position, struct error *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(logits[i]))
+            return error_set(err, "head: NaN or infinity among the logits at position %zu",
+                             position);
+    return true;
 }
 
 bool sampler_draw(const struct sampler *s, struct sampler_choice *choice, float *logits,
                   size_t position, struct error *err)
 {
     size_t V = s->vocab_size;
-    for (size_t i = 0; i < V; i++)
-        if (!isfinite(logits[i]))
-            return error_set(err, "head: NaN or infinity among the logits at position %zu",
-                             position);
+    if (!sampler_check_logits(logits, V, position, err))
+        return false;
     double lse = sampler_logsumexp(logits, V);
     memcpy(s->raw, logits, V * sizeof *logits);
     if (s->settings.mask) {
         s->settings.mask->apply(s->settings.mask->user, logits, V);
-        if (logits[largest(logits, V)] == -INFINITY)
+        if (logits[sampler_largest(logits, V)] == -INFINITY)
             return error_set(err, "no token may follow at position %zu: each is masked", position);
     }
     penalize(s, logits);

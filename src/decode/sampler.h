@@ -81,12 +81,16 @@ struct sampler_choice {
     double logsumexp;               /* of these logits */
 };
 
+/* Refuses a logit of n that is NaN or infinite; the error names the position. */
+bool sampler_check_logits(const float *logits, size_t n, size_t position, struct error *err);
+/* The index of the largest of n > 0 logits, the lowest among equals. */
+size_t sampler_largest(const float *logits, size_t n);
 /* log(sum(exp(logits))) [n], finite ones. */
 double sampler_logsumexp(const float *logits, size_t n);
 
 /* The token at `position` of the sequence (prompt included).  logits [V] are changed; s->raw keeps
- * them as they came.  A logit that is NaN or infinite is an error that names the position, and so
- * is a mask that leaves no token. */
+ * them as they came.  Refuses what sampler_check_logits refuses, and a mask that leaves no
+ * token. */
 bool sampler_draw(const struct sampler *s, struct sampler_choice *choice, float *logits,
                   size_t position, struct error *err);
 

@@ -107,9 +107,9 @@ struct scheduler_figures {
     size_t kv_used, kv_total;               /* tokens, in whole blocks: of running requests, and of
                                                the pool */
     size_t cached_states;                   /* in the prefix cache */
-    size_t prompt_tokens;                   /* of requests that started */
+    size_t prompt_tokens;                   /* of requests that started, looked for in the cache */
     size_t generated_tokens;
-    size_t cache_queries, cache_hits;       /* tokens of prompts looked for, and found */
+    size_t cache_hits;                      /* those of them that were found */
     size_t steps;
     size_t prefilled_tokens;                /* those of requests that waited again, again */
     size_t waited_again;

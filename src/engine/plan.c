@@ -45,12 +45,6 @@ struct score_buffers plan_score_buffers_take(struct arena *a, const struct compu
     };
 }
 
-static size_t sum(size_t a, size_t b)
-{
-    size_t s;
-    return size_sum(&s, a, b) ? s : SIZE_MAX;
-}
-
 struct draft_buffers plan_draft_buffers_take(struct arena *a, const struct config *c,
                                              const struct plan *p, size_t n_tokens,
                                              size_t n_windows)
@@ -72,7 +66,7 @@ struct draft_buffers plan_draft_buffers_take(struct arena *a, const struct confi
         .states = arena_take(a, n_windows, sizeof *b.states),
         .state_list = arena_take(a, n_windows, sizeof *b.state_list),
         /* States of windows are rounded up: each by less than one token's. */
-        .keys = arena_take(a, 1, sum(attention_state_bytes(c, n), rounding)),
+        .keys = arena_take(a, 1, size_total(attention_state_bytes(c, n), rounding)),
     };
     b.chain_k = arena_take(a, n, chain * row);
     b.chain_v = arena_take(a, n, chain * row);

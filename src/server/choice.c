@@ -1,10 +1,10 @@
 #include "server/choice.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/machine.h"
+#include "base/utf8.h"
 #include "chat/value_json.h"
 #include "server/choice_mask.h"
 
@@ -63,14 +63,6 @@ static void note_thinking(struct choice *c, int32_t id)
         c->reasoning_tokens++;
 }
 
-static size_t count_characters(const char *text, size_t n)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < n; i++)
-        count += ((unsigned char)text[i] & 0xC0) != 0x80;
-    return count;
-}
-
 static bool note_logprobs(struct choice *c, const struct sampler_choice *drawn, struct error *err)
 {
     if (c->job->request.logprobs == REQUEST_NOT_GIVEN)
@@ -110,7 +102,7 @@ static bool add(struct choice *c, const struct sampler_choice *drawn, struct err
     if (!note_logprobs(c, drawn, err) || !continuation_add(a, drawn, err))
         return false;
     if (a->text.text.size > size)
-        c->characters += count_characters(a->text.text.data + size, a->text.text.size - size);
+        c->characters += utf8_count(a->text.text.data + size, a->text.text.size - size);
     note_thinking(c, drawn->id);
     sampler_add(&c->sampler, drawn->id);
     if (!choice_mask_add(c, drawn->id, err))
@@ -182,11 +174,8 @@ static bool prompt_logits(void *user, size_t row, size_t n, float *logits, struc
     size_t V = c->job->host->vocab_size;
     for (size_t i = 0; i < n; i++) {
         const float *of_row = logits + i * V;
-        for (size_t v = 0; v < V; v++)
-            if (!isfinite(of_row[v]))
-                return error_set(err, "head: NaN or infinity among the logits at position %zu",
-                                 row + i + 1);
-        if (!logprobs_add(&p->logprobs, of_row, sampler_logsumexp(of_row, V), V,
+        if (!sampler_check_logits(of_row, V, row + i + 1, err)
+            || !logprobs_add(&p->logprobs, of_row, sampler_logsumexp(of_row, V), V,
                           p->ids[row + i + 1], err))
             return false;
     }

@@ -1,6 +1,6 @@
 #include "server/completion.h"
 
-
+#include "base/utf8.h"
 #include "server/choice.h"
 #include "server/event.h"
 #include "tokenizer/token_text.h"
@@ -85,8 +85,8 @@ static bool make_echo(struct job_prompt *p, const struct tokenizer *t, struct er
         p->offsets[i] = p->characters;
         ok = !tokenizer_has_token(t, p->ids[i])
           || token_text_add(&characters, p->ids[i], &p->text, err);
-        for (size_t at = size; ok && at < p->text.size; at++)
-            p->characters += ((unsigned char)p->text.data[at] & 0xC0) != 0x80;
+        if (p->text.size > size)
+            p->characters += utf8_count(p->text.data + size, p->text.size - size);
     }
     size_t size = p->text.size;
     ok = ok && token_text_end(&characters, &p->text, err);

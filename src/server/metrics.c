@@ -110,7 +110,7 @@ static bool write_all(const struct metrics *m, const struct scheduler_figures *f
         { "vllm:generation_tokens_total", "counter", "Tokens of answers.",
           (double)f->generated_tokens },
         { "vllm:prefix_cache_queries_total", "counter", "Tokens looked for in the prefix cache.",
-          (double)f->cache_queries },
+          (double)f->prompt_tokens },
         { "vllm:prefix_cache_hits_total", "counter", "Tokens found in the prefix cache.",
           (double)f->cache_hits },
         { "vllm:num_preemptions_total", "counter", "Requests that had to wait again.",
