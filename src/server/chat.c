@@ -44,13 +44,25 @@ static bool read_limits(struct request *r, const struct fields *f)
     return fields_integer(f, name, 1, INT32_MAX, &r->max_tokens);
 }
 
-/* The end of thinking that takes longer than it may. */
-static bool read_budget(struct job *j, const struct fields *f, const struct request_rules *rules)
+/* The end of thinking that takes longer than it may, in the workspace. */
+static bool encode_end(struct request_word *word, const struct tokenizer *t, struct workspace *w,
+                       struct error *err)
 {
     static const char end[] = "</think>\n\n";
-    return fields_integer(f, "thinking_token_budget", 0, INT32_MAX, &j->chat.thinking_budget)
-        && (forced_add(&j->chat.end_thinking, rules->tokenizer, end, strlen(end), &j->w,
-                       &f->problem->err)
+    int32_t *ids;
+    if (!tokenizer_encode(t, end, strlen(end), &ids, &word->n, err))
+        return false;
+    word->ids = (const int32_t *)workspace_copy(w, (const char *)ids, word->n * sizeof *ids, err);
+    free(ids);
+    return word->ids != NULL;
+}
+
+static bool read_budget(struct job *j, const struct fields *f, const struct request_rules *rules)
+{
+    struct job_chat *chat = &j->chat;
+    return fields_integer(f, "thinking_token_budget", 0, INT32_MAX, &chat->thinking_budget)
+        && (chat->thinking_budget == REQUEST_NOT_GIVEN
+            || encode_end(&chat->end_thinking, rules->tokenizer, &j->w, &f->problem->err)
             || problem_say(f->problem, 500, NULL));
 }
 

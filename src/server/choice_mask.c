@@ -38,11 +38,13 @@ static bool may_come(const struct choice *c, int32_t id)
 static void force_next(struct choice *c)
 {
     const struct job_chat *chat = &c->job->chat;
-    const struct forced_words *end = &chat->end_thinking;
-    if (!c->forced.words && c->thinking && chat->thinking_budget != REQUEST_NOT_GIVEN
-        && (int64_t)c->reasoning_tokens >= chat->thinking_budget && end->n
-        && may_come(c, end->words[0].ids[0]))
-        c->forced = (struct forced){ end, c->answer.n };
+    const struct request_word *end = &chat->end_thinking;
+    if (c->forced || !c->thinking || chat->thinking_budget == REQUEST_NOT_GIVEN
+        || (int64_t)c->reasoning_tokens < chat->thinking_budget || !end->n
+        || !may_come(c, end->ids[0]))
+        return;
+    c->forced = true;
+    c->forced_from = c->answer.n;
 }
 
 bool choice_mask_prepare(struct choice *c, struct error *err)
@@ -60,13 +62,13 @@ bool choice_mask_prepare(struct choice *c, struct error *err)
 
 /* ---- masks ------------------------------------------------------------------------------- */
 
-static void mask_allowed(const struct choice *c, float *logits, size_t vocab_size)
+static void mask_all_but(const struct choice *c, float *logits, size_t vocab_size,
+                         const int32_t *ids, size_t n)
 {
-    const struct request *r = &c->job->request;
     for (size_t i = 0; i < vocab_size; i++)
         logits[i] = -INFINITY;
-    for (size_t i = 0; i < r->n_allowed; i++)
-        logits[r->allowed_ids[i]] = c->sampler.raw[r->allowed_ids[i]];
+    for (size_t i = 0; i < n; i++)
+        logits[ids[i]] = c->sampler.raw[ids[i]];
 }
 
 /* The last id of a word, where the answer ends with those before it. */
@@ -107,12 +109,13 @@ void choice_mask_apply(void *user, float *logits, size_t vocab_size)
     struct choice *c = user;
     const struct continuation_limits *l = &c->answer.limits;
     const struct request *r = &c->job->request;
-    if (c->forced.words) {
-        forced_mask(&c->forced, logits, c->sampler.raw, vocab_size, c->answer.ids, c->answer.n);
+    if (c->forced) {
+        const int32_t *end = c->job->chat.end_thinking.ids;
+        mask_all_but(c, logits, vocab_size, end + c->answer.n - c->forced_from, 1);
         return;
     }
     if (r->allowed_ids)
-        mask_allowed(c, logits, vocab_size);
+        mask_all_but(c, logits, vocab_size, r->allowed_ids, r->n_allowed);
     for (size_t i = 0; i < r->n_bad_words; i++)
         mask_word(c, &r->bad_words[i], logits);
     if (c->answer.n < l->min_tokens) {
@@ -127,7 +130,8 @@ void choice_mask_apply(void *user, float *logits, size_t vocab_size)
 
 bool choice_mask_add(struct choice *c, int32_t id, struct error *err)
 {
-    forced_go_on(&c->forced, c->answer.ids, c->answer.n);
+    if (c->answer.n - c->forced_from == c->job->chat.end_thinking.n)
+        c->forced = false;
     if (!c->matcher || matcher_has_ended(c->matcher))
         return true;
     double begun = machine_seconds();

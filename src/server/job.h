@@ -14,7 +14,6 @@
 #include "generate/answer_reader.h"
 #include "generate/continuation.h"
 #include "server/answer_form.h"
-#include "server/forced.h"
 #include "server/logprobs.h"
 #include "server/metrics.h"
 #include "server/request.h"
@@ -58,7 +57,7 @@ struct job_chat {
     bool one_call;                  /* parallel_tool_calls false */
     bool named;                     /* a call of a named function is demanded */
     int64_t thinking_budget;        /* REQUEST_NOT_GIVEN: none */
-    struct forced_words end_thinking;
+    struct request_word end_thinking;   /* with a budget: ids that end it */
 };
 
 struct choice {
@@ -76,7 +75,8 @@ struct choice {
     size_t offsets_capacity, characters;
     bool thinking;
     size_t reasoning_tokens;
-    struct forced forced;
+    bool forced;                    /* chat.end_thinking comes, from token */
+    size_t forced_from;             /* forced_from of the answer */
     struct matcher *matcher;        /* owned while it runs; NULL: its form is free */
     const uint64_t *allowed;        /* by the matcher, which owns it: bits */
     double mask_seconds;            /* of its work */
