@@ -633,6 +633,8 @@ enum surprisal_kv_cache {
 /* The memory of a generation, known before the work starts. */
 struct surprisal_generate_plan {
     size_t weight_bytes;                /* mapped: the system may drop and read them again */
+    size_t weight_memory_bytes;         /* of them in memory at a time: less than all where
+                                           machine.memory_bytes has no room for all */
     size_t kv_cache_bytes;              /* of prompt and answer, when the answer is longest */
     bool kv_cache_bf16;
     size_t buffer_bytes;                /* delta nets, logits, buffers of layers */
@@ -731,8 +733,9 @@ SURPRISAL_API bool surprisal_chat_check(const struct surprisal_generate_options 
                                         struct surprisal_error *err);
 
 /* context: tokens that the conversation may have, answers included; 0: as many as the model was
- * made for.  Their keys and values, and with machine.memory_bytes all weights, are counted before
- * anything is computed; a budget below that is refused with the sum.  options has neither prompt
+ * made for.  Their keys and values are counted before anything is computed, and with
+ * machine.memory_bytes the weights, too: where not all have room, those stay in memory that are
+ * used most often.  A budget below the least is refused with the sum.  options has neither prompt
  * nor text nor ids; what it points to is borrowed until surprisal_chat_close.  max_tokens 0:
  * max_new_tokens of generation_config.json, else up to the end of the context. */
 SURPRISAL_API struct surprisal_chat *

@@ -19,9 +19,11 @@ static void show_plan(void *user, const struct surprisal_generate_plan *plan)
     const struct generate_settings *s = user;
     if (!s->progress.shown)
         return;
-    fprintf(stderr, "memory: at most %.3g GB: weights %.3g GB, keys and values %.3g GB (%s), "
-            "buffers %.3g GB\n",
-            (double)plan->memory_bytes / 1e9, (double)plan->weight_bytes / 1e9,
+    fprintf(stderr, "memory: at most %.3g GB: weights %.3g GB", (double)plan->memory_bytes / 1e9,
+            (double)plan->weight_memory_bytes / 1e9);
+    if (plan->weight_memory_bytes < plan->weight_bytes)
+        fprintf(stderr, " of %.3g GB, the rest is read again", (double)plan->weight_bytes / 1e9);
+    fprintf(stderr, ", keys and values %.3g GB (%s), buffers %.3g GB\n",
             (double)plan->kv_cache_bytes / 1e9, plan->kv_cache_bf16 ? "bf16" : "f32",
             (double)plan->buffer_bytes / 1e9);
 }

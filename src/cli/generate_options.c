@@ -183,8 +183,9 @@ const struct option generate_options[GENERATE_OPTIONS] = {
       .parse = parse_choice, .expected = "bf16 or f32", .choices = kv_caches,
       FIELD(generate.kv_cache) },
     { .name = "memory", .value = "SIZE",
-      .help = "most that the process may hold, all weights included (default: weights\n"
-              "come and go as the system likes); less than it needs is refused",
+      .help = "most that the process may hold, weights included: where not all have\n"
+              "room, those stay that are used most (default: weights come and go as\n"
+              "the system likes)",
       .parse = parse_size, .expected = EXPECTED_SIZE, FIELD(generate.machine.memory_bytes) },
     { .name = "tokenizer", .value = "PATH",
       .help = "folder or tokenizer.json (default: the checkpoint's)", .parse = parse_text,

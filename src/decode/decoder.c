@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "decode/decoder_weights.h"
 #include "engine/pass.h"
 #include "model/embedding.h"
 #include "model/head.h"
@@ -32,10 +33,10 @@ struct decoder {
     struct step_buffers b;
     size_t rows, max_sequences, max_rows;
     struct decoder_observer observer;
-    bool *checked;                          /* owned [parts]: scales that hold no NaN */
+    struct decoder_weights weights;
+    size_t weight_bytes;                    /* in memory, at most */
     bool (*stop)(void *user);
     void *user;
-    size_t layer;                           /* in work */
     /* For progress: */
     const char *stage;
     size_t done, total;                     /* tokens */
@@ -94,19 +95,46 @@ size_t decoder_whole_chunks(size_t tokens)
     return size_total(tokens, DELTA_CHUNK - 1) / DELTA_CHUNK * DELTA_CHUNK;
 }
 
-/* The longest pieces that the budget has room for. */
-static bool choose_rows(struct decoder *d, const struct decoder_options *o, struct error *err)
+/* The longest pieces for which `others` and so many times the buffers fit into the budget. */
+static bool choose_rows(struct decoder *d, const struct decoder_options *o, size_t others,
+                        size_t times)
+{
+    size_t least = size_max(DELTA_CHUNK, decoder_whole_chunks(d->max_rows));
+    size_t left = budget_left(&d->e->budget);
+    d->rows = o->piece_tokens ? decoder_whole_chunks(o->piece_tokens) : LONGEST_PIECE;
+    for (d->rows = size_max(d->rows, least); d->rows > least;
+         d->rows = size_max(least, d->rows / 2 / DELTA_CHUNK * DELTA_CHUNK))
+        if (size_total(others, times * arena_bytes(d, d->rows)) <= left)
+            break;
+    return size_total(others, arena_bytes(d, d->rows)) <= left;
+}
+
+/* Not all weights fit: buffers get a quarter of the room beside the weights that are in use at
+ * once; the rest is for those that are used most. */
+static bool keep_some(struct decoder *d, const struct decoder_options *o, struct error *err)
 {
     const struct budget *budget = &d->e->budget;
-    size_t least = size_max(DELTA_CHUNK, decoder_whole_chunks(d->max_rows));
+    size_t experts = size_max(2, d->max_rows * d->cm.config->num_experts_per_tok);
+    size_t most = decoder_weights_least(&d->weights, experts, LONGEST_PIECE);
+    choose_rows(d, o, size_total(o->other_bytes, most), 4);
+    size_t others = size_total(o->other_bytes, arena_bytes(d, d->rows));
+    size_t least = decoder_weights_least(&d->weights, experts, d->rows);
+    if (!budget_check(budget, size_total(others, least), err, "decoding"))
+        return false;
+    d->weight_bytes = budget_left(budget) - others;
+    return decoder_weights_limit(&d->weights, d->weight_bytes, experts, d->rows, err);
+}
+
+static bool choose_memory(struct decoder *d, const struct decoder_options *o, struct error *err)
+{
+    const struct budget *budget = &d->e->budget;
     size_t others = size_total(o->other_bytes, o->count_weights ? d->e->parts.bytes : 0);
-    d->rows = o->piece_tokens ? decoder_whole_chunks(o->piece_tokens) : LONGEST_PIECE;
-    d->rows = size_max(d->rows, least);
-    while (d->rows > least && size_total(others, arena_bytes(d, d->rows)) > budget_left(budget))
-        d->rows = size_max(least, d->rows / 2 / DELTA_CHUNK * DELTA_CHUNK);
-    size_t needed = size_total(others, arena_bytes(d, d->rows));
-    return budget_check(budget, needed, err, o->count_weights ? "decoding with all weights"
-                                                              : "decoding");
+    d->weight_bytes = d->e->parts.bytes;
+    if (choose_rows(d, o, others, 1))
+        return true;
+    if (o->count_weights)
+        return keep_some(d, o, err);
+    return budget_check(budget, size_total(others, arena_bytes(d, d->rows)), err, "decoding");
 }
 
 struct decoder *decoder_open(const struct engine *e, const struct decoder_options *options,
@@ -121,8 +149,8 @@ struct decoder *decoder_open(const struct engine *e, const struct decoder_option
                            .max_rows = size_max(options->max_rows, options->max_sequences),
                            .observer = options->observer, .stop = options->stop,
                            .user = options->user };
-    d->checked = mem_array(e->parts.list.n_parts, sizeof *d->checked, "the list of weights", err);
-    if (d->checked && choose_rows(d, options, err)
+    if (decoder_weights_open(&d->weights, e, options->shares_vocabulary, err)
+        && choose_memory(d, options, err)
         && arena_reserve(&d->arena, arena_bytes(d, d->rows), err)) {
         d->b = step_take(&d->arena, d, d->rows);
         return d;
@@ -135,8 +163,8 @@ void decoder_close(struct decoder *d)
 {
     if (!d)
         return;
+    decoder_weights_close(&d->weights);
     arena_free(&d->arena);
-    free(d->checked);
     free(d);
 }
 
@@ -145,42 +173,19 @@ size_t decoder_bytes(const struct decoder *d)
     return d->arena.size;
 }
 
+size_t decoder_weight_bytes(const struct decoder *d)
+{
+    return d->weight_bytes;
+}
+
+size_t decoder_bytes_read(const struct decoder *d)
+{
+    return d->weights.kept ? kept_weights_bytes_read(d->weights.kept) : 0;
+}
+
 size_t decoder_piece_tokens(const struct decoder *d)
 {
     return d->rows;
-}
-
-/* ---- weights ---------------------------------------------------------------- */
-
-/* Scales that are NaN are refused before their first use, as in an evaluation. */
-static bool need_part(void *user, size_t part, struct error *err)
-{
-    struct decoder *d = user;
-    const struct engine *e = d->e;
-    size_t first = e->parts.layer[d->layer];
-    if (d->checked[part])
-        return true;
-    if (part == first ? !weights_check_scales(e->ck, e->w, d->layer, err)
-                      : e->w->layers[d->layer].experts
-                            && !weights_check_expert(e->ck, e->w, d->layer, part - first - 1, err))
-        return false;
-    d->checked[part] = true;
-    return true;
-}
-
-static void part_done(void *user, size_t part)
-{
-    (void)user, (void)part;
-}
-
-/* Embedding and head. */
-static bool need_vocabulary(struct decoder *d, struct error *err)
-{
-    size_t L = d->cm.config->num_hidden_layers;
-    if (!d->checked[0] && !weights_check_scales(d->e->ck, d->e->w, L, err))
-        return false;
-    d->checked[0] = true;
-    return true;
 }
 
 /* ---- layers ----------------------------------------------------------------- */
@@ -223,8 +228,8 @@ static bool run_layer(struct decoder *d, struct batch *b, struct sequence_state 
                       size_t wanted, struct error *err)
 {
     const struct engine *e = d->e;
-    const struct weight_feed feed = { need_part, part_done, d };
-    size_t rows_done = 0, layer = d->layer;
+    const struct weight_feed feed = decoder_weights_feed(&d->weights);
+    size_t rows_done = 0, layer = d->weights.layer;
     const size_t output_rows[] = { 0, wanted };
     bool fewer = layer + 1 == d->cm.config->num_hidden_layers && wanted < b->n_tokens;
     for (size_t i = 0; i < b->n_windows; i++) {
@@ -269,12 +274,14 @@ static bool run_layers(struct decoder *d, const int32_t *ids, size_t n_windows,
         d->b.skipped[i] = states[i]->n_past;
         b.longest = size_max(b.longest, b.start[i + 1] - b.start[i]);
     }
-    bool ok = need_vocabulary(d, err);
+    bool ok = decoder_weights_begin(&d->weights, err);
     if (ok)
         embedding_rows(&d->cm, d->b.x, &d->e->w->embed_tokens, ids, b.n_tokens);
+    decoder_weights_embedded(&d->weights);
     for (size_t i = 0; ok && i < n_windows; i++)
         states[i]->n_past += b.start[i + 1] - b.start[i];
-    for (d->layer = 0; ok && d->layer < d->cm.config->num_hidden_layers; d->layer++)
+    size_t *layer = &d->weights.layer;
+    for (*layer = 0; ok && *layer < d->cm.config->num_hidden_layers; ++*layer)
         ok = run_layer(d, &b, states, wanted, err);
     if (ok)
         last_norm(d, wanted);
@@ -306,12 +313,16 @@ static bool check_room(const struct decoder *d, const struct sequence_state *s,
 static bool give_logits(struct decoder *d, const struct decoder_sink *sink, size_t at, size_t row,
                         size_t n, struct error *err)
 {
+    if (n && !decoder_weights_need_head(&d->weights, err))
+        return false;
     for (size_t i = 0, some; i < n; i += some) {
         some = size_min(n - i, d->max_rows);
         logits_of(d, at + i, some);
         if (!sink->consume(sink->user, row + i, some, d->b.logits, err))
             return false;
     }
+    if (n)
+        decoder_weights_head_done(&d->weights);
     return true;
 }
 
@@ -358,9 +369,11 @@ bool decoder_step_rows(struct decoder *d, const struct decoder_rows *rows, size_
         d->b.states[i] = rows[i].state;
         d->b.start[i + 1] = n += rows[i].n;
     }
-    if (!run_layers(d, d->b.ids, n_sequences, d->b.states, n, err))
+    if (!run_layers(d, d->b.ids, n_sequences, d->b.states, n, err)
+        || !decoder_weights_need_head(&d->weights, err))
         return false;
     logits_of(d, 0, n);
+    decoder_weights_head_done(&d->weights);
     *logits = d->b.logits;
     if (hidden)
         *hidden = d->b.x;

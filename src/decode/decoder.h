@@ -10,7 +10,8 @@
  * Prefill and steps agree within the noise of f32, not in bits: a step's delta rule goes token by
  * token, and its products have an order of summation of their own (kernels/dots.h).
  *
- * Weights stay mapped: the system brings them in when they are first used.  A decoder borrows an
+ * Weights stay mapped: the system brings them in when they are first used.  With a budget that has
+ * no room for all, those stay that are used most often (kept_weights.h).  A decoder borrows an
  * engine; it is used by one thread at a time. */
 #ifndef SURPRISAL_DECODE_DECODER_H
 #define SURPRISAL_DECODE_DECODER_H
@@ -34,22 +35,27 @@ struct decoder_options {
     size_t max_rows;            /* of a step, of all sequences; 0: max_sequences */
     struct decoder_observer observer;   /* prefilled may be NULL: the last layer is then left out
                                            for rows whose logits nobody wants */
-    /* For the check of the budget: what the caller's sequences and buffers will take, and whether
-     * the weights have to fit as well. */
+    /* For the budget: what the caller's sequences and buffers will take, whether weights in memory
+     * count as well, and whether the caller uses embedding and head, too. */
     size_t other_bytes;
-    bool count_weights;
+    bool count_weights, shares_vocabulary;
     /* Asked several times a layer; true: the work ends as interrupted.  NULL: nobody is asked. */
     bool (*stop)(void *user);
     void *user;
 };
 
 /* Takes the memory of its steps.  Pieces of prefill become shorter where the engine's budget asks
- * for that; a budget that is too small for the shortest is refused with the sum that suffices. */
+ * for that, then not all weights stay in memory; a budget that is too small for the shortest pieces
+ * and the weights that are in use at once is refused with the sum that suffices. */
 struct decoder *decoder_open(const struct engine *e, const struct decoder_options *options,
                              struct error *err);
 void decoder_close(struct decoder *d);
 /* Of its buffers. */
 size_t decoder_bytes(const struct decoder *d);
+/* Of weights that are in memory at a time, at most, and of those that were read: 0 where all stay,
+ * as the system reads them then. */
+size_t decoder_weight_bytes(const struct decoder *d);
+size_t decoder_bytes_read(const struct decoder *d);
 /* Tokens rounded up to whole chunks of prefill. */
 size_t decoder_whole_chunks(size_t tokens);
 /* The length of pieces, whole chunks. */

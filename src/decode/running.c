@@ -103,6 +103,8 @@ bool running_open(struct running *w, const struct engine *e, const struct schedu
     if (!w->decoder)
         return false;
     w->memory.buffer_bytes = decoder_bytes(w->decoder);
+    w->memory.weight_bytes = e->parts.bytes;
+    w->memory.weight_memory_bytes = decoder_weight_bytes(w->decoder);
     return open_pool(w, err) && open_states(w, err);
 }
 

@@ -39,16 +39,18 @@ struct scheduler_options {
                                    the pool, as long as no request needs the room. */
     int32_t turn_id;            /* of <|im_start|>, before which states are worth keeping; -1: the
                                    tokenizer has none */
-    bool count_weights;         /* the budget has to have room for the weights as well */
+    bool count_weights;         /* the budget counts weights in memory as well */
 };
 
-/* What the budget is spent on, beside the weights. */
+/* What the budget is spent on. */
 struct scheduler_memory {
     size_t kv_tokens, kv_bytes;             /* the pool */
     size_t state_bytes;                     /* of max_sequences requests */
     size_t prefix_cache_bytes;
     size_t buffer_bytes;                    /* of the decoder */
-    size_t bytes;                           /* all of it */
+    size_t weight_bytes;                    /* of the model */
+    size_t weight_memory_bytes;             /* of them in memory at a time */
+    size_t bytes;                           /* all of it but the weights */
 };
 
 /* Takes the memory and starts the engine thread.  A budget that is too small is refused with the

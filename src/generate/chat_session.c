@@ -67,8 +67,10 @@ void chat_session_close(struct chat_session *s)
 struct surprisal_chat_size chat_session_size(const struct chat_session *s)
 {
     const struct surprisal_generate_plan *p = &s->generation.plan;
-    return (struct surprisal_chat_size){ s->generation.context,
-                                         p->weight_bytes + p->kv_cache_bytes + p->buffer_bytes };
+    return (struct surprisal_chat_size){
+        .context = s->generation.context,
+        .memory_bytes = p->weight_memory_bytes + p->kv_cache_bytes + p->buffer_bytes,
+    };
 }
 
 bool chat_session_waits(const struct chat_session *s)

@@ -138,6 +138,8 @@ static bool add_work(cJSON *root, const struct generation *g, const struct turn 
         && cJSON_AddStringToObject(root, "isa", engine_isa(e))
         && json_add_size(root, "threads", (size_t)engine_threads(e))
         && json_add_size(root, "weight_bytes", g->plan.weight_bytes)
+        && json_add_size(root, "weight_memory_bytes", g->plan.weight_memory_bytes)
+        && json_add_size(root, "weight_bytes_read", decoder_bytes_read(g->decoder))
         && json_add_size(root, "kv_cache_bytes", g->plan.kv_cache_bytes)
         && json_add_size(root, "buffer_bytes", g->plan.buffer_bytes)
         && json_add_size(root, "planned_bytes", g->plan.memory_bytes)

@@ -130,7 +130,9 @@ static void tell_plan(struct generation *g, size_t keys, size_t states)
         .kv_cache_bf16 = generation_kv_dtype(g->o) == DTYPE_BF16,
         .buffer_bytes = states + decoder_bytes(g->decoder),
     };
-    p->memory_bytes = p->weight_bytes + keys + p->buffer_bytes + g->model.held_bytes;
+    p->weight_memory_bytes = decoder_weight_bytes(g->decoder)
+                           + drafting_weight_bytes(&g->drafting, g->model.engine);
+    p->memory_bytes = p->weight_memory_bytes + keys + p->buffer_bytes + g->model.held_bytes;
     if (g->o->plan)
         g->o->plan(g->o->machine.progress.user, p);
 }
@@ -149,6 +151,7 @@ static bool open_decoder(struct generation *g, size_t others, struct error *err)
         .max_sequences = 1, .max_rows = 1 + g->drafting.n_drafts,
         .observer = drafting_observer(&g->drafting), .other_bytes = others,
         .count_weights = g->o->machine.memory_bytes > 0,
+        .shares_vocabulary = g->drafting.n_drafts > 0,
     };
     g->decoder = decoder_open(g->model.engine, &options, err);
     return g->decoder != NULL;

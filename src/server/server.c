@@ -176,6 +176,9 @@ static bool open_scheduler(struct server *s, struct error *err)
                   (double)memory.bytes / 1e9, memory.kv_tokens, (double)memory.kv_bytes / 1e9,
                   (double)memory.state_bytes / 1e9, (double)memory.prefix_cache_bytes / 1e9,
                   (double)memory.buffer_bytes / 1e9);
+    if (memory.weight_memory_bytes < memory.weight_bytes)
+        server_notice(s, "weights: %.3g GB of %.3g GB in memory at a time, the rest is read again",
+                      (double)memory.weight_memory_bytes / 1e9, (double)memory.weight_bytes / 1e9);
     return true;
 }
 

@@ -152,6 +152,12 @@ def test_memory():
             check(r.returncode == 0, f"{what}which suffices", r.stderr)
             held = json.loads(r.stdout)["peak_rss_bytes"]
             check(held <= sums[-1] << 20, f"{what}and is kept", f"{held} of {sums[-1] << 20}")
+            args = (DEMO, *PROMPT, "--seed", 3, "--max-tokens", 60, "--ignore-eos", "--json", *drafts)
+            few, all = (json.loads(run(*args, *memory).stdout) for memory in (("--memory", f"{sums[-1]}M"), ()))
+            check(few["weight_memory_bytes"] < few["weight_bytes"] < few["weight_bytes_read"] and few["peak_rss_bytes"] <= sums[-1] << 20,
+                  f"{what}weights are read again", few)
+            check(few["ids"] == all["ids"] and all["weight_memory_bytes"] == all["weight_bytes"] and all["weight_bytes_read"] == 0,
+                  f"{what}which changes no token", (few, all))
     check(len(sums) == 2 and sums[0] < sums[1], "drafts need more", sums)
     r = run(DEMO, *PROMPT, "--progress", "--max-tokens", 4, "--memory", "100M")
     check(re.search(rb"memory: at most [\d.]+ GB: weights [\d.]+ GB, keys and values [\d.e-]+ GB \(f32\), buffers", r.stderr),

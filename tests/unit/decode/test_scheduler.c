@@ -453,7 +453,8 @@ static void test_budget(const struct fixture *f)
     check(fits(f, named * M, &more, &weights, &err) && named * M <= least + 4 * M,
           "a budget that is too small is refused with a sum that suffices", "%zuM, named %zuM: %s",
           least / M, named, err.message);
-    check(m.bytes + weights <= least && m.kv_tokens >= LONG_BLOCKS * KV_BLOCK
+    check(m.bytes + m.weight_memory_bytes <= least && m.weight_memory_bytes < weights
+          && m.kv_tokens >= LONG_BLOCKS * KV_BLOCK
           && m.kv_tokens < LONG_BLOCKS * KV_BLOCK * 3 / 2
           && m.bytes == m.kv_bytes + m.state_bytes + m.prefix_cache_bytes + m.buffer_bytes,
           "all of it fits into the least budget, with one context", "%zu bytes, %zu tokens",
