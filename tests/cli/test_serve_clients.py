@@ -1,5 +1,6 @@
-"""`serve` and clients that nobody here wrote: the `openai` package with the model card's program, OpenAI's own description of its
-answers, lm-evaluation-harness.  Each is skipped where its package is missing."""
+"""`serve` and clients that nobody here wrote: the `openai` packages of Python (with the model card's program) and of Node,
+langchain-openai, LiteLLM, `llm`, OpenAI's own description of its answers, lm-evaluation-harness.  Each is skipped where its package
+is missing; Node finds its own by NODE_PATH."""
 import json
 import os
 import subprocess
@@ -60,6 +61,79 @@ def test_openai(s, calls):
         final = stream.get_final_completion().choices[0].message
     check(final.tool_calls[0].function.name == "get_weather" and json.loads(final.tool_calls[0].function.arguments)["days"] == 3,
           "openai: a streamed tool call, put together by the package", final)
+
+
+def test_node(s, calls):
+    program = os.path.join(HERE, "serve_client.cjs")
+    try:
+        r = subprocess.run(["node", program, str(s.port), str(calls.port)], capture_output=True, text=True, timeout=120)
+    except FileNotFoundError:
+        skip("Node's openai package", "there is no node")
+        return
+    if "Cannot find module 'openai'" in r.stderr:
+        skip("Node's openai package", "it is not installed where NODE_PATH says")
+        return
+    got = json.loads(r.stdout) if r.returncode == 0 else {}
+    check(got and "demo model" in got["answer"]["message"]["content"] and got["models"][-1] == "mxfp4" and got["completion"] == "length",
+          "Node's openai: answers", got or r.stderr)
+    check(got and got["stream"] == got["answer"]["message"]["content"], "Node's openai: a stream", got)
+    check(got and got["call"]["finish_reason"] == "tool_calls"
+          and json.loads(got["call"]["message"]["tool_calls"][0]["function"]["arguments"]) == {"city": "Paris", "days": 3}
+          and json.loads(got["streamed_call"]["arguments"]) == {"city": "Paris", "days": 3}, "Node's openai: a tool call, whole and streamed", got)
+    check(got and got["error"] == {"status": 400, "param": "temperature", "type": "BadRequestError"}, "Node's openai: an error", got)
+
+
+def test_langchain(s, calls):
+    try:
+        from langchain_openai import ChatOpenAI
+    except ImportError:
+        skip("langchain-openai", "it is not installed")
+        return
+
+    def chat(port, **more):
+        return ChatOpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="EMPTY", model="", temperature=0, max_retries=0, **more)
+    answer = chat(s.port).invoke("Who are you?")
+    check("demo model" in answer.content and answer.usage_metadata["output_tokens"] > 0, "langchain-openai: an answer", answer)
+    text = "".join(chunk.content for chunk in chat(s.port).stream("Who are you?"))
+    check(text == answer.content, "langchain-openai: a stream", text)
+    call = chat(calls.port).bind_tools(TOOLS).invoke("Who are you?").tool_calls[0]
+    check(call["name"] == "get_weather" and call["args"] == {"city": "Paris", "days": 3}, "langchain-openai: a tool call", call)
+    schema = {"title": "reply", "type": "object", "properties": {"yes": {"type": "boolean"}}, "required": ["yes"], "additionalProperties": False}
+    got = chat(s.port).with_structured_output(schema, method="json_schema").invoke("Who are you?")
+    check(set(got) == {"yes"} and isinstance(got["yes"], bool), "langchain-openai: an answer under a schema", got)
+
+
+def test_litellm(s, calls):
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"         # it asks GitHub for a list otherwise
+    try:
+        import litellm
+    except ImportError:
+        skip("LiteLLM", "it is not installed")
+        return
+    to = {"model": "openai/mxfp4", "api_base": f"http://127.0.0.1:{s.port}/v1", "api_key": "EMPTY", "messages": WHO, "temperature": 0}
+    answer = litellm.completion(**to).choices[0].message
+    check("demo model" in answer.content and answer.reasoning_content, "LiteLLM: an answer with its reasoning", answer)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in litellm.completion(**to, stream=True))
+    check(text == answer.content, "LiteLLM: a stream", text)
+    to.update(model="openai/" + calls.json("/v1/models")[1]["data"][-1]["id"], api_base=f"http://127.0.0.1:{calls.port}/v1")
+    call = litellm.completion(**to, tools=TOOLS).choices[0].message.tool_calls[0].function
+    check(call.name == "get_weather" and json.loads(call.arguments) == {"city": "Paris", "days": 3}, "LiteLLM: a tool call", call)
+
+
+def test_llm(s, _):
+    """`llm`, the command, with a file that describes the server."""
+    program = os.path.join(os.path.dirname(sys.executable), "llm")
+    if not os.path.exists(program):
+        skip("llm", "it is not installed beside this Python")
+        return
+    folder = fresh("llm")
+    os.mkdir(folder)
+    with open(os.path.join(folder, "extra-openai-models.yaml"), "w", encoding="utf-8") as f:
+        f.write(f'- model_id: demo\n  model_name: mxfp4\n  api_base: "http://127.0.0.1:{s.port}/v1"\n')
+    env = {**os.environ, "LLM_USER_PATH": folder, "OPENAI_API_KEY": "EMPTY"}
+    for name, more in (("a stream", ()), ("an answer", ("--no-stream",))):
+        r = subprocess.run([program, "-m", "demo", "-o", "temperature", "0", *more, "Who are you?"], env=env, capture_output=True, text=True, timeout=120)
+        check(r.returncode == 0 and "demo model" in r.stdout, f"llm: {name}", r)
 
 
 # What differs from OpenAI's description, and is vLLM's: codes of errors are numbers; null where OpenAI leaves fields out; and in events
@@ -141,7 +215,8 @@ if QUICK > 1:
     skip("serve", "takes too long on an emulated CPU")
     done()
 with Server(DEMO, *CARD) as server, Server(scripted_checkpoint.make(fresh("calls"), CALLS), *CARD[2:]) as of_calls:
-    attempt("openai", test_openai, server, of_calls)
+    for name, test in (("openai", test_openai), ("Node", test_node), ("langchain", test_langchain), ("litellm", test_litellm), ("llm", test_llm)):
+        attempt(name, test, server, of_calls)
     attempt("schema", test_schema, server, of_calls)
     attempt("harness", test_harness, server)
 done()

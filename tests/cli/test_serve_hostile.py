@@ -136,7 +136,7 @@ def test_leaving(s):
     """Clients that leave before the body is there, before an answer and in its stream."""
     body = json.dumps({"prompt": "The", "max_tokens": 900, "ignore_eos": True, "stream": True}).encode()
     plain = json.dumps({"prompt": "The", "max_tokens": 900, "ignore_eos": True}).encode()
-    for i in range(10 if QUICK else 60):
+    for i in range(10 if QUICK else 1000 if ALL else 60):
         with s.connect() as c:
             kind = i % 4
             c.sendall(head(COMPLETIONS, len(body if kind < 3 else plain)))
@@ -211,7 +211,8 @@ def test_many(s):
     kinds = [("GET", "/health", None), ("GET", "/v1/models", None), ("GET", "/metrics", None), ("POST", COMPLETIONS, {"prompt": "The", "max_tokens": 3}),
              ("POST", COMPLETIONS, {"prompt": ["A", "B"], "max_tokens": 2, "stream": True, "logprobs": 1}), ("POST", CHAT, {"messages": WHO, "max_tokens": 3}),
              ("POST", CHAT, {"messages": WHO, "max_tokens": 4, "stream": True}), ("POST", "/tokenize", {"prompt": "x" * 100}), ("POST", CHAT, {"messages": []}),
-             ("POST", COMPLETIONS, {"prompt": "a", "temperature": 9}), ("GET", "/nowhere", None), ("POST", COMPLETIONS, {"prompt": "In", "n": 3, "max_tokens": 2})]
+             ("POST", COMPLETIONS, {"prompt": "a", "temperature": 9}), ("GET", "/nowhere", None), ("POST", COMPLETIONS, {"prompt": "In", "n": 3, "max_tokens": 2}),
+             ("POST", CHAT, {"messages": WHO, "max_tokens": 8, "response_format": {"type": "json_object"}, "temperature": 0, "stream": True})]
     statuses, per_client = [], 4 if QUICK else 80 if ALL else 8
 
     def client(seed):
