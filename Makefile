@@ -2,7 +2,7 @@
 # runs the main job on the demo checkpoints, `make demo-formats` ranks six formats of one, `make test`
 # runs all tests.  Variables: V=1 (prints whole commands), PREFIX=, DESTDIR=, SANITIZE=1
 # (AddressSanitizer and UBSan, in build-sanitize/), SANITIZE=thread (ThreadSanitizer, in build-thread/:
-# tests of threads that share a model), CC=, and two ways to test kernels that this CPU cannot run:
+# tests of threads that share a model), MPI= (openmpi, mpich or none; default: each one that is there), CC=, and two ways to test kernels that this CPU cannot run:
 # CROSS=aarch64-linux-gnu (Debian's cross compiler, tests under qemu-user) and EMULATE=1 (x86 intrinsics
 # as plain C), each in a build folder of its own.
 
@@ -65,14 +65,20 @@ LIBRARY_SOURCES := $(filter-out $(OTHERS),$(LIBRARY_SOURCES))
 ifdef EMULATE
 LIBRARY_SOURCES := $(patsubst src/kernels/cpu.c,tests/emulated/cpu.c,$(LIBRARY_SOURCES))
 endif
-CLI_SOURCES     := $(wildcard src/cli/*.c)
+CLI_SOURCES     := $(wildcard src/cli/*.c) $(filter-out src/cluster/mpi_library.c,$(wildcard src/cluster/*.c))
+# The MPIs whose ranks the program can serve.  It is compiled against their headers, and loads the library of
+# the launcher (src/cluster/mpi_library.h); none is needed to build.
+MPI      := openmpi mpich
+MPI_PACKAGE_openmpi := ompi-c
+MPI_PACKAGE_mpich   := mpich
+MPIS     := $(foreach m,$(filter openmpi mpich,$(MPI)),$(if $(shell $(PKG_CONFIG) --exists $(MPI_PACKAGE_$(m)) && echo yes),$(m)))
 TEST_SOURCES    := $(wildcard tests/unit/*/test_*.c)
 HOST_SOURCES    := $(wildcard tests/faults/*_host.c)
 
 object = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIBRARY_OBJECTS := $(call object,$(LIBRARY_SOURCES)) $(ROW_SETS:%=$(BUILD)/src/kernels/rows_%.o) \
                    $(BLOCK_SETS:%=$(BUILD)/src/kernels/mxfp4_blocks_%.o)
-CLI_OBJECTS     := $(call object,$(CLI_SOURCES))
+CLI_OBJECTS     := $(call object,$(CLI_SOURCES)) $(MPIS:%=$(BUILD)/src/cluster/mpi_library_%.o)
 TEST_PROGRAMS   := $(patsubst %.c,$(BUILD)/%,$(TEST_SOURCES) $(HOST_SOURCES))
 
 all: $(BUILD)/surprisal $(BUILD)/libsurprisal.a $(BUILD)/libsurprisal.so $(BUILD)/surprisal.pc
@@ -99,9 +105,20 @@ $(BUILD)/libsurprisal.so: $(BUILD)/$(SHARED)
 	@ln -sf $(SHARED) $(BUILD)/$(SONAME)
 	@ln -sf $(SHARED) $@
 
-$(BUILD)/surprisal: $(CLI_OBJECTS) $(BUILD)/libsurprisal.a
+$(BUILD)/surprisal: $(CLI_OBJECTS) $(BUILD)/libsurprisal.a $(BUILD)/mpis
 	$(call say,LD,$@)
-	$(Q)$(CC) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(LDLIBS)
+
+# Changes when other MPIs are there, or chosen: then the program is linked again.
+$(BUILD)/mpis: FORCE
+	@mkdir -p $(@D)
+	@echo '$(MPIS)' | cmp -s - $@ || echo '$(MPIS)' > $@
+
+$(BUILD)/src/cluster/mpi_library_%.o: src/cluster/mpi_library.c Makefile | packages
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags $(MPI_PACKAGE_$*))) \
+	    -DMPI_LIBRARY=mpi_library_$* -c -o $@ $<
 
 $(BUILD)/%.o: %.c Makefile | packages
 	@mkdir -p $(@D)
@@ -244,6 +261,7 @@ uninstall:
 clean:
 	rm -rf build build-*
 
-.PHONY: all packages demo demo-formats test bench install uninstall clean
+FORCE:
+.PHONY: FORCE all packages demo demo-formats test bench install uninstall clean
 .SECONDARY:
 -include $(LIBRARY_OBJECTS:.o=.d) $(CLI_OBJECTS:.o=.d) $(TEST_PROGRAMS:=.d)

@@ -63,6 +63,9 @@ struct surprisal_machine {
     /* Of the whole process; 0: three quarters of what is free.  Less memory means more passes over
      * the weights, and the same result. */
     size_t memory_bytes;
+    /* Of an evaluation: processes of the same job on this machine, among which that memory is
+     * divided; 0: 1. */
+    int processes;
     const char *isa;                    /* the kernels; NULL: the best of this machine */
     enum surprisal_compute compute;     /* F32 */
     struct surprisal_progress progress;
@@ -381,6 +384,50 @@ SURPRISAL_API bool surprisal_merge_check(const struct surprisal_merge_options *o
 SURPRISAL_API bool surprisal_merge(const struct surprisal_merge_options *options,
                                    struct surprisal_merged *merged, struct surprisal_error *err);
 SURPRISAL_API void surprisal_merged_free(struct surprisal_merged *merged);
+
+/* ---- a run divided among processes -------------------------------------- */
+
+/* Several processes, on one machine or on many with a common file system, score the parts of one
+ * run at once: each one calls surprisal_division_facts, one of them begins, all score, and the one
+ * that began joins the parts and closes.  Who scores what, and when all is done, they agree upon
+ * themselves; the program does it by MPI.  `out` has the bytes of the run in one piece, but for
+ * what summary.json says of its work.  The options of all are the same, but for `machine`; with
+ * `resume` an interrupted division goes on, with any number of processes. */
+struct surprisal_division;
+
+/* What a process knows before the work.  settings have to be the same in all processes; isa too,
+ * unless instruction sets may be mixed. */
+struct surprisal_division_facts {
+    char *settings;                     /* lines "key: value"; released with free() */
+    char isa[32];
+    size_t model_tokens;                /* that go through the layers */
+    size_t most_parts;                  /* that the windows can be divided into */
+};
+SURPRISAL_API bool surprisal_division_facts(const struct surprisal_eval_options *options,
+                                            struct surprisal_division_facts *facts,
+                                            struct surprisal_error *err);
+/* Does the interrupted run of `out` consist of such parts? */
+SURPRISAL_API bool surprisal_division_is_at(const char *out);
+
+/* facts: of this process.  mixed: parts may be computed with several instruction sets.  options
+ * stay borrowed. */
+SURPRISAL_API struct surprisal_division *
+surprisal_division_begin(const struct surprisal_eval_options *options,
+                         const struct surprisal_division_facts *facts, size_t processes,
+                         bool mixed, struct surprisal_error *err);
+/* The number of parts, and which of them, from 1, are finished already. */
+SURPRISAL_API size_t surprisal_division_parts(const struct surprisal_division *division);
+SURPRISAL_API bool surprisal_division_has(const struct surprisal_division *division, size_t part);
+/* Scores one part, or the rest of it; in any process, while the one that began keeps it open. */
+SURPRISAL_API bool surprisal_division_score(const struct surprisal_eval_options *options,
+                                            struct surprisal_part part,
+                                            struct surprisal_error *err);
+/* When all parts are finished.  *merged is released with surprisal_merged_free. */
+SURPRISAL_API bool surprisal_division_join(struct surprisal_division *division,
+                                           struct surprisal_merged *merged,
+                                           struct surprisal_error *err);
+/* What is finished stays, for `resume`.  Closing NULL is fine. */
+SURPRISAL_API void surprisal_division_close(struct surprisal_division *division);
 
 /* ---- comparison ------------------------------------------------------- */
 

@@ -64,11 +64,15 @@ static size_t tokens_of(const struct sequence *s, size_t begin, size_t end)
     return windows_model_tokens(&w);
 }
 
+size_t sequence_most_parts(const struct sequence *s)
+{
+    const struct engine_window *last = &s->all.list[s->all.n - 1];
+    return s->all.n - (last->first == last->end);   /* the last one of strided may score nothing */
+}
+
 bool sequence_take_part(struct sequence *s, const struct surprisal_part *part, struct error *err)
 {
-    size_t n = s->all.n, begin = 0, end = 0, tokens = 0;
-    if (s->all.list[n - 1].first == s->all.list[n - 1].end)
-        n--;                            /* the last window of strided may score nothing */
+    size_t n = sequence_most_parts(s), begin = 0, end = 0, tokens = 0;
     if (part->of > n)
         return error_set(err, "%zu windows cannot be divided into %zu parts", n, part->of);
     size_t total = tokens_of(s, 0, n);

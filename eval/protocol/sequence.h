@@ -27,8 +27,11 @@ size_t sequence_document(const struct sequence *s, size_t window);
 bool sequence_make(struct sequence *s, const struct input *in,
                    const struct surprisal_protocol_plan *plan, int32_t prefix_id,
                    size_t max_windows, struct error *err);
+/* How many parts the windows can be divided into: as many as there are windows that score a
+ * token. */
+size_t sequence_most_parts(const struct sequence *s);
 /* Leaves one part of the windows to score: part 1 of `of` has the first ones, each has at least one
- * and about as many tokens as the others.  Refuses more parts than windows that score a token. */
+ * and about as many tokens as the others.  Refuses more parts than that. */
 bool sequence_take_part(struct sequence *s, const struct surprisal_part *part, struct error *err);
 void sequence_free(struct sequence *s);
 

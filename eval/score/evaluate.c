@@ -116,16 +116,22 @@ static bool finds_complete(const struct job *j)
     return complete;
 }
 
+static bool make_settings(struct buffer *out, const struct plan_runs *s, struct error *err)
+{
+    bool ok = summary_settings(&s->list[0].summary, out, err);
+    for (size_t i = 0; ok && i < s->n; i++)
+        ok = summary_plan_settings(&s->list[i].summary, out, err);
+    return ok;
+}
+
 /* Finds the state to resume from, before anything in its folder is changed. */
 static bool find_state(struct job *j, struct error *err)
 {
     const struct plan_runs *s = &j->runs;
     j->known = mem_array(j->model.weights->n_tensors, WEIGHTS_KNOWN_BYTES, "digests", err);
     j->rows = mem_array(s->n, DIGEST_BYTES, "digests", err);
-    bool ok = j->known && j->rows && summary_settings(&s->list[0].summary, &j->settings, err);
-    for (size_t i = 0; ok && i < s->n; i++)
-        ok = summary_plan_settings(&s->list[i].summary, &j->settings, err);
-    if (!ok || !unfinished_run_settle(&j->folder, j->settings.data, err))
+    if (!j->known || !j->rows || !make_settings(&j->settings, s, err)
+        || !unfinished_run_settle(&j->folder, j->settings.data, err))
         return false;
     j->is_complete = finds_complete(j);
     if (j->is_complete)
@@ -519,6 +525,17 @@ bool evaluate_check(const struct surprisal_eval_options *o, struct error *err)
     return ok;
 }
 
+static bool tell_division(struct job *j, struct evaluate_prepared *out, struct error *err)
+{
+    struct plan_runs *s = &j->runs;
+    out->isa = engine_isa(j->model.engine);
+    out->most_parts = SIZE_MAX;
+    for (size_t i = 0; i < s->n; i++)
+        out->most_parts = size_min(out->most_parts, sequence_most_parts(&s->list[i].sequence));
+    s->list[0].summary.isa = "any";
+    return make_settings(&out->settings, s, err);
+}
+
 bool evaluate_prepare(const struct surprisal_eval_options *o, struct evaluate_prepared *out,
                       struct error *err)
 {
@@ -531,7 +548,8 @@ bool evaluate_prepare(const struct surprisal_eval_options *o, struct evaluate_pr
     job_begin(&j, &dry);
     *out = (struct evaluate_prepared){ 0 };
     bool ok = evaluate_check(&dry, err) && prepare(&j, err)
-           && make_plan(&j, &out->plan, &out->least_bytes, err);
+           && make_plan(&j, &out->plan, &out->least_bytes, err)
+           && tell_division(&j, out, err);
     if (ok) {
         snprintf(out->tokenizer, sizeof out->tokenizer, "%s",
                  j.model.tokenizer ? tokenizer_sha256(j.model.tokenizer) : "");
@@ -554,6 +572,7 @@ bool evaluate_prepare(const struct surprisal_eval_options *o, struct evaluate_pr
 void evaluate_prepared_free(struct evaluate_prepared *p)
 {
     free(p->ids);
+    buffer_free(&p->settings);
     windows_free(&p->windows);
     input_files_free(&p->inputs);
 }

@@ -29,6 +29,10 @@ struct evaluate_prepared {
     size_t quantized_bytes;                 /* of the checkpoint's weights */
     size_t head_values;                     /* vocabulary x hidden size */
     enum dtype head_dtype;
+    struct buffer settings;                 /* given: lines "key: value" that decide the numbers, of
+                                               any instruction set */
+    const char *isa;
+    size_t most_parts;                      /* that the windows of each plan can be divided into */
     int32_t *ids;                           /* given [n_ids]: what the model sees, */
     size_t n_ids;
     struct windows windows;                 /* given: and the windows over it */

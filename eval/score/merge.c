@@ -19,7 +19,7 @@ struct job {
     const struct surprisal_merge_options *options;
     struct progress progress;
     struct input_files inputs;
-    struct output_folder folder;
+    const char *folder;                 /* that becomes the run */
     struct plan_pairs plans;            /* of the parts; none: they are single runs */
     const char **names;                 /* owned [plans.n, NULL] */
 };
@@ -277,8 +277,7 @@ static bool merge_plan(struct job *j, const char *plan, struct surprisal_result 
     for (size_t i = 0; ok && i < o->n_parts; i++)
         ok = (folders[i] = plan ? file_join(o->parts[i], plan, err)
                                 : mem_string(o->parts[i], err)) != NULL;
-    char *path = plan ? file_join(j->folder.building, plan, err)
-                      : mem_string(j->folder.building, err);
+    char *path = plan ? file_join(j->folder, plan, err) : mem_string(j->folder, err);
     ok = ok && path
       && parts_open(&p, (const char *const *)folders, o->n_parts, o->mixed,
                     j->plans.n ? j->names : NULL, &j->inputs, err)
@@ -311,18 +310,20 @@ static bool find_plans(struct job *j, struct error *err)
     return j->names != NULL;
 }
 
-static bool open_folder(struct job *j, struct error *err)
+/* inputs: the parts. */
+static bool open_folder(struct output_folder *folder, const struct surprisal_merge_options *o,
+                        struct input_files *inputs, struct error *err)
 {
-    const struct surprisal_merge_options *o = j->options;
+    const struct progress progress = PROGRESS_OF(&o->progress);
     const struct output_request request = { .path = o->out, .kind = "merged run",
-                                            .inputs = &j->inputs, .progress = &j->progress };
+                                            .inputs = inputs, .progress = &progress };
     const struct output_names names = { .is_ours = unfinished_run_is_ours };
     for (size_t i = 0; i < o->n_parts; i++)
-        if (!input_files_add_names(&j->inputs, o->parts[i], err))
+        if (!input_files_add_names(inputs, o->parts[i], err))
             return false;
-    return output_folder_begin(&j->folder, &request, err)
-        && output_folder_clear(&j->folder, &names, err)
-        && output_folder_mark(&j->folder, cJSON_CreateObject(), err);
+    return output_folder_begin(folder, &request, err)
+        && output_folder_clear(folder, &names, err)
+        && output_folder_mark(folder, cJSON_CreateObject(), err);
 }
 
 static bool merge_all(struct job *j, struct surprisal_merged *merged, struct error *err)
@@ -347,25 +348,38 @@ bool merge_check(const struct surprisal_merge_options *o, struct error *err)
     return o->n_parts > 0 || error_set(err, "no parts are given");
 }
 
-bool merge_run(const struct surprisal_merge_options *o, struct surprisal_merged *merged,
-               struct error *err)
+bool merge_into(const char *folder, const struct surprisal_merge_options *o,
+                struct surprisal_merged *merged, struct error *err)
 {
-    struct job j = { .options = o, .progress = PROGRESS_OF(&o->progress) };
-    const struct output_names names = { .is_ours = unfinished_run_is_ours };
+    struct job j = { .options = o, .progress = PROGRESS_OF(&o->progress), .folder = folder };
     *merged = (struct surprisal_merged){ 0 };
-    bool ok = merge_check(o, err) && find_plans(&j, err) && open_folder(&j, err)
-           && merge_all(&j, merged, err)
-           && input_files_check(&j.inputs, NULL, &j.progress, err)
-           && output_folder_commit(&j.folder, NULL, err);
-    if (!ok) {
-        if (j.folder.building)
-            output_folder_discard(&j.folder, &names);
+    bool ok = find_plans(&j, err) && merge_all(&j, merged, err)
+           && input_files_check(&j.inputs, NULL, &j.progress, err);
+    if (!ok)
         merge_free(merged);
-    } else
-        output_folder_end(&j.folder);
     plan_folders_free(&j.plans);
     free(j.names);
     input_files_free(&j.inputs);
+    return ok;
+}
+
+bool merge_run(const struct surprisal_merge_options *o, struct surprisal_merged *merged,
+               struct error *err)
+{
+    struct output_folder folder = { .lock = -1 };
+    struct input_files inputs = { 0 };
+    const struct output_names names = { .is_ours = unfinished_run_is_ours };
+    *merged = (struct surprisal_merged){ 0 };
+    bool ok = merge_check(o, err) && open_folder(&folder, o, &inputs, err)
+           && merge_into(folder.building, o, merged, err)
+           && output_folder_commit(&folder, NULL, err);
+    if (!ok) {
+        if (folder.building)
+            output_folder_discard(&folder, &names);
+        merge_free(merged);
+    } else
+        output_folder_end(&folder);
+    input_files_free(&inputs);
     return ok;
 }
 

@@ -19,6 +19,9 @@
 bool merge_check(const struct surprisal_merge_options *o, struct error *err);
 bool merge_run(const struct surprisal_merge_options *o, struct surprisal_merged *merged,
                struct error *err);
+/* The same into a folder that exists: of o only parts, mixed and progress count. */
+bool merge_into(const char *folder, const struct surprisal_merge_options *o,
+                struct surprisal_merged *merged, struct error *err);
 void merge_free(struct surprisal_merged *merged);
 
 #endif

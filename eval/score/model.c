@@ -257,7 +257,8 @@ struct engine_options model_engine_options(const struct surprisal_machine *machi
 {
     return (struct engine_options){
         .n_threads = machine->threads, .memory_bytes = machine->memory_bytes, .isa = machine->isa,
-        .held_bytes = held_bytes,
+        .held_bytes = held_bytes, .processes = (size_t)(machine->processes > 0
+                                                        ? machine->processes : 1),
         .compute = machine->compute == SURPRISAL_COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
         .progress = PROGRESS_OF(&machine->progress),
     };

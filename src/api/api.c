@@ -10,6 +10,7 @@
 #include "eval/compare/compare.h"
 #include "eval/compare/compare_plans.h"
 #include "eval/report/comparison_report.h"
+#include "eval/score/division.h"
 #include "eval/score/evaluate.h"
 #include "eval/protocol/input.h"
 #include "eval/compare/layers.h"
@@ -168,6 +169,60 @@ bool surprisal_merge(const struct surprisal_merge_options *options,
 void surprisal_merged_free(struct surprisal_merged *merged)
 {
     merge_free(merged);
+}
+
+/* ---- a run divided among processes ------------------------------------------ */
+
+bool surprisal_division_facts(const struct surprisal_eval_options *options,
+                              struct surprisal_division_facts *facts, struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    return public_tell(err, division_facts(facts, options, &inner), &inner);
+}
+
+bool surprisal_division_is_at(const char *out)
+{
+    return division_is_at(out);
+}
+
+struct surprisal_division *
+surprisal_division_begin(const struct surprisal_eval_options *options,
+                         const struct surprisal_division_facts *facts, size_t processes,
+                         bool mixed, struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    struct surprisal_division *d = division_begin(options, facts, processes, mixed, &inner);
+    public_tell(err, d != NULL, &inner);
+    return d;
+}
+
+size_t surprisal_division_parts(const struct surprisal_division *division)
+{
+    return division_parts(division);
+}
+
+bool surprisal_division_has(const struct surprisal_division *division, size_t part)
+{
+    return division_has(division, part);
+}
+
+bool surprisal_division_score(const struct surprisal_eval_options *options,
+                              struct surprisal_part part, struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    return public_tell(err, division_score(options, part, &inner), &inner);
+}
+
+bool surprisal_division_join(struct surprisal_division *division, struct surprisal_merged *merged,
+                             struct surprisal_error *err)
+{
+    struct error inner = { 0 };
+    return public_tell(err, division_join(division, merged, &inner), &inner);
+}
+
+void surprisal_division_close(struct surprisal_division *division)
+{
+    division_close(division);
 }
 
 /* ---- comparison ----------------------------------------------------------- */

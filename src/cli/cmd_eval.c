@@ -3,21 +3,54 @@
 #include <string.h>
 #include <surprisal.h>
 
+#include "cluster/ranks.h"
 #include "commands.h"
 #include "eval_options.h"
 #include "report.h"
 
 struct settings {
     struct eval_settings base;
-    bool json;
+    bool json, mixed;
 };
+
+/* Is the work shared by ranks?  With --part each process has its own work and folder, whoever
+ * starts it.  What ranks left can be finished by one process. */
+static bool is_shared(const struct settings *s, const struct launch *launch)
+{
+    const struct surprisal_eval_options *o = &s->base.eval;
+    return (launch->size > 1 && !o->part.of)
+        || (o->resume && o->out && surprisal_division_is_at(o->out));
+}
+
+/* Only rank 0 has something to print. */
+static int evaluate_shared(struct settings *s, const struct launch *launch)
+{
+    struct surprisal_error err = { 0 };
+    struct surprisal_merged merged;
+    bool many = launch->size > 1;
+    const struct ranks_request request = { many ? launch : NULL, &s->base.eval, s->mixed };
+    bool ok = ranks_eval(&request, &merged, &err);
+    progress_end(&s->base.progress);
+    if (!ok && launch->rank > 0)
+        return err.interrupted ? INTERRUPTED : FAILED;
+    if (!ok)
+        return report_failure(&err);
+    ok = !merged.n || report_print_results(merged.results, merged.n, s->base.eval.n_plans > 0,
+                                           s->json);
+    surprisal_merged_free(&merged);
+    return ok ? DONE : options_fail("out of memory: the report");
+}
 
 static int evaluate(struct settings *s, struct surprisal_result *results, size_t n)
 {
     struct surprisal_error err = { 0 };
+    const struct launch launch = launch_find();
+    s->base.progress.quiet = s->base.progress.quiet || (launch.size > 1 && launch.rank > 0);
     s->base.eval.machine.progress = progress_begin(&s->base.progress);
     /* A plan that nobody sees need not be made: its time is estimated from a measurement. */
     s->base.eval.plan = s->base.progress.shown ? eval_options_show_plan : NULL;
+    if (is_shared(s, &launch))
+        return evaluate_shared(s, &launch);
     bool ok = surprisal_eval(&s->base.eval, results, &err);
     progress_end(&s->base.progress);
     if (!ok)
@@ -122,13 +155,17 @@ static const struct option options[] = {
               "part of the run, and `surprisal merge` joins all N",
       .parse = parse_part, .expected = "I/N, two whole numbers, I from 1 to N",
       FIELD(base.eval.part) },
+    { .name = "mixed",
+      .help = "ranks of mpirun may have different instruction sets, which need not agree\n"
+              "in the last bits; the summary names all of them",
+      .parse = parse_switch, FIELD(mixed) },
     { .name = "json", .help = "print only the summary, as JSON; with --plan a list of summaries",
       .parse = parse_switch,
       FIELD(json) },
 };
 
 const struct command command_eval = {
-    .name = "eval",
+    .name = "eval", .ranks = true,
     .arguments = "CHECKPOINT (--text FILE | --ids FILE) [options]",
     .summary = "Score a text: mean negative log-likelihood and perplexity, with standard errors.",
     .options = eval_options, .n_options = EVAL_OPTIONS,

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cluster/launch.h"
 #include "commands.h"
 #include "nearest.h"
 
@@ -49,6 +50,24 @@ static int refuse_command(const char *word)
                           best.cost < of_commands ? "--" : "", best.name);
 }
 
+/* As many copies as there are ranks would write the same output. */
+static int run_command(const struct command *c, int argc, char **argv)
+{
+    const struct launch launch = launch_find();
+    bool part = false;
+    for (int i = 0; i < argc; i++)
+        part = part || strncmp(argv[i], "--part", strlen("--part")) == 0;
+    if (launch.size <= 1 || (c->ranks && (launch.library || part)))
+        return c->run(c, argc, argv);
+    if (launch.rank > 0)
+        return WRONG_USAGE;
+    if (!c->ranks)
+        return options_refuse(NULL, "%s does not share its work among the %d ranks that %s started;"
+                              " start it once", c->name, launch.size, launch.launcher);
+    return options_refuse(NULL, "%s started %d ranks, which cannot share the work: %s",
+                          launch.launcher, launch.size, launch.why);
+}
+
 static int run(int argc, char **argv)
 {
     if (argc < 2)
@@ -62,7 +81,7 @@ static int run(int argc, char **argv)
     }
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         if (strcmp(argv[1], commands[i]->name) == 0)
-            return commands[i]->run(commands[i], argc - 2, argv + 2);
+            return run_command(commands[i], argc - 2, argv + 2);
     return refuse_command(argv[1]);
 }
 

@@ -37,6 +37,7 @@ struct operand_list {
 
 struct command {
     const char *name, *arguments;       /* arguments: as in the usage line */
+    bool ranks;                         /* several ranks of a launcher can share its work */
     const char *summary;                /* one line */
     const struct option *options;
     size_t n_options;

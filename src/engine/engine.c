@@ -16,8 +16,10 @@
 
 static struct budget budget_of(const struct engine_options *o, size_t free_bytes)
 {
-    struct budget b = { o->memory_bytes, o->held_bytes, o->reached_bytes };
-    if (!b.bytes && (!free_bytes || !size_sum(&b.bytes, free_bytes / 4 * 3, o->held_bytes)))
+    size_t n = size_max(o->processes, 1);
+    struct budget b = { o->memory_bytes / n, o->held_bytes, o->reached_bytes };
+    if (!o->memory_bytes
+        && (!free_bytes || !size_sum(&b.bytes, free_bytes / 4 * 3 / n, o->held_bytes)))
         b.bytes = SIZE_MAX;
     if (!o->memory_bytes)
         b.reached_bytes = 0;
@@ -64,7 +66,8 @@ struct engine *engine_open(const struct checkpoint *ck, const struct weights *w,
     }
     /* Weights that do not fit in memory beside the budget would only evict other pages from the
      * cache. */
-    size_t beside = free_bytes - size_min(free_bytes, budget_left(&budget));
+    size_t mine = budget_left(&budget), n = size_max(options->processes, 1);
+    size_t beside = free_bytes - size_min(free_bytes / n, mine) * n;
     e->evict = free_bytes && e->parts.bytes > beside;
     return e;
 }

@@ -30,8 +30,9 @@ struct engine_options {
     int n_threads;              /* 0: all of this process */
     /* Budget of the process, the part of it that is in use, and the peak so far (budget.h).  The
      * rest is for the engine: residual stream, scratch, weights in flight.  memory_bytes 0: three
-     * quarters of the free memory, in addition to what is in use. */
-    size_t memory_bytes, held_bytes, reached_bytes;
+     * quarters of the free memory, in addition to what is in use.  `processes` of a job share the
+     * given or free memory of the machine evenly; 0: 1. */
+    size_t memory_bytes, held_bytes, reached_bytes, processes;
     enum compute_type compute;
     const char *isa;            /* NULL: the best of this machine */
     struct progress progress;   /* report and warn may be NULL */
