@@ -70,6 +70,9 @@ static int run(const struct command *c, int argc, char **argv)
         status = hub_find(&s.base.hub, &s.base.eval.checkpoint, NULL);
     if (status == GO_ON && !surprisal_eval_check(&s.base.eval, &err))
         status = options_refuse(c, "%s", err.message);
+    const struct launch launch = launch_find();
+    if (status == GO_ON && s.mixed && !launch.launcher && !is_shared(&s, &launch))
+        status = options_refuse(c, "--mixed is for several ranks, started by mpirun");
     if (status == GO_ON) {
         size_t n = s.base.eval.n_plans ? s.base.eval.n_plans : 1;
         struct surprisal_result *results = calloc(n, sizeof *results);

@@ -233,6 +233,18 @@ def test_refusals(mpi):
     shutil.rmtree(path("refused"), ignore_errors=True)
 
 
+def test_shares(mpi):
+    """The plan; ranks that are bound to fewer processors than --threads say so"""
+    if len(os.sched_getaffinity(0)) < 2:
+        skip(f"{mpi}: bound ranks", "this machine has one processor")
+        return
+    bind = ["--bind-to" if mpi == "openmpi" else "-bind-to", "core"]
+    args = [a for a in arguments("--context", "64", "--threads", "2", "--progress", out=f"shares-{mpi}") if a != "--quiet"]
+    p = subprocess.run([*LAUNCHERS[mpi], *bind, "-n", "2", *args], capture_output=True, text=True, env=ENV, timeout=60)
+    check(p.returncode == 0 and "2 ranks on 1 machine; 2 parts" in p.stderr and "tokens to score" in p.stderr, f"{mpi}: the plan tells ranks, machines and parts", p.stderr)
+    check("rank 0" in p.stderr and "has 1 processor for the 2 threads" in p.stderr, f"{mpi}: a rank with fewer processors than threads says so", p.stderr)
+
+
 def test_without_library():
     """What launchers say in the environment is enough to refuse"""
     args = arguments("--context", "32", out="refused")
@@ -246,6 +258,8 @@ def test_without_library():
     p = subprocess.run([*args, "--part", "2/3"], capture_output=True, text=True, env={**ENV, "SLURM_STEP_NUM_TASKS": "3", "SLURM_PROCID": "1"})
     check(p.returncode == 0, "a part is scored by each process for itself", p.stderr)
     shutil.rmtree(path("refused"), ignore_errors=True)
+    p = subprocess.run([*args, "--mixed"], capture_output=True, text=True, env=ENV)
+    check(p.returncode == 2 and "--mixed is for several ranks" in p.stderr, "refused: --mixed of one process", p.stderr)
 
 
 def is_built_for(mpi):
@@ -269,6 +283,7 @@ def main():
             test_same(mpi)
             test_kills(mpi, 2 if QUICK else 10, mpi)
             test_stop(mpi)
+            test_shares(mpi)
             test_refusals(mpi)
 
 
