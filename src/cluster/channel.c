@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TIMEOUT_SECONDS 600.0
+#define TIMEOUT_SECONDS 600
 #define BEAT_SECONDS 1.0                /* between two signs of life */
 #define LOOK_SECONDS 0.005              /* between two looks for messages */
 
@@ -27,7 +27,7 @@ static void on_alarm(int signal_number)
 }
 
 /* MPI_Init and MPI_Finalize wait for all ranks, and know no end of it. */
-static void limit_time(double seconds)
+static void limit_time(int seconds)
 {
     signal(SIGALRM, on_alarm);
     alarm((unsigned)seconds);
@@ -52,9 +52,9 @@ static bool connect(struct channel *c, const struct launch *launch, struct surpr
 bool channel_open(struct channel *c, const struct launch *launch, struct surprisal_error *err)
 {
     const char *text = getenv("SURPRISAL_RANK_TIMEOUT");
-    double seconds = text ? atof(text) : 0;
+    long seconds = text ? strtol(text, NULL, 10) : 0;
     c->size = 1;
-    c->timeout_seconds = seconds >= 1 ? seconds : TIMEOUT_SECONDS;
+    c->timeout_seconds = seconds >= 1 && seconds <= 86400 ? (int)seconds : TIMEOUT_SECONDS;
     if (launch && !connect(c, launch, err))
         return false;
     c->heard = calloc((size_t)c->size, sizeof *c->heard);
@@ -131,7 +131,7 @@ int channel_exchange(struct channel *c)
     if (!c->session || now - c->looked < LOOK_SECONDS)
         return -1;
     /* A process that was stopped as a whole, and goes on, has not listened. */
-    if (now - c->looked > c->timeout_seconds / 2)
+    if (now - c->looked > 0.5 * c->timeout_seconds)
         for (int i = 0; i < c->size; i++)
             c->heard[i] = now;
     c->looked = now;

@@ -41,7 +41,7 @@ struct channel {
     int rank, size;
     void (*receive)(void *user, const struct message *m);
     void *user;
-    double timeout_seconds;
+    int timeout_seconds;
     double beaten, looked;              /* seconds: of the last sign of life, of the last look */
     double *heard;                      /* owned [size]: when a rank was heard; of others than rank
                                            0: only heard[0] */

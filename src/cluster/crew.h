@@ -42,8 +42,7 @@ void crew_welcome(const struct crew *c, struct channel *channel);
 
 /* ---- do they agree ---------------------------------------------------------------------- */
 
-/* Instruction set and settings as a text of MESSAGE_READY; out: [MESSAGE_TEXT_BYTES].  False, and
- * an empty text, if they are too long. */
+/* Instruction set and settings as a text of MESSAGE_READY; out: [n].  False if they are longer. */
 bool crew_pack(char *out, size_t n, const struct surprisal_division_facts *facts);
 /* Refuses ranks with other facts than these of rank 0, by name. */
 bool crew_check(const struct crew *c, const struct surprisal_division_facts *facts, bool mixed,

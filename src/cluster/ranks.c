@@ -63,7 +63,7 @@ static void fail(struct ranks *r, const struct surprisal_error *why)
 static void give_up(struct ranks *r, int rank)
 {
     char text[500], line[1000];
-    snprintf(text, sizeof text, "has not answered for %.0f s", r->channel.timeout_seconds);
+    snprintf(text, sizeof text, "has not answered for %d s", r->channel.timeout_seconds);
     r->channel.ended[rank] = true;
     if (is_first(r)) {
         crew_prefix(line, sizeof line, &r->crew, rank, text);
@@ -221,7 +221,12 @@ static bool greet(struct ranks *r)
         return false;
     take_share(r, r->order.a, r->order.b);
     r->order.kind = -1;
-    bool ok = find_facts(r, &facts) && crew_pack(text, sizeof text, &facts);
+    bool ok = find_facts(r, &facts);
+    if (ok && !crew_pack(text, sizeof text, &facts)) {
+        const struct surprisal_error why = { .message = "has too many plans for several ranks" };
+        fail(r, &why);
+        ok = false;
+    }
     if (ok)
         channel_send(&r->channel, 0, MESSAGE_READY, 0, 0, text);
     free(facts.settings);
