@@ -2,9 +2,9 @@
 # runs the main job on the demo checkpoints, `make demo-formats` ranks six formats of one, `make test`
 # runs all tests.  Variables: V=1 (prints whole commands), PREFIX=, DESTDIR=, SANITIZE=1
 # (AddressSanitizer and UBSan, in build-sanitize/), SANITIZE=thread (ThreadSanitizer, in build-thread/:
-# tests of threads that share a model), MPI= (openmpi, mpich or none; default: each one that is there), CC=, and two ways to test kernels that this CPU cannot run:
-# CROSS=aarch64-linux-gnu (Debian's cross compiler, tests under qemu-user) and EMULATE=1 (x86 intrinsics
-# as plain C), each in a build folder of its own.
+# tests of threads that share a model), MPI= (openmpi, mpich or none; default: each one that is there), CC=,
+# and two ways to test kernels that this CPU cannot run: CROSS=aarch64-linux-gnu (Debian's cross compiler,
+# tests under qemu-user) and EMULATE=1 (x86 intrinsics as plain C), each in a build folder of its own.
 
 MAKEFLAGS += --no-builtin-rules
 VERSION := 0.2.0
@@ -71,7 +71,8 @@ CLI_SOURCES     := $(wildcard src/cli/*.c) $(filter-out src/cluster/mpi_library.
 MPI      := openmpi mpich
 MPI_PACKAGE_openmpi := ompi-c
 MPI_PACKAGE_mpich   := mpich
-MPIS     := $(foreach m,$(filter openmpi mpich,$(MPI)),$(if $(shell $(PKG_CONFIG) --exists $(MPI_PACKAGE_$(m)) && echo yes),$(m)))
+MPIS     := $(foreach m,$(filter openmpi mpich,$(MPI)), \
+                $(if $(shell $(PKG_CONFIG) --exists $(MPI_PACKAGE_$(m)) 2>/dev/null && echo yes),$(m)))
 TEST_SOURCES    := $(wildcard tests/unit/*/test_*.c)
 HOST_SOURCES    := $(wildcard tests/faults/*_host.c)
 
@@ -117,8 +118,8 @@ $(BUILD)/mpis: FORCE
 $(BUILD)/src/cluster/mpi_library_%.o: src/cluster/mpi_library.c Makefile | packages
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags $(MPI_PACKAGE_$*))) \
-	    -DMPI_LIBRARY=mpi_library_$* -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) \
+	    $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags $(MPI_PACKAGE_$*))) -DMPI_LIBRARY=mpi_library_$* -c -o $@ $<
 
 $(BUILD)/%.o: %.c Makefile | packages
 	@mkdir -p $(@D)
