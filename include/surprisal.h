@@ -828,7 +828,7 @@ enum surprisal_serve_wish {
 };
 
 struct surprisal_serve_options {
-    /* checkpoint or model, tokenizer, sampling, kv_cache and machine count; sampling is for
+    /* checkpoint or model, tokenizer, sampling, kv_cache, mtp and machine count; sampling is for
      * requests that say nothing else. */
     struct surprisal_generate_options generate;
     const char *host;                   /* an address, not a name: 127.0.0.1 */

@@ -153,14 +153,14 @@ const struct option generate_options[GENERATE_OPTIONS] = {
       .parse = parse_list, .expected = "a text (at most 256)", FIELD(stop) },
     { .name = "ignore-eos", .help = "go on after tokens that end an answer", .parse = parse_switch,
       FIELD(generate.ignore_eos) },
-    { .name = "speculative", .value = "mtp:N",
-      .help = "the checkpoint's MTP layer drafts N tokens (1 to 8), which one step checks:\n"
-              "the same answers, sooner where most drafts are right (default: off)",
-      .parse = parse_speculative, .expected = "mtp:N, with N from 1 to 8", FIELD(generate.mtp) },
     { .name = "logit-bias", .value = "ID=X",
       .help = "add X (-100 to 100) to the logit of a token.  May be repeated",
       .parse = parse_bias, .expected = "ID=X, a token id and a number (at most 1024)",
       FIELD(bias) },
+    { .name = "speculative", .value = "mtp:N",
+      .help = "the checkpoint's MTP layer drafts N tokens (1 to 8), which one step checks:\n"
+              "the same answers, sooner where most drafts are right (default: off)",
+      .parse = parse_speculative, .expected = "mtp:N, with N from 1 to 8", FIELD(generate.mtp) },
     NUMBER("temperature", temperature, "0 to 2; 0: always the most probable token.  This and the\n"
            "options below: default generation_config.json, else off"),
     { .name = "top-k", .value = "N", .help = "draw from the N most probable tokens; 0 or -1: off",

@@ -33,9 +33,9 @@ struct generate_settings {
 };
 
 #define GENERATE_OPTIONS 30
-/* Of these, a server has the ones from here on: how tokens are drawn, and the machine. */
-#define GENERATE_COMMON_FIRST 12
-#define GENERATE_COMMON 15
+/* Of these, a server has the ones from here on: drafts, how tokens are drawn, and the machine. */
+#define GENERATE_COMMON_FIRST 11
+#define GENERATE_COMMON 16
 extern const struct option generate_options[GENERATE_OPTIONS];
 
 /* Parses into zeroed settings, sets members that point to others, and afterwards checks what was

@@ -9,7 +9,7 @@ static const struct {
     { "dtype", "--compute f32 or bf16" }, { "kv-cache-memory-bytes", "--memory" },
     { "enable-prefix-caching", "--prefix-cache SIZE" },
     { "no-enable-prefix-caching", "--prefix-cache 0" },
-    { "prefix-caching-hash-algo", NULL }, { "speculative-config", NULL },
+    { "prefix-caching-hash-algo", NULL }, { "speculative-config", "--speculative mtp:N" },
     { "allowed-origins", "--cors" }, { "allowed-methods", "--cors" },
     { "allowed-headers", "--cors" }, { "allow-credentials", NULL },
     { "enable-log-requests", "--log-requests FILE" },

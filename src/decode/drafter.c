@@ -167,6 +167,14 @@ void drafter_state_go_back(struct drafter_state *s, size_t n_tokens, const float
         memcpy(s->hidden, hidden, D * sizeof *hidden);
 }
 
+void drafter_state_copy(struct drafter_state *to, const struct drafter_state *from, size_t D)
+{
+    kv_table_copy(&to->keys, &from->keys, from->n_past);
+    to->n_past = from->n_past;
+    to->waits = from->waits;
+    memcpy(to->hidden, from->hidden, D * sizeof *to->hidden);
+}
+
 /* ---- slots --------------------------------------------------------------------- */
 
 static bool need(void *user, size_t part, struct error *err)

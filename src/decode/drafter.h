@@ -56,6 +56,8 @@ size_t drafter_state_bytes(const struct config *c, size_t capacity);
  * tokens. */
 void drafter_state_go_back(struct drafter_state *s, size_t n_tokens, const float *hidden, size_t D);
 
+/* `to` becomes what `from` is, of the same drafter; they share blocks until one writes to one. */
+void drafter_state_copy(struct drafter_state *to, const struct drafter_state *from, size_t D);
 /* The next n tokens of a prompt and the states after them [n, D].  The last one's slot waits. */
 bool drafter_prefill(struct drafter *d, struct drafter_state *s, const int32_t *ids,
                      const float *hidden, size_t n, struct error *err);

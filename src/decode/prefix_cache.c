@@ -12,6 +12,7 @@
 struct prefix_cache_entry {
     struct prefix_cache_entry *older;
     struct sequence_state state;            /* of n_past tokens: */
+    struct drafter_state drafts;            /* all zero: none */
     int32_t *ids;                           /* owned */
     char *salt;                             /* owned */
     size_t bytes;
@@ -20,6 +21,7 @@ struct prefix_cache_entry {
 static void entry_free(struct prefix_cache_entry *e)
 {
     sequence_state_close(&e->state);
+    drafter_state_close(&e->drafts);
     free(e->ids);
     free(e->salt);
     free(e);
@@ -78,16 +80,20 @@ static bool begins_with(const struct prefix_cache_entry *e, const char *salt, co
 }
 
 const struct sequence_state *prefix_cache_find(struct prefix_cache *p, const char *salt,
-                                               const int32_t *ids, size_t most)
+                                               const int32_t *ids, size_t most,
+                                               const struct drafter_state **drafts)
 {
     struct prefix_cache_entry **best = NULL;
     for (struct prefix_cache_entry **at = &p->newest; *at; at = &(*at)->older)
         if ((!best || (*at)->state.n_past > (*best)->state.n_past)
             && begins_with(*at, salt, ids, most))
             best = at;
+    *drafts = NULL;
     if (!best)
         return NULL;
     link_newest(p, unlink_entry(p, best));
+    if (p->newest->drafts.hidden)
+        *drafts = &p->newest->drafts;
     return &p->newest->state;
 }
 
@@ -114,7 +120,8 @@ bool prefix_cache_drop(struct prefix_cache *p, bool must_free)
 }
 
 static struct prefix_cache_entry *entry_of(const struct prefix_cache *p, const char *salt,
-                                           const int32_t *ids, const struct sequence_state *s)
+                                           const int32_t *ids, const struct sequence_state *s,
+                                           const struct drafter_state *drafts)
 {
     struct prefix_cache_entry *e = mem_array(1, sizeof *e, "a kept state", NULL);
     if (!e)
@@ -122,26 +129,31 @@ static struct prefix_cache_entry *entry_of(const struct prefix_cache *p, const c
     e->ids = mem_array(s->n_past, sizeof *ids, "a kept state", NULL);
     e->salt = mem_string(salt, NULL);
     if (!e->ids || !e->salt
-        || !sequence_state_open(&e->state, p->config, p->pool, p->capacity, NULL)) {
+        || !sequence_state_open(&e->state, p->config, p->pool, p->capacity, NULL)
+        || (drafts && !drafter_state_open(&e->drafts, p->drafter, p->capacity, NULL))) {
         entry_free(e);
         return NULL;
     }
     memcpy(e->ids, ids, s->n_past * sizeof *ids);
     sequence_state_copy(&e->state, s, p->config);
+    if (drafts)
+        drafter_state_copy(&e->drafts, drafts, p->config->hidden_size);
     return e;
 }
 
 void prefix_cache_keep(struct prefix_cache *p, const char *salt, const int32_t *ids,
-                       const struct sequence_state *s)
+                       const struct sequence_state *s, const struct drafter_state *drafts)
 {
     size_t bytes = sizeof(struct prefix_cache_entry) + s->n_past * sizeof *ids + strlen(salt) + 1
-                 + sequence_state_bytes(p->config, p->capacity);
-    const struct sequence_state *known = prefix_cache_find(p, salt, ids, s->n_past);
+                 + sequence_state_bytes(p->config, p->capacity)
+                 + (drafts ? drafter_state_bytes(p->config, p->capacity) : 0);
+    const struct drafter_state *its;
+    const struct sequence_state *known = prefix_cache_find(p, salt, ids, s->n_past, &its);
     if (bytes > p->budget_bytes || (known && known->n_past == s->n_past))
         return;
     while (p->n_entries == MOST_ENTRIES || p->budget_bytes - p->bytes < bytes)
         prefix_cache_drop(p, false);
-    struct prefix_cache_entry *e = entry_of(p, salt, ids, s);
+    struct prefix_cache_entry *e = entry_of(p, salt, ids, s, drafts);
     if (!e)
         return;
     e->bytes = bytes;

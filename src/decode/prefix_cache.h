@@ -8,13 +8,15 @@
  *
  * The key is the token ids themselves, and a salt that keeps clients apart; both are compared
  * exactly.  Delta nets are copied; keys and values are blocks of the requests' pool, which are
- * shared (sequence_state_copy).  What was not used for the longest time goes first: for a new
- * state, when all would take more than the budget, and for a block that a request needs.
+ * shared (sequence_state_copy).  The MTP layer's state (drafter.h) is kept beside the model's.
+ * What was not used for the longest time goes first: for a new state, when all would take more than
+ * the budget, and for a block that a request needs.
  *
  * Used by one thread at a time. */
 #ifndef SURPRISAL_DECODE_PREFIX_CACHE_H
 #define SURPRISAL_DECODE_PREFIX_CACHE_H
 
+#include "decode/drafter.h"
 #include "decode/sequence_state.h"
 
 struct prefix_cache_entry;
@@ -23,6 +25,7 @@ struct prefix_cache_entry;
 struct prefix_cache {
     const struct config *config;            /* borrowed, as is the pool */
     struct kv_pool *pool;
+    struct drafter *drafter;                /* borrowed; NULL: nothing is drafted */
     size_t capacity;                        /* of the requests' states */
     size_t budget_bytes;                    /* 0: nothing is kept */
     int32_t turn_id;                        /* of <|im_start|>; -1: there is none */
@@ -38,13 +41,15 @@ void prefix_cache_places(const struct prefix_cache *p, size_t places[PREFIX_CACH
                          const int32_t *ids, size_t n);
 
 /* The state of the longest beginning of ids, of at most `most` tokens: borrowed until the next
- * change of the cache; NULL: there is none.  It counts as used now. */
+ * change of the cache; NULL: there is none.  It counts as used now.  *drafts: the state of drafts
+ * beside it, borrowed likewise; NULL: it has none. */
 const struct sequence_state *prefix_cache_find(struct prefix_cache *p, const char *salt,
-                                               const int32_t *ids, size_t most);
-/* Keeps a copy of a state that holds the first s->n_past of ids, if it fits into the budget and
- * memory can be had. */
+                                               const int32_t *ids, size_t most,
+                                               const struct drafter_state **drafts);
+/* Keeps a copy of a state that holds the first s->n_past of ids, and of the one of drafts (NULL:
+ * none), if it fits into the budget and memory can be had. */
 void prefix_cache_keep(struct prefix_cache *p, const char *salt, const int32_t *ids,
-                       const struct sequence_state *s);
+                       const struct sequence_state *s, const struct drafter_state *drafts);
 
 /* Gives up the state that was not used for the longest time: of all, or of those that have a block
  * for themselves, which becomes free.  False: there is none. */

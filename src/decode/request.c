@@ -77,6 +77,7 @@ bool request_choose(struct request *r, float *logits, size_t vocab_size, size_t 
     bool more = true;
     size_t position = r->given.n_prompt + r->n_answer;
     bool ok = r->given.choose(r->given.user, logits, position, &id, &more, &r->err);
+    r->chosen = id;
     if (ok && !more)
         request_end(r, SCHEDULER_DONE);
     else if (!ok || !add(r, id, vocab_size, context))

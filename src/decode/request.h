@@ -4,6 +4,7 @@
 
 #include "decode/prefix_cache.h"
 #include "decode/scheduler.h"
+#include "decode/speculation.h"
 
 struct request {
     struct scheduler_request given;
@@ -16,6 +17,11 @@ struct request {
     size_t places[PREFIX_CACHE_PLACES];
     bool has_started;
     struct sequence_state *state;       /* borrowed; NULL: it waits */
+    struct drafter_state *slots;        /* borrowed; NULL: it waits, or nothing is drafted */
+    struct speculation speculation;
+    int32_t tokens[1 + DRAFTER_MOST];   /* to be decoded in a step: a token, */
+    size_t n_drafts;                    /* and drafts of those that follow */
+    int32_t chosen;                     /* the last token; -1: none was */
     bool is_over;                       /* it has ended, so: */
     enum scheduler_end end;
     struct error err;

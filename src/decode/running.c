@@ -38,11 +38,14 @@ static size_t choose_blocks(const struct running *w)
     size_t left = budget_left(&w->engine->budget);
     size_t others = size_total(size_total(w->memory.state_bytes, w->memory.buffer_bytes),
                                size_total(o->prefix_cache_bytes, w->engine->parts.bytes));
+    size_t drafts = running_drafts_bytes(w->engine, o, 0);
+    size_t block = kv_pool_bytes(&shape, 1) + running_drafts_bytes(w->engine, o, KV_BLOCK) - drafts;
     size_t wanted = product(kv_pool_blocks(o->context), o->max_sequences);
     if (o->kv_tokens)
         return kv_pool_blocks(o->kv_tokens);
+    others = size_total(others, size_total(drafts, running_drafts_weight_bytes(w->engine, o)));
     if (left != SIZE_MAX)
-        wanted = size_min(wanted, (left - size_min(left, others)) / kv_pool_bytes(&shape, 1));
+        wanted = size_min(wanted, (left - size_min(left, others)) / block);
     return size_max(wanted, kv_pool_blocks(o->context));
 }
 
@@ -53,9 +56,12 @@ static bool open_pool(struct running *w, struct error *err)
     m->kv_tokens = product(choose_blocks(w), KV_BLOCK);
     m->kv_bytes = sequence_state_pool_bytes(c, w->options.kv_dtype, m->kv_tokens);
     m->prefix_cache_bytes = w->options.prefix_cache_bytes;
+    m->draft_bytes = running_drafts_bytes(w->engine, &w->options, m->kv_tokens);
     m->bytes = size_total(size_total(m->kv_bytes, m->state_bytes),
                           size_total(m->prefix_cache_bytes, m->buffer_bytes));
+    m->bytes = size_total(m->bytes, m->draft_bytes);
     w->figures.kv_total = m->kv_tokens;
+    w->figures.n_drafts = w->options.n_drafts;
     w->cache = (struct prefix_cache){
         .config = c, .pool = &w->pool, .capacity = w->options.context,
         .budget_bytes = w->options.prefix_cache_bytes, .turn_id = w->options.turn_id,
@@ -71,9 +77,8 @@ static bool open_states(struct running *w, struct error *err)
     w->unused = mem_array(n, sizeof *w->unused, what, err);
     w->requests = mem_array(n, sizeof *w->requests, what, err);
     w->decoding = mem_array(n, sizeof *w->decoding, what, err);
-    w->sequences = mem_array(n, sizeof *w->sequences, what, err);
-    w->ids = mem_array(n, sizeof *w->ids, what, err);
-    if (!w->states || !w->unused || !w->requests || !w->decoding || !w->sequences || !w->ids)
+    w->rows = mem_array(n, sizeof *w->rows, what, err);
+    if (!w->states || !w->unused || !w->requests || !w->decoding || !w->rows)
         return false;
     for (size_t i = 0; i < n; i++) {
         if (!sequence_state_open(&w->states[i], &w->engine->ck->config, &w->pool,
@@ -81,7 +86,31 @@ static bool open_states(struct running *w, struct error *err)
             return false;
         w->unused[i] = &w->states[i];
     }
+    if (!running_drafts_open(&w->drafts, w->engine, &w->options, w->memory.kv_tokens, w->states,
+                             err))
+        return false;
+    w->cache.drafter = w->drafts.drafter;
     return true;
+}
+
+static bool prefilled(void *user, const struct sequence_state *s, const int32_t *ids,
+                      const float *hidden, size_t n, struct error *err)
+{
+    struct running *w = user;
+    (void)s;
+    return running_drafts_prefill(&w->drafts, w->prefilling, ids, hidden, n, err);
+}
+
+/* What the decoder's budget must leave room for. */
+static size_t other_bytes(const struct running *w)
+{
+    const struct scheduler_options *o = &w->options;
+    size_t tokens = o->kv_tokens ? o->kv_tokens : o->context;
+    size_t weights = o->count_weights ? running_drafts_weight_bytes(w->engine, o) : 0;
+    size_t keys = sequence_state_pool_bytes(&w->engine->ck->config, o->kv_dtype, tokens);
+    size_t drafts = size_total(running_drafts_bytes(w->engine, o, tokens), weights);
+    return size_total(size_total(w->memory.state_bytes, o->prefix_cache_bytes),
+                      size_total(keys, drafts));
 }
 
 bool running_open(struct running *w, const struct engine *e, const struct scheduler_options *o,
@@ -92,12 +121,12 @@ bool running_open(struct running *w, const struct engine *e, const struct schedu
     *w = (struct running){ .engine = e, .options = with_defaults(o), .stop = stop, .user = user };
     o = &w->options;
     w->memory.state_bytes = product(sequence_state_bytes(c, o->context), o->max_sequences);
-    size_t least = o->kv_tokens ? o->kv_tokens : o->context;
     const struct decoder_options options = {
         .piece_tokens = o->piece_tokens, .max_sequences = o->max_sequences,
-        .other_bytes = size_total(size_total(w->memory.state_bytes, o->prefix_cache_bytes),
-                                  sequence_state_pool_bytes(c, o->kv_dtype, least)),
-        .count_weights = o->count_weights, .stop = stop, .user = user,
+        .max_rows = product(o->max_sequences, 1 + o->n_drafts),
+        .observer = { o->n_drafts ? prefilled : NULL, w }, .other_bytes = other_bytes(w),
+        .count_weights = o->count_weights, .shares_vocabulary = o->n_drafts > 0,
+        .stop = stop, .user = user,
     };
     w->decoder = decoder_open(e, &options, err);
     if (!w->decoder)
@@ -113,23 +142,24 @@ void running_close(struct running *w)
     for (size_t i = 0; w->states && i < w->options.max_sequences; i++)
         sequence_state_close(&w->states[i]);
     prefix_cache_close(&w->cache);
+    running_drafts_close(&w->drafts);
     sequence_state_pool_close(&w->pool);
     decoder_close(w->decoder);
     free(w->states);
     free(w->unused);
     free(w->requests);
     free(w->decoding);
-    free(w->sequences);
-    free(w->ids);
+    free(w->rows);
     *w = (struct running){ 0 };
 }
 
 /* ---- coming and going ------------------------------------------------------------ */
 
 /* Of a kept state, at most: the logits of next_row are still wanted. */
-static const struct sequence_state *find_kept(struct running *w, const struct request *r)
+static const struct sequence_state *find_kept(struct running *w, const struct request *r,
+                                              const struct drafter_state **drafts)
 {
-    return prefix_cache_find(&w->cache, r->given.cache_salt, r->given.prompt, r->next_row);
+    return prefix_cache_find(&w->cache, r->given.cache_salt, r->given.prompt, r->next_row, drafts);
 }
 
 /* Blocks for all its tokens so far and some more, without those that it has. */
@@ -173,7 +203,8 @@ bool running_may_start(struct running *w, const struct request *r)
     bool prefills = w->n && !request_decodes(w->requests[w->n - 1]);
     if (prefills || w->n == w->options.max_sequences)
         return false;
-    const struct sequence_state *kept = find_kept(w, r);
+    const struct drafter_state *drafts;
+    const struct sequence_state *kept = find_kept(w, r, &drafts);
     size_t needed = needs(w, r);
     for (size_t i = 0; kept && i < kept->n_past / KV_BLOCK; i++)
         needed -= is_in_use(w, kept->keys, i, w->n);
@@ -188,7 +219,9 @@ void running_start(struct running *w, struct request *r)
     struct scheduler_figures *f = &w->figures;
     r->state = w->unused[w->options.max_sequences - 1 - w->n];
     w->requests[w->n++] = r;
-    const struct sequence_state *kept = find_kept(w, r);
+    const struct drafter_state *drafts;
+    const struct sequence_state *kept = find_kept(w, r, &drafts);
+    running_drafts_start(&w->drafts, r, (size_t)(r->state - w->states), drafts);
     if (kept)
         sequence_state_copy(r->state, kept, &w->engine->ck->config);
     if (r->has_started)
@@ -208,6 +241,7 @@ void running_leave(struct running *w, struct request *r)
         at++;
     for (w->n--; at < w->n; at++)
         w->requests[at] = w->requests[at + 1];
+    running_drafts_leave(&w->drafts, r);
     sequence_state_clear(r->state, &w->engine->ck->config);
     w->unused[w->options.max_sequences - 1 - w->n] = r->state;
     r->state = NULL;
@@ -215,29 +249,35 @@ void running_leave(struct running *w, struct request *r)
 
 /* ---- room for a step ---------------------------------------------------------------- */
 
-/* Blocks that the step will take. */
-static size_t step_lacks(struct running *w)
+/* Blocks that the step will take, from the pool and from the drafter's. */
+static size_t step_lacks(struct running *w, size_t *drafts_lack)
 {
     size_t lacks = 0, piece = decoder_piece_tokens(w->decoder);
     if (w->n > 1)                       /* all but the last one decode */
         piece = size_min(piece, w->options.decoding_piece);
+    *drafts_lack = 0;
     for (size_t i = 0; i < w->n; i++) {
         const struct request *r = w->requests[i];
-        size_t tokens = 1;
+        size_t tokens = 1 + r->n_drafts;
         if (!request_decodes(r)) {
             w->piece_end = request_piece_end(r, piece);
             tokens = w->piece_end - r->state->n_past;
         }
         lacks += sequence_state_lacks(r->state, tokens);
+        *drafts_lack += running_drafts_lacks(r, tokens);
     }
     return lacks;
 }
 
-/* The pool holds one context at least: without kept states, one request has room. */
+/* The pools hold one context at least: without kept states, one request has room. */
 static void find_room(struct running *w)
 {
-    while (step_lacks(w) > w->pool.n_free) {
-        if (prefix_cache_drop(&w->cache, true))
+    for (;;) {
+        size_t drafts_lack, lacks = step_lacks(w, &drafts_lack);
+        bool fits = lacks <= w->pool.n_free;
+        if (fits && drafts_lack <= running_drafts_free(&w->drafts))
+            return;
+        if (prefix_cache_drop(&w->cache, !fits))
             continue;
         if (w->n > 1) {
             running_leave(w, w->requests[w->n - 1]);
@@ -258,27 +298,61 @@ static void choose(struct running *w, struct request *r, float *logits)
         request_choose(r, logits, w->engine->ck->config.vocab_size, w->options.context);
 }
 
-/* A token of the answer for each; those that waited again still go through theirs. */
+/* Of a request's drafts the first ones were drawn; ended: the last of those ended its answer. */
+static void note_drafts(struct running *w, struct request *r, size_t accepted, bool ended)
+{
+    struct scheduler_figures *f = &w->figures;
+    speculation_add(&r->speculation, r->n_drafts, accepted, ended);
+    f->drafts += r->n_drafts > 0;
+    f->drafted_tokens += r->n_drafts;
+    for (size_t i = 0; i < accepted; i++)
+        f->accepted_tokens[i]++;
+}
+
+/* A token from each row of a step [1 + n_drafts, V], as long as they are the drafts; forgets the
+ * rows after that.  How many were right: one that waited again goes through tokens it has. */
+static size_t choose_rows(struct running *w, struct request *r, float *logits)
+{
+    size_t V = w->engine->ck->config.vocab_size, n = r->n_drafts, row = 0;
+    bool drafted;
+    if (r->state->n_past - n < r->given.n_prompt + r->n_answer)
+        return 1;
+    do {
+        choose(w, r, logits + row * V);
+        drafted = row < n && r->chosen == r->tokens[1 + row];
+        row++;
+    } while (drafted && !r->is_over);
+    note_drafts(w, r, drafted ? row : row - 1, drafted);
+    if (!r->is_over)
+        sequence_state_take_back(r->state, n + 1 - row);
+    return row;
+}
+
+/* A step of all that decode. */
 static bool decode(struct running *w, struct error *err)
 {
-    size_t n = 0;
+    const struct config *c = &w->engine->ck->config;
+    size_t n = 0, row = 0;
+    const float *hidden;
     float *logits;
     for (size_t i = 0; i < w->n; i++) {
         struct request *r = w->requests[i];
         if (!request_decodes(r))
             continue;
-        w->ids[n] = r->answer[r->state->n_past - r->given.n_prompt];
-        w->sequences[n] = r->state;
+        r->tokens[0] = r->answer[r->state->n_past - r->given.n_prompt];
+        w->rows[n] = (struct decoder_rows){ r->state, r->tokens, 1 + r->n_drafts };
         w->decoding[n++] = r;
     }
-    if (n && !decoder_step(w->decoder, w->sequences, w->ids, n, &logits, err))
+    if (n && !decoder_step_rows(w->decoder, w->rows, n, &logits, &hidden, err))
         return false;
     for (size_t i = 0; i < n; i++) {
         struct request *r = w->decoding[i];
-        if (r->state->n_past == r->given.n_prompt + r->n_answer)
-            choose(w, r, logits + i * w->engine->ck->config.vocab_size);
+        size_t right = choose_rows(w, r, logits + row * c->vocab_size);
+        if (!r->is_over)
+            running_drafts_ask(&w->drafts, r, hidden + row * c->hidden_size, right);
+        row += w->rows[i].n;
     }
-    return true;
+    return running_drafts_make(&w->drafts, err);
 }
 
 /* Logits of rows of a piece, which begin with those that are still to come. */
@@ -312,8 +386,11 @@ static bool prefill(struct running *w, struct error *err)
     w->figures.prefilled_tokens += n;
     for (size_t i = 0; i < PREFIX_CACHE_PLACES; i++)
         if (r->places[i] == r->state->n_past)
-            prefix_cache_keep(&w->cache, r->given.cache_salt, r->given.prompt, r->state);
-    return true;
+            prefix_cache_keep(&w->cache, r->given.cache_salt, r->given.prompt, r->state,
+                              running_drafts_state(r));
+    if (request_decodes(r) && !r->is_over)
+        running_drafts_ask(&w->drafts, r, NULL, 1);
+    return running_drafts_make(&w->drafts, err);
 }
 
 bool running_step(struct running *w, struct error *err)

@@ -3,7 +3,7 @@
 #ifndef SURPRISAL_DECODE_RUNNING_H
 #define SURPRISAL_DECODE_RUNNING_H
 
-#include "decode/request.h"
+#include "decode/running_drafts.h"
 
 /* Zero-initialise; release with running_close, without requests. */
 struct running {
@@ -14,6 +14,7 @@ struct running {
     struct decoder *decoder;
     struct kv_pool pool;
     struct prefix_cache cache;
+    struct running_drafts drafts;
     struct sequence_state *states;      /* owned [max_sequences] */
     struct sequence_state **unused;     /* owned: the first max_sequences - n have no request */
     struct request **requests;          /* owned [n]: by age, the oldest first; borrowed */
@@ -22,8 +23,7 @@ struct running {
     size_t piece_end;                   /* of the last request, in this step */
     /* Of those that decode in a step: */
     struct request **decoding;          /* owned [max_sequences] */
-    struct sequence_state **sequences;
-    int32_t *ids;
+    struct decoder_rows *rows;
     bool (*stop)(void *user);           /* is the request in a piece to be stopped? */
     void *user;
 };
@@ -42,9 +42,9 @@ void running_leave(struct running *w, struct request *r);
 /* Of the blocks that they have, shared ones counted once. */
 size_t running_kv_tokens(const struct running *w);
 
-/* A token for each request that decodes, and a piece of the youngest's prompt, if it has some left.
- * Requests may end by it (is_over), and the youngest may wait again (without a state).  False: the
- * engine has failed, and no state is of use any more. */
+/* A token for each request that decodes, with drafts some more, and a piece of the youngest's
+ * prompt, if it has some left.  Requests may end by it (is_over), and the youngest may wait again
+ * (without a state).  False: the engine has failed, and no state is of use any more. */
 bool running_step(struct running *w, struct error *err);
 
 #endif

@@ -13,8 +13,11 @@
  * tokens that are known.  A request starts when there is room for all its tokens so far, and for
  * some more of each running one.
  *
+ * With drafts (speculation.h) a step computes a request's next token and drafts of those after it,
+ * and the request takes as many tokens as its drafts were right, and one.
+ *
  * So an answer has the same bits alone and in any batch, with any number of threads, however long
- * pieces are, after waiting again, and after a hit in the prefix cache.
+ * pieces are, after waiting again, after a hit in the prefix cache, and with drafts.
  *
  * Borrows the engine, whose progress is reported by the engine thread; a report that stops the work
  * is a failure of the engine. */
@@ -22,6 +25,7 @@
 #define SURPRISAL_DECODE_SCHEDULER_H
 
 #include "decode/decoder.h"
+#include "decode/drafter.h"
 
 struct scheduler;
 
@@ -40,6 +44,11 @@ struct scheduler_options {
     int32_t turn_id;            /* of <|im_start|>, before which states are worth keeping; -1: the
                                    tokenizer has none */
     bool count_weights;         /* the budget counts weights in memory as well */
+    /* Drafts of the engine's MTP layer for each request in a step, at most (drafter.h); 0: none. */
+    size_t n_drafts;
+    /* For tests, which decide how many are accepted: replaces a request's drafts [n], the first of
+     * which is for the token at `position`.  user: the request's.  NULL: they stay. */
+    void (*replace_drafts)(void *user, size_t position, int32_t *drafts, size_t n);
 };
 
 /* What the budget is spent on. */
@@ -47,6 +56,8 @@ struct scheduler_memory {
     size_t kv_tokens, kv_bytes;             /* the pool */
     size_t state_bytes;                     /* of max_sequences requests */
     size_t prefix_cache_bytes;
+    size_t draft_bytes;                     /* of drafts: the layer's keys and values and buffers,
+                                               and states to go back to */
     size_t buffer_bytes;                    /* of the decoder */
     size_t weight_bytes;                    /* of the model */
     size_t weight_memory_bytes;             /* of them in memory at a time */
@@ -73,6 +84,8 @@ struct scheduler_request {
     /* Logits are wanted that follow prompt[first_logits] and later tokens of the prompt.
      * n_prompt - 1, or no prompt_logits: only those of the last token, which go to choose. */
     size_t first_logits;
+    size_t max_answer;          /* no drafts are made for tokens after so many; 0: as many as the
+                                   context leaves */
     const char *cache_salt;     /* prefixes are shared by requests of equal salt; NULL: "" */
     void *user;
     /* Its prefill begins, after n_cached tokens that need none.  Once, also if it waits again. */
@@ -115,6 +128,10 @@ struct scheduler_figures {
     size_t steps;
     size_t prefilled_tokens;                /* those of requests that waited again, again */
     size_t waited_again;
+    size_t n_drafts;                        /* of the options */
+    size_t drafts;                          /* steps of a request with drafts, */
+    size_t drafted_tokens;                  /* the drafts, */
+    size_t accepted_tokens[DRAFTER_MOST];   /* and those that were right: first ones, second ... */
     bool failed;                            /* the engine; nothing runs any more */
 };
 

@@ -137,7 +137,7 @@ static void tell_plan(struct generation *g, size_t keys, size_t states)
         g->o->plan(g->o->machine.progress.user, p);
 }
 
-static bool open_engine(struct generation *g, struct error *err)
+bool generation_open_engine(struct generation *g, struct error *err)
 {
     struct engine_options options = model_engine_options(&g->o->machine, 0);
     options.mtp = g->drafting.n_drafts ? &g->drafting.mtp : NULL;
@@ -166,7 +166,7 @@ bool generation_reserve(struct generation *g, size_t capacity, bool with_snapsho
     size_t states = state_bytes(c, capacity, with_snapshot);
     if (with_snapshot)
         g->turn_id = tokenizer_token_id(g->model.tokenizer, "<|im_start|>");
-    if (!open_engine(g, err))
+    if (!generation_open_engine(g, err))
         return false;
     size_t weights = g->o->machine.memory_bytes
                    ? drafting_weight_bytes(&g->drafting, g->model.engine) : 0;

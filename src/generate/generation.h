@@ -58,6 +58,8 @@ void generation_close(struct generation *g);
 
 /* How keys and values are kept, as the options say. */
 enum dtype generation_kv_dtype(const struct surprisal_generate_options *o);
+/* The model's engine, with the MTP layer if drafts are wanted. */
+bool generation_open_engine(struct generation *g, struct error *err);
 /* Takes the memory for sequences of up to `capacity` tokens, with a snapshot or without, and tells
  * the plan. */
 bool generation_reserve(struct generation *g, size_t capacity, bool with_snapshot,

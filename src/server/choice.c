@@ -204,7 +204,8 @@ struct scheduler_request choice_request(struct choice *c)
     begin_answer(c);
     return (struct scheduler_request){
         .prompt = p->ids, .n_prompt = p->n, .first_logits = wants_prompt ? 0 : p->n - 1,
-        .cache_salt = c->job->request.cache_salt, .user = c, .started = started,
+        .max_answer = size_max(p->max_tokens, 1), .cache_salt = c->job->request.cache_salt,
+        .user = c, .started = started,
         .prompt_logits = wants_prompt ? prompt_logits : NULL, .choose = choose,
     };
 }

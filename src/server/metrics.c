@@ -85,6 +85,27 @@ static bool write_histogram(struct buffer *b, const struct metrics_histogram *h,
         && buffer_printf(b, err, "%s_count{model_name=\"%s\"} %zu\n", name, label, total);
 }
 
+/* vLLM's, by the place of a draft in its step. */
+static bool write_accepted(struct buffer *b, const struct scheduler_figures *f, const char *label,
+                           struct error *err)
+{
+    static const char name[] = "vllm:spec_decode_num_accepted_tokens_per_pos_total";
+    bool ok = f->n_drafts == 0
+           || write_head(b, name, "counter", "Drafts that were right, by their place.", err);
+    for (size_t i = 0; ok && i < f->n_drafts; i++)
+        ok = buffer_printf(b, err, "%s{model_name=\"%s\",position=\"%zu\"} %zu\n", name, label, i,
+                           f->accepted_tokens[i]);
+    return ok;
+}
+
+static size_t count_accepted(const struct scheduler_figures *f)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < f->n_drafts; i++)
+        n += f->accepted_tokens[i];
+    return n;
+}
+
 static bool write_all(const struct metrics *m, const struct scheduler_figures *f,
                       const char *label, struct buffer *b, struct error *err)
 {
@@ -115,6 +136,12 @@ static bool write_all(const struct metrics *m, const struct scheduler_figures *f
           (double)f->cache_hits },
         { "vllm:num_preemptions_total", "counter", "Requests that had to wait again.",
           (double)f->waited_again },
+        { "vllm:spec_decode_num_drafts_total", "counter", "Steps of an answer with drafts.",
+          (double)f->drafts },
+        { "vllm:spec_decode_num_draft_tokens_total", "counter", "Drafts of the MTP layer.",
+          (double)f->drafted_tokens },
+        { "vllm:spec_decode_num_accepted_tokens_total", "counter", "Drafts that were right.",
+          (double)count_accepted(f) },
         { "surprisal:steps_total", "counter", "Steps of the engine.", (double)f->steps },
         { "surprisal:prefilled_tokens_total", "counter", "Tokens that went through a prefill.",
           (double)f->prefilled_tokens },
@@ -134,7 +161,8 @@ static bool write_all(const struct metrics *m, const struct scheduler_figures *f
         ok = write_head(b, values[i].name, values[i].type, values[i].help, err)
           && buffer_printf(b, err, "%s{model_name=\"%s\"} %.17g\n", values[i].name, label,
                            values[i].value);
-    ok = ok && write_head(b, "vllm:request_success_total", "counter", "Requests that ended.", err);
+    ok = ok && write_accepted(b, f, label, err)
+      && write_head(b, "vllm:request_success_total", "counter", "Requests that ended.", err);
     for (size_t i = 0; ok && i < METRICS_FINISHES; i++)
         ok = buffer_printf(b, err, "vllm:request_success_total{model_name=\"%s\","
                            "finished_reason=\"%s\"} %zu\n", label, finishes[i], m->finished[i]);

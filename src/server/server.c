@@ -157,25 +157,24 @@ static bool open_model(struct server *s, struct error *err)
 static bool open_scheduler(struct server *s, struct error *err)
 {
     const struct surprisal_serve_options *o = s->o;
-    const struct engine_options engine = model_engine_options(&o->generate.machine, 0);
     const struct scheduler_options options = {
         .context = s->context, .max_sequences = o->max_sequences, .max_queue = SIZE_MAX,
         .kv_dtype = generation_kv_dtype(&o->generate), .prefix_cache_bytes = o->prefix_cache_bytes,
         .turn_id = tokenizer_token_id(s->g.model.tokenizer, "<|im_start|>"),
-        .count_weights = o->generate.machine.memory_bytes > 0,
+        .count_weights = o->generate.machine.memory_bytes > 0, .n_drafts = o->generate.mtp,
     };
     struct scheduler_memory memory;
-    if (!model_open_engine(&s->g.model, &engine, err))
+    if (!generation_open_engine(&s->g, err))
         return false;
     s->scheduler = scheduler_open(s->g.model.engine, &options, err);
     if (!s->scheduler)
         return false;
     scheduler_memory(s->scheduler, &memory);
     server_notice(s, "memory beside the weights: at most %.3g GB: keys and values of %zu tokens "
-                  "%.3g GB, states %.3g GB, prefix cache %.3g GB, buffers %.3g GB",
+                  "%.3g GB, states %.3g GB, drafts %.3g GB, prefix cache %.3g GB, buffers %.3g GB",
                   (double)memory.bytes / 1e9, memory.kv_tokens, (double)memory.kv_bytes / 1e9,
-                  (double)memory.state_bytes / 1e9, (double)memory.prefix_cache_bytes / 1e9,
-                  (double)memory.buffer_bytes / 1e9);
+                  (double)memory.state_bytes / 1e9, (double)memory.draft_bytes / 1e9,
+                  (double)memory.prefix_cache_bytes / 1e9, (double)memory.buffer_bytes / 1e9);
     if (memory.weight_memory_bytes < memory.weight_bytes)
         server_notice(s, "weights: %.3g GB of %.3g GB in memory at a time, the rest is read again",
                       (double)memory.weight_memory_bytes / 1e9, (double)memory.weight_bytes / 1e9);

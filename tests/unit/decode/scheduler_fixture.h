@@ -24,6 +24,7 @@ static int quick(void)
 struct fixture {
     struct checkpoint ck;
     struct weights w;
+    struct mtp_weights mtp;
     struct engine *e;
 };
 
@@ -40,9 +41,12 @@ __attribute__((unused))
 static void fixture_open(struct fixture *f, const char *checkpoint,
                          const struct engine_options *options)
 {
+    struct engine_options drafts = *options;
     struct error err = { 0 };
-    must(checkpoint_open(&f->ck, checkpoint, &err) && weights_bind(&f->w, &f->ck, &err), &err);
-    f->e = engine_open(&f->ck, &f->w, options, &err);
+    must(checkpoint_open(&f->ck, checkpoint, &err) && weights_bind(&f->w, &f->ck, &err)
+         && weights_bind_mtp(&f->mtp, &f->ck, &err), &err);
+    drafts.mtp = &f->mtp;
+    f->e = engine_open(&f->ck, &f->w, &drafts, &err);
     must(f->e != NULL, &err);
 }
 
@@ -50,6 +54,7 @@ __attribute__((unused))
 static void fixture_close(struct fixture *f)
 {
     engine_close(f->e);
+    weights_free_mtp(&f->mtp);
     weights_free(&f->w);
     checkpoint_close(&f->ck);
 }
@@ -189,7 +194,8 @@ static bool client_add(struct crowd *crowd, struct client *c, struct error *err)
 {
     const struct scheduler_request r = {
         .prompt = c->prompt, .n_prompt = c->n_prompt, .first_logits = c->first_logits,
-        .cache_salt = c->salt, .user = c, .started = client_started,
+        .max_answer = c->n_prompt % 2 ? c->n_answer : 0, .cache_salt = c->salt, .user = c,
+        .started = client_started,
         .prompt_logits = c->first_logits + 1 < c->n_prompt ? client_rows : NULL,
         .choose = client_choose, .ended = client_ended,
     };

@@ -3,6 +3,7 @@
  * running ones wait for one piece at most; one that fails or leaves disturbs no other. */
 #include "tests/unit/decode/scheduler_fixture.h"
 
+#include "decode/speculation.h"
 #include "engine/pass.h"
 
 enum { CONTEXT = MOST_PROMPT + MOST_ANSWER, CLIENTS = 14, PREAMBLES = 3, TURN = 4001 };
@@ -69,6 +70,20 @@ static void add_if_none(struct crowd *crowd, struct client *c)
         add_next(crowd);
 }
 
+/* The share of drafts that are right, in per cent; the others are the layer's, which was not
+ * trained. */
+static size_t right;
+
+static void replace_drafts(void *user, size_t position, int32_t *drafts, size_t n)
+{
+    const struct client *c = user;
+    const struct record *want = &wants[c - clients];
+    struct random r = { c->seed + position };
+    for (size_t i = 0; i < n && position - c->n_prompt + i < want->n; i++)
+        if (random_below(&r, 100) < right)
+            drafts[i] = want->ids[position - c->n_prompt + i];
+}
+
 enum { WAITS = 1, HITS = 2, LEAVES = 4 };
 
 /* clang-format off */
@@ -79,16 +94,20 @@ static const struct scene {
     int n_threads;
     size_t sequences, kv_tokens, cache_bytes, piece, decoding_piece;
     int expected;
-    size_t n_clients;
+    size_t n_clients, n_drafts, right;
 } scenes[] = {              /* neighbours with the same results share what runs alone */
-    { "8 at once",             "data/demo/mxfp4", COMPUTE_F32,  DTYPE_F32,  1, 8, 0,       0,       0,   0,   0, CLIENTS },
-    { "two threads",           "data/demo/mxfp4", COMPUTE_F32,  DTYPE_F32,  2, 3, 0,       1 << 24, 64,  64,  0, 5 },
-    { "a pool of one context", "data/demo/mxfp4", COMPUTE_F32,  DTYPE_F32,  1, 8, CONTEXT, 0,       128, 64,  WAITS, CLIENTS },
-    { "and a prefix cache",    "data/demo/mxfp4", COMPUTE_F32,  DTYPE_F32,  1, 8, CONTEXT, 1 << 24, 64,  128, WAITS | HITS, CLIENTS },
-    { "a cache of few states", "data/demo/mxfp4", COMPUTE_F32,  DTYPE_F32,  1, 3, 0,       1 << 20, 0,   1,   HITS, CLIENTS },
-    { "keys rounded to BF16",  "data/demo/mxfp4", COMPUTE_F32,  DTYPE_BF16, 1, 6, 700,     1 << 24, 0,   64,  HITS, CLIENTS },
-    { "bf16, and some leave",  "data/demo/bf16",  COMPUTE_BF16, DTYPE_BF16, 1, 5, CONTEXT, 1 << 24, 192, 128, HITS | LEAVES, CLIENTS },
-    { "bf16, two threads",     "data/demo/bf16",  COMPUTE_BF16, DTYPE_BF16, 2, 5, 0,       0,       192, 128, 0, 4 },
+    { "8 at once",             "data/demo/mxfp4", COMPUTE_F32,  DTYPE_F32,  1, 8, 0,       0,       0,   0,   0, CLIENTS, 0, 0 },
+    { "two threads",           "data/demo/mxfp4", COMPUTE_F32,  DTYPE_F32,  2, 3, 0,       1 << 24, 64,  64,  0, 5, 0, 0 },
+    { "a pool of one context", "data/demo/mxfp4", COMPUTE_F32,  DTYPE_F32,  1, 8, CONTEXT, 0,       128, 64,  WAITS, CLIENTS, 0, 0 },
+    { "and a prefix cache",    "data/demo/mxfp4", COMPUTE_F32,  DTYPE_F32,  1, 8, CONTEXT, 1 << 24, 64,  128, WAITS | HITS, CLIENTS, 0, 0 },
+    { "3 drafts of each",      "data/demo/mxfp4", COMPUTE_F32,  DTYPE_F32,  1, 5, 0,       1 << 24, 128, 64,  HITS, CLIENTS, 3, 85 },
+    { "drafts, a small pool",  "data/demo/mxfp4", COMPUTE_F32,  DTYPE_F32,  2, 8, CONTEXT, 1 << 24, 64,  128, WAITS | HITS, CLIENTS, 8, 95 },
+    { "an untrained layer",    "data/demo/mxfp4", COMPUTE_F32,  DTYPE_F32,  1, 8, 0,       0,       0,   0,   0, CLIENTS, 1, 0 },
+    { "a cache of few states", "data/demo/mxfp4", COMPUTE_F32,  DTYPE_F32,  1, 3, 0,       1 << 20, 0,   1,   HITS, CLIENTS, 0, 0 },
+    { "keys rounded to BF16",  "data/demo/mxfp4", COMPUTE_F32,  DTYPE_BF16, 1, 6, 700,     1 << 24, 0,   64,  HITS, CLIENTS, 0, 0 },
+    { "bf16, and some leave",  "data/demo/bf16",  COMPUTE_BF16, DTYPE_BF16, 1, 5, CONTEXT, 1 << 24, 192, 128, HITS | LEAVES, CLIENTS, 0, 0 },
+    { "and 2 drafts of each",  "data/demo/bf16",  COMPUTE_BF16, DTYPE_BF16, 1, 5, CONTEXT, 1 << 24, 192, 128, HITS | LEAVES, CLIENTS, 2, 85 },
+    { "bf16, two threads",     "data/demo/bf16",  COMPUTE_BF16, DTYPE_BF16, 2, 5, 0,       0,       192, 128, 0, 4, 0, 0 },
 };
 /* clang-format on */
 
@@ -133,6 +152,25 @@ static void check_scene(const struct scene *scene, const struct scheduler_figure
            f->prompt_tokens, f->cache_hits, f->waited_again, f->cached_states);
 }
 
+/* Right drafts make steps fewer; a layer whose drafts are wrong drafts no more. */
+static void check_drafts(const struct scene *scene, const struct scheduler_figures *f)
+{
+    size_t accepted = 0, most = 0;
+    for (size_t i = 0; i < scene->n_drafts; i++)
+        accepted += f->accepted_tokens[i];
+    for (size_t i = 0; i < scene->n_clients; i++)
+        most += size_min(clients[i].n_answer, SPECULATION_WINDOW);
+    printf("# %s: %zu steps had %zu drafts, %zu were right\n", scene->name, f->drafts,
+           f->drafted_tokens, accepted);
+    if (scene->right)
+        check(2 * accepted > f->drafted_tokens && accepted > f->drafts, "most drafts are right",
+              "%zu of %zu in %zu steps", accepted, f->drafted_tokens, f->drafts);
+    else
+        check(f->drafts > 0 && f->drafts <= most && 2 * accepted < f->drafted_tokens,
+              "drafts that are wrong are given up", "%zu steps, expected at most %zu", f->drafts,
+              most);
+}
+
 static bool same_results(const struct scene *a, const struct scene *b)
 {
     return a->kv == b->kv && a->compute == b->compute && strcmp(a->checkpoint, b->checkpoint) == 0;
@@ -146,11 +184,13 @@ static void test_scene(const struct scene *scene, bool wants_are_known)
         .context = CONTEXT, .max_sequences = scene->sequences, .kv_tokens = scene->kv_tokens,
         .kv_dtype = scene->kv, .prefix_cache_bytes = scene->cache_bytes,
         .piece_tokens = scene->piece, .decoding_piece = scene->decoding_piece, .turn_id = TURN,
+        .n_drafts = scene->n_drafts, .replace_drafts = replace_drafts,
     };
     struct arrivals arrivals = { .random = { scene->sequences }, .n_clients = scene->n_clients,
                                  .leave = scene->expected & LEAVES };
     struct fixture f;
     struct scheduler_figures figures;
+    right = scene->right;
     fixture_open(&f, scene->checkpoint, &engine);
     for (size_t i = 0; !wants_are_known && i < CLIENTS; i++)
         run_alone(&f, scene->kv, &clients[i], &wants[i]);
@@ -162,6 +202,8 @@ static void test_scene(const struct scene *scene, bool wants_are_known)
     crowd_wait(&crowd, scene->n_clients);
     scheduler_read_figures(crowd.s, &figures);
     check_scene(scene, &figures);
+    if (scene->n_drafts)
+        check_drafts(scene, &figures);
     scheduler_close(crowd.s);
     fixture_close(&f);
 }
@@ -422,48 +464,53 @@ static void test_middle(const char *checkpoint)
 enum { LONG_CONTEXT = 4000, LONG_BLOCKS = 32 };
 
 /* Opens within a budget; false, with an error, if it does not suffice.  *weights: their bytes. */
-static bool fits(const struct fixture *f, size_t budget, struct scheduler_memory *m,
-                 size_t *weights, struct error *err)
+static bool fits(const struct fixture *f, size_t n_drafts, size_t budget,
+                 struct scheduler_memory *m, size_t *weights, struct error *err)
 {
-    const struct engine_options options = { .n_threads = 1, .memory_bytes = budget };
+    const struct engine_options options = { .n_threads = 1, .memory_bytes = budget,
+                                            .mtp = n_drafts ? &f->mtp : NULL };
     const struct scheduler_options o = { .context = LONG_CONTEXT, .kv_dtype = DTYPE_F32,
-                                         .prefix_cache_bytes = 12345678, .count_weights = true };
+                                         .prefix_cache_bytes = 12345678, .count_weights = true,
+                                         .n_drafts = n_drafts };
     struct engine *e = engine_open(&f->ck, &f->w, &options, err);
     struct scheduler *s = e ? scheduler_open(e, &o, err) : NULL;
     if (s) {
         scheduler_memory(s, m);
-        *weights = e->parts.bytes;
+        *weights = e->parts.bytes + (n_drafts ? drafter_weight_bytes(e) : 0);
     }
     scheduler_close(s);
     engine_close(e);
     return s != NULL;
 }
 
-static void test_budget(const struct fixture *f)
+static void test_budget(const struct fixture *f, size_t n_drafts)
 {
     const size_t M = (size_t)1 << 20;
     struct error err = { 0 };
     struct scheduler_memory m, more;
     size_t least = M, named = 0, weights;
-    while (!fits(f, least, &m, &weights, &err))
+    while (!fits(f, n_drafts, least, &m, &weights, &err))
         least += M;
     const char *needs = strstr(err.message, "needs ");
     if (needs)
         sscanf(needs, "needs %zuM", &named);
-    check(fits(f, named * M, &more, &weights, &err) && named * M <= least + 4 * M,
+    check(fits(f, n_drafts, named * M, &more, &weights, &err) && named * M <= least + 4 * M,
           "a budget that is too small is refused with a sum that suffices", "%zuM, named %zuM: %s",
           least / M, named, err.message);
     check(m.bytes + m.weight_memory_bytes <= least && m.weight_memory_bytes < weights
           && m.kv_tokens >= LONG_BLOCKS * KV_BLOCK
           && m.kv_tokens < LONG_BLOCKS * KV_BLOCK * 3 / 2
-          && m.bytes == m.kv_bytes + m.state_bytes + m.prefix_cache_bytes + m.buffer_bytes,
+          && m.bytes == m.kv_bytes + m.state_bytes + m.prefix_cache_bytes + m.draft_bytes
+                         + m.buffer_bytes
+          && (m.draft_bytes > 0) == (n_drafts > 0),
           "all of it fits into the least budget, with one context", "%zu bytes, %zu tokens",
           m.bytes, m.kv_tokens);
-    bool ok = fits(f, 8 * least, &more, &weights, &err);
+    bool ok = fits(f, n_drafts, 8 * least, &more, &weights, &err);
     check(ok && more.kv_tokens == 8 * LONG_BLOCKS * KV_BLOCK, "a large one has room for 8 contexts",
           "%zu tokens", more.kv_tokens);
-    size_t between = more.bytes - 3 * m.kv_bytes + weights;
-    ok = fits(f, between, &more, &weights, &err);
+    size_t context = (more.kv_bytes + more.draft_bytes - m.kv_bytes - m.draft_bytes) / 7;
+    size_t between = more.bytes - 3 * context + weights;
+    ok = fits(f, n_drafts, between, &more, &weights, &err);
     check(ok && more.kv_tokens < 6 * LONG_CONTEXT && more.kv_tokens > 4 * LONG_CONTEXT
           && more.bytes + weights <= between, "one between has room for 5",
           "%zu tokens, %zu of %zu bytes", more.kv_tokens, more.bytes + weights, between);
@@ -482,7 +529,8 @@ int main(void)
     test_failures(&f);
     test_refusals(&f);
     test_queue(&f);
-    test_budget(&f);
+    test_budget(&f, 0);
+    test_budget(&f, 2);
     fixture_close(&f);
     test_middle("data/demo/mxfp4");
     return check_done();
