@@ -70,7 +70,7 @@ static bool read_own_fields(struct job *j, const struct fields *f,
                             const struct request_rules *rules, const struct chat_rules *chat)
 {
     static const struct request_unsupported unsupported[] = {
-        { "chat_template", NULL }, { "echo", NULL }, { "audio", NULL }, { "modalities", "text" },
+        { "chat_template", NULL }, { "audio", NULL }, { "modalities", "text" },
         { "prediction", NULL }, { "web_search_options", NULL }, { "best_of", "1" },
         { "use_beam_search", NULL }, { "length_penalty", "1" }, { "mm_processor_kwargs", NULL },
         { "media_io_kwargs", NULL }, { "logits_processors", NULL },
@@ -115,6 +115,28 @@ bool chat_prompt(int32_t **ids, size_t *n, bool *thinks, const struct chat_body 
     return ok || problem_say(p, 400, "messages");
 }
 
+/* An echo: content begins with that of the last message, if it is the assistant's. */
+static bool take_echo(struct buffer *text, const struct value *body, struct error *err)
+{
+    const struct value *messages = value_member(body, "messages");
+    if (!messages || messages->kind != VALUE_LIST || messages->of.list->n == 0)
+        return true;
+    const struct value *last = &messages->of.list->items[messages->of.list->n - 1];
+    const struct value *role = value_member(last, "role"), *content = value_member(last, "content");
+    bool ok = true;
+    if (!role || !value_is_string(role, "assistant") || !content)
+        return true;
+    if (content->kind == VALUE_STRING)
+        return buffer_append(text, content->of.string.bytes, content->of.string.n, err);
+    for (size_t i = 0; ok && content->kind == VALUE_LIST && i < content->of.list->n; i++) {
+        const struct value *part = value_member(&content->of.list->items[i], "text");
+        if (part && part->kind == VALUE_STRING)
+            ok = buffer_append(text, "\n", text->size > 0, err)
+              && buffer_append(text, part->of.string.bytes, part->of.string.n, err);
+    }
+    return ok;
+}
+
 bool chat_read(struct job *j, const struct chat_body *body, const struct request_rules *rules,
                const struct chat_rules *chat)
 {
@@ -122,6 +144,7 @@ bool chat_read(struct job *j, const struct chat_body *body, const struct request
     struct request *r = &j->request;
     if (!request_read(r, &f, rules))
         return false;
+    bool echo = r->echo;
     r->echo = false;
     if (!read_own_fields(j, &f, rules, chat))
         return false;
@@ -131,6 +154,8 @@ bool chat_read(struct job *j, const struct chat_body *body, const struct request
     j->n_prompts = 1;
     if (!chat_prompt(&p->owned, &p->n, &p->thinks, body, chat, rules->tokenizer, &j->problem))
         return false;
+    if (echo && !take_echo(&p->text, body->value, &j->problem.err))
+        return problem_say(&j->problem, 503, NULL);
     p->ids = p->owned;
     p->has_logprobs = r->prompt_logprobs != REQUEST_NOT_GIVEN;
     return request_fit(r, rules, &p->ids, &p->n, INT64_MAX, &p->max_tokens, &j->problem);

@@ -15,7 +15,10 @@ static bool open_reader(struct choice *c, struct error *err)
     struct answer_rules rules = c->job->chat.rules;
     const struct answer_reader_delta none = { 0 };
     rules.starts_in_thinking = c->prompt->thinks;
-    return answer_reader_open(&c->reader, &rules, c->job->host->tokenizer, &none, err);
+    const struct buffer *echo = &c->prompt->text;
+    return answer_reader_open(&c->reader, &rules, c->job->host->tokenizer, &none, err)
+        && (!echo->size || message_parts_add(&c->reader.parts, ANSWER_CONTENT, echo->data,
+                                             echo->size, err));
 }
 
 static void begin_answer(struct choice *c)

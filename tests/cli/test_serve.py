@@ -191,6 +191,13 @@ def test_chat(s):
         check(same(a, s.stream(CHAT, **b)), f"stream = answer: thinking_token_budget {budget}")
     a = s.post(CHAT, messages=WHO + [{"role": "assistant", "content": "I am a"}], temperature=0, continue_final_message=True, max_tokens=4)
     check(a["choices"][0]["message"]["content"], "continue_final_message", a)
+    for content in ("I am a", [{"type": "text", "text": "I am a"}]):
+        b = {"messages": WHO + [{"role": "assistant", "content": content}], "temperature": 0, "continue_final_message": True, "max_tokens": 4, "echo": True}
+        e = s.post(CHAT, **b)
+        check(e["choices"][0]["message"]["content"] == "I am a" + a["choices"][0]["message"]["content"] and e["usage"] == a["usage"],
+              f"echo of the assistant's last message: {type(content).__name__}", (e, a))
+        check(same(e, s.stream(CHAT, **b)), "stream = answer: an echo")
+    check(s.post(CHAT, messages=WHO, temperature=0, echo=True)["choices"][0]["message"]["content"] == hidden["content"], "no echo of a user's message")
     one = s.post(CHAT, messages=WHO, seed=3, max_tokens=30)["choices"][0]["message"]
     check(one == s.post(CHAT, messages=WHO, seed=3, max_tokens=30)["choices"][0]["message"], "a seed repeats a chat")
     answer = {"role": "assistant", "content": "Hello.", "reasoning": "Hm."}
@@ -279,7 +286,7 @@ OF_COMPLETIONS = {"prompt": [None, 5, [], [[]], [1, "a"], ["a", [1]], [-1], [10*
                   "echo": ["a"], "best_of": [2], "prompt_embeds": ["a"]}
 OF_CHATS = {"messages": [None, 5, [], ["a"], [{}], [{"role": "user", "content": 5}], [{"role": "nobody", "content": "a"}], [{"role": "user"}, 3],
                          [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}], WHO * 4097],
-            "logprobs": [1, "a"], "top_logprobs": [1, 21], "tools": ["a", [1], [{"type": "function"}]], "chat_template": ["x"], "echo": [True],
+            "logprobs": [1, "a"], "top_logprobs": [1, 21], "tools": ["a", [1], [{"type": "function"}]], "chat_template": ["x"], "echo": ["a"],
             "chat_template_kwargs": [[], {"messages": []}], "reasoning_effort": ["much"], "include_reasoning": [1], "thinking_token_budget": [-1],
             "max_completion_tokens": [0, -5], "add_generation_prompt": ["a"], "continue_final_message": [1], "parallel_tool_calls": ["a"]}
 NAMED_OTHERWISE = {"stream_options": None, "chat_template_kwargs": "messages", "add_generation_prompt": "messages", "continue_final_message": "messages", "echo": None}
