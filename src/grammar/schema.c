@@ -180,7 +180,7 @@ static bool compile_wanted(struct schema *s, struct error *err)
     return ok;
 }
 
-struct schema *schema_open(const struct json_text *text, const cJSON *root, const char *name,
+struct schema *schema_open(struct json_text *text, const cJSON *root, const char *name,
                            bool strict, struct error *err)
 {
     struct schema *s = mem_array(1, sizeof *s, "schema", err);

@@ -15,7 +15,7 @@ enum schema_type {
 };
 
 struct schema {
-    const struct json_text *text;       /* borrowed, as root and name */
+    struct json_text *text;             /* borrowed, as root and name */
     const cJSON *root;
     const char *name;
     bool strict;

@@ -241,8 +241,8 @@ static bool build_body(struct tool_calls *c, size_t i, const cJSON *tool, struct
     return ok;
 }
 
-bool tool_calls_open(struct tool_calls *c, const struct json_text *text,
-                     const struct token_trie *trie, const cJSON *tools, struct error *err)
+bool tool_calls_open(struct tool_calls *c, struct json_text *text, const struct token_trie *trie,
+                     const cJSON *tools, struct error *err)
 {
     struct graph *g = text->graph;
     size_t n = (size_t)cJSON_GetArraySize(tools);
