@@ -183,7 +183,7 @@ uint32_t dfa_node(struct graph *g, const struct dfa *dfas, size_t n, uint32_t mi
     for (size_t i = 0; i < n && !g->failed; i++)
         state[i] = dfas[i].start;
     uint32_t start = g->failed ? UINT32_MAX : product_state(&p, state);
-    for (uint32_t i = 0; i < p.states.n && graph_spend(g, 2 * p.n_first); i++)
+    for (uint32_t i = 0; i < p.states.n && graph_spend(g, (1 + n) * p.n_first); i++)
         graph_fill(g, p.nodes[i], product_ways(&p, i, to, ways, state));
     if (!g->failed)
         count_runs(&p);

@@ -212,6 +212,7 @@ struct lengths {
 static bool read_lengths(const struct schema *s, const struct schema_view *v, struct lengths *l,
                          struct error *err)
 {
+    size_t total = v->n;
     *l = (struct lengths){ .max = UINT32_MAX };
     for (size_t i = 0; i < v->n; i++) {
         const cJSON *prefix = json_get(v->parts[i], "prefixItems");
@@ -228,8 +229,10 @@ static bool read_lengths(const struct schema *s, const struct schema_view *v, st
         l->min = min > l->min ? min : l->min;
         l->max = max < l->max ? max : l->max;
         l->n_first = size_max(l->n_first, (size_t)cJSON_GetArraySize(prefix));
+        total += (size_t)cJSON_GetArraySize(prefix);
     }
-    return true;
+    /* for each element, element_node goes through all of them */
+    return v->n == 0 || schema_spend(s, v->parts[0], l->n_first * total / 16, err);
 }
 
 /* How many more there may be behind i. */

@@ -328,6 +328,7 @@ static bool many(struct buffer *b, const char *before, const char *one, const ch
 static void test_bombs(const struct walk_host *h)
 {
     /* clang-format off */
+#define TEN "{\"anyOf\":[{},{},{},{},{},{},{},{},{},{}]}"
     static const struct {
         const char *name, *before, *one, *separator;
         size_t n;
@@ -341,12 +342,20 @@ static void test_bombs(const struct walk_host *h)
           "at most 4096 members" },
         { "4,000 optional properties", "{\"additionalProperties\":false,\"properties\":{",
           "\"p#\":{\"type\":\"null\"}", ",", 4000, "}}", NULL },
-        { "choices times choices", "{\"allOf\":[", "{\"anyOf\":[{},{},{},{},{},{},{},{},{},{}]}", ",",
-          20, "]}", "it takes too much work" },
+        { "choices times choices", "{\"allOf\":[", TEN, ",", 20, "]}", "it takes too much work" },
+        { "choices times elements", "{\"allOf\":[" TEN "," TEN "," TEN "," TEN "],\"maxItems\":1,"
+          "\"prefixItems\":[", "true", ",", 4096, "]}", "it takes too much work" },
+        { "choices times characters", "{\"allOf\":[" TEN "," TEN "," TEN "," TEN "],\"maxLength\":0,"
+          "\"enum\":[\"", "aaaaaaaaaaaaaaaa", "", 65536, "\"]}", "it takes too much work" },
         { "a chain of $ref", "{\"$ref\":\"#/$defs/0\",\"$defs\":{", "\"#\":{\"allOf\":[{\"$ref\":\"#/$defs/1\"}]}",
           ",", 1000, "}}", "/$defs/1: it leads to itself" },
         { "many patterns", "{\"type\":\"string\",\"allOf\":[", "{\"pattern\":\"[a#]{30}\"}", ",", 12, "]}",
           "too large an automaton" },
+        { "many empty patterns", "{\"type\":\"string\",\"allOf\":[{\"pattern\":\"a\"},{\"pattern\":\"b\"},"
+          "{\"pattern\":\"c\"},{\"pattern\":\"d\"},{\"pattern\":\"e\"},{\"pattern\":\"f\"},{\"pattern\":\"g\"},"
+          "{\"pattern\":\"h\"},{\"pattern\":\"i\"},{\"pattern\":\"j\"},{\"pattern\":\"k\"},{\"pattern\":\"l\"},"
+          "{\"pattern\":\"m\"},{\"pattern\":\"n\"},{\"pattern\":\"o\"},", "{\"pattern\":\"\"}", ",", 5000, "]}",
+          "it takes too much work" },
         { "parts with the same members", "{\"allOf\":[", "{\"properties\":{\"a\":{},\"b\":{},\"c\":{},"
           "\"d\":{},\"e\":{},\"f\":{},\"g\":{},\"h\":{},\"i\":{},\"j\":{},\"k\":{},\"l\":{},\"p#\":{}}}", ",",
           4000, "]}", "it takes too much work" },
