@@ -16,6 +16,14 @@ bool graph_fail(struct graph *g, const char *format, ...)
     return false;
 }
 
+bool graph_fail_with(struct graph *g, const struct error *why)
+{
+    if (!g->failed)
+        g->failure = *why;
+    g->failed = true;
+    return false;
+}
+
 void graph_free(struct graph *g)
 {
     free(g->nodes);

@@ -66,6 +66,7 @@ struct graph_range {
 
 /* Both of the error and of the graph: always false. */
 bool graph_fail(struct graph *g, const char *format, ...) __attribute__((format(printf, 2, 3)));
+bool graph_fail_with(struct graph *g, const struct error *why);
 void graph_free(struct graph *g);
 /* Counts work whose result may be small; too much of it is a failure: false. */
 bool graph_spend(struct graph *g, size_t work);

@@ -41,7 +41,7 @@ static uint32_t free_character(struct graph *g)
     struct error err = { 0 };
     if (!charset_add(&plain, 0x20, '"' - 1, &err) || !charset_add(&plain, '"' + 1, '\\' - 1, &err)
         || !charset_add(&plain, '\\' + 1, CHARSET_LAST, &err) || !charset_tidy(&plain, &err))
-        graph_fail(g, "%s", err.message);
+        graph_fail_with(g, &err);
     uint32_t raw = charset_node(g, &plain, CHARSET_RAW);
     uint32_t escape = graph_then(g, graph_string(g, "\\"), any_of(g, "\"\\/bfnrt"));
     charset_free(&plain);
@@ -171,7 +171,7 @@ static void add_string(const struct json_text *t, uint32_t tree, const char *tex
         && buffer_printf(&b, &err, "%s", quote))
         graph_add_text(t->graph, tree, b.data, b.size);
     else
-        graph_fail(t->graph, "%s", err.message);
+        graph_fail_with(t->graph, &err);
     buffer_free(&b);
 }
 

@@ -22,7 +22,7 @@ static uint32_t characters(struct graph *g, const uint32_t *c, size_t n, bool is
     ok = ok && charset_tidy(&set, &err) && (!is_other || charset_invert(&set, &err));
     uint32_t node = ok ? charset_node(g, &set, CHARSET_JSON) : 0;
     if (!ok)
-        graph_fail(g, "%s", err.message);
+        graph_fail_with(g, &err);
     charset_free(&set);
     return node;
 }

@@ -130,7 +130,7 @@ static struct mask *make_mask(struct matcher *m, uint32_t state, size_t part, st
         free(bits);
         bits = NULL;
         if (m->states.failed) {
-            error_set(err, "%s", m->states.failure.message);
+            error_copy(err, &m->states.failure);
             return NULL;
         }
     }
@@ -148,7 +148,7 @@ static bool add_part(struct matcher *m, size_t part, struct error *err)
     for (size_t i = 0; i < N_DEPTHS && !(mask && mask->bits); i++) {
         uint32_t ahead = states_ahead(&m->states, *stand(m), p->longest, depths[i]);
         if (m->states.failed)
-            return error_set(err, "%s", m->states.failure.message);
+            return error_copy(err, &m->states.failure);
         if (!(mask = find_mask(m, ahead, part)) && !(mask = make_mask(m, ahead, part, err)))
             return false;
     }
@@ -216,7 +216,7 @@ bool matcher_advance(struct matcher *m, int32_t id, struct error *err)
     for (size_t i = 0; i < n && at != STATES_DEAD && !ends; i++)
         at = states_step(&m->states, at, bytes[i]);
     if (m->states.failed)
-        return error_set(err, "%s", m->states.failure.message);
+        return error_copy(err, &m->states.failure);
     if (at == STATES_DEAD && !ends)
         return error_set(err, "token %d cannot come after %zu tokens of the answer", (int)id,
                          m->n_tokens);

@@ -172,8 +172,8 @@ static bool compile_wanted(struct schema *s, struct error *err)
         if (ok)
             graph_fill(g, s->nodes[wanted], node);
         if (ok && g->failed)
-            ok = schema_refuse(s, c->view.n ? c->view.parts[0] : s->root, NULL, err, "%s",
-                               g->failure.message);
+            ok = schema_refuse_with(s, c->view.n ? c->view.parts[0] : s->root, NULL, &g->failure,
+                                    err);
         free(c->view.parts);
         free(c);
     }

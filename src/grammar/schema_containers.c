@@ -31,12 +31,11 @@ static bool add_properties(const struct schema *s, const cJSON *part, struct sch
                            struct error *err)
 {
     const cJSON *properties = json_get(part, "properties");
-    struct error twice = { 0 };
     size_t before = m->n;
     if (properties && !cJSON_IsObject(properties))
         return schema_refuse(s, part, "properties", err, "expected an object");
-    if (properties && !json_unique_keys(properties, s->name, &twice))
-        return schema_refuse(s, part, "properties", err, "a key occurs twice");
+    if (properties && !schema_unique_keys(s, properties, part, "properties", err))
+        return false;
     if (!schema_spend(s, part, before * (size_t)cJSON_GetArraySize(properties) / 16, err))
         return false;
     for (const cJSON *c = properties ? properties->child : NULL; c; c = c->next) {

@@ -51,7 +51,7 @@ static bool add_pattern(const struct schema *s, const cJSON *part, const char *w
     struct error why = { 0 };
     struct dfa *d = new_dfa(r, err);
     return d && (dfa_of_pattern(d, pattern, strlen(pattern), strcmp(word, "format") == 0, &why)
-                 || schema_refuse(s, part, word, err, "%s", why.message))
+                 || schema_refuse_with(s, part, word, &why, err))
         && schema_spend(s, part, d->work, err);
 }
 

@@ -269,7 +269,7 @@ bool states_open(struct states *s, const struct graph *g, uint32_t start_node, u
         open_push(s, begin(s, start_node, END));
         *start = expansion_end(s);
     }
-    return !s->failed || error_set(err, "%s", s->failure.message);
+    return !s->failed || error_copy(err, &s->failure);
 }
 
 void states_close(struct states *s)
@@ -312,5 +312,5 @@ bool states_keep(struct states *s, uint32_t *kept, size_t n, struct error *err)
     }
     states_close(s);
     *s = fresh;
-    return !s->failed || error_set(err, "%s", s->failure.message);
+    return !s->failed || error_copy(err, &s->failure);
 }

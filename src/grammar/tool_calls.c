@@ -24,7 +24,7 @@ static uint32_t with_text(struct graph *g, const char *before, const char *name,
     if (buffer_printf(&b, &err, "%s%s%s", before, name, after))
         node = graph_text(g, b.data, b.size);
     else
-        graph_fail(g, "%s", err.message);
+        graph_fail_with(g, &err);
     buffer_free(&b);
     return node;
 }
@@ -107,7 +107,7 @@ static void fill_call(const struct watch *watch, struct error *err)
     struct tool_calls_function **sorted = mem_array(c->n, sizeof *sorted, "tools", err);
     size_t n = 0;
     if (!sorted) {
-        graph_fail(g, "%s", err->message);
+        graph_fail_with(g, err);
         return;
     }
     for (size_t i = 0; i < c->n; i++)
