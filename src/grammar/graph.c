@@ -39,6 +39,15 @@ bool graph_spend(struct graph *g, size_t work)
                           || graph_fail(g, "it is too large: it takes too much work to compile"));
 }
 
+void *graph_array(struct graph *g, size_t n, size_t size)
+{
+    struct error why = { 0 };
+    void *array = mem_array(n, size, "automaton", &why);
+    if (!array)
+        graph_fail_with(g, &why);
+    return array;
+}
+
 /* Room for one more of a limited number. */
 static bool grow(struct graph *g, void *block, size_t *capacity, size_t needed, size_t size,
                  size_t limit)

@@ -70,6 +70,8 @@ bool graph_fail_with(struct graph *g, const struct error *why);
 void graph_free(struct graph *g);
 /* Counts work whose result may be small; too much of it is a failure: false. */
 bool graph_spend(struct graph *g, size_t work);
+/* An array of zeros for whoever builds, who frees it; NULL: the graph has failed. */
+void *graph_array(struct graph *g, size_t n, size_t size);
 
 /* ---- byte strings ---------------------------------------------------------------- */
 
