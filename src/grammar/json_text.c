@@ -244,14 +244,14 @@ void json_text_open(struct json_text *t, struct graph *g)
     t->null = graph_string(g, "null");
     t->yes = graph_string(g, "true");
     t->no = graph_string(g, "false");
-    t->any = graph_reserve(g);
-    uint32_t member = GRAPH_SEQUENCE(g, t->any_string, t->colon, t->any), lists[2];
+    uint32_t any = graph_reserve(g), lists[2];
+    uint32_t member = GRAPH_SEQUENCE(g, t->any_string, t->colon, any);
     for (size_t i = 0; i < 2; i++) {
-        uint32_t one = i ? t->any : member;
+        uint32_t one = i ? any : member;
         lists[i] = json_text_brackets(t, i == 0, graph_then(g, one, graph_many(g,
                                       graph_then(g, t->comma, one))), true);
     }
     t->any_object = lists[0];
-    graph_fill(g, t->any, graph_either(g, (const uint32_t[]){ lists[0], lists[1], t->any_string,
-                                       t->number, t->null, t->yes, t->no }, 7));
+    graph_fill(g, any, graph_either(g, (const uint32_t[]){ lists[0], lists[1], t->any_string,
+                                    t->number, t->null, t->yes, t->no }, 7));
 }
