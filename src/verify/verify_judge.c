@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/format.h"
-#include "formats/gguf_reader.h"
 #include "kernels/stored.h"
 #include "verify/verify_label.h"
 
@@ -228,14 +227,14 @@ bool verify_judge_names(const struct verify_folder *f, const struct weight_list 
                         struct error *err)
 {
     /* A GGUF keeps small tensors in F32, and the image encoder in a file of its own. */
-    bool ok = true, is_gguf = f->ck.reader == &gguf_reader;
+    bool ok = true, may_lack = f->ck.reader->is_self_described;
     for (size_t i = 0; ok && i < original->n; i++) {
         const struct listed_weight *there = &original->list[i];
         const struct listed_weight *here = weight_list_find(w, there->name);
-        if (!here && is_gguf && weight_kind_outside(there->name) == WEIGHT_VISUAL)
+        if (!here && may_lack && weight_kind_outside(there->name) == WEIGHT_VISUAL)
             continue;
         if (here)
-            ok = judge_pair(here, there, is_gguf, found, err);
+            ok = judge_pair(here, there, may_lack, found, err);
         else if (!verify_folder_is_lost_weight(f, there->name))
             ok = findings_add(found, FOUND_MISSING, NULL, there->name, err,
                               "is in the original (%s), but in no file here",
