@@ -42,14 +42,15 @@ static bool add(const struct judge *j, enum finding_code code, const struct tens
 
 /* ---- values -------------------------------------------------------------------------- */
 
-/* Scales of any dtype, and zero points: what eval refuses, and those that are zero. */
+/* Scales of any dtype, and zero points: what eval refuses, and those that are zero.  The scan has
+ * seen those of blocks, and those that lie among the codes. */
 static bool judge_scales(const struct judge *j)
 {
     const struct matrix *m = &j->w->stored.view;
-    struct stored_nan at;
-    if (!j->w->stored.is_packed || !j->w->stored.is_whole)
+    struct stored_nan at = j->t->bad;
+    if (!j->w->stored.is_packed || !j->w->stored.is_whole || j->t->blocks)
         return true;
-    if (stored_find_bad_scale(&at, m))
+    if (at.what || (m->scale && stored_find_bad_scale(&at, m)))
         return add(j, FOUND_SCALE_NAN, j->w->stored.parts[at.part], "has %s, at [%zu, %zu]",
                    at.what, at.row, at.col);
     size_t n = stored_count_zero_scales(m);
@@ -68,8 +69,7 @@ static bool judge_finite(const struct judge *j)
                  "%zu of %zu scale bytes are 255, which is NaN, the first at"
                  " %s",
                  t->nan_scales, t->blocks, block_text(place, j->w, t->first_nan_scale));
-    if (ok && !t->nan_scales)
-        ok = judge_scales(j);
+    ok = ok && judge_scales(j);
     if (ok && t->non_finite)
         ok = add(j, FOUND_NON_FINITE, j->w->stored.parts[0],
                  "%zu of %zu values are NaN or infinite, the first at %s", t->non_finite,

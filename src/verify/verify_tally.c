@@ -261,10 +261,23 @@ static void tally_row(struct tally *t, const struct tile *tile, size_t row,
                                    || (tile->there && tile->same_storage));
 }
 
+/* In the rows as they lie in the file, whatever the order of heads is. */
+static void find_bad_block(struct tally *t, const struct tile *tile)
+{
+    struct matrix part = *tile->here;
+    if (part.scale)
+        return;
+    part.data += tile->row * stored_row_bytes(&part);
+    part.rows = tile->n_rows;
+    if (stored_find_bad_scale(&t->bad, &part))
+        t->bad.row += tile->row;
+}
+
 void tally_tile(struct tally *t, const struct tile *tile, const struct row_kernels *rows,
                 struct tally_scratch *scratch)
 {
     t->compared = tile->there != NULL;
+    find_bad_block(t, tile);
     for (size_t i = 0; i < tile->n_rows; i++)
         tally_row(t, tile, tile->row + i, rows, scratch);
 }
@@ -304,6 +317,8 @@ void tally_add(struct tally *sum, const struct tally *t)
     add_count(&sum->different, &sum->first_different, t->different, t->first_different);
     add_count(&sum->off_blocks, &sum->first_off, t->off_blocks, t->first_off);
     add_count(&sum->zeroed_blocks, &sum->first_zeroed, t->zeroed_blocks, t->first_zeroed);
+    if (!sum->bad.what)
+        sum->bad = t->bad;
     sum->elements += t->elements;
     sum->largest = sum->largest > t->largest ? sum->largest : t->largest;
     sum->blocks += t->blocks;

@@ -419,10 +419,35 @@ def test_verify():
           done.stdout[:300])
 
 
+def codes_of(path, *args):
+    """-> the codes of verify's findings and notes, and their lines"""
+    found = json.loads(subprocess.run([SURPRISAL, "verify", path, *args, "--threads", "2", "--json"], capture_output=True,
+                                      text=True).stdout)["findings"]
+    return sorted({f["code"] for f in found}), str(found)
+
+
+def test_bad_scales():
+    """verify names the block, also in the last of several tiles."""
+    metadata, tensors = tiny()
+    for name, make, expected in REFUSALS:
+        if "at [" in expected:
+            codes, lines = codes_of(make(metadata, tensors))
+            check("scale-nan" in codes and expected.split("' ")[-1] in lines, f"verify finds {name}", lines[:300])
+    rows, blocks = 24000, 8
+    q8 = np.random.default_rng(5).integers(0, 256, (rows, blocks, 34), np.uint8)
+    q8[:, :, :2] = np.frombuffer(np.float16(0.01).tobytes(), np.uint8)
+    q8[20001, 3, :2] = list(F16_INF.to_bytes(2, "little"))
+    big = {"token_embd.weight": gguf.tensor("F32", np.ones((rows, 256), np.float32)),
+           "output.weight": gguf.tensor("Q8_0", ((rows, 256), q8.tobytes()))}
+    codes, lines = codes_of(of(tensors=big)(metadata, tensors))
+    check("scale-nan" in codes and "NaN or infinite, at [20001, 96]" in lines, "verify finds a scale in a later tile", lines)
+
+
 def main():
     attempt("demo", test_demo)
     attempt("tokenizer", test_tokenizer)
     attempt("verify", test_verify)
+    attempt("bad scales", test_bad_scales)
     attempt("refusals", test_refusals)
     attempt("split", test_split)
     attempt("mutations", test_mutations)
