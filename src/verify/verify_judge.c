@@ -221,20 +221,39 @@ static bool judge_pair(const struct listed_weight *w, const struct listed_weight
                         dtype_name(w->stored.view.dtype), dtype_name(there->stored.view.dtype));
 }
 
+/* Parts that this checkpoint lacks as a whole: how many weights of the original they are. */
+static void count_left_out(size_t n[TENSOR_KINDS], const struct weight_list *w,
+                           const struct weight_list *original)
+{
+    for (size_t i = 0; i < original->n; i++)
+        n[weight_kind_outside(original->list[i].name)]++;
+    for (size_t i = 0; i < w->n; i++)
+        n[weight_kind_outside(w->list[i].name)] = 0;
+    n[WEIGHT_OTHER] = 0;                /* the text model */
+}
+
 bool verify_judge_names(const struct verify_folder *f, const struct weight_list *w,
                         const struct verify_folder *original_folder,
                         const struct weight_list *original, struct findings *found,
                         struct error *err)
 {
-    /* A GGUF keeps small tensors in F32, and the image encoder in a file of its own. */
-    bool ok = true, may_lack = f->ck.reader->is_self_described;
+    /* A GGUF keeps small tensors in F32, and other parts than the text model in other files. */
+    bool ok = true, may_widen = f->ck.reader->is_self_described;
+    size_t n_left_out[TENSOR_KINDS] = { 0 };
+    if (f->ck.reader->is_self_described)
+        count_left_out(n_left_out, w, original);
+    for (size_t kind = 0; ok && kind < TENSOR_KINDS; kind++)
+        if (n_left_out[kind])
+            ok = findings_add(found, NOTE_LEFT_OUT, f->ck.path, NULL, err,
+                              "none of the original's %zu weights of '%s' is here",
+                              n_left_out[kind], weight_kind_name((enum weight_kind)kind));
     for (size_t i = 0; ok && i < original->n; i++) {
         const struct listed_weight *there = &original->list[i];
         const struct listed_weight *here = weight_list_find(w, there->name);
-        if (!here && may_lack && weight_kind_outside(there->name) == WEIGHT_VISUAL)
+        if (!here && n_left_out[weight_kind_outside(there->name)])
             continue;
         if (here)
-            ok = judge_pair(here, there, may_lack, found, err);
+            ok = judge_pair(here, there, may_widen, found, err);
         else if (!verify_folder_is_lost_weight(f, there->name))
             ok = findings_add(found, FOUND_MISSING, NULL, there->name, err,
                               "is in the original (%s), but in no file here",

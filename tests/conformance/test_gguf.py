@@ -414,9 +414,13 @@ def test_tokenizer():
 def test_verify():
     """Through the order of heads and 1 + w: nothing differs but rounding."""
     done = subprocess.run([SURPRISAL, "verify", make_demo(), "--against", DEMO, "--all"], capture_output=True, text=True)
-    lines = [line for line in done.stdout.splitlines() if not line.startswith("missing: mtp.")]
-    check(len(lines) == 1 and "574 tensors" not in lines[0] and " findings" in lines[0], "verify against the original",
-          done.stdout[:300])
+    *notes, last = done.stdout.splitlines()
+    check([n.split(" weights of ")[-1] for n in notes] == ["'visual' is here", "'mtp' is here"] and "no findings" in last,
+          "verify against the original", done.stdout[:300])
+    q8 = os.path.join(ROOT, "data", "demo", "formats", "demo-Q8_0.gguf")
+    for name, args in (("alone", ()), ("against the original", ("--against", DEMO))):
+        codes, lines = codes_of(q8, *args)
+        check(not codes, f"a GGUF with a quantized embedding has no fault, {name}", lines[:300])
 
 
 def codes_of(path, *args):
