@@ -184,8 +184,9 @@ bool verify_judge(const struct tally *tallies, const struct weight_list *w,
         const struct judge *j = &one;
         ok = judge_finite(j) && judge_zeros(j) && (!one.w->stored.is_packed || judge_codes(j));
         if (ok && one.t->compared)
-            ok = stored_alike(&one.there->stored.view, &one.w->stored.view) ? judge_equal(j)
-                                                                            : judge_distance(j);
+            ok = one.t->different
+                      || stored_alike(&one.there->stored.view, &one.w->stored.view)
+                   ? judge_equal(j) : judge_distance(j);
         if (is_constant_vector(one.w, one.t) && n_constant++ == 0)
             first = i;
     }

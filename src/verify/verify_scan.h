@@ -49,7 +49,8 @@ struct tally {
     size_t largest_codes, small_blocks; /* codes at 6; blocks, not zero, with none above 1 */
     /* against the original */
     bool compared;
-    size_t different, first_different;          /* elements whose bits differ */
+    size_t different, first_different;          /* elements whose bits differ, or that differ by
+                                                   more than rounding if both are plain */
     double sum_w2, sum_error2;                  /* blocks with a NaN scale left out */
     size_t original_non_finite;
     size_t clipped;                             /* |w| > 6 * 2^(scale - 127) */

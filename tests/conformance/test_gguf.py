@@ -423,6 +423,44 @@ def test_verify():
         check(not codes, f"a GGUF with a quantized embedding has no fault, {name}", lines[:300])
 
 
+def set_one(name, at, value):
+    """Of F32, or BF16 as its bits, where the file has it."""
+    def change(tensors):
+        kind, a = tensors[name]
+        a = a.copy()
+        a[at] = value(a[at])
+        tensors[name] = kind, a
+    return change
+
+
+def cast(name, kind):
+    """BF16 as F16 or F32, F32 as F16 or BF16."""
+    def change(tensors):
+        a = gguf.f32(tensors[name][1])
+        tensors[name] = kind, st.bf16(a) if kind == "BF16" else a.astype(np.float16 if kind == "F16" else np.float32)
+    return change
+
+
+def test_plain():
+    """Through order of heads, 1 + w and -exp(A_log): the last bit of a value is seen, the rounding of a dtype is not."""
+    up = lambda x: np.nextafter(x, np.float32(9))
+    far = lambda x: x * np.float32(1 + 2.0 ** -7)
+    for name, change, expected in (
+            ("a bit of a matrix whose heads moved", set_one("blk.0.attn_gate.weight", (70, 3), lambda x: x ^ 1), True),
+            ("a bit of columns that moved", set_one("blk.1.ssm_out.weight", (3, 70), lambda x: x ^ 1), True),
+            ("a norm of 1 + w", set_one("blk.2.attn_norm.weight", 5, far), True),
+            ("a norm without its 1", lambda t: t.update({"blk.2.attn_norm.weight": ("F32", t["blk.2.attn_norm.weight"][1] - 1)}),
+             True),
+            ("a rate", set_one("blk.0.ssm_a", 1, far), True),
+            ("a rate whose exp rounds otherwise", set_one("blk.0.ssm_a", 1, up), False),
+            ("a matrix in F32", cast("blk.0.attn_gate.weight", "F32"), False),
+            ("a matrix in F16", cast("blk.0.attn_gate.weight", "F16"), False),
+            ("norms in F16", cast("blk.2.attn_norm.weight", "F16"), False),
+            ("a router in BF16", cast("blk.2.ffn_gate_inp.weight", "BF16"), False)):
+        codes, lines = codes_of(make_demo(gguf.token_metadata(DEMO), change), "--against", DEMO)
+        check(codes == (["differs"] if expected else []), f"{name}: {'found' if expected else 'none'}", lines[:400])
+
+
 def codes_of(path, *args):
     """-> the codes of verify's findings and notes, and their lines"""
     found = json.loads(subprocess.run([SURPRISAL, "verify", path, *args, "--threads", "2", "--json"], capture_output=True,
@@ -452,6 +490,7 @@ def main():
     attempt("tokenizer", test_tokenizer)
     attempt("verify", test_verify)
     attempt("bad scales", test_bad_scales)
+    attempt("plain tensors", test_plain)
     attempt("refusals", test_refusals)
     attempt("split", test_split)
     attempt("mutations", test_mutations)
