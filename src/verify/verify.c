@@ -11,6 +11,7 @@
 #include "verify/verify_levels.h"
 #include "verify/verify_norms.h"
 #include "verify/verify_stand_ins.h"
+#include "verify/verify_tokens.h"
 
 /* Its own faults are not what was asked for, but what cannot be read of it is said. */
 static bool open_original(struct verify_result *r, const char *path, struct error *err)
@@ -69,7 +70,8 @@ static bool check(struct verify_result *r, const char *checkpoint, const char *a
         return false;
     if (original && (!verify_judge_names(&r->folder, w, &r->original, original, found, err)
                      || !(is_self_described
-                          || verify_files(&r->folder, &r->original, found, err))))
+                              ? verify_tokens(&r->folder, &r->original, found, err)
+                              : verify_files(&r->folder, &r->original, found, err))))
         return false;
     r->tallies = mem_array(w->n, sizeof *r->tallies, "the scan", err);
     return r->tallies

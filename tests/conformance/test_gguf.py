@@ -413,7 +413,8 @@ def test_tokenizer():
 
 def test_verify():
     """Through the order of heads and 1 + w: nothing differs but rounding."""
-    done = subprocess.run([SURPRISAL, "verify", make_demo(), "--against", DEMO, "--all"], capture_output=True, text=True)
+    done = subprocess.run([SURPRISAL, "verify", make_demo(gguf.token_metadata(DEMO)), "--against", DEMO, "--all"],
+                          capture_output=True, text=True)
     *notes, last = done.stdout.splitlines()
     check([n.split(" weights of ")[-1] for n in notes] == ["'visual' is here", "'mtp' is here"] and "no findings" in last,
           "verify against the original", done.stdout[:300])
@@ -421,6 +422,40 @@ def test_verify():
     for name, args in (("alone", ()), ("against the original", ("--against", DEMO))):
         codes, lines = codes_of(q8, *args)
         check(not codes, f"a GGUF with a quantized embedding has no fault, {name}", lines[:300])
+
+
+def test_tokens():
+    """The list of tokens beside the original's tokenizer.json."""
+    known = gguf.token_metadata(DEMO)
+    key = "tokenizer.ggml.tokens"
+    tokens = known[key]
+
+    def kind(id, to):
+        raw = bytearray(known["tokenizer.ggml.token_type"])
+        struct.pack_into("<i", raw, 12 + 4 * id, to)
+        return {"tokenizer.ggml.token_type": gguf.Raw(raw)}
+
+    added, special = tokens.index("<|endoftext|>"), tokens.index("<|im_end|>")
+    last = max(i for i, t in enumerate(tokens) if not t.startswith("[PAD"))
+    for name, metadata, expected in (
+            ("equal tokens", {}, None),
+            ("two tokens that changed places", {key: tokens[:7] + [tokens[8], tokens[7]] + tokens[9:]},
+             f"tokens are not the original's, the first 7: '{tokens[8]}', '{tokens[7]}' in the original"),
+            ("the last token is not used", kind(last, 5),
+             f"1 of {last + 1} tokens are not the original's, the first {last}: no token, added '{tokens[last]}' in the original"),
+            ("an added token that is another", kind(added, 1), f"the first {added}: '{tokens[added]}', added '"),
+            ("a token among others is not used", kind(300, 5), "is not in the vocabulary"),
+            ("a special token that is an added one", kind(special, 4), None),
+            ("another pre-tokenizer", {"tokenizer.ggml.pre": "qwen2"}, "tokenizer.ggml.pre is not 'qwen35'"),
+            ("tokens that are no texts", {key: 7}, "tokenizer.ggml.tokens is no list of texts")):
+        codes, lines = codes_of(make_demo(known | metadata), "--against", DEMO)
+        check(codes == (["tokens"] if expected else []) and (expected or "[]") in lines, f"{name}, against the original",
+              lines[:400])
+    bare = fresh("bare")
+    shutil.copytree(DEMO, bare, ignore=shutil.ignore_patterns("tokenizer.json"))
+    codes, lines = codes_of(make_demo(known), "--against", bare)
+    check(not codes, "an original without a tokenizer is passed over", lines[:300])
+    shutil.rmtree(bare)
 
 
 def set_one(name, at, value):
@@ -491,6 +526,7 @@ def main():
     attempt("verify", test_verify)
     attempt("bad scales", test_bad_scales)
     attempt("plain tensors", test_plain)
+    attempt("tokens", test_tokens)
     attempt("refusals", test_refusals)
     attempt("split", test_split)
     attempt("mutations", test_mutations)
