@@ -273,10 +273,16 @@ static bool prepare_side(struct job *j, enum side side, struct evaluate_prepared
     return check_ids(j, p, err);
 }
 
-static bool prepare(struct job *j, size_t *disk_bytes, struct error *err)
+/* A may be prepared already: then j->prepared is that, borrowed. */
+static bool prepare(struct job *j, const struct evaluate_prepared *a, size_t *disk_bytes,
+                    struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
-    bool ok = prepare_side(j, A, &j->prepared, err)
+    if (a) {
+        j->prepared = *a;
+        j->evaluation_bytes = a->least_bytes;
+    }
+    bool ok = (a || prepare_side(j, A, &j->prepared, err))
            && input_files_add_all(&j->inputs, &j->prepared.inputs, err);
     *disk_bytes = ok ? run_bytes(o, &j->prepared.plan) : 0;
     j->run_seconds[A] = j->prepared.plan.seconds;
@@ -516,7 +522,7 @@ static bool evaluate_side(struct job *j, enum side side, struct error *err)
 static bool evaluate_all(struct job *j, struct error *err)
 {
     size_t disk_bytes;
-    return prepare(j, &disk_bytes, err) && check_memory(j, err) && make_folder(j, err)
+    return prepare(j, NULL, &disk_bytes, err) && check_memory(j, err) && make_folder(j, err)
         && tell_plan(j, disk_bytes, err)
         && evaluate_side(j, A, err) && evaluate_side(j, B, err)
         && (!j->options->floor || evaluate_side(j, FLOOR, err));
@@ -633,8 +639,8 @@ static void warn_swapped_runs(const struct job *j)
 {
     const struct record *a = &j->records[A], *b = &j->records[B];
     if (!j->prepared.ids)
-        warned_swapped(&j->options->eval.machine.progress, a->folder, quantized_bytes(a),
-                       b->folder, quantized_bytes(b));
+        warned_swapped(&j->options->eval.machine.progress, warned_name(a, b), quantized_bytes(a),
+                       warned_name(b, a), quantized_bytes(b));
 }
 
 static bool compare_records(struct job *j, struct error *err)
@@ -805,18 +811,19 @@ bool compare_check_memory(const struct surprisal_compare_options *o, struct erro
     return ok;
 }
 
-bool compare_prepare(const struct surprisal_compare_options *o, struct compare_cost *cost,
-                     struct error *err)
+bool compare_prepare(const struct surprisal_compare_options *o, const struct evaluate_prepared *a,
+                     struct compare_cost *cost, struct error *err)
 {
     struct job j;
     size_t disk_bytes;
     job_begin(&j, o);
-    bool ok = compare_check(o, err) && prepare(&j, &disk_bytes, err) && check_memory(&j, err);
+    bool ok = compare_check(o, err) && prepare(&j, a, &disk_bytes, err) && check_memory(&j, err);
     if (ok)
         *cost = (struct compare_cost){
             .evaluation_seconds = j.run_seconds[B], .divergence_seconds = divergence_seconds(&j),
             .disk_bytes = disk_bytes - run_bytes(j.options, &j.prepared.plan),
         };
+    j.prepared = (struct evaluate_prepared){ 0 };
     job_close(&j);
     return ok;
 }

@@ -37,6 +37,7 @@ static struct surprisal_compare_options pair_of(const struct ranked_runs *r, con
 {
     struct surprisal_compare_options pair = r->options->compare;
     pair.b = candidate;
+    pair.eval.machine.progress = r->told.progress;
     pair.eval.resume = false;
     pair.layer_windows = 0;
     pair.floor = false;
@@ -53,6 +54,12 @@ static bool check_tokens(const char *run, const struct evaluate_prepared *prepar
     return ok;
 }
 
+/* Asks for an estimate; is not called by evaluate_prepare. */
+static void ask_estimate(void *user, const struct surprisal_plan *plan)
+{
+    (void)user, (void)plan;
+}
+
 /* Prepares an evaluation without scoring. */
 static bool prepare(const struct ranked_runs *r, struct model_source from,
                     struct evaluate_prepared *out, struct error *err)
@@ -60,6 +67,7 @@ static bool prepare(const struct ranked_runs *r, struct model_source from,
     struct surprisal_eval_options e = r->eval;
     e.checkpoint = from.path;
     e.model = from.opened;
+    e.plan = r->options->compare.plan ? ask_estimate : NULL;
     return evaluate_prepare(&e, out, err);
 }
 
@@ -89,7 +97,8 @@ static bool look_at(struct ranked_runs *r, struct ranked_candidate *c, struct er
         return error_set(err, "%s: is %s, and the original is %s", c->name,
                          operand_name(c->operand), operand_name(r->original_operand));
     if (c->operand == OPERAND_CHECKPOINT)
-        return is_run ? prepare_beside_run(r, c, err) : compare_prepare(&pair, &c->cost, err);
+        return is_run ? prepare_beside_run(r, c, err)
+                      : compare_prepare(&pair, &r->prepared, &c->cost, err);
     if (c->operand == OPERAND_RUN && !is_run && !check_tokens(c->name, &r->prepared, err))
         return false;
     c->run = mem_string(c->name, err);
@@ -102,6 +111,7 @@ bool ranked_runs_begin(struct ranked_runs *r, const struct surprisal_rank_option
     const struct surprisal_compare_options *o = &options->compare;
     size_t n = options->n_candidates;
     *r = (struct ranked_runs){ .options = options, .eval = o->eval };
+    warnings_begin(&r->told, &o->eval.machine.progress);
     if (r->eval.hidden == SURPRISAL_HIDDEN_NONE)
         r->eval.hidden = SURPRISAL_HIDDEN_F32;
     r->original_operand = o->a ? operand_of(o->a) : OPERAND_CHECKPOINT;
@@ -367,6 +377,7 @@ void ranked_runs_end(struct ranked_runs *r)
         free(r->candidates[i].reason);
     }
     evaluate_prepared_free(&r->prepared);
+    warnings_free(&r->told);
     free(r->candidates);
     free(r->original);
     free(r->floor);
