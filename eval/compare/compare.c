@@ -302,18 +302,18 @@ static bool prepare(struct job *j, const struct evaluate_prepared *a, size_t *di
     return ok;
 }
 
-/* "b.partial/", "a/summary.json", "a.partial/state.safetensors": what evaluations write. */
+static bool is_side(const char *run, size_t n)
+{
+    for (int side = A; side < N_SIDES; side++)
+        if (n == strlen(side_names[side]) && memcmp(run, side_names[side], n) == 0)
+            return true;
+    return false;
+}
+
 static bool is_ours(void *unused, const char *name)
 {
-    const char *slash = strchr(name, '/'), *last = slash ? strrchr(name, '/') + 1 : "";
-    size_t n = slash ? (size_t)(slash - name) : 0;
-    for (int side = A; n && side < N_SIDES; side++) {
-        size_t own = strlen(side_names[side]);
-        if (strncmp(name, side_names[side], own) == 0
-            && (n == own || strncmp(name + own, ".partial/", n - own + 1) == 0))
-            return !*last || strcmp(last, OUTPUT_MARK) == 0 || unfinished_run_is_ours(unused, last);
-    }
-    return false;
+    (void)unused;
+    return unfinished_run_is_below(name, is_side);
 }
 
 static const struct output_names names_of_runs = { .is_ours = is_ours };
@@ -379,10 +379,7 @@ static bool tell_plan(struct job *j, size_t disk_bytes, struct error *err)
         return false;
     if (o->plan)
         o->plan(j->warnings.to.user, &plan);
-    return plan.disk_bytes <= plan.free_bytes
-        || error_set(err, "%s: the runs take %.3g GB with their final hidden states, but %.3g GB "
-                     "are free", plan.folder, (double)plan.disk_bytes / 1e9,
-                     (double)plan.free_bytes / 1e9);
+    return stages_have_room(&plan, err);
 }
 
 /* ---- is there memory for all of it? ------------------------------------------------------ */

@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "base/temporary.h"
 #include "eval/compare/kept_run.h"
+#include "eval/compare/stages.h"
 #include "eval/run/run_folder.h"
 #include "eval/run/unfinished_run.h"
 #include "eval/score/model.h"
@@ -138,21 +139,21 @@ static void name_candidate(char out[STAGE_BYTES], size_t i)
     format_text(out, STAGE_BYTES, "b%zu", i + 1);
 }
 
-/* "b12/", "original.partial/state.safetensors": what the evaluations write. */
+/* "original", "floor", "b12" */
+static bool is_stage(const char *run, size_t n)
+{
+    size_t digits = 1;
+    while (digits < n && ascii_digit(run[digits]))
+        digits++;
+    return (n == strlen("original") && strncmp(run, "original", n) == 0)
+        || (n == strlen("floor") && strncmp(run, "floor", n) == 0)
+        || (n > 1 && run[0] == 'b' && digits == n);
+}
+
 static bool is_ours(void *unused, const char *name)
 {
-    const char *slash = strchr(name, '/'), *last = slash ? strrchr(name, '/') + 1 : "";
-    size_t n = slash ? (size_t)(slash - name) : 0, digits = 1;
-    static const char partial[] = ".partial";
-    if (n > strlen(partial) && strncmp(slash - strlen(partial), partial, strlen(partial)) == 0)
-        n -= strlen(partial);
-    while (digits < n && ascii_digit(name[digits]))
-        digits++;
-    bool named = (n == strlen("original") && strncmp(name, "original", n) == 0)
-              || (n == strlen("floor") && strncmp(name, "floor", n) == 0)
-              || (n > 1 && name[0] == 'b' && digits == n);
-    return named && (!*last || strcmp(last, OUTPUT_MARK) == 0
-                     || unfinished_run_is_ours(unused, last));
+    (void)unused;
+    return unfinished_run_is_below(name, is_stage);
 }
 
 static const struct output_names names_of_runs = { .is_ours = is_ours };
@@ -277,10 +278,7 @@ static bool tell_plan(struct ranked_runs *r, struct error *err)
         }
     if (o->plan)
         o->plan(o->eval.machine.progress.user, &plan);
-    return r->eval.resume || plan.disk_bytes <= plan.free_bytes
-        || error_set(err, "%s: the runs take %.3g GB with their final hidden states, but %.3g GB "
-                     "are free", plan.folder, (double)plan.disk_bytes / 1e9,
-                     (double)plan.free_bytes / 1e9);
+    return r->eval.resume || stages_have_room(&plan, err);
 }
 
 /* ---- the evaluations ---------------------------------------------------------------- */
