@@ -11,6 +11,9 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
+
+#include "base/error.h"
 
 static int check_failures;
 
@@ -42,6 +45,16 @@ __attribute__((unused))
 static int check_done(void)
 {
     return check_failures != 0;
+}
+
+/* What the cases need: without it the program ends. */
+__attribute__((unused))
+static void must(bool ok, const struct error *err)
+{
+    if (ok)
+        return;
+    check(false, "what the cases need works", "%s", err->message);
+    exit(check_done());
 }
 
 #endif

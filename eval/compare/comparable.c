@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/format.h"
+#include "eval/compare/warned.h"
 #include "eval/score/model.h"
 
 #define VALUE_BYTES 96
@@ -143,7 +144,8 @@ static bool note_ids(struct buffer *found, const struct record *a, const struct 
             && (!known || note(found, "sha256 of all token ids", ids_a, ids_b, DIGEST_SHOWN, err));
     if (strcmp(file_a, file_b) != 0)
         model_warn(progress, "the tokenizers of %s and %s differ (sha256 %.*s against %.*s), but "
-                   "%s", a->folder, b->folder, DIGEST_SHOWN, file_a, DIGEST_SHOWN, file_b,
+                   "%s", warned_name(a, b), warned_name(b, a), DIGEST_SHOWN, file_a, DIGEST_SHOWN,
+                   file_b,
                    known ? "give the same ids for the text" : "the ids that the runs keep, the "
                    "scored ones, are the same");
     return true;

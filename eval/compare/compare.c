@@ -273,10 +273,16 @@ static bool prepare_side(struct job *j, enum side side, struct evaluate_prepared
     return check_ids(j, p, err);
 }
 
-static bool prepare(struct job *j, size_t *disk_bytes, struct error *err)
+/* A may be prepared already: then j->prepared is that, borrowed. */
+static bool prepare(struct job *j, const struct evaluate_prepared *a, size_t *disk_bytes,
+                    struct error *err)
 {
     const struct surprisal_compare_options *o = j->options;
-    bool ok = prepare_side(j, A, &j->prepared, err)
+    if (a) {
+        j->prepared = *a;
+        j->evaluation_bytes = a->least_bytes;
+    }
+    bool ok = (a || prepare_side(j, A, &j->prepared, err))
            && input_files_add_all(&j->inputs, &j->prepared.inputs, err);
     *disk_bytes = ok ? run_bytes(o, &j->prepared.plan) : 0;
     j->run_seconds[A] = j->prepared.plan.seconds;
@@ -296,18 +302,18 @@ static bool prepare(struct job *j, size_t *disk_bytes, struct error *err)
     return ok;
 }
 
-/* "b.partial/", "a/summary.json", "a.partial/state.safetensors": what evaluations write. */
+static bool is_side(const char *run, size_t n)
+{
+    for (int side = A; side < N_SIDES; side++)
+        if (n == strlen(side_names[side]) && memcmp(run, side_names[side], n) == 0)
+            return true;
+    return false;
+}
+
 static bool is_ours(void *unused, const char *name)
 {
-    const char *slash = strchr(name, '/'), *last = slash ? strrchr(name, '/') + 1 : "";
-    size_t n = slash ? (size_t)(slash - name) : 0;
-    for (int side = A; n && side < N_SIDES; side++) {
-        size_t own = strlen(side_names[side]);
-        if (strncmp(name, side_names[side], own) == 0
-            && (n == own || strncmp(name + own, ".partial/", n - own + 1) == 0))
-            return !*last || strcmp(last, OUTPUT_MARK) == 0 || unfinished_run_is_ours(unused, last);
-    }
-    return false;
+    (void)unused;
+    return unfinished_run_is_below(name, is_side);
 }
 
 static const struct output_names names_of_runs = { .is_ours = is_ours };
@@ -373,10 +379,7 @@ static bool tell_plan(struct job *j, size_t disk_bytes, struct error *err)
         return false;
     if (o->plan)
         o->plan(j->warnings.to.user, &plan);
-    return plan.disk_bytes <= plan.free_bytes
-        || error_set(err, "%s: the runs take %.3g GB with their final hidden states, but %.3g GB "
-                     "are free", plan.folder, (double)plan.disk_bytes / 1e9,
-                     (double)plan.free_bytes / 1e9);
+    return stages_have_room(&plan, err);
 }
 
 /* ---- is there memory for all of it? ------------------------------------------------------ */
@@ -516,7 +519,7 @@ static bool evaluate_side(struct job *j, enum side side, struct error *err)
 static bool evaluate_all(struct job *j, struct error *err)
 {
     size_t disk_bytes;
-    return prepare(j, &disk_bytes, err) && check_memory(j, err) && make_folder(j, err)
+    return prepare(j, NULL, &disk_bytes, err) && check_memory(j, err) && make_folder(j, err)
         && tell_plan(j, disk_bytes, err)
         && evaluate_side(j, A, err) && evaluate_side(j, B, err)
         && (!j->options->floor || evaluate_side(j, FLOOR, err));
@@ -633,8 +636,8 @@ static void warn_swapped_runs(const struct job *j)
 {
     const struct record *a = &j->records[A], *b = &j->records[B];
     if (!j->prepared.ids)
-        warned_swapped(&j->options->eval.machine.progress, a->folder, quantized_bytes(a),
-                       b->folder, quantized_bytes(b));
+        warned_swapped(&j->options->eval.machine.progress, warned_name(a, b), quantized_bytes(a),
+                       warned_name(b, a), quantized_bytes(b));
 }
 
 static bool compare_records(struct job *j, struct error *err)
@@ -805,18 +808,19 @@ bool compare_check_memory(const struct surprisal_compare_options *o, struct erro
     return ok;
 }
 
-bool compare_prepare(const struct surprisal_compare_options *o, struct compare_cost *cost,
-                     struct error *err)
+bool compare_prepare(const struct surprisal_compare_options *o, const struct evaluate_prepared *a,
+                     struct compare_cost *cost, struct error *err)
 {
     struct job j;
     size_t disk_bytes;
     job_begin(&j, o);
-    bool ok = compare_check(o, err) && prepare(&j, &disk_bytes, err) && check_memory(&j, err);
+    bool ok = compare_check(o, err) && prepare(&j, a, &disk_bytes, err) && check_memory(&j, err);
     if (ok)
         *cost = (struct compare_cost){
             .evaluation_seconds = j.run_seconds[B], .divergence_seconds = divergence_seconds(&j),
             .disk_bytes = disk_bytes - run_bytes(j.options, &j.prepared.plan),
         };
+    j.prepared = (struct evaluate_prepared){ 0 };
     job_close(&j);
     return ok;
 }

@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "surprisal.h"
+#include "eval/score/evaluate.h"
 
 /* As surprisal.h documents them. */
 bool compare_check(const struct surprisal_compare_options *o, struct error *err);
@@ -32,8 +32,8 @@ struct compare_cost {
     size_t disk_bytes;                                  /* of B's run */
 };
 
-/* Two checkpoints: finds without scoring what would refuse them later. */
-bool compare_prepare(const struct surprisal_compare_options *o, struct compare_cost *cost,
-                     struct error *err);
+/* Two checkpoints, A as it is prepared: finds without scoring what would refuse them later. */
+bool compare_prepare(const struct surprisal_compare_options *o, const struct evaluate_prepared *a,
+                     struct compare_cost *cost, struct error *err);
 
 #endif

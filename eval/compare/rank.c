@@ -105,6 +105,8 @@ static cJSON *compare_candidate(const struct place *p, const struct ranked_candi
     struct surprisal_compare_options pair = p->runs->options->compare;
     char *b = in_plan(c->run, p->plan, err);
     leave_runs(&pair);
+    pair.eval.machine.progress = p->runs->told.progress;
+    pair.eval.plan = NULL;
     pair.a = p->original;
     pair.b = b;
     pair.floor = false;

@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "base/temporary.h"
 #include "eval/compare/kept_run.h"
+#include "eval/compare/stages.h"
 #include "eval/run/run_folder.h"
 #include "eval/run/unfinished_run.h"
 #include "eval/score/model.h"
@@ -37,6 +38,7 @@ static struct surprisal_compare_options pair_of(const struct ranked_runs *r, con
 {
     struct surprisal_compare_options pair = r->options->compare;
     pair.b = candidate;
+    pair.eval.machine.progress = r->told.progress;
     pair.eval.resume = false;
     pair.layer_windows = 0;
     pair.floor = false;
@@ -53,6 +55,12 @@ static bool check_tokens(const char *run, const struct evaluate_prepared *prepar
     return ok;
 }
 
+/* Asks for an estimate; is not called by evaluate_prepare. */
+static void ask_estimate(void *user, const struct surprisal_plan *plan)
+{
+    (void)user, (void)plan;
+}
+
 /* Prepares an evaluation without scoring. */
 static bool prepare(const struct ranked_runs *r, struct model_source from,
                     struct evaluate_prepared *out, struct error *err)
@@ -60,6 +68,7 @@ static bool prepare(const struct ranked_runs *r, struct model_source from,
     struct surprisal_eval_options e = r->eval;
     e.checkpoint = from.path;
     e.model = from.opened;
+    e.plan = r->options->compare.plan ? ask_estimate : NULL;
     return evaluate_prepare(&e, out, err);
 }
 
@@ -89,7 +98,8 @@ static bool look_at(struct ranked_runs *r, struct ranked_candidate *c, struct er
         return error_set(err, "%s: is %s, and the original is %s", c->name,
                          operand_name(c->operand), operand_name(r->original_operand));
     if (c->operand == OPERAND_CHECKPOINT)
-        return is_run ? prepare_beside_run(r, c, err) : compare_prepare(&pair, &c->cost, err);
+        return is_run ? prepare_beside_run(r, c, err)
+                      : compare_prepare(&pair, &r->prepared, &c->cost, err);
     if (c->operand == OPERAND_RUN && !is_run && !check_tokens(c->name, &r->prepared, err))
         return false;
     c->run = mem_string(c->name, err);
@@ -102,6 +112,7 @@ bool ranked_runs_begin(struct ranked_runs *r, const struct surprisal_rank_option
     const struct surprisal_compare_options *o = &options->compare;
     size_t n = options->n_candidates;
     *r = (struct ranked_runs){ .options = options, .eval = o->eval };
+    warnings_begin(&r->told, &o->eval.machine.progress);
     if (r->eval.hidden == SURPRISAL_HIDDEN_NONE)
         r->eval.hidden = SURPRISAL_HIDDEN_F32;
     r->original_operand = o->a ? operand_of(o->a) : OPERAND_CHECKPOINT;
@@ -128,21 +139,21 @@ static void name_candidate(char out[STAGE_BYTES], size_t i)
     format_text(out, STAGE_BYTES, "b%zu", i + 1);
 }
 
-/* "b12/", "original.partial/state.safetensors": what the evaluations write. */
+/* "original", "floor", "b12" */
+static bool is_stage(const char *run, size_t n)
+{
+    size_t digits = 1;
+    while (digits < n && ascii_digit(run[digits]))
+        digits++;
+    return (n == strlen("original") && strncmp(run, "original", n) == 0)
+        || (n == strlen("floor") && strncmp(run, "floor", n) == 0)
+        || (n > 1 && run[0] == 'b' && digits == n);
+}
+
 static bool is_ours(void *unused, const char *name)
 {
-    const char *slash = strchr(name, '/'), *last = slash ? strrchr(name, '/') + 1 : "";
-    size_t n = slash ? (size_t)(slash - name) : 0, digits = 1;
-    static const char partial[] = ".partial";
-    if (n > strlen(partial) && strncmp(slash - strlen(partial), partial, strlen(partial)) == 0)
-        n -= strlen(partial);
-    while (digits < n && ascii_digit(name[digits]))
-        digits++;
-    bool named = (n == strlen("original") && strncmp(name, "original", n) == 0)
-              || (n == strlen("floor") && strncmp(name, "floor", n) == 0)
-              || (n > 1 && name[0] == 'b' && digits == n);
-    return named && (!*last || strcmp(last, OUTPUT_MARK) == 0
-                     || unfinished_run_is_ours(unused, last));
+    (void)unused;
+    return unfinished_run_is_below(name, is_stage);
 }
 
 static const struct output_names names_of_runs = { .is_ours = is_ours };
@@ -267,10 +278,7 @@ static bool tell_plan(struct ranked_runs *r, struct error *err)
         }
     if (o->plan)
         o->plan(o->eval.machine.progress.user, &plan);
-    return r->eval.resume || plan.disk_bytes <= plan.free_bytes
-        || error_set(err, "%s: the runs take %.3g GB with their final hidden states, but %.3g GB "
-                     "are free", plan.folder, (double)plan.disk_bytes / 1e9,
-                     (double)plan.free_bytes / 1e9);
+    return r->eval.resume || stages_have_room(&plan, err);
 }
 
 /* ---- the evaluations ---------------------------------------------------------------- */
@@ -367,6 +375,7 @@ void ranked_runs_end(struct ranked_runs *r)
         free(r->candidates[i].reason);
     }
     evaluate_prepared_free(&r->prepared);
+    warnings_free(&r->told);
     free(r->candidates);
     free(r->original);
     free(r->floor);

@@ -13,6 +13,7 @@
 #include "base/output_folder.h"
 #include "eval/compare/compare.h"
 #include "eval/compare/operand.h"
+#include "eval/run/warnings.h"
 #include "eval/score/evaluate.h"
 
 #define RANKED_RUNS_STAGE_BYTES 48
@@ -34,6 +35,7 @@ struct ranked_runs {
     char *original, *floor;             /* owned: run folders; floor NULL: none */
     struct ranked_candidate *candidates;        /* owned [options->n_candidates] */
     struct evaluate_prepared prepared;  /* of an original that is a checkpoint */
+    struct warnings told;               /* of the pairs: before the evaluations, and after them */
     struct output_folder folder;
     bool lost;                          /* the evaluation of a candidate failed */
     /* Owned [n_stages]: evaluations, of which `begun` have begun, then comparisons. */

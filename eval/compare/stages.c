@@ -16,3 +16,11 @@ void stages_next(struct stages *s, void (*tell)(void *user, size_t index), void 
     if (tell)
         tell(user, index);
 }
+
+bool stages_have_room(const struct surprisal_comparison_plan *plan, struct error *err)
+{
+    return plan->disk_bytes <= plan->free_bytes
+        || error_set(err, "%s: the runs take %.3g GB with their final hidden states, but %.3g GB "
+                     "are free", plan->folder, (double)plan->disk_bytes / 1e9,
+                     (double)plan->free_bytes / 1e9);
+}

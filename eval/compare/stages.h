@@ -2,6 +2,7 @@
 #ifndef SURPRISAL_EVAL_COMPARE_STAGES_H
 #define SURPRISAL_EVAL_COMPARE_STAGES_H
 
+#include "base/error.h"
 #include "surprisal.h"
 
 #define STAGES_MAX 6
@@ -16,5 +17,8 @@ struct stages {
 void stages_add(struct stages *s, const char *name, double seconds);
 /* The next one begins.  tell: surprisal_compare_options.stage, may be NULL. */
 void stages_next(struct stages *s, void (*tell)(void *user, size_t index), void *user);
+
+/* Refuses runs that the disk has no room for. */
+bool stages_have_room(const struct surprisal_comparison_plan *plan, struct error *err);
 
 #endif

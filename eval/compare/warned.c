@@ -4,6 +4,17 @@
 
 #include "eval/score/model.h"
 
+static const char *checkpoint_of(const struct record *r)
+{
+    return cJSON_GetStringValue(json_get(json_get(r->summary, "checkpoint"), "path"));
+}
+
+const char *warned_name(const struct record *run, const struct record *other)
+{
+    const char *own = checkpoint_of(run), *theirs = checkpoint_of(other);
+    return own && theirs && strcmp(own, theirs) != 0 ? own : run->folder;
+}
+
 void warned_swapped(const struct surprisal_progress *progress, const char *name_a, size_t bytes_a,
                     const char *name_b, size_t bytes_b)
 {

@@ -4,7 +4,12 @@
 #define SURPRISAL_EVAL_COMPARE_WARNED_H
 
 #include "base/json.h"
+#include "eval/run/record.h"
 #include "eval/run/warnings.h"
+
+/* A run by the checkpoint that it was made from, if that is not the other's too, else by its
+ * folder: a ranking's runs may lie in folders that are removed. */
+const char *warned_name(const struct record *run, const struct record *other);
 
 /* Warns when A has quantized weights and B has none: every figure would be read the wrong way
  * round. */

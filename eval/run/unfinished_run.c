@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/temporary.h"
 #include "eval/protocol/plans.h"
 #include "eval/run/plan_folders.h"
 #include "eval/run/run_folder.h"
@@ -23,6 +24,17 @@ bool unfinished_run_is_ours(void *unused, const char *name)
     if (!slash)
         return is_file_of_run(name) || strcmp(name, state_name) == 0;
     return plan_is_name(name, (size_t)(slash - name)) && (!slash[1] || is_file_of_run(slash + 1));
+}
+
+bool unfinished_run_is_below(const char *name, bool (*is_run)(const char *run, size_t n))
+{
+    static const char partial[] = ".partial";
+    const char *slash = strchr(name, '/'), *last = slash ? strrchr(name, '/') + 1 : "";
+    size_t n = slash ? (size_t)(slash - name) : 0, n_partial = strlen(partial);
+    if (n > n_partial && strncmp(slash - n_partial, partial, n_partial) == 0)
+        n -= n_partial;
+    return n && is_run(name, n)
+        && (!*last || strcmp(last, OUTPUT_MARK) == 0 || unfinished_run_is_ours(NULL, last));
 }
 
 /* Keeps every file and folder of a run. */

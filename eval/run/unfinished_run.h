@@ -37,6 +37,9 @@ void unfinished_run_abandon(struct unfinished_run *p);
 /* Does a run write files of this name: "tokens.safetensors", "strided-2048-512/",
  * "llama-512/summary.json"? */
 bool unfinished_run_is_ours(void *unused, const char *name);
+/* Of a folder that holds runs in folders of names that is_run knows, n bytes: "b1.partial/",
+ * "b1/summary.json". */
+bool unfinished_run_is_below(const char *name, bool (*is_run)(const char *run, size_t n));
 
 /* Sets an error that names the first line in which two settings ("key: value" lines) differ; always
  * false.  path: the file that holds `then`. */

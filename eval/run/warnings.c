@@ -15,7 +15,9 @@ static void warn(void *user, const char *message)
     const char *line = NULL;
     while ((line = warnings_next(w, line)) && strcmp(line, message) != 0)
         ;
-    if (!line && w->n < WARNINGS_KEPT)
+    if (line)
+        return;
+    if (w->n < WARNINGS_KEPT)
         w->n += buffer_append(&w->lines, message, strlen(message) + 1, NULL);
     if (w->to.warn)
         w->to.warn(w->to.user, message);

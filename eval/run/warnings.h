@@ -1,4 +1,5 @@
-/* warnings.h - the warnings of a job, kept for its summary while its caller gets them too. */
+/* warnings.h - the warnings of a job, kept for its summary while its caller gets them too, each
+ * once. */
 #ifndef SURPRISAL_EVAL_RUN_WARNINGS_H
 #define SURPRISAL_EVAL_RUN_WARNINGS_H
 

@@ -129,6 +129,13 @@ bool error_lack(struct error *err, const char *format, ...)
     return false;
 }
 
+bool error_copy(struct error *err, const struct error *from)
+{
+    if (err)
+        *err = *from;
+    return false;
+}
+
 bool error_prefix(struct error *err, const char *format, ...)
 {
     if (!err)

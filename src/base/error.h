@@ -36,6 +36,9 @@ void error_vset(struct error *err, const char *format, va_list args);
 bool error_lack(struct error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Gives on what another error holds, all of it; always false. */
+bool error_copy(struct error *err, const struct error *from);
+
 /* strerror in English and ASCII, whatever the program's locale is.  All messages are English, and
  * some become part of JSON, which must not depend on the locale. */
 const char *error_reason(int number);

@@ -97,12 +97,6 @@ static bool skip_comment(struct lexer *l)
 
 /* ---- inside of tags ----------------------------------------------------------- */
 
-static int hex_digit(char c)
-{
-    return ascii_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
-         : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* \x, \u, \U and octal escapes: the code point, and where it ends. */
 static bool numeric_escape(struct lexer *l, size_t *at, uint32_t *c)
 {
@@ -113,7 +107,7 @@ static bool numeric_escape(struct lexer *l, size_t *at, uint32_t *c)
     if (digits)
         ++*at;
     for (size_t i = 0; i < digits; i++, ++*at) {
-        int digit = hex_digit(s[*at]);
+        int digit = ascii_hex(s[*at]);
         if (digit < 0)
             return refuse(l, "a broken escape in a string");
         value = 16 * value + (unsigned)digit;

@@ -35,9 +35,7 @@ static int32_t read_hex(const char *at, const char *end)
     if (end - at < 4)
         return -1;
     for (int i = 0; i < 4; i++) {
-        char c = at[i];
-        int digit = ascii_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                  : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        int digit = ascii_hex(at[i]);
         if (digit < 0)
             return -1;
         value = 16 * value + digit;

@@ -119,6 +119,8 @@ bool checkpoint_open_with(struct checkpoint *ck, const char *path,
 
 struct checkpoint_reader {
     const char *name;
+    bool is_self_described;     /* a file says all of its model: how each tensor is stored, which
+                                   parts there are; files beside it may be of other models */
     bool (*recognises)(const char *path);       /* which exists */
     char *(*folder)(const char *path, struct error *err); /* gives ck->folder; NULL: the path */
     /* Fills what struct checkpoint says; tensors in any order.  Frees nothing after a failure. */

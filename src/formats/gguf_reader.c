@@ -343,6 +343,6 @@ static bool list_gguf(struct input_files *in, const char *folder, struct error *
 }
 
 const struct checkpoint_reader gguf_reader = {
-    .name = "GGUF", .recognises = gguf_recognises, .open = open_gguf, .close = close_gguf,
-    .list = list_gguf, .tokenizer = gguf_find_file,
+    .name = "GGUF", .is_self_described = true, .recognises = gguf_recognises,
+    .open = open_gguf, .close = close_gguf, .list = list_gguf, .tokenizer = gguf_find_file,
 };

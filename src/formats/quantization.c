@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/ggml_blocks.h"
-
 #define FORMAT "mxfp4-pack-quantized"
 
 /* quantization_config, and where it was read, for messages. */
@@ -417,13 +415,11 @@ static bool collect(void *user, const struct model_weight *x)
     struct collector *c = user;
     struct module_said said;
     struct stored_weight stored;
-    if (!x->is_linear)
+    if (!x->is_linear || c->ck->reader->is_self_described)
         return true;
     if (!quantization_says(&said, &c->rules, x->module, c->err)
         || !weight_find(&stored, c->ck, x, NULL, c->err))
         return false;
-    if (ggml_block_type(stored.view.dtype))     /* a GGUF says it with each tensor */
-        return true;
     enum quantization_verdict verdict =
         quantization_judge(&c->rules, &said, stored.view.dtype,
                            quantization_promises(x->kind, stored.is_fused));

@@ -284,12 +284,16 @@ static bool take_packed(struct finder *f, const struct weight_format *format,
     return ok;
 }
 
+bool weight_may_be_packed(const struct model_weight *x, enum dtype codes)
+{
+    return x->is_linear || (x->kind == WEIGHT_EMBED_TOKENS && ggml_block_type(codes));
+}
+
 /* From its codes. */
 static bool take_codes(struct finder *f, const struct tensor *t)
 {
     bool knows = f->expected;
-    bool may_be_packed = !knows || f->expected->is_linear
-                      || (f->expected->kind == WEIGHT_EMBED_TOKENS && ggml_block_type(t->dtype));
+    bool may_be_packed = !knows || weight_may_be_packed(f->expected, t->dtype);
     const size_t model[] = { knows ? f->expected->rows : 0, knows ? f->expected->cols : 0 };
     const struct weight_format *format =
         may_be_packed

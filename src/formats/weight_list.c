@@ -112,10 +112,11 @@ static bool add_fault(const struct matching *m, enum weight_fault fault,
     return weight_fault_add(m->faults, m->ck, fault, t, w->name, m->err, "%s", text);
 }
 
-static bool check_dtype(const struct matching *m, const struct listed_weight *w)
+static bool check_dtype(const struct matching *m, const struct listed_weight *w,
+                        const struct model_weight *expected)
 {
     const struct stored_weight *s = &w->stored;
-    if (s->is_packed && !w->is_linear)
+    if (s->is_packed && !weight_may_be_packed(expected, s->parts[0]->dtype))
         return add_fault(m, WEIGHT_DTYPE, w, "is packed, but only linears can be");
     return s->is_float
         || weight_fault_add(m->faults, m->ck, WEIGHT_DTYPE, s->parts[0], w->name, m->err,
@@ -153,7 +154,7 @@ static bool match(void *user, const struct model_weight *expected)
     w->is_expected = true;
     w->is_linear = expected->is_linear;
     w->kind = expected->kind;
-    return check_dtype(m, w) && check_shape(m, w, expected);
+    return check_dtype(m, w, expected) && check_shape(m, w, expected);
 }
 
 /* Of the text model: "weight_shape" and its like only describe. */

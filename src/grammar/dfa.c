@@ -63,12 +63,6 @@ static bool find_intervals(struct dfa *d, const struct regex *r, struct error *e
     return true;
 }
 
-static bool same_set(const struct charset *a, const struct charset *b)
-{
-    return a->n == b->n && (a->n == 0 || memcmp(a->ranges, b->ranges,
-                                                a->n * sizeof *a->ranges) == 0);
-}
-
 /* Splits the classes by one set: (old class, in the set or not) -> new class. */
 static bool split(struct dfa *d, const struct charset *s, struct error *err)
 {
@@ -91,21 +85,20 @@ static bool split(struct dfa *d, const struct charset *s, struct error *err)
 
 static bool find_classes(struct dfa *d, struct regex *r, struct error *err)
 {
-    size_t work = 0;
-    if (!find_intervals(d, r, err))
-        return false;
+    struct word_lists sets = { 0 };
+    bool ok = find_intervals(d, r, err);
     d->n_classes = 1;
-    for (size_t i = 0; i < r->n_sets; i++) {
-        bool known = false;
-        for (size_t k = 0; k < i && !known; k++, work++)
-            known = same_set(&r->sets[i], &r->sets[k]);
-        work += known ? 0 : 16 * d->n_intervals;
-        if (work > DFA_MAX_WORK)
-            return error_set(err, "regular expression: it has too many different characters");
-        if (!known && !split(d, &r->sets[i], err))
-            return false;
+    for (size_t i = 0; ok && i < r->n_sets; i++) {
+        const struct charset *s = &r->sets[i];
+        size_t n_known = sets.n;
+        ok = word_lists_number(&sets, (const uint32_t *)s->ranges, 2 * s->n, err)
+             != WORD_LISTS_FAILED;
+        if (ok && 16 * d->n_intervals * sets.n > DFA_MAX_WORK)
+            ok = error_set(err, "regular expression: it has too many different characters");
+        ok = ok && (sets.n == n_known || split(d, s, err));
     }
-    return true;
+    word_lists_free(&sets);
+    return ok;
 }
 
 /* ---- subsets --------------------------------------------------------------------- */
@@ -186,6 +179,19 @@ static bool subset(struct builder *b, size_t n_open, bool at_begin, uint32_t *st
     return true;
 }
 
+static bool has(const struct charset *s, uint32_t c)
+{
+    size_t low = 0, high = s->n;
+    while (low < high) {                /* the first range that does not end before it */
+        size_t middle = (low + high) / 2;
+        if (s->ranges[middle].last < c)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < s->n && s->ranges[low].first <= c;
+}
+
 static bool fill_state(struct builder *b, uint32_t state, struct error *err)
 {
     struct dfa *d = b->d;
@@ -197,17 +203,8 @@ static bool fill_state(struct builder *b, uint32_t state, struct error *err)
         size_t n_open = 0, n = word_lists_length(&b->subsets, state) - 1;
         for (size_t i = 0; i < n; i++) {
             struct regex_step s = b->r->steps[steps[i]];
-            const struct charset *set = &b->r->sets[s.set];
-            size_t low = 0, high = s.kind == REGEX_SET ? set->n : 0;
             b->work++;
-            while (low < high) {                /* the first range that does not end before it */
-                size_t middle = (low + high) / 2;
-                if (set->ranges[middle].last < b->sample[class])
-                    low = middle + 1;
-                else
-                    high = middle;
-            }
-            if (s.kind == REGEX_SET && low < set->n && set->ranges[low].first <= b->sample[class])
+            if (s.kind == REGEX_SET && has(&b->r->sets[s.set], b->sample[class]))
                 b->open[n_open++] = steps[i] + 1;
         }
         if (!subset(b, n_open, false, &d->next[state * d->n_classes + class], err))

@@ -36,7 +36,7 @@ static bool product_intervals(struct product *p)
     size_t total = 1;
     for (size_t i = 0; i < p->n; i++)
         total += p->dfas[i].n_intervals;
-    p->first = mem_array(total, sizeof *p->first, "pattern", &p->graph->failure);
+    p->first = graph_array(p->graph, total, sizeof *p->first);
     if (!p->first)
         return false;
     total = 1;
@@ -174,16 +174,14 @@ uint32_t dfa_node(struct graph *g, const struct dfa *dfas, size_t n, uint32_t mi
                   enum charset_form form)
 {
     struct product p = { .graph = g, .dfas = dfas, .n = n, .min = min, .max = max, .form = form };
-    uint32_t *state = mem_array(n + 1, sizeof *state, "pattern", &g->failure);
-    bool ok = product_intervals(&p) && state;
-    uint32_t *ways = ok ? mem_array(p.n_first + 1, sizeof *ways, "pattern", &g->failure) : NULL;
-    uint32_t (*to)[3] = ok ? mem_array(p.n_first, sizeof *to, "pattern", &g->failure) : NULL;
-    if (!ok || !ways || !to)
-        g->failed = true;
+    uint32_t *state = graph_array(g, n + 1, sizeof *state);
+    bool ok = product_intervals(&p);
+    uint32_t *ways = ok ? graph_array(g, p.n_first + 1, sizeof *ways) : NULL;
+    uint32_t (*to)[3] = ok ? graph_array(g, p.n_first, sizeof *to) : NULL;
     for (size_t i = 0; i < n && !g->failed; i++)
         state[i] = dfas[i].start;
     uint32_t start = g->failed ? UINT32_MAX : product_state(&p, state);
-    for (uint32_t i = 0; i < p.states.n && graph_spend(g, 2 * p.n_first); i++)
+    for (uint32_t i = 0; i < p.states.n && graph_spend(g, (1 + n) * p.n_first); i++)
         graph_fill(g, p.nodes[i], product_ways(&p, i, to, ways, state));
     if (!g->failed)
         count_runs(&p);

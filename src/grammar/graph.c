@@ -5,6 +5,10 @@
 
 #define LONGEST 20      /* bytes of a string of graph_add_between */
 
+struct range {
+    uint8_t low, high;
+};
+
 bool graph_fail(struct graph *g, const char *format, ...)
 {
     va_list args;
@@ -12,6 +16,14 @@ bool graph_fail(struct graph *g, const char *format, ...)
     if (!g->failed)
         error_vset(&g->failure, format, args);
     va_end(args);
+    g->failed = true;
+    return false;
+}
+
+bool graph_fail_with(struct graph *g, const struct error *why)
+{
+    if (!g->failed)
+        g->failure = *why;
     g->failed = true;
     return false;
 }
@@ -29,6 +41,15 @@ bool graph_spend(struct graph *g, size_t work)
     g->work += size_min(work, GRAPH_MAX_WORK);
     return !g->failed && (g->work <= GRAPH_MAX_WORK
                           || graph_fail(g, "it is too large: it takes too much work to compile"));
+}
+
+void *graph_array(struct graph *g, size_t n, size_t size)
+{
+    struct error why = { 0 };
+    void *array = mem_array(n, size, "automaton", &why);
+    if (!array)
+        graph_fail_with(g, &why);
+    return array;
 }
 
 /* Room for one more of a limited number. */
@@ -65,7 +86,7 @@ uint32_t graph_tree(struct graph *g)
 }
 
 /* The place below `at` that the range leads to.  New ones come first: strings often come sorted. */
-static uint32_t descend(struct graph *g, uint32_t at, struct graph_range r)
+static uint32_t descend(struct graph *g, uint32_t at, struct range r)
 {
     for (uint32_t c = g->places[at].child; c; c = g->places[c].sibling)
         if (g->places[c].low == r.low && g->places[c].high == r.high)
@@ -78,24 +99,23 @@ static uint32_t descend(struct graph *g, uint32_t at, struct graph_range r)
     return c;
 }
 
-uint32_t graph_add(struct graph *g, uint32_t tree, const struct graph_range *ranges, size_t n)
+/* All strings of n bytes of which byte i lies in ranges[i]. */
+static void add(struct graph *g, uint32_t tree, const struct range *ranges, size_t n)
 {
     uint32_t at = tree;
     for (size_t i = 0; i < n && at; i++)
         at = descend(g, at, ranges[i]);
     if (at)
         g->places[at].is_end = true;
-    return at;
 }
 
-uint32_t graph_add_text(struct graph *g, uint32_t tree, const char *text, size_t n)
+void graph_add_text(struct graph *g, uint32_t tree, const char *text, size_t n)
 {
     uint32_t at = tree;
     for (size_t i = 0; i < n && at; i++)
-        at = descend(g, at, (struct graph_range){ (uint8_t)text[i], (uint8_t)text[i] });
+        at = descend(g, at, (struct range){ (uint8_t)text[i], (uint8_t)text[i] });
     if (at)
         g->places[at].is_end = true;
-    return at;
 }
 
 static bool all_equal(const uint8_t *bytes, size_t n, uint8_t value)
@@ -110,13 +130,13 @@ static bool all_equal(const uint8_t *bytes, size_t n, uint8_t value)
 static void add_full(struct graph *g, uint32_t prefix, uint8_t low, uint8_t high, size_t n,
                      uint8_t min, uint8_t max)
 {
-    struct graph_range ranges[LONGEST];
+    struct range ranges[LONGEST];
     if (low > high)
         return;
-    ranges[0] = (struct graph_range){ low, high };
+    ranges[0] = (struct range){ low, high };
     for (size_t i = 1; i < n; i++)
-        ranges[i] = (struct graph_range){ min, max };
-    graph_add(g, prefix, ranges, n);
+        ranges[i] = (struct range){ min, max };
+    add(g, prefix, ranges, n);
 }
 
 void graph_add_between(struct graph *g, uint32_t prefix, const uint8_t *low, const uint8_t *high,
@@ -127,13 +147,13 @@ void graph_add_between(struct graph *g, uint32_t prefix, const uint8_t *low, con
     if (g->failed)
         return;
     if (low[0] == high[0] && !(low_full && high_full)) {
-        uint32_t at = descend(g, prefix, (struct graph_range){ low[0], low[0] });
+        uint32_t at = descend(g, prefix, (struct range){ low[0], low[0] });
         if (at)
             graph_add_between(g, at, low + 1, high + 1, n - 1, min, max);
         return;
     }
     if (!low_full) {
-        uint32_t at = descend(g, prefix, (struct graph_range){ low[0], low[0] });
+        uint32_t at = descend(g, prefix, (struct range){ low[0], low[0] });
         memset(bound, max, sizeof bound);
         if (at)
             graph_add_between(g, at, low + 1, bound, n - 1, min, max);
@@ -141,7 +161,7 @@ void graph_add_between(struct graph *g, uint32_t prefix, const uint8_t *low, con
     add_full(g, prefix, (uint8_t)(low[0] + !low_full), (uint8_t)(high[0] - !high_full), n, min,
              max);
     if (!high_full) {
-        uint32_t at = descend(g, prefix, (struct graph_range){ high[0], high[0] });
+        uint32_t at = descend(g, prefix, (struct range){ high[0], high[0] });
         memset(bound, min, sizeof bound);
         if (at)
             graph_add_between(g, at, bound, high + 1, n - 1, min, max);
@@ -182,7 +202,7 @@ uint32_t graph_string(struct graph *g, const char *text)
 uint32_t graph_one_byte(struct graph *g, uint8_t low, uint8_t high)
 {
     uint32_t tree = graph_tree(g);
-    graph_add(g, tree, &(struct graph_range){ low, high }, 1);
+    add(g, tree, &(struct range){ low, high }, 1);
     return graph_bytes(g, tree);
 }
 

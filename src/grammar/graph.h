@@ -60,24 +60,21 @@ struct graph {
     struct error failure;
 };
 
-struct graph_range {
-    uint8_t low, high;
-};
-
 /* Both of the error and of the graph: always false. */
 bool graph_fail(struct graph *g, const char *format, ...) __attribute__((format(printf, 2, 3)));
+bool graph_fail_with(struct graph *g, const struct error *why);
 void graph_free(struct graph *g);
 /* Counts work whose result may be small; too much of it is a failure: false. */
 bool graph_spend(struct graph *g, size_t work);
+/* An array of zeros for whoever builds, who frees it; NULL: the graph has failed. */
+void *graph_array(struct graph *g, size_t n, size_t size);
 
 /* ---- byte strings ---------------------------------------------------------------- */
 
-/* A new tree without strings. */
+/* A new tree without strings.  A range of bytes that is added must equal a range that the tree has
+ * at that place, or be disjoint from all of them. */
 uint32_t graph_tree(struct graph *g);
-/* All strings of n bytes of which byte i lies in ranges[i].  A range must equal a range that the
- * tree has at that place, or be disjoint from all of them.  Gives the place of the end. */
-uint32_t graph_add(struct graph *g, uint32_t tree, const struct graph_range *ranges, size_t n);
-uint32_t graph_add_text(struct graph *g, uint32_t tree, const char *text, size_t n);
+void graph_add_text(struct graph *g, uint32_t tree, const char *text, size_t n);
 /* All strings from low to high, two strings of n bytes (1 to 20), behind `prefix`, a place of the
  * tree; bytes behind the first go from `min` to `max`, as digits and UTF-8's do. */
 void graph_add_between(struct graph *g, uint32_t prefix, const uint8_t *low, const uint8_t *high,

@@ -68,7 +68,7 @@ bool graph_is_empty(const struct graph *g, uint32_t node)
 bool graph_finish(struct graph *g, struct error *err)
 {
     if (g->failed)
-        return error_set(err, "%s", g->failure.message);
+        return error_copy(err, &g->failure);
     size_t n = g->n_nodes, n_links = 2 * n + g->n_children, n_open = 0;
     struct uses u = { mem_array(n + 1, 4, "automaton", err),
                       mem_array(n_links, 4, "automaton", err),

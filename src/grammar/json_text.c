@@ -41,7 +41,7 @@ static uint32_t free_character(struct graph *g)
     struct error err = { 0 };
     if (!charset_add(&plain, 0x20, '"' - 1, &err) || !charset_add(&plain, '"' + 1, '\\' - 1, &err)
         || !charset_add(&plain, '\\' + 1, CHARSET_LAST, &err) || !charset_tidy(&plain, &err))
-        graph_fail(g, "%s", err.message);
+        graph_fail_with(g, &err);
     uint32_t raw = charset_node(g, &plain, CHARSET_RAW);
     uint32_t escape = graph_then(g, graph_string(g, "\\"), any_of(g, "\"\\/bfnrt"));
     charset_free(&plain);
@@ -171,7 +171,7 @@ static void add_string(const struct json_text *t, uint32_t tree, const char *tex
         && buffer_printf(&b, &err, "%s", quote))
         graph_add_text(t->graph, tree, b.data, b.size);
     else
-        graph_fail(t->graph, "%s", err.message);
+        graph_fail_with(t->graph, &err);
     buffer_free(&b);
 }
 
@@ -244,14 +244,14 @@ void json_text_open(struct json_text *t, struct graph *g)
     t->null = graph_string(g, "null");
     t->yes = graph_string(g, "true");
     t->no = graph_string(g, "false");
-    t->any = graph_reserve(g);
-    uint32_t member = GRAPH_SEQUENCE(g, t->any_string, t->colon, t->any), lists[2];
+    uint32_t any = graph_reserve(g), lists[2];
+    uint32_t member = GRAPH_SEQUENCE(g, t->any_string, t->colon, any);
     for (size_t i = 0; i < 2; i++) {
-        uint32_t one = i ? t->any : member;
+        uint32_t one = i ? any : member;
         lists[i] = json_text_brackets(t, i == 0, graph_then(g, one, graph_many(g,
                                       graph_then(g, t->comma, one))), true);
     }
     t->any_object = lists[0];
-    graph_fill(g, t->any, graph_either(g, (const uint32_t[]){ lists[0], lists[1], t->any_string,
-                                       t->number, t->null, t->yes, t->no }, 7));
+    graph_fill(g, any, graph_either(g, (const uint32_t[]){ lists[0], lists[1], t->any_string,
+                                    t->number, t->null, t->yes, t->no }, 7));
 }

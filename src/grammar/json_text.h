@@ -21,7 +21,8 @@ struct json_text {
     uint32_t line;              /* a line end with its indentation, or nothing */
     uint32_t character;         /* of a free string */
     uint32_t any_string, number, integer, null, yes, no;    /* values; true and false */
-    uint32_t any, any_object;
+    uint32_t any_object;
+    uint32_t parameter;         /* any string as a call's parameter (schema.h); 0: not made yet */
 };
 
 void json_text_open(struct json_text *t, struct graph *g);

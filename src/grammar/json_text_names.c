@@ -22,7 +22,7 @@ static uint32_t characters(struct graph *g, const uint32_t *c, size_t n, bool is
     ok = ok && charset_tidy(&set, &err) && (!is_other || charset_invert(&set, &err));
     uint32_t node = ok ? charset_node(g, &set, CHARSET_JSON) : 0;
     if (!ok)
-        graph_fail(g, "%s", err.message);
+        graph_fail_with(g, &err);
     charset_free(&set);
     return node;
 }
@@ -43,11 +43,9 @@ static uint32_t other_than(struct other_names *o, size_t from, size_t to, size_t
 {
     struct graph *g = o->graph;
     bool ends = o->names[from][at] == 0;
-    uint32_t *ways = mem_array(to - from + 2, sizeof *ways, "names", &g->failure);
-    uint32_t *first = mem_array(to - from + 1, sizeof *first, "names", &g->failure);
+    uint32_t *ways = graph_array(g, to - from + 2, sizeof *ways);
+    uint32_t *first = graph_array(g, to - from + 1, sizeof *first);
     size_t n = 0, n_ways = 0;
-    if (!ways || !first)
-        g->failed = true;
     while (from < to && o->names[from][at] == 0)
         from++;
     while (from < to && !g->failed) {
@@ -83,11 +81,9 @@ uint32_t json_text_other_name(const struct json_text *t, const char *const *name
     struct other_names o = { .graph = t->graph };
     if (n == 0)
         return t->any_string;
-    const char **sorted = mem_array(n, sizeof *sorted, "names", &t->graph->failure);
-    if (!sorted) {
-        t->graph->failed = true;
+    const char **sorted = graph_array(t->graph, n, sizeof *sorted);
+    if (!sorted)
         return 0;
-    }
     memcpy(sorted, names, n * sizeof *sorted);
     qsort(sorted, n, sizeof *sorted, by_bytes);
     o.names = sorted;

@@ -8,7 +8,7 @@
 
 #define N_STANDS    (MATCHER_MAX_BACK + 1)
 #define N_MASKS     ((size_t)256)           /* that are kept: 31 KiB each for 248 k tokens */
-#define HELD_BYTES  ((size_t)32 << 20)      /* states beyond this are forgotten between steps */
+#define HELD_BYTES  ((size_t)32 << 20)      /* as many bytes of states are always kept */
 
 /* How many cells of a chain a walk sees first, and how many when it needs more. */
 static const size_t depths[] = { 32, 256, SIZE_MAX };
@@ -23,6 +23,7 @@ struct mask {
 struct matcher {
     const struct token_trie *trie;
     struct states states;
+    size_t tidy_at;             /* bytes of states beyond which the old ones are forgotten */
     uint32_t stands[N_STANDS];  /* after token i: stands[i % N_STANDS] */
     size_t n_tokens;
     bool has_ended;
@@ -50,6 +51,7 @@ struct matcher *matcher_new(const struct graph *g, uint32_t start, const struct 
     m->trie = trie;
     m->n_words = (trie->vocab_size + 63) / 64;
     m->n_end_ids = n_end_ids;
+    m->tidy_at = HELD_BYTES;
     m->end_ids = mem_array(n_end_ids, sizeof *end_ids, "mask of tokens", err);
     m->allowed = mem_array(m->n_words, sizeof *m->allowed, "mask of tokens", err);
     m->path = mem_array(size_max(trie->parts[0].longest, trie->parts[1].longest) + 1,
@@ -130,7 +132,7 @@ static struct mask *make_mask(struct matcher *m, uint32_t state, size_t part, st
         free(bits);
         bits = NULL;
         if (m->states.failed) {
-            error_set(err, "%s", m->states.failure.message);
+            error_copy(err, &m->states.failure);
             return NULL;
         }
     }
@@ -148,7 +150,7 @@ static bool add_part(struct matcher *m, size_t part, struct error *err)
     for (size_t i = 0; i < N_DEPTHS && !(mask && mask->bits); i++) {
         uint32_t ahead = states_ahead(&m->states, *stand(m), p->longest, depths[i]);
         if (m->states.failed)
-            return error_set(err, "%s", m->states.failure.message);
+            return error_copy(err, &m->states.failure);
         if (!(mask = find_mask(m, ahead, part)) && !(mask = make_mask(m, ahead, part, err)))
             return false;
     }
@@ -157,17 +159,20 @@ static bool add_part(struct matcher *m, size_t part, struct error *err)
     return true;
 }
 
-/* Forgets what is not needed when the states have grown too large. */
+/* Forgets what is not needed when the states have grown too large.  What is needed may be large
+ * itself: then they grow to twice of it before the next time. */
 static bool tidy(struct matcher *m, struct error *err)
 {
     uint32_t kept[N_STANDS + N_MASKS];
-    if (states_bytes(&m->states) <= HELD_BYTES)
+    if (states_bytes(&m->states) <= m->tidy_at)
         return true;
     memcpy(kept, m->stands, sizeof m->stands);
     for (size_t i = 0; i < N_MASKS; i++)
         kept[N_STANDS + i] = m->masks[i].state;
     if (!states_keep(&m->states, kept, N_STANDS + N_MASKS, err))
         return false;
+    m->tidy_at = size_max(HELD_BYTES, size_min(2 * states_bytes(&m->states),
+                                               STATES_MAX_BYTES / 4 * 3));
     memcpy(m->stands, kept, sizeof m->stands);
     for (size_t i = 0; i < N_MASKS; i++)
         m->masks[i].state = kept[N_STANDS + i];
@@ -216,7 +221,7 @@ bool matcher_advance(struct matcher *m, int32_t id, struct error *err)
     for (size_t i = 0; i < n && at != STATES_DEAD && !ends; i++)
         at = states_step(&m->states, at, bytes[i]);
     if (m->states.failed)
-        return error_set(err, "%s", m->states.failure.message);
+        return error_copy(err, &m->states.failure);
     if (at == STATES_DEAD && !ends)
         return error_set(err, "token %d cannot come after %zu tokens of the answer", (int)id,
                          m->n_tokens);

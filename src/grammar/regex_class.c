@@ -144,13 +144,10 @@ static uint32_t last_before(const char *text, size_t end)
 static bool add_matches(struct charset *set, const char *regex, struct error *err)
 {
     struct buffer all = { 0 };
-    struct error why = { 0 };
-    struct pattern *p = pattern_compile_pcre2(regex, regex, &why);
+    struct pattern *p = pattern_compile_pcre2(regex, regex, err);
     struct pattern_scratch *scratch = p ? pattern_scratch_new(err) : NULL;
     struct pattern_walk walk = { 0 };
     bool ok = scratch && all_characters(&all, err);
-    if (!p)
-        error_set(err, "%s", why.message);
     while (ok && pattern_next(p, scratch, all.data, all.size, &walk, err)) {
         size_t length;
         ok = charset_add(set, utf8_get(all.data + walk.start, &length),

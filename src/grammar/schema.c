@@ -172,15 +172,15 @@ static bool compile_wanted(struct schema *s, struct error *err)
         if (ok)
             graph_fill(g, s->nodes[wanted], node);
         if (ok && g->failed)
-            ok = schema_refuse(s, c->view.n ? c->view.parts[0] : s->root, NULL, err, "%s",
-                               g->failure.message);
+            ok = schema_refuse_with(s, c->view.n ? c->view.parts[0] : s->root, NULL, &g->failure,
+                                    err);
         free(c->view.parts);
         free(c);
     }
     return ok;
 }
 
-struct schema *schema_open(const struct json_text *text, const cJSON *root, const char *name,
+struct schema *schema_open(struct json_text *text, const cJSON *root, const char *name,
                            bool strict, struct error *err)
 {
     struct schema *s = mem_array(1, sizeof *s, "schema", err);

@@ -33,8 +33,8 @@ enum schema_place {
 
 struct schema;
 
-/* The root is borrowed until schema_close.  name: of the request's field, for errors. */
-struct schema *schema_open(const struct json_text *text, const cJSON *root, const char *name,
+/* Text and root are borrowed until schema_close.  name: of the request's field, for errors. */
+struct schema *schema_open(struct json_text *text, const cJSON *root, const char *name,
                            bool strict, struct error *err);
 /* The node of the whole schema, or of one of its places. */
 bool schema_compile(struct schema *s, enum schema_place place, uint32_t *node, struct error *err);

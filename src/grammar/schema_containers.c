@@ -31,12 +31,11 @@ static bool add_properties(const struct schema *s, const cJSON *part, struct sch
                            struct error *err)
 {
     const cJSON *properties = json_get(part, "properties");
-    struct error twice = { 0 };
     size_t before = m->n;
     if (properties && !cJSON_IsObject(properties))
         return schema_refuse(s, part, "properties", err, "expected an object");
-    if (properties && !json_unique_keys(properties, s->name, &twice))
-        return schema_refuse(s, part, "properties", err, "a key occurs twice");
+    if (properties && !schema_unique_keys(s, properties, part, "properties", err))
+        return false;
     if (!schema_spend(s, part, before * (size_t)cJSON_GetArraySize(properties) / 16, err))
         return false;
     for (const cJSON *c = properties ? properties->child : NULL; c; c = c->next) {
@@ -212,6 +211,7 @@ struct lengths {
 static bool read_lengths(const struct schema *s, const struct schema_view *v, struct lengths *l,
                          struct error *err)
 {
+    size_t total = v->n;
     *l = (struct lengths){ .max = UINT32_MAX };
     for (size_t i = 0; i < v->n; i++) {
         const cJSON *prefix = json_get(v->parts[i], "prefixItems");
@@ -228,8 +228,10 @@ static bool read_lengths(const struct schema *s, const struct schema_view *v, st
         l->min = min > l->min ? min : l->min;
         l->max = max < l->max ? max : l->max;
         l->n_first = size_max(l->n_first, (size_t)cJSON_GetArraySize(prefix));
+        total += (size_t)cJSON_GetArraySize(prefix);
     }
-    return true;
+    /* for each element, element_node goes through all of them */
+    return v->n == 0 || schema_spend(s, v->parts[0], l->n_first * total / 16, err);
 }
 
 /* How many more there may be behind i. */

@@ -15,7 +15,7 @@ enum schema_type {
 };
 
 struct schema {
-    const struct json_text *text;       /* borrowed, as root and name */
+    struct json_text *text;             /* borrowed, as root and name */
     const cJSON *root;
     const char *name;
     bool strict;
@@ -39,6 +39,12 @@ struct schema_view {
 /* "NAME: /path/word: ..."; always false.  word may be NULL. */
 bool schema_refuse(const struct schema *s, const cJSON *at, const char *word, struct error *err,
                    const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* The same, for the reason that another error holds. */
+bool schema_refuse_with(const struct schema *s, const cJSON *at, const char *word,
+                        const struct error *why, struct error *err);
+/* Refuses an object (the schema itself, or its `word`) in which a key occurs twice. */
+bool schema_unique_keys(const struct schema *s, const cJSON *object, const cJSON *at,
+                        const char *word, struct error *err);
 /* Refuses what is no schema, repeated words, and words that are not supported. */
 bool schema_check_words(const struct schema *s, const cJSON *schema, struct error *err);
 /* The schema that a $ref names. */

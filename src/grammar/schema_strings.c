@@ -26,6 +26,10 @@ static const struct {
                "(?:" LABEL "(?:\\." LABEL ")*|\\[" OCTET "(?:\\." OCTET "){3}\\])" },
 };
 
+/* What the reader of calls takes for the end of a parameter (3.4). */
+static const char *const ends[] = { "\n</parameter>", "\n<parameter=" };
+enum { N_ENDS = sizeof ends / sizeof *ends };
+
 void schema_strings_free(struct schema_strings *r)
 {
     for (size_t i = 0; i < r->n; i++)
@@ -47,7 +51,7 @@ static bool add_pattern(const struct schema *s, const cJSON *part, const char *w
     struct error why = { 0 };
     struct dfa *d = new_dfa(r, err);
     return d && (dfa_of_pattern(d, pattern, strlen(pattern), strcmp(word, "format") == 0, &why)
-                 || schema_refuse(s, part, word, err, "%s", why.message))
+                 || schema_refuse_with(s, part, word, &why, err))
         && schema_spend(s, part, d->work, err);
 }
 
@@ -79,13 +83,10 @@ bool schema_strings_read(const struct schema *s, const struct schema_view *v,
         r->min = min > r->min ? min : r->min;
         r->max = max < r->max ? max : r->max;
     }
-    if (v->place == SCHEMA_PARAMETER) {     /* what the reader of calls takes for its end (3.4) */
-        static const char *const ends[] = { "\n</parameter>", "\n<parameter=" };
-        for (size_t i = 0; i < 2; i++) {
-            struct dfa *d = new_dfa(r, err);
-            if (!d || !dfa_without(d, ends[i], err))
-                return false;
-        }
+    for (size_t i = 0; v->place == SCHEMA_PARAMETER && i < N_ENDS; i++) {
+        struct dfa *d = new_dfa(r, err);
+        if (!d || !dfa_without(d, ends[i], err))
+            return false;
     }
     return true;
 }
@@ -93,9 +94,15 @@ bool schema_strings_read(const struct schema *s, const struct schema_view *v,
 uint32_t schema_strings_node(const struct schema *s, const struct schema_strings *r,
                              enum schema_place place)
 {
-    const struct json_text *t = s->text;
-    if (place == SCHEMA_PARAMETER)
-        return dfa_node(t->graph, r->dfas, r->n, r->min, r->max, CHARSET_RAW);
+    struct json_text *t = s->text;
+    if (place == SCHEMA_PARAMETER) {
+        bool is_free = r->n == N_ENDS && r->min == 0 && r->max == UINT32_MAX;
+        if (is_free && t->parameter)
+            return t->parameter;
+        uint32_t node = dfa_node(t->graph, r->dfas, r->n, r->min, r->max, CHARSET_RAW);
+        t->parameter = is_free ? node : t->parameter;
+        return node;
+    }
     if (r->n == 0)
         return r->min > r->max ? graph_either(t->graph, NULL, 0)
                                : json_text_string(t, r->min, r->max);

@@ -123,6 +123,15 @@ static bool fits(const struct listed *l, const cJSON *value)
                                      && value->valuedouble <= (double)l->high));
 }
 
+/* Counts the work of `fits`, and of building what does. */
+static bool spend_value(const struct schema *s, const struct listed *l, const cJSON *value,
+                        struct error *err)
+{
+    bool is_read = cJSON_IsString(value) && l->view->types & SCHEMA_STRING;
+    size_t n_text = is_read ? strlen(value->valuestring) : 0;
+    return schema_spend(s, l->view->parts[0], 1 + n_text * (1 + l->strings->n) / 16, err);
+}
+
 /* One of n values, as far as they fit. */
 static bool values_node(struct schema *s, const struct listed *l, const cJSON *const *values,
                         size_t n, uint32_t *node, struct error *err)
@@ -133,7 +142,7 @@ static bool values_node(struct schema *s, const struct listed *l, const cJSON *c
     bool ok = scalars && ways;
     for (size_t i = 0; ok && i < n; i++) {
         bool is_container = cJSON_IsObject(values[i]) || cJSON_IsArray(values[i]);
-        if (!fits(l, values[i]))
+        if (!(ok = spend_value(s, l, values[i], err)) || !fits(l, values[i]))
             continue;
         if (!is_container)
             scalars[n_scalars++] = values[i];

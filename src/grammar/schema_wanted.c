@@ -5,7 +5,7 @@
 bool schema_spend(const struct schema *s, const cJSON *at, size_t work, struct error *err)
 {
     struct graph *g = s->text->graph;
-    return graph_spend(g, work) || schema_refuse(s, at, NULL, err, "%s", g->failure.message);
+    return graph_spend(g, work) || schema_refuse_with(s, at, NULL, &g->failure, err);
 }
 
 static uint32_t number_of(struct schema *s, const cJSON *schema, struct error *err)

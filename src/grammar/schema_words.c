@@ -41,6 +41,24 @@ bool schema_refuse(const struct schema *s, const cJSON *at, const char *word, st
     return false;
 }
 
+bool schema_refuse_with(const struct schema *s, const cJSON *at, const char *word,
+                        const struct error *why, struct error *err)
+{
+    schema_refuse(s, at, word, err, "%s", why->message);
+    if (err)
+        err->lacking = why->lacking;
+    return false;
+}
+
+bool schema_unique_keys(const struct schema *s, const cJSON *object, const cJSON *at,
+                        const char *word, struct error *err)
+{
+    struct error why = { 0 };
+    return json_unique_keys(object, s->name, &why)
+        || (why.lacking ? schema_refuse_with(s, at, word, &why, err)
+                        : schema_refuse(s, at, word, err, "a key occurs twice"));
+}
+
 /* ---- which words ----------------------------------------------------------------- */
 
 /* A value with which a word that is not supported changes nothing. */
@@ -81,9 +99,7 @@ bool schema_check_words(const struct schema *s, const cJSON *schema, struct erro
                 return schema_refuse(s, schema, c->string, err, "not supported");
     if (schema != s->root && json_get(schema, "$id"))
         return schema_refuse(s, schema, "$id", err, "supported at the root alone");
-    struct error twice = { 0 };
-    return json_unique_keys(schema, s->name, &twice)
-        || schema_refuse(s, schema, NULL, err, "a key occurs twice");
+    return schema_unique_keys(s, schema, schema, NULL, err);
 }
 
 /* ---- $ref ------------------------------------------------------------------------ */

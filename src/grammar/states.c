@@ -218,17 +218,18 @@ static uint32_t shared_count(const struct graph_node *node, uint32_t count, size
     return node->min - count > n_bytes ? node->min - (uint32_t)n_bytes - 1 : count;
 }
 
-/* The first `depth` cells of a chain, of which one is at least there, in s->open. */
-static uint32_t shared_chain(struct states *s, uint32_t cell, size_t n_bytes, size_t depth)
+/* The first `depth` cells of a chain of `from`, in s->open, become one of s. */
+static uint32_t shared_chain(struct states *s, const struct states *from, uint32_t cell,
+                             size_t n_bytes, size_t depth)
 {
-    for (s->n_open = 0; cell > CUT && s->n_open < depth; cell = get_cell(s, cell).next) {
+    for (s->n_open = 0; cell > CUT && s->n_open < depth; cell = get_cell(from, cell).next) {
         if (!grow(s, &s->open, &s->open_capacity, s->n_open + 1, sizeof *s->open))
             return END;
         s->open[s->n_open++] = cell;
     }
     uint32_t chain = cell == END ? END : CUT;
     while (s->n_open > 0) {
-        struct states_cell c = get_cell(s, s->open[--s->n_open]);
+        struct states_cell c = get_cell(from, s->open[--s->n_open]);
         const struct graph_node *node = &s->graph->nodes[c.node];
         if (node->kind == GRAPH_COUNTED)
             c.at = shared_count(node, c.at, n_bytes);
@@ -237,17 +238,25 @@ static uint32_t shared_chain(struct states *s, uint32_t cell, size_t n_bytes, si
     return chain;
 }
 
-uint32_t states_ahead(struct states *s, uint32_t state, size_t n_bytes, size_t depth)
+/* What states_ahead gives, of a state of `from`, which may be s itself. */
+static uint32_t shared_state(struct states *s, const struct states *from, uint32_t state,
+                             size_t n_bytes, size_t depth)
 {
     expansion_begin(s);
-    for (uint32_t i = 0; i < word_lists_length(&s->members, state) && !s->failed; i++) {
-        uint32_t cell = shared_chain(s, word_lists_get(&s->members, state)[i], n_bytes, depth);
+    for (uint32_t i = 0; i < word_lists_length(&from->members, state) && !s->failed; i++) {
+        uint32_t cell = shared_chain(s, from, word_lists_get(&from->members, state)[i], n_bytes,
+                                     depth);
         if (!s->failed && s->marks[cell] != s->expansion) {
             s->marks[cell] = s->expansion;
             find(s, cell);
         }
     }
     return s->failed ? STATES_DEAD : state_of_found(s);
+}
+
+uint32_t states_ahead(struct states *s, uint32_t state, size_t n_bytes, size_t depth)
+{
+    return shared_state(s, s, state, n_bytes, depth);
 }
 
 /* ---- opening, and beginning anew with a few states ------------------------------- */
@@ -269,7 +278,7 @@ bool states_open(struct states *s, const struct graph *g, uint32_t start_node, u
         open_push(s, begin(s, start_node, END));
         *start = expansion_end(s);
     }
-    return !s->failed || error_set(err, "%s", s->failure.message);
+    return !s->failed || error_copy(err, &s->failure);
 }
 
 void states_close(struct states *s)
@@ -284,33 +293,13 @@ void states_close(struct states *s)
     *s = (struct states){ 0 };
 }
 
-/* A chain of `old` as one of s; its cells lie in s->open meanwhile. */
-static uint32_t copy_chain(struct states *s, const struct states *old, uint32_t cell)
-{
-    for (s->n_open = 0; cell > CUT; cell = get_cell(old, cell).next) {
-        if (!grow(s, &s->open, &s->open_capacity, s->n_open + 1, sizeof *s->open))
-            return END;
-        s->open[s->n_open++] = cell;
-    }
-    uint32_t chain = cell;
-    while (s->n_open > 0) {
-        struct states_cell c = get_cell(old, s->open[--s->n_open]);
-        chain = cell_of(s, c.node, c.at, chain);
-    }
-    return chain;
-}
-
 bool states_keep(struct states *s, uint32_t *kept, size_t n, struct error *err)
 {
     struct states fresh;
     open_empty(&fresh, s->graph);
-    for (size_t i = 0; i < n && !fresh.failed; i++) {
-        fresh.n_found = 0;
-        for (uint32_t k = 0; k < word_lists_length(&s->members, kept[i]); k++)
-            find(&fresh, copy_chain(&fresh, s, word_lists_get(&s->members, kept[i])[k]));
-        kept[i] = fresh.failed ? STATES_DEAD : state_of_found(&fresh);
-    }
+    for (size_t i = 0; i < n && !fresh.failed; i++)
+        kept[i] = shared_state(&fresh, s, kept[i], SIZE_MAX, SIZE_MAX);
     states_close(s);
     *s = fresh;
-    return !s->failed || error_set(err, "%s", s->failure.message);
+    return !s->failed || error_copy(err, &s->failure);
 }

@@ -24,7 +24,7 @@ static uint32_t with_text(struct graph *g, const char *before, const char *name,
     if (buffer_printf(&b, &err, "%s%s%s", before, name, after))
         node = graph_text(g, b.data, b.size);
     else
-        graph_fail(g, "%s", err.message);
+        graph_fail_with(g, &err);
     buffer_free(&b);
     return node;
 }
@@ -99,17 +99,15 @@ static int by_name(const void *a, const void *b)
 }
 
 /* Behind <tool_call> and white space: "<function=" and the names. */
-static void fill_call(const struct watch *watch, struct error *err)
+static void fill_call(const struct watch *watch)
 {
     static const char opener[] = "<function=";
     const struct tool_calls *c = watch->calls;
     struct graph *g = c->text->graph;
-    struct tool_calls_function **sorted = mem_array(c->n, sizeof *sorted, "tools", err);
+    struct tool_calls_function **sorted = graph_array(g, c->n, sizeof *sorted);
     size_t n = 0;
-    if (!sorted) {
-        graph_fail(g, "%s", err->message);
+    if (!sorted)
         return;
-    }
     for (size_t i = 0; i < c->n; i++)
         if (c->functions[i].strict)
             sorted[n++] = &c->functions[i];
@@ -130,7 +128,6 @@ static void fill_call(const struct watch *watch, struct error *err)
 static void fill_free(const struct tool_calls *c, uint32_t none, uint32_t end_think)
 {
     struct graph *g = c->text->graph;
-    struct error err = { 0 };
     struct watch watch = { c, none, graph_reserve(g), graph_reserve(g) };
     struct ways plain = { .to[GRAPH_TAG] = watch.tag }, tag = { 0 };
     graph_fill(g, none, state_node(g, &plain, none));
@@ -138,7 +135,7 @@ static void fill_free(const struct tool_calls *c, uint32_t none, uint32_t end_th
     tag.to[TOKEN_TRIE_CALL] = c->any_strict ? watch.call : 0;
     graph_fill(g, watch.tag, state_node(g, &tag, none));
     if (c->any_strict)
-        fill_call(&watch, &err);
+        fill_call(&watch);
 }
 
 uint32_t tool_calls_thinking(const struct tool_calls *c, uint32_t content)
@@ -154,12 +151,10 @@ uint32_t tool_calls_thinking(const struct tool_calls *c, uint32_t content)
 uint32_t tool_calls_forced(const struct tool_calls *c, const char *name)
 {
     struct graph *g = c->text->graph;
-    uint32_t *ways = mem_array(c->n, sizeof *ways, "tools", &g->failure);
+    uint32_t *ways = graph_array(g, c->n, sizeof *ways);
     size_t n = 0;
-    if (!ways) {
-        g->failed = true;
+    if (!ways)
         return 0;
-    }
     for (size_t i = 0; i < c->n; i++) {
         const struct tool_calls_function *f = &c->functions[i];
         uint32_t rest = f->strict ? f->body : graph_then(g, graph_string(g, "\n"), c->free);
@@ -241,8 +236,8 @@ static bool build_body(struct tool_calls *c, size_t i, const cJSON *tool, struct
     return ok;
 }
 
-bool tool_calls_open(struct tool_calls *c, const struct json_text *text,
-                     const struct token_trie *trie, const cJSON *tools, struct error *err)
+bool tool_calls_open(struct tool_calls *c, struct json_text *text, const struct token_trie *trie,
+                     const cJSON *tools, struct error *err)
 {
     struct graph *g = text->graph;
     size_t n = (size_t)cJSON_GetArraySize(tools);

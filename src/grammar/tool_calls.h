@@ -23,7 +23,7 @@ struct tool_calls_function {
 
 /* Release with tool_calls_close, also after a failure. */
 struct tool_calls {
-    const struct json_text *text;       /* borrowed, as the trie */
+    struct json_text *text;             /* borrowed, as the trie */
     const struct token_trie *trie;
     struct tool_calls_function *functions;
     size_t n;
@@ -34,8 +34,8 @@ struct tool_calls {
 /* tools: OpenAI's list.  Refuses names that the form cannot hold, two functions of one name,
  * schemas of strict functions that are not supported, and strict functions where the tokenizer has
  * no token <tool_call>. */
-bool tool_calls_open(struct tool_calls *c, const struct json_text *text,
-                     const struct token_trie *trie, const cJSON *tools, struct error *err);
+bool tool_calls_open(struct tool_calls *c, struct json_text *text, const struct token_trie *trie,
+                     const cJSON *tools, struct error *err);
 void tool_calls_close(struct tool_calls *c);
 
 bool tool_calls_has(const struct tool_calls *c, const char *name);

@@ -118,7 +118,7 @@ struct pattern_scratch *pattern_scratch_new(struct error *err)
             pcre2_jit_stack_assign(s->context, NULL, s->stack);
         return s;
     }
-    error_set(err, "out of memory: matching regular expressions");
+    error_lack(err, "out of memory: matching regular expressions");
     pattern_scratch_free(s);
     return NULL;
 }

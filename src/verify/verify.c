@@ -4,7 +4,6 @@
 
 #include "base/machine.h"
 #include "base/threads.h"
-#include "formats/gguf_reader.h"
 #include "verify/verify_files.h"
 #include "verify/verify_judge.h"
 #include "verify/verify_coverage.h"
@@ -12,6 +11,7 @@
 #include "verify/verify_levels.h"
 #include "verify/verify_norms.h"
 #include "verify/verify_stand_ins.h"
+#include "verify/verify_tokens.h"
 
 /* Its own faults are not what was asked for, but what cannot be read of it is said. */
 static bool open_original(struct verify_result *r, const char *path, struct error *err)
@@ -43,18 +43,12 @@ static bool suspect(struct verify_result *r, struct error *err)
     return ok;
 }
 
-/* It says itself how each tensor is stored, and may lie among files of other models. */
-static bool is_gguf(const struct verify_result *r)
-{
-    return r->folder.ck.reader == &gguf_reader;
-}
-
 /* What lies beside the weights. */
 static bool check_surroundings(struct verify_result *r, int n_threads,
                                const struct progress *progress, struct error *err)
 {
     struct findings *found = &r->findings;
-    return is_gguf(r)
+    return r->folder.ck.reader->is_self_described
         || (verify_download(&r->download, &r->folder, n_threads, progress, found, err)
             && verify_stand_ins(&r->folder, found, err));
 }
@@ -69,11 +63,15 @@ static bool check(struct verify_result *r, const char *checkpoint, const char *a
         || !check_surroundings(r, n_threads, progress, err)
         || !verify_folder_list(w, &r->folder, found, err)
         || (against && !open_original(r, against, err))
-        || !verify_folder_match(&r->folder, w, found, err)
-        || !(is_gguf(r) || verify_coverage(&r->folder, w, found, err)))
+        || !verify_folder_match(&r->folder, w, found, err))
+        return false;
+    bool is_self_described = r->folder.ck.reader->is_self_described;
+    if (!is_self_described && !verify_coverage(&r->folder, w, found, err))
         return false;
     if (original && (!verify_judge_names(&r->folder, w, &r->original, original, found, err)
-                     || !(is_gguf(r) || verify_files(&r->folder, &r->original, found, err))))
+                     || !(is_self_described
+                              ? verify_tokens(&r->folder, &r->original, found, err)
+                              : verify_files(&r->folder, &r->original, found, err))))
         return false;
     r->tallies = mem_array(w->n, sizeof *r->tallies, "the scan", err);
     return r->tallies

@@ -46,6 +46,7 @@ static const char *const names[FINDING_CODES] = {
     [FOUND_ZEROED] = "zeroed",
     [FOUND_CONFIG_DIFFERS] = "config-differs",
     [FOUND_FILE_DIFFERS] = "file-differs",
+    [FOUND_TOKENS] = "tokens",
     [SUSPECT_NORM] = "norm-offset",
     [SUSPECT_EXTREME] = "extreme",
     [SUSPECT_SCALE] = "scale-level",
@@ -57,6 +58,7 @@ static const char *const names[FINDING_CODES] = {
     [NOTE_FILE] = "file",
     [NOTE_CHOICE] = "choice",
     [NOTE_DOWNLOAD] = "download",
+    [NOTE_LEFT_OUT] = "left-out",
 };
 
 const char *finding_code_name(enum finding_code code)

@@ -54,6 +54,7 @@ enum finding_code {
     FOUND_ZEROED,               /* blocks that are zero, and were not */
     FOUND_CONFIG_DIFFERS,
     FOUND_FILE_DIFFERS,
+    FOUND_TOKENS,               /* a file's list of tokens is not the original's */
     FINDINGS,
     /* suspicions, without the original */
     SUSPECT_NORM = FINDINGS,    /* 1 added once more, or taken away (verify_norms.h) */
@@ -69,6 +70,7 @@ enum finding_code {
     NOTE_FILE,
     NOTE_CHOICE,                /* that the folder leaves open: which of two models is read, say */
     NOTE_DOWNLOAD,
+    NOTE_LEFT_OUT,              /* a part of the original that a GGUF may lack */
     FINDING_CODES
 };
 

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/format.h"
-#include "formats/gguf_reader.h"
 #include "kernels/stored.h"
 #include "verify/verify_label.h"
 
@@ -43,14 +42,15 @@ static bool add(const struct judge *j, enum finding_code code, const struct tens
 
 /* ---- values -------------------------------------------------------------------------- */
 
-/* Scales of any dtype, and zero points: what eval refuses, and those that are zero. */
+/* Scales of any dtype, and zero points: what eval refuses, and those that are zero.  The scan has
+ * seen those of blocks, and those that lie among the codes. */
 static bool judge_scales(const struct judge *j)
 {
     const struct matrix *m = &j->w->stored.view;
-    struct stored_nan at;
-    if (!j->w->stored.is_packed || !j->w->stored.is_whole)
+    struct stored_nan at = j->t->bad;
+    if (!j->w->stored.is_packed || !j->w->stored.is_whole || j->t->blocks)
         return true;
-    if (stored_find_bad_scale(&at, m))
+    if (at.what || (m->scale && stored_find_bad_scale(&at, m)))
         return add(j, FOUND_SCALE_NAN, j->w->stored.parts[at.part], "has %s, at [%zu, %zu]",
                    at.what, at.row, at.col);
     size_t n = stored_count_zero_scales(m);
@@ -69,8 +69,7 @@ static bool judge_finite(const struct judge *j)
                  "%zu of %zu scale bytes are 255, which is NaN, the first at"
                  " %s",
                  t->nan_scales, t->blocks, block_text(place, j->w, t->first_nan_scale));
-    if (ok && !t->nan_scales)
-        ok = judge_scales(j);
+    ok = ok && judge_scales(j);
     if (ok && t->non_finite)
         ok = add(j, FOUND_NON_FINITE, j->w->stored.parts[0],
                  "%zu of %zu values are NaN or infinite, the first at %s", t->non_finite,
@@ -185,8 +184,9 @@ bool verify_judge(const struct tally *tallies, const struct weight_list *w,
         const struct judge *j = &one;
         ok = judge_finite(j) && judge_zeros(j) && (!one.w->stored.is_packed || judge_codes(j));
         if (ok && one.t->compared)
-            ok = stored_alike(&one.there->stored.view, &one.w->stored.view) ? judge_equal(j)
-                                                                            : judge_distance(j);
+            ok = one.t->different
+                      || stored_alike(&one.there->stored.view, &one.w->stored.view)
+                   ? judge_equal(j) : judge_distance(j);
         if (is_constant_vector(one.w, one.t) && n_constant++ == 0)
             first = i;
     }
@@ -222,20 +222,39 @@ static bool judge_pair(const struct listed_weight *w, const struct listed_weight
                         dtype_name(w->stored.view.dtype), dtype_name(there->stored.view.dtype));
 }
 
+/* Parts that this checkpoint lacks as a whole: how many weights of the original they are. */
+static void count_left_out(size_t n[TENSOR_KINDS], const struct weight_list *w,
+                           const struct weight_list *original)
+{
+    for (size_t i = 0; i < original->n; i++)
+        n[weight_kind_outside(original->list[i].name)]++;
+    for (size_t i = 0; i < w->n; i++)
+        n[weight_kind_outside(w->list[i].name)] = 0;
+    n[WEIGHT_OTHER] = 0;                /* the text model */
+}
+
 bool verify_judge_names(const struct verify_folder *f, const struct weight_list *w,
                         const struct verify_folder *original_folder,
                         const struct weight_list *original, struct findings *found,
                         struct error *err)
 {
-    /* A GGUF keeps small tensors in F32, and the image encoder in a file of its own. */
-    bool ok = true, is_gguf = f->ck.reader == &gguf_reader;
+    /* A GGUF keeps small tensors in F32, and other parts than the text model in other files. */
+    bool ok = true, may_widen = f->ck.reader->is_self_described;
+    size_t n_left_out[TENSOR_KINDS] = { 0 };
+    if (f->ck.reader->is_self_described)
+        count_left_out(n_left_out, w, original);
+    for (size_t kind = 0; ok && kind < TENSOR_KINDS; kind++)
+        if (n_left_out[kind])
+            ok = findings_add(found, NOTE_LEFT_OUT, f->ck.path, NULL, err,
+                              "none of the original's %zu weights of '%s' is here",
+                              n_left_out[kind], weight_kind_name((enum weight_kind)kind));
     for (size_t i = 0; ok && i < original->n; i++) {
         const struct listed_weight *there = &original->list[i];
         const struct listed_weight *here = weight_list_find(w, there->name);
-        if (!here && is_gguf && weight_kind_outside(there->name) == WEIGHT_VISUAL)
+        if (!here && n_left_out[weight_kind_outside(there->name)])
             continue;
         if (here)
-            ok = judge_pair(here, there, is_gguf, found, err);
+            ok = judge_pair(here, there, may_widen, found, err);
         else if (!verify_folder_is_lost_weight(f, there->name))
             ok = findings_add(found, FOUND_MISSING, NULL, there->name, err,
                               "is in the original (%s), but in no file here",

@@ -210,6 +210,7 @@ static bool scan_piece(struct scan *s, struct piece *p, struct tally_scratch *sc
         .row = p->row, .n_rows = p->n_rows,
         .same_storage = there && stored_alike(&here->stored.view, &there->stored.view),
         .is_float = here->stored.is_float,
+        .both_plain = there && !here->stored.is_packed && !there->stored.is_packed,
     };
     tally_tile(&p->tally, &tile, s->rows, scratch);
     return report(s, release(s, p), err);

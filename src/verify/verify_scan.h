@@ -15,6 +15,7 @@
 #define SURPRISAL_VERIFY_VERIFY_SCAN_H
 
 #include "base/progress.h"
+#include "kernels/stored.h"
 #include "verify/verify_folder.h"
 
 /* A block that is zero is no fault when its largest weight is not above this: qstream makes
@@ -43,11 +44,13 @@ struct tally {
     /* packed, in blocks of a row (stored_largest_code) */
     size_t codes;                               /* in blocks */
     size_t blocks, nan_scales, first_nan_scale; /* index of the block */
+    struct stored_nan bad;                      /* in rows without a tensor of scales; what: NULL */
     size_t zero_blocks, rows, zero_rows;
     size_t largest_codes, small_blocks; /* codes at 6; blocks, not zero, with none above 1 */
     /* against the original */
     bool compared;
-    size_t different, first_different;          /* elements whose bits differ */
+    size_t different, first_different;          /* elements whose bits differ, or that differ by
+                                                   more than rounding if both are plain */
     double sum_w2, sum_error2;                  /* blocks with a NaN scale left out */
     size_t original_non_finite;
     size_t clipped;                             /* |w| > 6 * 2^(scale - 127) */

@@ -195,6 +195,33 @@ static void compare_plain(struct tally *t, const float *w, const float *q, size_
     t->sum_error2 += s.error2;
 }
 
+/* What rounding to this dtype changes, in parts of the value, or to F16 where a converter computed
+ * in it; 0: nothing but the order of heads was changed. */
+static double plain_rounding(const struct matrix *to, const struct matrix *from)
+{
+    bool is_changed = to->one_added != from->one_added || to->is_rate != from->is_rate;
+    if (to->dtype == from->dtype && !is_changed)
+        return 0;
+    if (to->dtype == DTYPE_F16 || (is_changed && from->dtype == DTYPE_F16))
+        return 0x1p-10;
+    return to->dtype == DTYPE_BF16 ? 0x1p-8 : 0x1p-22;
+}
+
+/* Values of two dtypes, or in another order: how many differ by more than rounding. */
+static void compare_rounded(struct tally *t, const struct tile *tile, const float *w,
+                            const float *q, size_t n, size_t at)
+{
+    const double relative = plain_rounding(tile->here, tile->there);
+    const double least = relative > 0 && tile->here->dtype == DTYPE_F16 ? 0x1p-24 : 0;
+    for (size_t i = 0; i < n; i++)
+        if (isfinite(w[i])
+            && !(fabs((double)w[i] - q[i]) <= relative * fabs((double)w[i]) + least)) {
+            if (!t->different)
+                t->first_different = at + i;
+            t->different++;
+        }
+}
+
 /* ---- tiles -------------------------------------------------------------------------- */
 
 /* A row, bytes against bytes; scales of several rows with the first of them. */
@@ -247,6 +274,8 @@ static void tally_row(struct tally *t, const struct tile *tile, size_t row,
             tally_runs(t, s->q, n, m->rows == 1 ? 1 : TALLY_RUN, at);
             if (expand_there)
                 compare_plain(t, s->w, s->q, n);
+            if (expand_there && tile->both_plain)
+                compare_rounded(t, tile, s->w, s->q, n, at);
         }
     }
     if (tile->there && tile->same_storage)
@@ -261,10 +290,23 @@ static void tally_row(struct tally *t, const struct tile *tile, size_t row,
                                    || (tile->there && tile->same_storage));
 }
 
+/* In the rows as they lie in the file, whatever the order of heads is. */
+static void find_bad_block(struct tally *t, const struct tile *tile)
+{
+    struct matrix part = *tile->here;
+    if (part.scale)
+        return;
+    part.data += tile->row * stored_row_bytes(&part);
+    part.rows = tile->n_rows;
+    if (stored_find_bad_scale(&t->bad, &part))
+        t->bad.row += tile->row;
+}
+
 void tally_tile(struct tally *t, const struct tile *tile, const struct row_kernels *rows,
                 struct tally_scratch *scratch)
 {
     t->compared = tile->there != NULL;
+    find_bad_block(t, tile);
     for (size_t i = 0; i < tile->n_rows; i++)
         tally_row(t, tile, tile->row + i, rows, scratch);
 }
@@ -304,6 +346,8 @@ void tally_add(struct tally *sum, const struct tally *t)
     add_count(&sum->different, &sum->first_different, t->different, t->first_different);
     add_count(&sum->off_blocks, &sum->first_off, t->off_blocks, t->first_off);
     add_count(&sum->zeroed_blocks, &sum->first_zeroed, t->zeroed_blocks, t->first_zeroed);
+    if (!sum->bad.what)
+        sum->bad = t->bad;
     sum->elements += t->elements;
     sum->largest = sum->largest > t->largest ? sum->largest : t->largest;
     sum->blocks += t->blocks;

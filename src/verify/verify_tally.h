@@ -18,6 +18,7 @@ struct tile {
     size_t row, n_rows;
     bool same_storage;                  /* both hold the same kind of bytes */
     bool is_float;                      /* else only the bytes are compared */
+    bool both_plain;
 };
 
 /* t: zero-initialised. */

@@ -338,6 +338,18 @@ def test_floor(of_runs):
     check(all(f == floors[0] for f in floors) and floors[0]["mean_kld"] > 0, "a noise floor in each comparison, given or evaluated", floors)
 
 
+def test_warnings():
+    """Each once, and none names a folder of runs that is removed."""
+    ggufs = [os.path.join(DEMO, "formats", f"demo-{q}.gguf") for q in ("Q8_0", "Q4_0")]
+    scored = ["--text", TEXT, "--context", "96", "--max-windows", "2", "--quiet"]
+    for name, args, tokenizers, swapped in (("GGUFs", [os.path.join(DEMO, "bf16"), *ggufs], 2, 0),
+                                            ("a GGUF as the original", [ggufs[0], os.path.join(DEMO, "bf16"), ggufs[1]], 1, 1)):
+        r = run("compare", *args, *scored)
+        lines = r.stderr.splitlines()
+        check(r.returncode == 0 and len(lines) == len(set(lines)) and r.stderr.count("the tokenizers of ") == tokenizers
+              and r.stderr.count("swapped?") == swapped and ".surprisal-" not in r.stderr, f"warnings of {name}", r.stderr)
+
+
 try:
     make_candidates()
     ranked = test_rows()
@@ -350,6 +362,7 @@ try:
     attempt("plans", test_plans)
     attempt("interrupted", test_interrupted)
     attempt("usage", test_usage)
+    attempt("warnings", test_warnings)
     attempt("order", test_order, ranked)
     attempt("ties", test_ties, ranked)
 finally:

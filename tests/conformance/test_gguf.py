@@ -413,16 +413,120 @@ def test_tokenizer():
 
 def test_verify():
     """Through the order of heads and 1 + w: nothing differs but rounding."""
-    done = subprocess.run([SURPRISAL, "verify", make_demo(), "--against", DEMO, "--all"], capture_output=True, text=True)
-    lines = [line for line in done.stdout.splitlines() if not line.startswith("missing: mtp.")]
-    check(len(lines) == 1 and "574 tensors" not in lines[0] and " findings" in lines[0], "verify against the original",
-          done.stdout[:300])
+    done = subprocess.run([SURPRISAL, "verify", make_demo(gguf.token_metadata(DEMO)), "--against", DEMO, "--all"],
+                          capture_output=True, text=True)
+    *notes, last = done.stdout.splitlines()
+    check([n.split(" weights of ")[-1] for n in notes] == ["'visual' is here", "'mtp' is here"] and "no findings" in last,
+          "verify against the original", done.stdout[:300])
+    q8 = os.path.join(ROOT, "data", "demo", "formats", "demo-Q8_0.gguf")
+    for name, args in (("alone", ()), ("against the original", ("--against", DEMO))):
+        codes, lines = codes_of(q8, *args)
+        check(not codes, f"a GGUF with a quantized embedding has no fault, {name}", lines[:300])
+
+
+def test_tokens():
+    """The list of tokens beside the original's tokenizer.json."""
+    known = gguf.token_metadata(DEMO)
+    key = "tokenizer.ggml.tokens"
+    tokens = known[key]
+
+    def kind(id, to):
+        raw = bytearray(known["tokenizer.ggml.token_type"])
+        struct.pack_into("<i", raw, 12 + 4 * id, to)
+        return {"tokenizer.ggml.token_type": gguf.Raw(raw)}
+
+    added, special = tokens.index("<|endoftext|>"), tokens.index("<|im_end|>")
+    last = max(i for i, t in enumerate(tokens) if not t.startswith("[PAD"))
+    for name, metadata, expected in (
+            ("equal tokens", {}, None),
+            ("two tokens that changed places", {key: tokens[:7] + [tokens[8], tokens[7]] + tokens[9:]},
+             f"tokens are not the original's, the first 7: '{tokens[8]}', '{tokens[7]}' in the original"),
+            ("the last token is not used", kind(last, 5),
+             f"1 of {last + 1} tokens are not the original's, the first {last}: no token, added '{tokens[last]}' in the original"),
+            ("an added token that is another", kind(added, 1), f"the first {added}: '{tokens[added]}', added '"),
+            ("a token among others is not used", kind(300, 5), "is not in the vocabulary"),
+            ("a special token that is an added one", kind(special, 4), None),
+            ("another pre-tokenizer", {"tokenizer.ggml.pre": "qwen2"}, "tokenizer.ggml.pre is not 'qwen35'"),
+            ("tokens that are no texts", {key: 7}, "tokenizer.ggml.tokens is no list of texts")):
+        codes, lines = codes_of(make_demo(known | metadata), "--against", DEMO)
+        check(codes == (["tokens"] if expected else []) and (expected or "[]") in lines, f"{name}, against the original",
+              lines[:400])
+    bare = fresh("bare")
+    shutil.copytree(DEMO, bare, ignore=shutil.ignore_patterns("tokenizer.json"))
+    codes, lines = codes_of(make_demo(known), "--against", bare)
+    check(not codes, "an original without a tokenizer is passed over", lines[:300])
+    shutil.rmtree(bare)
+
+
+def set_one(name, at, value):
+    """Of F32, or BF16 as its bits, where the file has it."""
+    def change(tensors):
+        kind, a = tensors[name]
+        a = a.copy()
+        a[at] = value(a[at])
+        tensors[name] = kind, a
+    return change
+
+
+def cast(name, kind):
+    """BF16 as F16 or F32, F32 as F16 or BF16."""
+    def change(tensors):
+        a = gguf.f32(tensors[name][1])
+        tensors[name] = kind, st.bf16(a) if kind == "BF16" else a.astype(np.float16 if kind == "F16" else np.float32)
+    return change
+
+
+def test_plain():
+    """Through order of heads, 1 + w and -exp(A_log): the last bit of a value is seen, the rounding of a dtype is not."""
+    up = lambda x: np.nextafter(x, np.float32(9))
+    far = lambda x: x * np.float32(1 + 2.0 ** -7)
+    for name, change, expected in (
+            ("a bit of a matrix whose heads moved", set_one("blk.0.attn_gate.weight", (70, 3), lambda x: x ^ 1), True),
+            ("a bit of columns that moved", set_one("blk.1.ssm_out.weight", (3, 70), lambda x: x ^ 1), True),
+            ("a norm of 1 + w", set_one("blk.2.attn_norm.weight", 5, far), True),
+            ("a norm without its 1", lambda t: t.update({"blk.2.attn_norm.weight": ("F32", t["blk.2.attn_norm.weight"][1] - 1)}),
+             True),
+            ("a rate", set_one("blk.0.ssm_a", 1, far), True),
+            ("a rate whose exp rounds otherwise", set_one("blk.0.ssm_a", 1, up), False),
+            ("a matrix in F32", cast("blk.0.attn_gate.weight", "F32"), False),
+            ("a matrix in F16", cast("blk.0.attn_gate.weight", "F16"), False),
+            ("norms in F16", cast("blk.2.attn_norm.weight", "F16"), False),
+            ("a router in BF16", cast("blk.2.ffn_gate_inp.weight", "BF16"), False)):
+        codes, lines = codes_of(make_demo(gguf.token_metadata(DEMO), change), "--against", DEMO)
+        check(codes == (["differs"] if expected else []), f"{name}: {'found' if expected else 'none'}", lines[:400])
+
+
+def codes_of(path, *args):
+    """-> the codes of verify's findings and notes, and their lines"""
+    found = json.loads(subprocess.run([SURPRISAL, "verify", path, *args, "--threads", "2", "--json"], capture_output=True,
+                                      text=True).stdout)["findings"]
+    return sorted({f["code"] for f in found}), str(found)
+
+
+def test_bad_scales():
+    """verify names the block, also in the last of several tiles."""
+    metadata, tensors = tiny()
+    for name, make, expected in REFUSALS:
+        if "at [" in expected:
+            codes, lines = codes_of(make(metadata, tensors))
+            check("scale-nan" in codes and expected.split("' ")[-1] in lines, f"verify finds {name}", lines[:300])
+    rows, blocks = 24000, 8
+    q8 = np.random.default_rng(5).integers(0, 256, (rows, blocks, 34), np.uint8)
+    q8[:, :, :2] = np.frombuffer(np.float16(0.01).tobytes(), np.uint8)
+    q8[20001, 3, :2] = list(F16_INF.to_bytes(2, "little"))
+    big = {"token_embd.weight": gguf.tensor("F32", np.ones((rows, 256), np.float32)),
+           "output.weight": gguf.tensor("Q8_0", ((rows, 256), q8.tobytes()))}
+    codes, lines = codes_of(of(tensors=big)(metadata, tensors))
+    check("scale-nan" in codes and "NaN or infinite, at [20001, 96]" in lines, "verify finds a scale in a later tile", lines)
 
 
 def main():
     attempt("demo", test_demo)
     attempt("tokenizer", test_tokenizer)
     attempt("verify", test_verify)
+    attempt("bad scales", test_bad_scales)
+    attempt("plain tensors", test_plain)
+    attempt("tokens", test_tokens)
     attempt("refusals", test_refusals)
     attempt("split", test_split)
     attempt("mutations", test_mutations)

@@ -29,15 +29,6 @@ struct fixture {
 };
 
 __attribute__((unused))
-static void must(bool ok, const struct error *err)
-{
-    if (ok)
-        return;
-    check(false, "the fixture works", "%s", err->message);
-    exit(check_done());
-}
-
-__attribute__((unused))
 static void fixture_open(struct fixture *f, const char *checkpoint,
                          const struct engine_options *options)
 {

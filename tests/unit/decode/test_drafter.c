@@ -19,14 +19,6 @@ static struct mtp_weights mtp;
 static struct engine *e;
 static int32_t ids[N_IDS + 1 + N_DRAFTS];
 
-static void must(bool ok, const struct error *err)
-{
-    if (ok)
-        return;
-    check(false, "the drafter works", "%s", err->message);
-    exit(check_done());
-}
-
 /* ---- what the engine drafts ------------------------------------------------------- */
 
 /* The last N_DRAFTS targets of the window, of which draft k made the k-th. */

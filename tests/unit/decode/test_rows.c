@@ -38,14 +38,6 @@ struct run {
     struct sequence_state states[SEQUENCES];
 };
 
-static void must(bool ok, const struct error *err)
-{
-    if (ok)
-        return;
-    check(false, "the decoder works", "%s", err->message);
-    exit(check_done());
-}
-
 static bool drop(void *user, size_t row, size_t n, float *logits, struct error *err)
 {
     (void)user, (void)row, (void)n, (void)logits, (void)err;

@@ -32,14 +32,6 @@ static const struct {
     { "a prompt interrupted late",  128, 70,  0, 20 },
 };
 
-static void must(bool ok, const struct error *err)
-{
-    if (ok)
-        return;
-    check(false, "the decoder works", "%s", err->message);
-    exit(check_done());
-}
-
 static bool count_down(void *user, const char *stage, double done, double total, const char *unit)
 {
     (void)user, (void)stage, (void)done, (void)total, (void)unit;

@@ -43,14 +43,6 @@ struct answer {
 
 static int32_t prompt[PROMPT];
 
-static void must(bool ok, const struct error *err)
-{
-    if (ok)
-        return;
-    check(false, "an answer", "%s", err->message);
-    exit(check_done());
-}
-
 static void take_result(struct answer *a, const struct generation *g, const struct turn *t)
 {
     const struct continuation *c = &t->answer;

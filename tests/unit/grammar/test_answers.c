@@ -328,11 +328,12 @@ static bool many(struct buffer *b, const char *before, const char *one, const ch
 static void test_bombs(const struct walk_host *h)
 {
     /* clang-format off */
+#define TEN "{\"anyOf\":[{},{},{},{},{},{},{},{},{},{}]}"
     static const struct {
         const char *name, *before, *one, *separator;
         size_t n;
         const char *after, *message;    /* NULL: it is not too much */
-    } bombs[] = {
+    } bombs[] = {                       /* schemas; lists of tools begin with '[' */
         { "nesting of 100,000", "", "{\"items\":", "", 100000, "{", "response_format: " },
         { "300,000 values", "{\"enum\":[", "\"value #\"", ",", 300000, "]}", NULL },
         { "long values", "{\"enum\":[", "\"# aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"",
@@ -341,16 +342,28 @@ static void test_bombs(const struct walk_host *h)
           "at most 4096 members" },
         { "4,000 optional properties", "{\"additionalProperties\":false,\"properties\":{",
           "\"p#\":{\"type\":\"null\"}", ",", 4000, "}}", NULL },
-        { "choices times choices", "{\"allOf\":[", "{\"anyOf\":[{},{},{},{},{},{},{},{},{},{}]}", ",",
-          20, "]}", "it takes too much work" },
+        { "choices times choices", "{\"allOf\":[", TEN, ",", 20, "]}", "it takes too much work" },
+        { "choices times elements", "{\"allOf\":[" TEN "," TEN "," TEN "," TEN "],\"maxItems\":1,"
+          "\"prefixItems\":[", "true", ",", 4096, "]}", "it takes too much work" },
+        { "choices times characters", "{\"allOf\":[" TEN "," TEN "," TEN "," TEN "],\"maxLength\":0,"
+          "\"enum\":[\"", "aaaaaaaaaaaaaaaa", "", 65536, "\"]}", "it takes too much work" },
         { "a chain of $ref", "{\"$ref\":\"#/$defs/0\",\"$defs\":{", "\"#\":{\"allOf\":[{\"$ref\":\"#/$defs/1\"}]}",
           ",", 1000, "}}", "/$defs/1: it leads to itself" },
         { "many patterns", "{\"type\":\"string\",\"allOf\":[", "{\"pattern\":\"[a#]{30}\"}", ",", 12, "]}",
           "too large an automaton" },
+        { "many empty patterns", "{\"type\":\"string\",\"allOf\":[{\"pattern\":\"a\"},{\"pattern\":\"b\"},"
+          "{\"pattern\":\"c\"},{\"pattern\":\"d\"},{\"pattern\":\"e\"},{\"pattern\":\"f\"},{\"pattern\":\"g\"},"
+          "{\"pattern\":\"h\"},{\"pattern\":\"i\"},{\"pattern\":\"j\"},{\"pattern\":\"k\"},{\"pattern\":\"l\"},"
+          "{\"pattern\":\"m\"},{\"pattern\":\"n\"},{\"pattern\":\"o\"},", "{\"pattern\":\"\"}", ",", 5000, "]}",
+          "it takes too much work" },
         { "parts with the same members", "{\"allOf\":[", "{\"properties\":{\"a\":{},\"b\":{},\"c\":{},"
           "\"d\":{},\"e\":{},\"f\":{},\"g\":{},\"h\":{},\"i\":{},\"j\":{},\"k\":{},\"l\":{},\"p#\":{}}}", ",",
           4000, "]}", "it takes too much work" },
         { "groups in groups", "{\"pattern\":\"", "(", "", 300, "\"}", "groups nest too deeply" },
+        { "8,000 free parameters", "[", "{\"function\":{\"name\":\"f#\",\"strict\":true,\"parameters\":{"
+          "\"additionalProperties\":false,\"properties\":{\"a\":{\"type\":\"string\"},\"b\":{\"type\":\"string\"},"
+          "\"c\":{\"type\":\"string\"},\"d\":{\"type\":\"string\"},\"e\":{\"type\":\"string\"},\"f\":{\"type\":\"string\"},"
+          "\"g\":{\"type\":\"string\"},\"h\":{\"type\":\"string\"}}}}}", ",", 1000, "]", NULL },
         { "properties of characters", "{\"pattern\":\"", "\\\\p{L}", "", 20, "\"}", "more than 16 \\p" },
     };
     /* clang-format on */
@@ -358,10 +371,13 @@ static void test_bombs(const struct walk_host *h)
         struct buffer b = { 0 };
         struct error err = { 0 };
         struct grammar *g = NULL;
-        bool ok = buffer_printf(&b, NULL, "{\"type\":\"json_schema\",\"json_schema\":{\"schema\":")
+        bool tools = bombs[i].before[0] == '[';
+        bool ok = buffer_printf(&b, NULL, "%s", tools ? ""
+                                : "{\"type\":\"json_schema\",\"json_schema\":{\"schema\":")
                && many(&b, bombs[i].before, bombs[i].one, bombs[i].separator, bombs[i].n,
-                       bombs[i].after) && buffer_printf(&b, NULL, "}}");
-        struct grammar_request request = { .response_format = b.data };
+                       bombs[i].after) && buffer_printf(&b, NULL, "%s", tools ? "" : "}}");
+        struct grammar_request request = { .response_format = tools ? NULL : b.data,
+                                           .tools = tools ? b.data : NULL };
         double begin = seconds();
         bool opened = ok && grammar_open(&g, &request, h->trie, &err);
         struct matcher *m = g ? walk_match(h, g, NULL) : NULL;
