@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/format.h"
+#include "engine/estimate.h"
 #include "engine/lockstep.h"
 #include "eval/score/model.h"
 
@@ -74,7 +75,7 @@ static bool tell_plan(struct job *j, struct error *err)
     struct surprisal_plan plan = {
         .windows = j->n_windows, .passes = cost.passes, .bytes_read = cost.bytes_read,
         .memory_bytes = cost.memory_bytes + b->held_bytes, .flop = cost.flop,
-        .seconds = o->plan ? engine_seconds(a->engine, cost.flop) : 0,
+        .seconds = o->plan ? estimate_seconds(a->engine, o->windows, j->n_windows, &cost) : 0,
     };
     for (size_t i = 0; i < j->n_windows; i++)   /* a window's last token is a target only */
         /* A, B, B on A's: */

@@ -6,6 +6,7 @@
 #include "base/machine.h"
 #include "base/output_file.h"
 #include "base/progress.h"
+#include "engine/estimate.h"
 #include "eval/run/warnings.h"
 #include "eval/score/calibration_file.h"
 #include "eval/score/evaluate.h"
@@ -123,7 +124,9 @@ static bool tell_plan(const struct job *j, struct error *err)
         .model_tokens = windows_model_tokens(&j->runs.windows), .passes = cost.passes,
         .bytes_read = cost.bytes_read,
         .memory_bytes = cost.memory_bytes + j->model.held_bytes,
-        .flop = cost.flop, .seconds = o->plan ? engine_seconds(j->model.engine, cost.flop) : 0,
+        .flop = cost.flop,
+        .seconds = o->plan ? estimate_seconds(j->model.engine, j->runs.windows.list,
+                                              j->runs.windows.n, &cost) : 0,
     };
     if (o->plan)
         o->plan(j->warnings.to.user, &plan);

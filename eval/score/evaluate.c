@@ -7,6 +7,7 @@
 
 #include "base/machine.h"
 #include "base/progress.h"
+#include "engine/estimate.h"
 #include "eval/run/record.h"
 #include "eval/run/run_state.h"
 #include "eval/run/unfinished_run.h"
@@ -248,7 +249,7 @@ static bool make_plan(const struct job *j, struct surprisal_plan *plan, size_t *
         .flop = cost.flop, .state_bytes = o->out && !o->mtp ? cost.state_bytes : 0,
         .disk_bytes = o->out ? run_folder_bytes(windows_scored(w), o->hidden, j->runs.hidden_size)
                              : 0,
-        .seconds = o->plan ? engine_seconds(j->model.engine, cost.flop) : 0,
+        .seconds = o->plan ? estimate_seconds(j->model.engine, left.list, left.n, &cost) : 0,
     };
     return true;
 }

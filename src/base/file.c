@@ -102,6 +102,19 @@ bool file_populate(const struct mapped_file *f, size_t offset, size_t n, struct 
     return true;
 }
 
+double file_cached_share(const struct mapped_file *f, size_t offset, size_t n)
+{
+    enum { LOOKS = 16 };
+    size_t page = page_bytes(), cached = 0;
+    for (size_t i = 0; i < LOOKS; i++) {
+        unsigned char is_cached = 1;            /* also where the system does not tell */
+        size_t at = (offset + n / LOOKS * i) / page * page;
+        mincore((void *)(uintptr_t)(f->data + at), 1, &is_cached);
+        cached += is_cached & 1;
+    }
+    return (double)cached / LOOKS;
+}
+
 void file_read_ahead(const struct mapped_file *f, size_t offset, size_t n)
 {
     posix_fadvise(f->fd, (off_t)offset, (off_t)n, POSIX_FADV_WILLNEED);

@@ -37,6 +37,8 @@ void file_unmap(struct mapped_file *f);
 /* Brings bytes [offset, offset + n) into memory, from disk if needed, and waits for them.  An error
  * if the file has become shorter or cannot be read: touching such a page would kill the process. */
 bool file_populate(const struct mapped_file *f, size_t offset, size_t n, struct error *err);
+/* The share of these bytes that the system has in its cache, by a look at some pages. */
+double file_cached_share(const struct mapped_file *f, size_t offset, size_t n);
 /* Starts reading them, without waiting. */
 void file_read_ahead(const struct mapped_file *f, size_t offset, size_t n);
 /* Releases the pages of these bytes: the first page even if it also holds bytes before them, the

@@ -132,9 +132,19 @@ double machine_waited_seconds(void)
     return seconds;
 }
 
-double machine_seconds(void)
+static double seconds_of(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+double machine_seconds(void)
+{
+    return seconds_of(CLOCK_MONOTONIC);
+}
+
+double machine_thread_seconds(void)
+{
+    return seconds_of(CLOCK_THREAD_CPUTIME_ID);
 }

@@ -9,6 +9,8 @@ int machine_processors(void);
 
 /* Seconds of a clock that only goes forward. */
 double machine_seconds(void);
+/* Processor seconds of the calling thread: what others run beside it does not count. */
+double machine_thread_seconds(void);
 
 /* Bytes of memory that can be taken without pushing others out: MemAvailable of /proc/meminfo, or
  * what the cgroup (v1 or v2) leaves if that is less.  0 when unknown. */

@@ -9,7 +9,6 @@
 #include "base/machine.h"
 #include "base/threads.h"
 #include "engine/cost.h"
-#include "engine/limits.h"
 #include "engine/mtp_acceptance.h"
 #include "engine/pass.h"
 #include "model/head.h"
@@ -438,13 +437,9 @@ bool engine_cost(const struct engine *e, const struct engine_job *job, struct en
     }
     add_passes(cost, e, &plan, job, &first, job->n_windows, 0);
     cost->memory_bytes = plan.memory_bytes;
+    cost->tile_tokens = plan.tile_tokens;
+    cost->scored = scored_tokens(windows, n);
     return true;
-}
-
-double engine_seconds(const struct engine *e, double flop)
-{
-    double rate = limits_flops(e->kernels, e->compute, e->n_threads);
-    return rate > 0 ? flop / rate : 0;
 }
 
 /* ---- tracing ----------------------------------------------------------------- */

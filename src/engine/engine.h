@@ -121,13 +121,13 @@ struct engine_cost {
     size_t least_bytes;                 /* the smallest budget of the process that does */
     size_t state_bytes;                 /* of the largest state */
     double flop;                        /* of matrix products with weights */
+    size_t tile_tokens;                 /* that go through a mixer together */
+    size_t scored;                      /* that meet the head */
 };
 
 /* An error when the budget does not suffice, or the state does not belong to the windows. */
 bool engine_cost(const struct engine *e, const struct engine_job *job, struct engine_cost *cost,
                  struct error *err);
-/* Estimates the seconds that `flop` takes, by timing a product now (some 20 ms). */
-double engine_seconds(const struct engine *e, double flop);
 
 /* ---- tracing ---------------------------------------------------------- */
 

@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "base/machine.h"
+#include "base/memory.h"
 #include "engine/stopwatch.h"
-#include "model/linear.h"
 
 /* ---- arithmetic ----------------------------------------------------------- */
 
@@ -54,70 +54,6 @@ double limits_peak_flops(struct limits_peak *peak, double seconds)
 bool limits_has_dot(const struct kernels *kn)
 {
     return kn->gemm[COMPUTE_BF16]->tile != kn->gemm[COMPUTE_F32]->tile;
-}
-
-enum { CALIBRATION_ROWS = 512, CALIBRATION_COLS = 2048 };
-
-struct calibration {
-    struct compute cm;
-    struct matrix w;
-    uint16_t *weight;
-    float *x, *out;                 /* x is the same for all threads */
-    struct packed_b packed;
-    char *scratch;
-};
-
-static void calibration_take(struct calibration *c, struct arena *a)
-{
-    size_t outs = (size_t)c->cm.n_threads * KERNEL_ROWS * CALIBRATION_ROWS;
-    c->weight = arena_take(a, CALIBRATION_ROWS * CALIBRATION_COLS, sizeof *c->weight);
-    c->x = arena_take(a, KERNEL_ROWS * CALIBRATION_COLS, sizeof *c->x);
-    c->out = arena_take(a, outs, sizeof *c->out);
-    c->packed = linear_packed_take(a, &c->cm, &c->w, CALIBRATION_ROWS);
-    c->scratch = linear_scratch_take(a, &c->cm);
-}
-
-/* FLOP/s with the first `rows` rows of the weight. */
-static double calibrate(struct calibration *c, size_t rows)
-{
-    double start = machine_seconds();
-    c->w.rows = c->packed.n = rows;
-#pragma omp parallel num_threads(c->cm.n_threads)
-    {
-        float *out = c->out + (size_t)omp_get_thread_num() * KERNEL_ROWS * CALIBRATION_ROWS;
-        linear_pack_weight(&c->cm, &c->packed, &(struct weight_slice){ &c->w, 0, rows, 0 },
-                           c->scratch);
-        linear_multiply(&c->cm, out, CALIBRATION_ROWS, c->x, CALIBRATION_COLS, KERNEL_ROWS,
-                        &c->packed, NULL, c->scratch);
-    }
-    return 2.0 * c->cm.n_threads * (double)(KERNEL_ROWS * rows) * CALIBRATION_COLS
-         / (machine_seconds() - start);
-}
-
-double limits_flops(const struct kernels *kn, enum compute_type type, int n_threads)
-{
-    struct arena arena = { 0 };
-    struct calibration c = { .cm = { .kernels = kn, .type = type, .n_threads = n_threads },
-                             .w = { .dtype = DTYPE_BF16, .cols = CALIBRATION_COLS } };
-    calibration_take(&c, &arena);
-    if (!arena_allocate(&arena, NULL))
-        return 0;
-    calibration_take(&c, &arena);
-    for (size_t i = 0; i < CALIBRATION_ROWS * CALIBRATION_COLS; i++)
-        c.weight[i] = (uint16_t)(0x3C00 + i % 251);
-    for (size_t i = 0; i < KERNEL_ROWS * CALIBRATION_COLS; i++)
-        c.x[i] = (float)(i % 127) * 0x1p-7f;
-    c.w.data = (const uint8_t *)c.weight;
-    /* Small ones wake the threads, touch the memory, and tell whether the whole may take too
-     * long. */
-    double flops = 0;
-    for (int round = 0; round < 4; round++)
-        flops = fmax(flops, calibrate(&c, KERNEL_PANEL));
-    double whole = 2.0 * n_threads * (double)(KERNEL_ROWS * CALIBRATION_ROWS) * CALIBRATION_COLS;
-    for (int round = 0; round < 3 && whole / flops < 0.1; round++)
-        flops = fmax(flops, calibrate(&c, CALIBRATION_ROWS));
-    arena_free(&arena);
-    return flops;
 }
 
 /* ---- memory --------------------------------------------------------------- */

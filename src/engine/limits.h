@@ -1,4 +1,4 @@
-/* limits.h - the limits of this machine, and the speed of a matrix product on it.
+/* limits.h - the limits of this machine.
  *
  * The roofline of an evaluation: arithmetic in registers, memory and disk, each measured
  * separately. */
@@ -27,11 +27,6 @@ double limits_peak_round(struct limits_peak *peak, double seconds);
 double limits_peak_flops(struct limits_peak *peak, double seconds);
 /* Does the set have an instruction for products of BF16 values? */
 bool limits_has_dot(const struct kernels *kn);
-
-/* FLOP/s of a product as in linear layers (252 tokens for each thread, 512 rows of a BF16 weight of
- * 2,048 columns, packing included), to estimate run times.  Takes some 20 ms, at most some tenths
- * of a second.  0 if there is not enough memory. */
-double limits_flops(const struct kernels *kn, enum compute_type type, int n_threads);
 
 /* ---- memory and disk -------------------------------------------------- */
 

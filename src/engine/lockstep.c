@@ -97,6 +97,7 @@ bool lockstep_cost(struct engine_cost *cost, const struct engine *a, const struc
         cost->flop = cost_layers_flop(&a->ck->config, tokens, tokens)
                    + 2 * cost_layers_flop(&b->ck->config, tokens, tokens);
         cost->bytes_read = cost->passes * (a->parts.bytes + b->parts.bytes);
+        cost->tile_tokens = p.a.tile_tokens;
         cost->memory_bytes = p.a.memory_bytes + p.b.memory_bytes;
         cost->least_bytes = budget_needed(shared_budget(a, b), p.least_bytes);
     }

@@ -40,6 +40,9 @@ struct checkpoint {
     size_t n_stale;                     /* in the files, but not of the checkpoint */
     char *names;                        /* owned: of tensors that were translated (names.h); NULL:
                                            none */
+    /* Then: what stood before these names.  Borrow from files, without a NUL at their ends. */
+    const char *body_prefix, *head_prefix;
+    size_t n_body_prefix, n_head_prefix;
     struct absent_tensor *absent;       /* owned [n_absent] */
     size_t n_absent, absent_capacity;
     struct buffer notes; /* owned: a line for each choice that the files leave open */

@@ -143,6 +143,10 @@ static bool rename_tensors(struct checkpoint *ck, const struct renaming *r, stru
     if (size == 0)
         return true;
     ck->names = mem_array(size, 1, "tensor names", err);
+    ck->body_prefix = r->body.name;
+    ck->n_body_prefix = r->body.n;
+    ck->head_prefix = r->head.name;
+    ck->n_head_prefix = r->head.n;
     return ck->names && rename_all(ck, r, ck->names);
 }
 
@@ -168,6 +172,19 @@ bool names_translate(struct checkpoint *ck, const struct checkpoint_faults *faul
         return false;
     bool ok = rename_tensors(ck, &r, err);
     return ok && (!ck->names || tell(ck, faults, &r, err));
+}
+
+bool names_in_files(char **out, const struct checkpoint *ck, const char *module, struct error *err)
+{
+    size_t n = strlen(NAMES_MULTIMODAL);
+    bool is_body = strncmp(module, NAMES_MULTIMODAL, n) == 0, is_head = !strcmp(module, "lm_head");
+    int size = 0;
+    *out = NULL;
+    if (ck->names && is_body)
+        size = asprintf(out, "%.*s%s", (int)ck->n_body_prefix, ck->body_prefix, module + n);
+    else if (ck->names && is_head)
+        size = asprintf(out, "%.*s%s", (int)ck->n_head_prefix, ck->head_prefix, module);
+    return size >= 0 || error_set(err, "out of memory: a module's name");
 }
 
 /* ---- messages ------------------------------------------------------------------------------ */

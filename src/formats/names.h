@@ -18,6 +18,8 @@
  * the checkpoint. */
 bool names_translate(struct checkpoint *ck, const struct checkpoint_faults *faults,
                      struct error *err);
+/* Gives the name that a module of the model has in the files; *out NULL where it is the same. */
+bool names_in_files(char **out, const struct checkpoint *ck, const char *module, struct error *err);
 /* Appends names that are there, embeddings first, for the message that the model's are not.
  * Returns text. */
 const char *names_shown(const struct checkpoint *ck, char *text, size_t n);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/names.h"
+
 #define FORMAT "mxfp4-pack-quantized"
 
 /* quantization_config, and where it was read, for messages. */
@@ -248,7 +250,7 @@ bool quantization_rules_read(struct quantization_rules *r, const struct checkpoi
                              struct error *err)
 {
     struct source s = { 0 };
-    *r = (struct quantization_rules){ 0 };
+    *r = (struct quantization_rules){ .ck = ck };
     bool ok = open_source(&s, ck, err) && quantization_rules_fill(r, s.config, s.path, err);
     free(s.path);
     return ok;
@@ -260,14 +262,26 @@ void quantization_rules_free(struct quantization_rules *r)
     module_list_free(&r->ignore);
 }
 
+/* By the model's name for the module, or by that of the files. */
+static bool is_in_list(bool *found, const struct quantization_rules *r,
+                       const struct module_list *list, const char *module, struct error *err)
+{
+    char *in_files = NULL;
+    bool ok = module_list_names(found, list, module, err)
+           && (*found || !r->ck || names_in_files(&in_files, r->ck, module, err))
+           && (!in_files || module_list_names(found, list, in_files, err));
+    free(in_files);
+    return ok;
+}
+
 bool quantization_says(struct module_said *out, const struct quantization_rules *r,
                        const char *module, struct error *err)
 {
     *out = (struct module_said){ 0 };
     if (!r->is_there)
         return true;
-    if (!module_list_names(&out->ignored, &r->ignore, module, err)
-        || !module_list_names(&out->named, &r->targets, module, err))
+    if (!is_in_list(&out->ignored, r, &r->ignore, module, err)
+        || !is_in_list(&out->named, r, &r->targets, module, err))
         return false;
     out->ignored |= r->ignore.has_linear;
     out->by_class = r->targets.has_linear;

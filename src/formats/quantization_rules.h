@@ -8,11 +8,14 @@
 #define SURPRISAL_FORMATS_QUANTIZATION_RULES_H
 
 #include "base/matrix.h"
+#include "formats/checkpoint.h"
 #include "formats/module_list.h"
 
 /* What the config says of modules; the strings borrow from its JSON. */
 struct quantization_rules {
     bool is_there;              /* a quantization_config */
+    const struct checkpoint *ck;        /* borrowed: modules may be named as its files do, too;
+                                           NULL: there are no files */
     struct module_list targets, ignore;
     uint64_t formats;           /* a bit for each enum dtype that it says packed modules have; 0: it
                                    says nothing of that */

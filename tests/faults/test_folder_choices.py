@@ -15,17 +15,17 @@ from changes import INDEX, in_json, in_turn, remove
 from check import attempt, check, done
 from program import ROOT, SURPRISAL, fresh, ids_file
 
-DEMO = os.path.join(ROOT, "data", "demo", "bf16")
+DEMO, QUANTIZED = (os.path.join(ROOT, "data", "demo", d) for d in ("bf16", "mxfp4"))
 SINGLE = "model.safetensors"
 IDS = ids_file(range(1, 12))
 
 
 # ---- folders ---------------------------------------------------------------------------
 
-def copy(change=lambda folder: None):
-    """-> a changed copy of the demo's BF16 checkpoint"""
+def copy(change=lambda folder: None, of=DEMO):
+    """-> a changed copy of a checkpoint"""
     folder = fresh("checkpoint")
-    shutil.copytree(DEMO, folder)
+    shutil.copytree(of, folder)
     change(folder)
     return folder
 
@@ -258,6 +258,32 @@ def test_prefixes():
     refused("16.3 without an embedding the names are shown", other, "missing tensor", "there are '[a-z_.]+', '")
 
 
+def test_prefixes_of_quantized_modules():
+    """quantization_config names modules as they are published, or as the files do: the same modules are meant."""
+    good = evaluate(QUANTIZED)[1]["mean_nll"]
+    with open(os.path.join(QUANTIZED, INDEX)) as f:
+        packed = [k[:-len(".weight_packed")] for k in json.load(f)["weight_map"] if k.endswith(".weight_packed")]
+    for what, prefix, head in (("MLX", "language_model.model.", "language_model.lm_head"),
+                               ("transformers 5", "model.language_model.language_model.language_model.", "lm_head")):
+        def foreign(name, prefix=prefix, head=head):
+            return prefix + name[len(OWN):] if name.startswith(OWN) else head + name[7:] if name.startswith("lm_head") else name
+        for whose, named in (("published", str), ("foreign", foreign)):
+            def ignored(c, named=named):
+                q = c["quantization_config"]
+                q["ignore"] = [named(n) for n in q["ignore"]]
+
+            def targeted(c, named=named):
+                q = c["quantization_config"]
+                q["ignore"], q["config_groups"]["group_0"]["targets"] = [], [named(n) for n in packed]
+            for listed, change in (("ignore", ignored), ("targets", targeted)):
+                folder = copy(in_turn(renamed(foreign), in_json("config.json", change)), QUANTIZED)
+                status, summary, err = evaluate(folder)
+                said = verify(folder)[1]
+                check(status == 0 and summary["mean_nll"] == good and not said["findings"],
+                      f"16.3 the prefix of {what}, {listed} with the {whose} names", (err[-300:], said["findings"][:2]))
+                shutil.rmtree(folder)
+
+
 # ---- 4: a tied head --------------------------------------------------------------------------------
 
 def tied(value):
@@ -393,6 +419,7 @@ def test_hub():
 
 GOOD = evaluate(DEMO)[1]
 check(GOOD["warnings"] == [], "16 no warning about the demo", GOOD["warnings"])
-for test in (test_stand_ins, test_absent, test_two_models, test_prefixes, test_tied, test_settings, test_hub):
+for test in (test_stand_ins, test_absent, test_two_models, test_prefixes, test_prefixes_of_quantized_modules, test_tied,
+             test_settings, test_hub):
     attempt(f"16: {test.__name__}", test)
 done()

@@ -17,10 +17,10 @@ static void test_arithmetic(void)
         for (int type = 0; kn && type < COMPUTE_TYPES; type++) {
             enum compute_type t = (enum compute_type)type;
             struct limits_peak arithmetic = limits_peak(kn, t, 2);
-            double peak = limits_peak_flops(&arithmetic, 1e-3), product = limits_flops(kn, t, 2);
+            double peak = limits_peak_flops(&arithmetic, 1e-3);
             char name[64];
             snprintf(name, sizeof name, "arithmetic of %s, type %d", isas[i], type);
-            check(peak > 1e6 && product > 1e6, name, "peak %g, product %g FLOP/s", peak, product);
+            check(peak > 1e6, name, "%g FLOP/s", peak);
         }
     }
     const struct kernels *scalar = kernels_find("scalar", NULL);
