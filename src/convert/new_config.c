@@ -7,6 +7,7 @@
 #include "kernels/mxfp4.h"
 
 #define KEY "quantization_config"
+#define MLX_KEY "quantization"
 
 static const char *const places[] = { NULL, "text_config" };    /* where it may be */
 
@@ -20,10 +21,10 @@ bool new_config_is_quantized(const struct checkpoint *ck)
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)
         if (json_get_value(place(ck->config_json, i), KEY))
             return true;
-    return false;
+    return json_get_value(ck->config_json, MLX_KEY);
 }
 
-/* Gives a copy of the config without quantization_config. */
+/* Gives a copy of the config without quantization_config, under both of its names. */
 static cJSON *without(const struct checkpoint *ck)
 {
     cJSON *root = cJSON_Duplicate(ck->config_json, true);
@@ -32,6 +33,7 @@ static cJSON *without(const struct checkpoint *ck)
         if (at)
             cJSON_DeleteItemFromObjectCaseSensitive(at, KEY);
     }
+    cJSON_DeleteItemFromObjectCaseSensitive(root, MLX_KEY);
     return root;
 }
 

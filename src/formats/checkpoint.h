@@ -40,6 +40,8 @@ struct checkpoint {
     size_t n_stale;                     /* in the files, but not of the checkpoint */
     char *names;                        /* owned: of tensors that were translated (names.h); NULL:
                                            none */
+    struct tensor *split;               /* owned: experts that a file stacks (mlx_layout.h) */
+    char *split_names;                  /* owned */
     struct absent_tensor *absent;       /* owned [n_absent] */
     size_t n_absent, absent_capacity;
     struct buffer notes; /* owned: a line for each choice that the files leave open */

@@ -208,7 +208,7 @@ static bool check_float(struct finder *f, const struct tensor *t, const char *su
     char text[NAME_BYTES];
     return dtype_is_float(t->dtype)
         || part_fault(f, WEIGHT_DTYPE, t, "has dtype %s, expected %s", dtype_name(t->dtype),
-                      dtypes_text(text, dtypes_of(suffix, !f->expected->is_linear)));
+                      dtypes_text(text, dtypes_of(suffix, !weight_may_be_packed(f->expected))));
 }
 
 /* Outside the model any dtype is fine. */
@@ -288,8 +288,7 @@ static bool take_packed(struct finder *f, const struct weight_format *format,
 static bool take_codes(struct finder *f, const struct tensor *t)
 {
     bool knows = f->expected;
-    bool may_be_packed = !knows || f->expected->is_linear
-                      || (f->expected->kind == WEIGHT_EMBED_TOKENS && ggml_block_type(t->dtype));
+    bool may_be_packed = !knows || weight_may_be_packed(f->expected);
     const size_t model[] = { knows ? f->expected->rows : 0, knows ? f->expected->cols : 0 };
     const struct weight_format *format =
         may_be_packed
@@ -341,7 +340,7 @@ static void find_codes(struct candidates *c, const struct finder *f)
 {
     for (size_t i = 0; i < weight_formats_count; i++) {
         const char *suffix = new_suffix(i);
-        if (!suffix || (!f->expected->is_linear && strcmp(suffix, PLAIN) != 0))
+        if (!suffix || (!weight_may_be_packed(f->expected) && strcmp(suffix, PLAIN) != 0))
             continue;
         c->codes[c->n] = weight_format_tensor(&f->there, f->n_module, suffix);
         c->n += c->codes[c->n] != NULL;
@@ -385,7 +384,7 @@ static bool miss(struct finder *f, const struct fused_place *place)
     *f->out = (struct stored_weight){ .n_parts = 0 };
     if (f->expected->may_be_absent)
         return true;
-    for (size_t i = 0; f->expected->is_linear && i < weight_formats_count; i++) {
+    for (size_t i = 0; weight_may_be_packed(f->expected) && i < weight_formats_count; i++) {
         const char *suffix = new_suffix(i);
         if (!suffix || strcmp(suffix, PLAIN) == 0)
             continue;
@@ -412,7 +411,7 @@ static bool choose(struct finder *f, const struct candidates *c, const struct fu
     if (c->n == 0)
         return take_fused(f, place, c->fused);
     return take_codes(f, first)
-        && (!f->expected->is_linear || refuse_companions(f, first));
+        && (!weight_may_be_packed(f->expected) || refuse_companions(f, first));
 }
 
 bool weight_find(struct stored_weight *out, const struct checkpoint *ck,

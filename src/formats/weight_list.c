@@ -115,7 +115,7 @@ static bool add_fault(const struct matching *m, enum weight_fault fault,
 static bool check_dtype(const struct matching *m, const struct listed_weight *w)
 {
     const struct stored_weight *s = &w->stored;
-    if (s->is_packed && !w->is_linear)
+    if (s->is_packed && !w->is_linear && w->kind != WEIGHT_EMBED_TOKENS)
         return add_fault(m, WEIGHT_DTYPE, w, "is packed, but only linears can be");
     return s->is_float
         || weight_fault_add(m->faults, m->ck, WEIGHT_DTYPE, s->parts[0], w->name, m->err,
