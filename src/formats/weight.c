@@ -284,11 +284,13 @@ static bool take_packed(struct finder *f, const struct weight_format *format,
     return ok;
 }
 
-/* From its codes. */
+/* From its codes.  An embedding with nothing beside it is taken for a plain one. */
 static bool take_codes(struct finder *f, const struct tensor *t)
 {
     bool knows = f->expected;
-    bool may_be_packed = !knows || weight_may_be_packed(f->expected);
+    bool may_be_packed = !knows || f->expected->is_linear
+                      || (weight_may_be_packed(f->expected)
+                          && (f->there.n > 1 || ggml_block_type(t->dtype)));
     const size_t model[] = { knows ? f->expected->rows : 0, knows ? f->expected->cols : 0 };
     const struct weight_format *format =
         may_be_packed
