@@ -24,6 +24,33 @@ bool new_config_is_quantized(const struct checkpoint *ck)
     return json_get_value(ck->config_json, MLX_KEY);
 }
 
+/* A config that was made of metadata is one of text: puts it where published ones have it, and its
+ * positions too.  Takes text. */
+static cJSON *published(cJSON *text)
+{
+    static const char *const numbers[] = { "rope_theta", "partial_rotary_factor" };
+    bool is_moe = json_get_value(text, "num_experts");
+    cJSON *root = text ? cJSON_CreateObject() : NULL;
+    cJSON *list = root ? cJSON_AddArrayToObject(root, "architectures") : NULL;
+    cJSON *name = list ? cJSON_CreateString(is_moe ? "Qwen3_5MoeForConditionalGeneration"
+                                                   : "Qwen3_5ForConditionalGeneration") : NULL;
+    bool ok = name && cJSON_AddItemToArray(list, name)
+           && cJSON_AddStringToObject(root, "model_type", is_moe ? "qwen3_5_moe" : "qwen3_5")
+           && cJSON_AddBoolToObject(root, "tie_word_embeddings",
+                                    cJSON_IsTrue(json_get(text, "tie_word_embeddings")));
+    cJSON *rope = ok ? cJSON_AddObjectToObject(text, "rope_parameters") : NULL;
+    ok = rope && cJSON_AddStringToObject(rope, "rope_type", "default");
+    for (size_t i = 0; ok && i < sizeof numbers / sizeof *numbers; i++) {
+        cJSON *item = cJSON_DetachItemFromObjectCaseSensitive(text, numbers[i]);
+        ok = !item || cJSON_AddItemToObject(rope, numbers[i], item);
+    }
+    if (ok && cJSON_AddItemToObject(root, "text_config", text))
+        return root;
+    cJSON_Delete(text);
+    cJSON_Delete(root);
+    return NULL;
+}
+
 /* Gives a copy of the config without quantization_config, under both of its names. */
 static cJSON *without(const struct checkpoint *ck)
 {
@@ -50,6 +77,8 @@ static char *print(cJSON *root, bool ok, struct error *err)
 char *new_config_plain(const struct checkpoint *ck, struct error *err)
 {
     cJSON *root = without(ck);
+    if (!ck->reader->has_other_files)
+        root = published(root);
     return print(root, root != NULL, err);
 }
 

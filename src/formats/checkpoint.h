@@ -121,6 +121,7 @@ bool checkpoint_open_with(struct checkpoint *ck, const char *path,
 
 struct checkpoint_reader {
     const char *name;
+    bool has_other_files;       /* the folder is the checkpoint's, with config.json and tokenizer */
     bool (*recognises)(const char *path);       /* which exists */
     char *(*folder)(const char *path, struct error *err); /* gives ck->folder; NULL: the path */
     /* Fills what struct checkpoint says; tensors in any order.  Frees nothing after a failure. */

@@ -208,7 +208,7 @@ static bool check_float(struct finder *f, const struct tensor *t, const char *su
     char text[NAME_BYTES];
     return dtype_is_float(t->dtype)
         || part_fault(f, WEIGHT_DTYPE, t, "has dtype %s, expected %s", dtype_name(t->dtype),
-                      dtypes_text(text, dtypes_of(suffix, !weight_may_be_packed(f->expected))));
+                      dtypes_text(text, dtypes_of(suffix, !f->expected->is_linear)));
 }
 
 /* Outside the model any dtype is fine. */

@@ -99,6 +99,21 @@ def test_reports():
     check(not found and not lost, "verify finds nothing, and nothing lost against the twin", (found[:3], lost[:3]))
 
 
+def test_dequantize():
+    config, tensors = read()
+    _, expected = twin(config, tensors)
+    out = fresh("out")
+    run("dequantize", FOLDER, out, "--dtype", "f32", "--quiet")
+    got = {}
+    for file in os.listdir(out):
+        if file.endswith(".safetensors"):
+            got |= fp8.split_experts(st.read(os.path.join(out, file)))
+    wrong = [name for name, a in expected.items() if name not in got or got[name].shape != a.shape or got[name].tobytes() != a.tobytes()]
+    check(not wrong and len(got) == len(expected), "dequantize: the values of the twin, in the published layout", wrong[:5])
+    config = json.load(open(os.path.join(out, "config.json")))
+    check(not any(k.startswith("quantization") for k in config), "dequantize: a config without quantization", list(config))
+
+
 def changed(edit=None, settings=None):
     """A copy with other tensors {name: (dtype, array)}, or with another config."""
     folder = fresh("broken")
@@ -152,6 +167,7 @@ def test_refusals():
 def main():
     attempt("results", test_results)
     attempt("reports", test_reports)
+    attempt("dequantize", test_dequantize)
     attempt("refusals", test_refusals)
     done()
 
