@@ -65,7 +65,8 @@ static bool is_ours(void *user, const char *name)
 {
     const struct names *names = user;
     return strcmp(name, CHECKPOINT_INDEX) == 0 || strcmp(name, "config.json") == 0
-        || is_text(names->f->texts, name) || is_shard(names->f, name) || is_other(names->others, name);
+        || is_text(names->f->texts, name) || is_shard(names->f, name)
+        || is_other(names->others, name);
 }
 
 /* The shards that the state names. */
