@@ -84,14 +84,17 @@ static bool check_whole(const struct fuser *f, struct error *err)
 
 /* ---- everything --------------------------------------------------------------------------- */
 
-/* A container that stores the model otherwise has in F32 what was BF16; A_log was F32. */
+/* A GGUF has in F32 what was BF16, but A_log, which was F32; 1 + w becomes w in BF16 or F32. */
 static enum dtype dtype_of(const struct fuser *f, const struct listed_weight *m)
 {
     const struct matrix *view = &m->stored.view;
+    bool is_made = !f->job->ck.reader->has_other_files;
+    if (view->is_rate)
+        return DTYPE_F32;
     if (m->stored.is_packed)
         return f->dtype;
-    return f->otherwise && dtype_is_float(view->dtype) && view->dtype != DTYPE_BF16
-             && !view->is_rate ? f->dtype : view->dtype;
+    return dtype_is_float(view->dtype) && view->dtype != DTYPE_BF16 && (is_made || view->one_added)
+             ? f->dtype : view->dtype;
 }
 
 static bool add_module(struct fuser *f, const struct listed_weight *m, struct error *err)

@@ -211,7 +211,7 @@ struct expanded {
     size_t first, n;
     bool as_f32;                        /* else as BF16 */
     uint8_t *out;
-    size_t bad;         /* of codes and scales, since stored BF16 is copied whatever it is */
+    size_t bad;         /* of codes, scales and logarithms; stored BF16 is copied whatever it is */
 };
 
 /* Numbers as the published layout stores them, of a container that stores something else; how many
@@ -240,7 +240,7 @@ static void expand_batch(struct stream *s, struct expanded *e)
         uint16_t *half = (uint16_t *)(void *)e->out + at;
         expand_numbers(s, w, e->from, e->first + at, count);
         size_t changed = restore(w, e->from, count);
-        if (packed && !s->kn->rows->all_finite(w, count))
+        if ((packed || e->from->is_rate) && !s->kn->rows->all_finite(w, count))
             find_bad(&e->bad, w, e->first + at, count);
         if (e->as_f32) {
             memcpy(e->out + at * sizeof *w, w, count * sizeof *w);

@@ -257,8 +257,9 @@ const cJSON *checkpoint_quantization(const struct checkpoint *ck)
 {
     static const char key[] = "quantization_config";
     const cJSON *config = json_get_value(ck->config_json, key);
-    if (!config)
-        config = json_get_value(ck->config_json, "quantization");
+    const cJSON *mlx = json_get_value(ck->config_json, "quantization");
+    if (!config && json_get_value(mlx, "group_size"))
+        return mlx;
     return config ? config : json_get_value(json_get_value(ck->config_json, "text_config"), key);
 }
 

@@ -30,7 +30,7 @@ static bool is_turned(const struct tensor *t)
 
 static bool has_one_added(const char *name)
 {
-    static const char *const ends[] = { ".input_layernorm.weight", "language_model.norm.weight",
+    static const char *const ends[] = { ".input_layernorm.weight", "model.norm.weight",
                                         ".post_attention_layernorm.weight", ".q_norm.weight",
                                         ".k_norm.weight" };
     bool found = false;
