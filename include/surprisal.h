@@ -1012,7 +1012,9 @@ struct surprisal_dequantize_options {
 
 /* The reverse, of every quantized format that is read: writes each such weight in BF16 or F32, with
  * experts fused as in the published originals and without quantization_config.  F32 is exact;
- * "rounded" of the JSON counts the weights that BF16 does not hold. */
+ * "rounded" of the JSON counts the weights that BF16 does not hold.  A GGUF, or a folder of MLX,
+ * becomes one in the published layout, too; values of A_log that F32 does not hold are counted as
+ * well. */
 SURPRISAL_API bool surprisal_dequantize(const struct surprisal_dequantize_options *options,
                                         char **json, char **text, struct surprisal_error *err);
 

@@ -29,6 +29,12 @@ enum dtype {
     DTYPE_GPTQ4,
     DTYPE_GPTQ8,
     DTYPE_AWQ4,         /* packed: the same, eight rows in a word */
+    DTYPE_MLX2,         /* packed: integers without gaps, a factor and a bias for each group */
+    DTYPE_MLX3,
+    DTYPE_MLX4,
+    DTYPE_MLX5,
+    DTYPE_MLX6,
+    DTYPE_MLX8,
     DTYPE_F64,
     DTYPE_I64,
     DTYPE_I32,
@@ -100,7 +106,8 @@ struct matrix {
     size_t rows, cols;
     enum dtype scale_dtype;     /* of scale, unless the format says it */
     size_t block_rows, block_cols;      /* codes that share one */
-    const uint8_t *factor;      /* NVFP4: F32, of all scales */
+    const uint8_t *bias;        /* MLX: as many as scales, of their type */
+    const uint8_t *factor;      /* NVFP4: F32, of all scales; NULL: 1 */
     bool factor_divides;
     const uint8_t *zero;        /* integers: zero points; NULL: there are none */
     enum zeros zeros;

@@ -11,11 +11,12 @@
 /* ---- experts, put together again -------------------------------------------------------- */
 
 /* Where a weight goes; a tensor of its own (place->tensor NULL) unless it is an expert's, in BF16
- * or packed. */
-static bool find_place(struct fused_place *place, const struct listed_weight *m, struct error *err)
+ * or packed, or of a container that stores the model otherwise. */
+static bool find_place(struct fused_place *place, const struct listed_weight *m, bool otherwise,
+                       struct error *err)
 {
     *place = (struct fused_place){ .tensor = NULL };
-    return !(m->stored.is_packed || m->stored.view.dtype == DTYPE_BF16)
+    return !(otherwise || m->stored.is_packed || m->stored.view.dtype == DTYPE_BF16)
         || weight_fused_place(place, m->name, err);
 }
 
@@ -29,6 +30,7 @@ struct fused {
 struct fuser {
     struct job *job;
     enum dtype dtype;                       /* of what was packed */
+    bool otherwise; /* the container stores norms as 1 + w, and perhaps heads in another order */
     struct fused *list;                     /* owned; some tens */
     size_t n, capacity;
 };
@@ -82,20 +84,35 @@ static bool check_whole(const struct fuser *f, struct error *err)
 
 /* ---- everything --------------------------------------------------------------------------- */
 
+/* A GGUF has in F32 what was BF16, but A_log, which was F32; 1 + w becomes w in BF16 or F32. */
+static enum dtype dtype_of(const struct fuser *f, const struct listed_weight *m)
+{
+    const struct matrix *view = &m->stored.view;
+    bool is_made = f->job->ck.reader->is_self_described;
+    if (view->is_rate)
+        return DTYPE_F32;
+    if (m->stored.is_packed)
+        return f->dtype;
+    return dtype_is_float(view->dtype) && view->dtype != DTYPE_BF16 && (is_made || view->one_added)
+             ? f->dtype : view->dtype;
+}
+
 static bool add_module(struct fuser *f, const struct listed_weight *m, struct error *err)
 {
     struct layout *l = &f->job->layout;
+    const struct matrix *view = &m->stored.view;
     struct fused_place place;
-    if (!find_place(&place, m, err))
+    if (!find_place(&place, m, f->otherwise, err))
         return false;
-    bool packed = m->stored.is_packed, ok;
-    struct task task = { .module = m, .action = packed ? TASK_EXPAND : TASK_COPY };
+    enum dtype dtype = dtype_of(f, m);
+    bool ok, moved = view->row_order || view->col_order || view->one_added || view->is_rate;
+    struct task task = { .module = m,
+                         .action = moved || dtype != view->dtype ? TASK_EXPAND : TASK_COPY };
     if (place.tensor)
         ok = add_part(f, m, &place, err);
     else
         ok = layout_add_tensor(l, &task.tensor, m->name, strlen(m->name), "",
-                               packed ? f->dtype : m->stored.view.dtype, m->stored.ndim,
-                               m->stored.shape, err)
+                               dtype, m->stored.ndim, m->stored.shape, err)
           && layout_add_task(l, &task, err);
     free(place.tensor);
     return ok;
@@ -103,7 +120,8 @@ static bool add_module(struct fuser *f, const struct listed_weight *m, struct er
 
 static bool make_layout(struct job *j, enum dtype dtype, size_t shard_bytes, struct error *err)
 {
-    struct fuser f = { .job = j, .dtype = dtype };
+    struct fuser f = { .job = j, .dtype = dtype,
+                       .otherwise = !checkpoint_check_bytes(&j->ck, NULL) };
     const struct listed_weight **order = layout_reading_order(&j->modules, err);
     bool ok = order != NULL;
     for (size_t i = 0; ok && i < j->modules.n; i++)
@@ -117,20 +135,23 @@ static bool make_layout(struct job *j, enum dtype dtype, size_t shard_bytes, str
 
 static bool expect_quantized(const struct job *j, struct error *err)
 {
+    if (!checkpoint_check_bytes(&j->ck, NULL))
+        return true;                    /* there is something to put right */
     for (size_t i = 0; i < j->modules.n; i++)
         if (j->modules.list[i].stored.is_packed)
             return true;
     return error_set(err, "%s: has no quantized weights, expected some", j->ck.path);
 }
 
-static bool run(struct job *j, const struct surprisal_dequantize_options *o, cJSON *result,
-                struct error *err)
+static bool run(struct job *j, const struct surprisal_dequantize_options *o,
+                const struct new_text *texts, cJSON *result, struct error *err)
 {
     struct digest work;
     char *config = new_config_plain(&j->ck, err);
     bool as_f32 = o->dtype == SURPRISAL_DEQUANTIZE_F32;
     const char *what = as_f32 ? "dequantize f32" : "dequantize";
     j->stream.stage = "dequantize";
+    j->folder.texts = texts;
     bool ok = config && make_layout(j, as_f32 ? DTYPE_F32 : DTYPE_BF16, o->shard_bytes, err)
            && digest_of(&work, what, strlen(what), err)
            && job_run(j, o->out, config, &work, o->resume, result, err);
@@ -143,7 +164,8 @@ static bool run(struct job *j, const struct surprisal_dequantize_options *o, cJS
 }
 
 bool dequantize_checkpoint(cJSON **result, const struct surprisal_dequantize_options *o,
-                           const struct opened_checkpoint *opened, struct error *err)
+                           const struct opened_checkpoint *opened, const struct new_text *texts,
+                           struct error *err)
 {
     struct job j = { .is_open = false };
     *result = cJSON_CreateObject();
@@ -152,7 +174,7 @@ bool dequantize_checkpoint(cJSON **result, const struct surprisal_dequantize_opt
         ok = error_set(err, "the checkpoint or the folder to write is missing");
     ok = ok && job_open(&j, o->checkpoint, opened, &o->machine, err)
       && quantization_check(&j.ck, err) && expect_quantized(&j, err)
-      && unfinished_checkpoint_check(o->out, &j.inputs, err) && run(&j, o, *result, err);
+      && unfinished_checkpoint_check(o->out, &j.inputs, err) && run(&j, o, texts, *result, err);
     job_close(&j);
     if (!ok) {
         cJSON_Delete(*result);

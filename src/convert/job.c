@@ -38,7 +38,6 @@ static bool borrow(struct job *j, const struct opened_checkpoint *from, struct e
         && input_files_check(&j->inputs, NULL, &j->progress, err);
 }
 
-/* Bytes are copied as they are stored: the container must say nothing else of them. */
 bool job_open(struct job *j, const char *checkpoint, const struct opened_checkpoint *opened,
               const struct surprisal_machine *machine, struct error *err)
 {
@@ -50,7 +49,6 @@ bool job_open(struct job *j, const char *checkpoint, const struct opened_checkpo
     j->stream.kn = kernels_find(machine->isa, err);
     return j->stream.kn && threads_start(j->stream.n_threads, 0, err)
         && (opened ? borrow(j, opened, err) : open_folder(j, checkpoint, err) && warn_notes(j, err))
-        && checkpoint_check_bytes(&j->ck, err)
         && weight_list_of_model(&j->modules, &j->ck, &j->w, err);
 }
 
@@ -78,7 +76,8 @@ bool job_run(struct job *j, const char *out, const char *config, const struct di
     for (size_t i = 0; i < j->layout.n_tasks; i++)
         j->stream.total_bytes += j->layout.tasks[i].module->stored.n_bytes;
     j->folder = (struct unfinished_checkpoint){
-        .path = out, .work = { &j->ck, &j->layout, config, *settings }, .resume = resume,
+        .path = out, .texts = j->folder.texts,
+        .work = { &j->ck, &j->layout, config, *settings }, .resume = resume,
         .progress = &j->progress, .inputs = &j->inputs,
     };
     return unfinished_checkpoint_write(&j->folder, &j->stream, err)

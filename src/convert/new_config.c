@@ -7,6 +7,7 @@
 #include "kernels/mxfp4.h"
 
 #define KEY "quantization_config"
+#define MLX_KEY "quantization"
 
 static const char *const places[] = { NULL, "text_config" };    /* where it may be */
 
@@ -20,10 +21,37 @@ bool new_config_is_quantized(const struct checkpoint *ck)
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)
         if (json_get_value(place(ck->config_json, i), KEY))
             return true;
-    return false;
+    return json_get_value(ck->config_json, MLX_KEY);
 }
 
-/* Gives a copy of the config without quantization_config. */
+/* A config that was made of metadata is one of text: puts it where published ones have it, and its
+ * positions too.  Takes text. */
+static cJSON *published(cJSON *text)
+{
+    static const char *const numbers[] = { "rope_theta", "partial_rotary_factor" };
+    bool is_moe = json_get_value(text, "num_experts");
+    cJSON *root = text ? cJSON_CreateObject() : NULL;
+    cJSON *list = root ? cJSON_AddArrayToObject(root, "architectures") : NULL;
+    cJSON *name = list ? cJSON_CreateString(is_moe ? "Qwen3_5MoeForConditionalGeneration"
+                                                   : "Qwen3_5ForConditionalGeneration") : NULL;
+    bool ok = name && cJSON_AddItemToArray(list, name)
+           && cJSON_AddStringToObject(root, "model_type", is_moe ? "qwen3_5_moe" : "qwen3_5")
+           && cJSON_AddBoolToObject(root, "tie_word_embeddings",
+                                    cJSON_IsTrue(json_get(text, "tie_word_embeddings")));
+    cJSON *rope = ok ? cJSON_AddObjectToObject(text, "rope_parameters") : NULL;
+    ok = rope && cJSON_AddStringToObject(rope, "rope_type", "default");
+    for (size_t i = 0; ok && i < sizeof numbers / sizeof *numbers; i++) {
+        cJSON *item = cJSON_DetachItemFromObjectCaseSensitive(text, numbers[i]);
+        ok = !item || cJSON_AddItemToObject(rope, numbers[i], item);
+    }
+    if (ok && cJSON_AddItemToObject(root, "text_config", text))
+        return root;
+    cJSON_Delete(text);
+    cJSON_Delete(root);
+    return NULL;
+}
+
+/* Gives a copy of the config without quantization_config, under both of its names. */
 static cJSON *without(const struct checkpoint *ck)
 {
     cJSON *root = cJSON_Duplicate(ck->config_json, true);
@@ -32,6 +60,7 @@ static cJSON *without(const struct checkpoint *ck)
         if (at)
             cJSON_DeleteItemFromObjectCaseSensitive(at, KEY);
     }
+    cJSON_DeleteItemFromObjectCaseSensitive(root, MLX_KEY);
     return root;
 }
 
@@ -48,6 +77,8 @@ static char *print(cJSON *root, bool ok, struct error *err)
 char *new_config_plain(const struct checkpoint *ck, struct error *err)
 {
     cJSON *root = without(ck);
+    if (ck->reader->is_self_described)
+        root = published(root);
     return print(root, root != NULL, err);
 }
 

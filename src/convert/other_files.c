@@ -67,6 +67,8 @@ bool other_files_list(struct other_files *o, const struct checkpoint *ck,
 {
     *o = (struct other_files){ 0 };
     size_t n = 0;
+    if (ck->reader->is_self_described)
+        return true;
     bool ok = file_list_below(&o->names, &n, ck->folder, err), wanted;
     for (size_t i = 0; i < n; i++) {
         char *name = o->names[i];

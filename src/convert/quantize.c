@@ -151,6 +151,7 @@ bool quantize_checkpoint(cJSON **result, const struct surprisal_quantize_options
     bool ok = *result || error_set(err, "out of memory: the result");
     ok = ok && quantize_check(o, err)
       && job_open(&j, o->checkpoint, opened, &o->machine, err)
+      && checkpoint_check_bytes(&j.ck, err)     /* what is not packed is copied */
       && plan_and_run(&j, o, *result, err);
     job_close(&j);
     if (!ok) {

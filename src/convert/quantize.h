@@ -16,6 +16,11 @@ struct opened_checkpoint {
     const struct input_files *inputs;   /* what was read of it, as it was then */
 };
 
+/* A file of a new folder: its name, and what it holds. */
+struct new_text {
+    const char *name, *text;
+};
+
 /* opened: the options' checkpoint, by whose path they name it; NULL: it is opened here.
  *
  * *result: what was done, {"plan", and unless dry_run "blocks", "undecided", "bytes_read",
@@ -23,9 +28,11 @@ struct opened_checkpoint {
  * "peak_rss_bytes"}. */
 bool quantize_checkpoint(cJSON **result, const struct surprisal_quantize_options *o,
                          const struct opened_checkpoint *opened, struct error *err);
-/* The same without "plan", "blocks" and "undecided". */
+/* The same without "plan", "blocks" and "undecided".  texts: further files of the folder, the last
+ * without a name; for a checkpoint that has none of its own; NULL: none. */
 bool dequantize_checkpoint(cJSON **result, const struct surprisal_dequantize_options *o,
-                           const struct opened_checkpoint *opened, struct error *err);
+                           const struct opened_checkpoint *opened, const struct new_text *texts,
+                           struct error *err);
 
 /* The result as text. */
 bool quantize_text(struct buffer *out, const cJSON *result, struct error *err);

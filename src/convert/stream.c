@@ -211,23 +211,40 @@ struct expanded {
     size_t first, n;
     bool as_f32;                        /* else as BF16 */
     uint8_t *out;
-    size_t bad;         /* of codes and scales, since stored BF16 is copied whatever it is */
+    size_t bad;         /* of codes, scales and logarithms; stored BF16 is copied whatever it is */
 };
+
+/* Numbers as the published layout stores them, of a container that stores something else; how many
+ * do not give back what is stored. */
+static size_t restore(float *w, const struct matrix *m, size_t n)
+{
+    size_t changed = 0;
+    for (size_t i = 0; (m->one_added || m->is_rate) && i < n; i++) {
+        float stored = w[i];
+        w[i] = m->one_added ? stored - 1 : (float)log(-(double)stored);
+        float back = m->one_added ? w[i] + 1 : (float)-exp((double)w[i]);
+        changed += back != stored;
+    }
+    return changed;
+}
 
 static void expand_batch(struct stream *s, struct expanded *e)
 {
     size_t chunks = (e->n + CHUNK_WEIGHTS - 1) / CHUNK_WEIGHTS, rounded = 0;
-    bool packed = dtype_is_packed(e->from->dtype), exact = stored_exact_in_bf16(e->from);
+    bool packed = dtype_is_packed(e->from->dtype);
+    bool exact = stored_exact_in_bf16(e->from) && !e->from->one_added;
     #pragma omp parallel for schedule(dynamic) num_threads(s->n_threads) reduction(+ : rounded)
     for (size_t c = 0; c < chunks; c++) {
         float w[CHUNK_WEIGHTS];
         size_t at = c * CHUNK_WEIGHTS, count = size_min(CHUNK_WEIGHTS, e->n - at);
         uint16_t *half = (uint16_t *)(void *)e->out + at;
         expand_numbers(s, w, e->from, e->first + at, count);
-        if (packed && !s->kn->rows->all_finite(w, count))
+        size_t changed = restore(w, e->from, count);
+        if ((packed || e->from->is_rate) && !s->kn->rows->all_finite(w, count))
             find_bad(&e->bad, w, e->first + at, count);
         if (e->as_f32) {
             memcpy(e->out + at * sizeof *w, w, count * sizeof *w);
+            rounded += changed;
             continue;
         }
         s->kn->rows->to_bf16(half, w, count);

@@ -53,11 +53,20 @@ static bool is_other(const struct other_files *others, const char *name)
     return false;
 }
 
+static bool is_text(const struct new_text *texts, const char *name)
+{
+    for (; texts && texts->name; texts++)
+        if (strcmp(texts->name, name) == 0)
+            return true;
+    return false;
+}
+
 static bool is_ours(void *user, const char *name)
 {
     const struct names *names = user;
     return strcmp(name, CHECKPOINT_INDEX) == 0 || strcmp(name, "config.json") == 0
-        || is_shard(names->f, name) || is_other(names->others, name);
+        || is_text(names->f->texts, name) || is_shard(names->f, name)
+        || is_other(names->others, name);
 }
 
 /* The shards that the state names. */
@@ -196,6 +205,16 @@ static bool write_text(const struct unfinished_checkpoint *f, const char *name, 
     return ok;
 }
 
+static bool write_texts(struct unfinished_checkpoint *f, struct error *err)
+{
+    bool ok = true;
+    for (const struct new_text *t = f->texts; ok && t && t->name; t++) {
+        ok = write_text(f, t->name, t->text, err);
+        f->bytes += strlen(t->text);
+    }
+    return ok;
+}
+
 static int compare_names(const void *a, const void *b)
 {
     const struct new_tensor *x = *(const struct new_tensor *const *)a;
@@ -253,7 +272,8 @@ static bool write_all(struct unfinished_checkpoint *f, struct stream *s,
     for (size_t i = 0; ok && i < f->work.layout->n_shards; i++)
         ok = write_shard(f, s, i, err);
     return ok && other_files_copy(others, f->work.ck->folder, f->folder.building, f->progress, err)
-        && write_text(f, "config.json", f->work.config, err) && write_index(f, err)
+        && write_texts(f, err) && write_text(f, "config.json", f->work.config, err)
+        && write_index(f, err)
         && input_files_check(f->inputs, &again, f->progress, err)
         && output_folder_commit(&f->folder, NULL, err);
 }

@@ -9,6 +9,7 @@
 
 #include "base/input_files.h"
 #include "base/output_folder.h"
+#include "convert/quantize.h"
 #include "convert/shard_state.h"
 #include "convert/stream.h"
 
@@ -18,6 +19,7 @@ struct unfinished_checkpoint {
     struct work work;                   /* the other files of its checkpoint are copied */
     bool resume;
     const struct progress *progress;
+    const struct new_text *texts;       /* written too, the last without a name; NULL: none */
 
     struct input_files *inputs;         /* borrowed: all that is read, but the other files */
 

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "formats/checkpoint_note.h"
 #include "formats/gguf_reader.h"
+#include "formats/mlx_layout.h"
 #include "formats/names.h"
 #include "formats/safetensors_folder.h"
 #include "formats/weight_kind.h"
@@ -167,7 +168,8 @@ bool checkpoint_open_with(struct checkpoint *ck, const char *path,
     *ck = (struct checkpoint){ .reader = reader ? reader : reader_of(path, err) };
     if (ck->reader && (ck->path = mem_string(path, err))
         && (ck->folder = folder_of(ck->reader, path, err)) && ck->reader->open(ck, faults, err)
-        && names_translate(ck, faults, err) && sort_tensors(ck, faults, err)
+        && names_translate(ck, faults, err) && mlx_layout_translate(ck, faults, err)
+        && sort_tensors(ck, faults, err)
         && check_contents(ck, faults, err))
         return true;
     checkpoint_close(ck);
@@ -189,6 +191,8 @@ void checkpoint_close(struct checkpoint *ck)
         free(ck->absent[i].name);
     free(ck->absent);
     free(ck->names);
+    free(ck->split_names);
+    free(ck->split);
     buffer_free(&ck->notes);
     free(ck->files);
     free(ck->tensors);
@@ -253,6 +257,9 @@ const cJSON *checkpoint_quantization(const struct checkpoint *ck)
 {
     static const char key[] = "quantization_config";
     const cJSON *config = json_get_value(ck->config_json, key);
+    const cJSON *mlx = json_get_value(ck->config_json, "quantization");
+    if (!config && json_get_value(mlx, "group_size"))
+        return mlx;
     return config ? config : json_get_value(json_get_value(ck->config_json, "text_config"), key);
 }
 

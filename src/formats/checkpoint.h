@@ -43,6 +43,8 @@ struct checkpoint {
     /* Then: what stood before these names.  Borrow from files, without a NUL at their ends. */
     const char *body_prefix, *head_prefix;
     size_t n_body_prefix, n_head_prefix;
+    struct tensor *split;               /* owned: experts that a file stacks (mlx_layout.h) */
+    char *split_names;                  /* owned */
     struct absent_tensor *absent;       /* owned [n_absent] */
     size_t n_absent, absent_capacity;
     struct buffer notes; /* owned: a line for each choice that the files leave open */

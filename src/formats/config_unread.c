@@ -15,7 +15,7 @@ static const char *const harmless[] = {
     "max_window_layers", "mtp_num_hidden_layers", "mtp_use_dedicated_embeddings", "name_or_path",
     "num_nextn_predict_layers", "output_attentions", "output_hidden_states",
     "output_router_logits", "pad_token_id", "pretraining_tp", "problem_type",
-    "quantization_config", "resid_pdrop", "return_dict", "router_aux_loss_coef",
+    "quantization", "quantization_config", "resid_pdrop", "return_dict", "router_aux_loss_coef",
     "router_jitter_noise", "sep_token_id", "task_specific_params", "tokenizer_class",
     "torch_dtype", "transformers_version", "unsloth_fixed", "unsloth_version", "use_cache",
     "video_token_id", "vision_config", "vision_end_token_id", "vision_start_token_id",

@@ -55,6 +55,10 @@ static const struct setting gptq_settings[] = {
     { "sym", true, { "true", "false" } },
 };
 
+static const struct setting mlx_settings[] = {
+    { "mode", true, { "\"affine\"", "\"mxfp4\"", "\"mxfp8\"", "\"nvfp4\"" } },
+};
+
 static const struct setting awq_settings[] = {
     { "version", true, { "\"gemm\"", "\"GEMM\"" } },
 };
@@ -218,6 +222,8 @@ static bool check_overrides(const struct checking *c, const cJSON *config, const
 
 static bool check_config(const struct checking *c, const cJSON *config)
 {
+    if (quantization_rules_is_mlx(config))
+        return SETTINGS(c, config, mlx_settings);
     if (!SETTINGS(c, config, any_settings))
         return false;
     if (has_text(config, "quant_method", "fp8"))

@@ -66,6 +66,31 @@ static const struct lists all[] = {
     { "quark", { "exclude" }, MODULES_BY_GLOB, NULL },
 };
 
+/* MLX names itself nowhere. */
+bool quantization_rules_is_mlx(const cJSON *config)
+{
+    size_t n;
+    return !json_get_value(config, "quant_method")
+        && json_to_size(json_get_value(config, "group_size"), &n)
+        && json_to_size(json_get_value(config, "bits"), &n);
+}
+
+/* Every linear but "module": false; MLX's names end as the model's. */
+static bool add_mlx(struct quantization_rules *r, const cJSON *config, const char *path,
+                    struct error *err)
+{
+    const cJSON *item;
+    bool ok = true;
+    r->targets.has_linear = true;
+    cJSON_ArrayForEach(item, config) {
+        const char *common = item->string ? strstr(item->string, "layers.") : NULL;
+        if (ok && item->string && cJSON_IsFalse(item))
+            ok = module_list_add_one(&r->ignore, common ? common : item->string, MODULES_BY_PART,
+                                     "quantization", path, err);
+    }
+    return ok;
+}
+
 #define IS(dtype) (UINT64_C(1) << DTYPE_##dtype)
 #define INTEGERS (IS(INT2) | IS(INT4) | IS(INT8))
 
@@ -131,6 +156,8 @@ static bool fill(struct quantization_rules *r, const cJSON *config, const char *
 {
     const char *method = cJSON_GetStringValue(json_get_value(config, "quant_method"));
     bool ok = true;
+    if (quantization_rules_is_mlx(config))
+        return add_mlx(r, config, path, err);
     r->formats = formats_of(method);
     for (size_t i = 0; method && i < sizeof all / sizeof *all; i++) {
         if (strcmp(all[i].method, method) != 0)

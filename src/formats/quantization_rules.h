@@ -24,5 +24,7 @@ struct quantization_rules {
 /* Fills zeroed rules; config NULL: there are none. */
 bool quantization_rules_fill(struct quantization_rules *r, const cJSON *config, const char *path,
                              struct error *err);
+/* Whether it is MLX's, which has no quant_method: group_size and bits of all, and of modules. */
+bool quantization_rules_is_mlx(const cJSON *config);
 
 #endif

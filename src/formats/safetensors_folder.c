@@ -495,7 +495,7 @@ static char *folder_of(const char *path, struct error *err)
 }
 
 const struct checkpoint_reader safetensors_folder = {
-    .name = "safetensors folder", .recognises = recognises, .folder = folder_of,
-    .open = open_folder,
+    .name = "safetensors folder", .recognises = recognises,
+    .folder = folder_of, .open = open_folder,
     .list = list_folder, .tokenizer = tokenizer_of,
 };

@@ -284,16 +284,13 @@ static bool take_packed(struct finder *f, const struct weight_format *format,
     return ok;
 }
 
-bool weight_may_be_packed(const struct model_weight *x, enum dtype codes)
-{
-    return x->is_linear || (x->kind == WEIGHT_EMBED_TOKENS && ggml_block_type(codes));
-}
-
-/* From its codes. */
+/* From its codes.  An embedding with nothing beside it is taken for a plain one. */
 static bool take_codes(struct finder *f, const struct tensor *t)
 {
     bool knows = f->expected;
-    bool may_be_packed = !knows || weight_may_be_packed(f->expected, t->dtype);
+    bool may_be_packed = !knows || f->expected->is_linear
+                      || (weight_may_be_packed(f->expected)
+                          && (f->there.n > 1 || ggml_block_type(t->dtype)));
     const size_t model[] = { knows ? f->expected->rows : 0, knows ? f->expected->cols : 0 };
     const struct weight_format *format =
         may_be_packed
@@ -345,7 +342,7 @@ static void find_codes(struct candidates *c, const struct finder *f)
 {
     for (size_t i = 0; i < weight_formats_count; i++) {
         const char *suffix = new_suffix(i);
-        if (!suffix || (!f->expected->is_linear && strcmp(suffix, PLAIN) != 0))
+        if (!suffix || (!weight_may_be_packed(f->expected) && strcmp(suffix, PLAIN) != 0))
             continue;
         c->codes[c->n] = weight_format_tensor(&f->there, f->n_module, suffix);
         c->n += c->codes[c->n] != NULL;
@@ -389,7 +386,7 @@ static bool miss(struct finder *f, const struct fused_place *place)
     *f->out = (struct stored_weight){ .n_parts = 0 };
     if (f->expected->may_be_absent)
         return true;
-    for (size_t i = 0; f->expected->is_linear && i < weight_formats_count; i++) {
+    for (size_t i = 0; weight_may_be_packed(f->expected) && i < weight_formats_count; i++) {
         const char *suffix = new_suffix(i);
         if (!suffix || strcmp(suffix, PLAIN) == 0)
             continue;
@@ -416,7 +413,7 @@ static bool choose(struct finder *f, const struct candidates *c, const struct fu
     if (c->n == 0)
         return take_fused(f, place, c->fused);
     return take_codes(f, first)
-        && (!f->expected->is_linear || refuse_companions(f, first));
+        && (!weight_may_be_packed(f->expected) || refuse_companions(f, first));
 }
 
 bool weight_find(struct stored_weight *out, const struct checkpoint *ck,

@@ -31,15 +31,18 @@ struct model_weight {
     size_t num_experts;             /* > 0: it is a projection of an expert, and may be fused */
     size_t rows, cols;              /* a vector has one row */
     size_t ndim, shape[3];          /* of the plain tensor */
-    bool is_linear;                 /* may be packed or fused (weight_may_be_packed) */
+    bool is_linear;                 /* may be packed or fused */
     bool is_output;                 /* only rows whose output is needed meet it (engine/cost.h) */
     bool may_be_absent;             /* a tied head */
     const char *hint;               /* for the message that it is missing; "" mostly */
     struct matrix *matrix;          /* where it is bound to; NULL: nothing is bound */
 };
 
-/* In codes of this type: a linear, in a GGUF the embedding too. */
-bool weight_may_be_packed(const struct model_weight *x, enum dtype codes);
+/* Linears, and the embedding. */
+static inline bool weight_may_be_packed(const struct model_weight *x)
+{
+    return x->is_linear || x->kind == WEIGHT_EMBED_TOKENS;
+}
 
 /* As found in the files.  Borrows from the checkpoint. */
 struct stored_weight {

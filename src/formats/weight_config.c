@@ -88,3 +88,48 @@ bool weight_config_is_e3m2(const struct checkpoint *ck)
     const cJSON *all = json_get_value(checkpoint_quantization(ck), "global_quant_config");
     return has_text(json_get_value(all, "weight"), "dtype", "fp6_e3m2");
 }
+
+/* ---- MLX ------------------------------------------------------------------------------- */
+
+#define MLX_GROUP_SIZE ((size_t)64)     /* what mlx takes if nothing is said */
+
+/* The part of a name that MLX and the model have in common; experts are stacked there. */
+static const char *common_part(const char *name, size_t n)
+{
+    const char *layers = strstr(name, "layers."), *last = name;
+    if (layers && layers < name + n)
+        return layers;
+    for (size_t i = 0; i < n; i++)
+        if (name[i] == '.')
+            last = name + i + 1;
+    return last;
+}
+
+static bool is_module(const char *key, const char *name, size_t n)
+{
+    const char *end = name + n, *at = common_part(name, n);
+    const char *experts = strstr(at, ".experts."), *stacked;
+    key = common_part(key, strlen(key));
+    if (experts && experts < end && (stacked = strstr(key, ".switch_mlp."))) {
+        size_t n_before = (size_t)(experts - at);
+        if ((size_t)(stacked - key) != n_before || memcmp(key, at, n_before) != 0)
+            return false;
+        key = stacked + strlen(".switch_mlp");
+        at = experts + strlen(".experts.");
+        at += strspn(at, "0123456789");
+    }
+    return strlen(key) == (size_t)(end - at) && memcmp(key, at, (size_t)(end - at)) == 0;
+}
+
+size_t weight_config_mlx_group(const struct checkpoint *ck, const char *name, size_t n)
+{
+    const cJSON *config = checkpoint_quantization(ck), *item;
+    size_t size;
+    cJSON_ArrayForEach(item, config)
+        if (cJSON_IsObject(item) && item->string && is_module(item->string, name, n)
+            && json_to_size(json_get_value(item, "group_size"), &size))
+            return size;
+    bool is_affine = !json_get_value(config, "mode") || has_text(config, "mode", "affine");
+    return is_affine && json_to_size(json_get_value(config, "group_size"), &size) ? size
+                                                                               : MLX_GROUP_SIZE;
+}

@@ -37,6 +37,16 @@
                              PART(".qzeros", IS(I32), ZEROS_DOWN, ZEROS), \
                              MAYBE(".g_idx", IS(I32), COLUMNS, GROUP) } }
 
+/* MLX's, mode "affine". */
+#define MLX(n) \
+    { DTYPE_MLX##n, n, MLX_GROUP, { CODES(WEIGHT_PLAIN, U32, STREAM), \
+                                    PART(".scales", IS(BF16) | IS(F16), WHOLE_GROUPS, SCALES), \
+                                    PART(".biases", IS(BF16) | IS(F16), AS_SCALES, BIASES) } }
+/* The others of its modes: a byte for a scale, whatever that is. */
+#define MLX_MODE(dtype, bits, block) \
+    { DTYPE_##dtype, bits, block, { CODES(WEIGHT_PLAIN, U32, STREAM), \
+                                    PART(".scales", IS(U8), BLOCKS, SCALES) } }
+
 const struct weight_format weight_formats[] = {
     PLAIN(BF16), PLAIN(F16), PLAIN(F32),
     { DTYPE_MXFP4, 4, MXFP4_BLOCK, { CODES(".weight_packed", U8, BYTES),
@@ -70,6 +80,9 @@ const struct weight_format weight_formats[] = {
     { DTYPE_AWQ4, 4, 0, { CODES(".qweight", I32, WORDS_OF_ROWS),
                           PART(".scales", HALVES, GROUPS_DOWN, SCALES),
                           MAYBE(".qzeros", IS(I32), ZEROS_DOWN, ZEROS) } },
+    MLX(4), MLX(8), MLX(6), MLX(5), MLX(3), MLX(2),
+    MLX_MODE(MXFP4, 4, MXFP4_BLOCK), MLX_MODE(MXFP8, 8, MXFP4_BLOCK),
+    MLX_MODE(NVFP4, 4, NVFP4_BLOCK),
     GGML(Q4_0), GGML(Q4_1), GGML(Q5_0), GGML(Q5_1), GGML(Q8_0),
     GGML(Q2_K), GGML(Q3_K), GGML(Q4_K), GGML(Q5_K), GGML(Q6_K),
     GGML(IQ4_NL), GGML(IQ4_XS), GGML(IQ2_XXS), GGML(IQ2_XS), GGML(IQ2_S),
@@ -157,6 +170,9 @@ static bool codes_shape(struct tensor *out, const struct weight_format *f, size_
     case SHAPE_WORDS:         *out = shape_of(2, rows, divide_up(cols, in_word)); return true;
     case SHAPE_WORDS_DOWN:    *out = shape_of(2, divide_up(cols, in_word), rows); return true;
     case SHAPE_WORDS_OF_ROWS: *out = shape_of(2, cols, rows / 8); return rows % 8 == 0;
+    case SHAPE_STREAM:
+        *out = shape_of(2, rows, cols / 32 * f->bits + cols % 32 * f->bits / 32);
+        return cols % f->block == 0;
     default:
         *out = shape_of(2, rows, cols / 8 * f->bits + cols % 8 * f->bits / 8);
         return f->bits == 8 || cols % f->block == 0;
@@ -188,6 +204,18 @@ static bool take_groups(struct weight_view *v, const struct tensor *t, bool down
     return m->block_rows && m->block_cols;
 }
 
+/* Scales [rows, any]: groups of as many columns each, in multiples of MLX's smallest. */
+static bool take_whole_groups(struct weight_view *v, const struct tensor *t)
+{
+    struct matrix *m = v->matrix;
+    size_t groups = t->ndim == 2 ? t->shape[1] : 0;
+    if (!groups || t->shape[0] != v->rows || v->cols % groups || v->cols / groups % MLX_GROUP)
+        return false;
+    m->block_rows = 1;
+    m->block_cols = v->cols / groups;
+    return true;
+}
+
 /* What the shape should be; of scales of any groups, the matrix holds these afterwards. */
 static bool fits(struct weight_view *v, size_t part, struct tensor *expected)
 {
@@ -210,6 +238,9 @@ static bool fits(struct weight_view *v, size_t part, struct tensor *expected)
     case SHAPE_GROUPS:
         *expected = shape_of(2, v->rows, 1);
         return take_groups(v, t, false);
+    case SHAPE_WHOLE_GROUPS:
+        *expected = shape_of(2, v->rows, size_max(v->cols / 64, 1));
+        return take_whole_groups(v, t);
     case SHAPE_GROUPS_DOWN:
         *expected = shape_of(2, 1, v->rows);
         return take_groups(v, t, true);
@@ -297,16 +328,30 @@ static int score(const struct weight_view *v, const size_t *model)
 /* Integers under a plain weight's name are codes only if something stands beside them. */
 static bool is_silent(const struct weight_view *v, const struct tensor *codes)
 {
-    bool beside = codes->dtype != DTYPE_U8 && codes->dtype != DTYPE_I8;
+    bool beside = codes->dtype != DTYPE_U8 && codes->dtype != DTYPE_I8 && codes->dtype != DTYPE_U32;
     for (size_t p = 1; p < weight_format_parts(v->format); p++)
         beside = beside || v->parts[p];
     return !beside && strcmp(v->format->parts[0].suffix, WEIGHT_PLAIN) == 0;
 }
 
-/* Of formats that have the same tensors: E2M3 and E3M2, and GPTQ's bits, if the model is not known
- * and the weight is small. */
-static bool is_said(const struct weight_format *f, const struct checkpoint *ck)
+/* MLX's bits follow from the columns of a group. */
+static bool has_said_groups(const struct weight_format *f, const struct weight_view *v,
+                            size_t n_module)
 {
+    const struct tensor *scales = v->parts[1];
+    size_t shape[2];
+    return scales && scales->ndim == 2 && weight_format_shape(shape, f, v->parts)
+        && scales->shape[1]
+        && shape[1] / scales->shape[1] == weight_config_mlx_group(v->ck, scales->name, n_module);
+}
+
+/* Of formats that have the same tensors: E2M3 and E3M2, and GPTQ's and MLX's bits, if the model is
+ * not known. */
+static bool is_said(const struct weight_format *f, const struct weight_view *v, size_t n_module)
+{
+    const struct checkpoint *ck = v->ck;
+    if (f->parts[0].shape == SHAPE_STREAM)
+        return has_said_groups(f, v, n_module);
     return f->dtype == DTYPE_MXFP6_E3M2 ? weight_config_is_e3m2(ck)
          : f->parts[0].shape == SHAPE_WORDS_DOWN && weight_config_has_bits(ck, f->bits);
 }
@@ -333,7 +378,7 @@ const struct weight_format *weight_format_choose(const struct checkpoint *ck,
         if (is_silent(&v, codes))
             continue;
         int points = score(&v, model);
-        if (!best || points > most || (points == most && is_said(f, ck))) {
+        if (!best || points > most || (points == most && is_said(f, &v, n_module))) {
             best = f;
             most = points;
         }
@@ -367,6 +412,13 @@ static bool check_group(const struct weight_view *v, const struct tensor *t, cha
     return true;
 }
 
+static bool refuse_dtype(const struct tensor *t, enum dtype expected, char *text, size_t n)
+{
+    snprintf(text, n, "has dtype %s, expected %s as the scales have", dtype_name(t->dtype),
+             dtype_name(expected));
+    return false;
+}
+
 static bool take_role(struct weight_view *v, size_t part, char *text, size_t n)
 {
     const struct tensor *t = v->parts[part];
@@ -377,8 +429,13 @@ static bool take_role(struct weight_view *v, size_t part, char *text, size_t n)
         return true;
     case ROLE_SCALES:
         m->scale = t->data;
-        m->scale_dtype = t->dtype == DTYPE_U8 ? DTYPE_F8_E8M0 : t->dtype;
+        m->scale_dtype = t->dtype != DTYPE_U8       ? t->dtype
+                       : m->dtype == DTYPE_NVFP4 ? DTYPE_F8_E4M3
+                                                 : DTYPE_F8_E8M0;
         return true;
+    case ROLE_BIASES:
+        m->bias = t->data;
+        return t->dtype == m->scale_dtype || refuse_dtype(t, m->scale_dtype, text, n);
     case ROLE_FACTOR:
     case ROLE_DIVISOR:
         m->factor = t->data;
@@ -414,8 +471,9 @@ bool weight_format_take(struct weight_view *v, size_t part, char *text, size_t n
         snprintf(text, n, "has shape %s, expected %s%s",
                  tensor_shape_text(t, found_text, sizeof found_text),
                  tensor_shape_text(&expected, expected_text, sizeof expected_text),
-                 f->parts[part].shape == SHAPE_GROUPS        ? " or blocks"
-                 : f->parts[part].shape == SHAPE_GROUPS_DOWN ? " or more rows"
-                                                             : "");
+                 f->parts[part].shape == SHAPE_GROUPS         ? " or blocks"
+                 : f->parts[part].shape == SHAPE_WHOLE_GROUPS ? " or groups of 32, 64, ... columns"
+                 : f->parts[part].shape == SHAPE_GROUPS_DOWN  ? " or more rows"
+                                                              : "");
     return false;
 }

@@ -18,11 +18,13 @@
 enum weight_shape {
     SHAPE_BYTES,                    /* codes, [rows, cols bits / 8], exactly */
     SHAPE_WORDS,                    /* codes, [rows, cols bits / 32] */
+    SHAPE_STREAM,                   /* the same without gaps between codes, exactly */
     SHAPE_WORDS_DOWN,               /* codes, [cols bits / 32, rows] */
     SHAPE_WORDS_OF_ROWS,            /* codes, [cols, rows / 8], exactly */
     SHAPE_BLOCKS,                   /* scales, [rows, cols / the format's block] */
     SHAPE_CONFIG_BLOCKS,            /* scales, in blocks of the config's weight_block_size */
     SHAPE_GROUPS,                   /* scales, [], [1], [rows], or [any, any]: blocks */
+    SHAPE_WHOLE_GROUPS,             /* scales, [rows, any]: groups of equal numbers of columns */
     SHAPE_GROUPS_DOWN,              /* scales, [any, rows]: groups of columns */
     SHAPE_ZEROS,                    /* words, [rows bits / 32, groups] */
     SHAPE_ZEROS_DOWN,               /* words, [groups, rows bits / 32] */
@@ -33,8 +35,8 @@ enum weight_shape {
 };
 
 /* What a part is to the weight. */
-enum weight_role { ROLE_CODES, ROLE_SCALES, ROLE_FACTOR, ROLE_DIVISOR, ROLE_ZEROS, ROLE_GROUP,
-                   ROLE_SHAPE };
+enum weight_role { ROLE_CODES, ROLE_SCALES, ROLE_BIASES, ROLE_FACTOR, ROLE_DIVISOR, ROLE_ZEROS,
+                   ROLE_GROUP, ROLE_SHAPE };
 
 struct weight_part {
     const char *suffix;             /* of its name, after the module's */

@@ -116,7 +116,7 @@ static bool check_dtype(const struct matching *m, const struct listed_weight *w,
                         const struct model_weight *expected)
 {
     const struct stored_weight *s = &w->stored;
-    if (s->is_packed && !weight_may_be_packed(expected, s->parts[0]->dtype))
+    if (s->is_packed && !weight_may_be_packed(expected))
         return add_fault(m, WEIGHT_DTYPE, w, "is packed, but only linears can be");
     return s->is_float
         || weight_fault_add(m->faults, m->ck, WEIGHT_DTYPE, s->parts[0], w->name, m->err,

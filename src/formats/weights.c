@@ -386,7 +386,7 @@ static bool bind(void *user, const struct model_weight *x)
         *x->matrix = b->w->embed_tokens;
         return true;
     }
-    if (x->is_linear && !stored_exact_in_bf16(&s.view))
+    if ((x->is_linear || s.is_packed) && !stored_exact_in_bf16(&s.view))
         b->w->inexact_in_bf16 |= WEIGHT_DTYPE(s.view.dtype);
     *x->matrix = s.view;
     x->matrix->rows = x->rows;          /* a convolution's [C, 1, K] is [C, K] */

@@ -3,6 +3,8 @@
 #ifndef SURPRISAL_KERNELS_EXPAND_INTEGERS_H
 #define SURPRISAL_KERNELS_EXPAND_INTEGERS_H
 
+#include <string.h>
+
 #include "kernels/integers.h"
 #include "kernels/stored.h"
 
@@ -11,7 +13,7 @@ struct run {
     const uint8_t *data;
     size_t stride;                  /* words from one to the next */
     int zero;
-    float scale;
+    float scale, bias;
 };
 
 static inline float integer_value(uint32_t code, const struct run *r)
@@ -74,6 +76,37 @@ static void expand_run(float *out, const struct matrix *w, const struct run *r, 
         expand_words(out, r, first, n, 8);
 }
 
+/* Eight codes of MLX at a time, in two words of four: a group has whole bytes. */
+static inline __attribute__((always_inline)) void
+expand_stream(float *restrict out, const struct run *r, size_t first, size_t n, const unsigned bits)
+{
+    const uint32_t most = (1u << bits) - 1;
+    const struct run here = *r;
+    const uint8_t *data = here.data + first / 8 * bits;
+    for (size_t i = 0; i < n; i += 8, data += bits) {
+        uint64_t all = 0;
+        memcpy(&all, data, bits);
+        uint32_t low = (uint32_t)all, high = (uint32_t)(all >> 4 * bits);
+        for (unsigned j = 0; j < 4; j++) {
+            out[i + j] = (float)(int)(low >> bits * j & most) * here.scale + here.bias;
+            out[i + 4 + j] = (float)(int)(high >> bits * j & most) * here.scale + here.bias;
+        }
+    }
+}
+
+static void expand_biased(float *out, const struct matrix *w, const struct run *r, size_t first,
+                          size_t n)
+{
+    switch (integers_bits(w)) {
+    case 2:  expand_stream(out, r, first, n, 2); break;
+    case 3:  expand_stream(out, r, first, n, 3); break;
+    case 4:  expand_stream(out, r, first, n, 4); break;
+    case 5:  expand_stream(out, r, first, n, 5); break;
+    case 6:  expand_stream(out, r, first, n, 6); break;
+    default: expand_stream(out, r, first, n, 8);
+    }
+}
+
 static void expand_integers(float *out, const struct matrix *w, size_t row, size_t first, size_t n)
 {
     struct run r;
@@ -81,8 +114,13 @@ static void expand_integers(float *out, const struct matrix *w, size_t row, size
     r.data = integers_row(&r.stride, &shift, w, row);
     for (size_t at = first, end; at < first + n; at = end) {
         end = integers_group_end(w, at, first + n);
-        r.zero = integers_zero(w, row, at);
         r.scale = stored_scale(w, row, at);
+        if (w->bias) {
+            r.bias = stored_bias(w, row, at);
+            expand_biased(out + (at - first), w, &r, at, end - at);
+            continue;
+        }
+        r.zero = integers_zero(w, row, at);
         expand_run(out + (at - first), w, &r, at, end - at, shift);
     }
 }

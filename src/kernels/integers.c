@@ -8,14 +8,25 @@ unsigned integers_bits(const struct matrix *m)
 {
     switch (m->dtype) {
     case DTYPE_INT2:
-    case DTYPE_GPTQ2: return 2;
+    case DTYPE_GPTQ2:
+    case DTYPE_MLX2:  return 2;
+    case DTYPE_MLX3:  return 3;
     case DTYPE_INT4:
     case DTYPE_GPTQ4:
-    case DTYPE_AWQ4:  return 4;
+    case DTYPE_AWQ4:
+    case DTYPE_MLX4:  return 4;
+    case DTYPE_MLX5:  return 5;
+    case DTYPE_MLX6:  return 6;
     case DTYPE_INT8:
-    case DTYPE_GPTQ8: return 8;
+    case DTYPE_GPTQ8:
+    case DTYPE_MLX8:  return 8;
     default:          return 0;
     }
+}
+
+bool integers_have_biases(const struct matrix *m)
+{
+    return m->dtype >= DTYPE_MLX2 && m->dtype <= DTYPE_MLX8;
 }
 
 bool integers_are_transposed(const struct matrix *m)
@@ -61,6 +72,8 @@ const uint8_t *integers_row(size_t *stride, unsigned *shift, const struct matrix
         *stride = m->rows;
         return m->data + row * WORD;
     }
+    if (integers_have_biases(m))
+        return m->data + row * (m->cols / 8 * integers_bits(m));
     return m->data + row * words_of(m, m->cols) * WORD;
 }
 
@@ -106,6 +119,10 @@ int integers_code(const struct matrix *m, size_t row, size_t col)
     const uint8_t *data = integers_row(&stride, &shift, m, row);
     if (m->is_signed)
         return data[col] ^ 0x80;
+    if (integers_have_biases(m)) {
+        size_t at = col * bits / 8, last = (col * bits + bits - 1) / 8;
+        return (data[at] | data[last] << 8) >> col * bits % 8 & ((1 << bits) - 1);
+    }
     if (m->dtype == DTYPE_AWQ4)
         return (int)(integers_word(data + col * stride * WORD) >> shift & 15);
     uint32_t word = integers_word(data + col / in_word * stride * WORD);

@@ -1,4 +1,4 @@
-/* integers.h - weights that are stored as integers of 2, 4 or 8 bits.
+/* integers.h - weights that are stored as integers of 2 to 8 bits.
  *
  * A value is (code - zero) * scale, rounded once to f32: exact when the scale is F16 or BF16.
  * Each row has a scale, and perhaps a zero point, for each group of columns.  Words are 32 bits,
@@ -13,13 +13,19 @@
  *            whole words (gptqmodel, convert_gptq_v1_to_v2_format_module)
  *     AWQ    words of eight rows, [cols, rows / 8]; row 8w + P[k] is in bits 4k, P = 0 2 4 6 1 3 5
  *            7 (autoawq, WQLinear_GEMM); scale [groups, rows]; zero [groups, rows / 8], in the same
- *            order */
+ *            order
+ *     MLX    a stream of bits along a row without gaps, [rows, cols bits / 32]; scale and bias F16
+ *            or BF16 [rows, groups].  A value is code * scale + bias: the product is exact (mlx,
+ *            mx.dequantize, mode "affine") */
 #ifndef SURPRISAL_KERNELS_INTEGERS_H
 #define SURPRISAL_KERNELS_INTEGERS_H
 
 #include "base/matrix.h"
 
+#define MLX_GROUP ((size_t)32)      /* the smallest that mlx writes; others are multiples */
+
 unsigned integers_bits(const struct matrix *m);     /* of a code; 0: it is another format */
+bool integers_have_biases(const struct matrix *m);  /* MLX's; the others may have zero points */
 /* Whether what a row is made of is spread over all of the tensors. */
 bool integers_are_transposed(const struct matrix *m);
 /* How many groups of columns have a scale, which one a column is in (any format with blocks), and

@@ -111,8 +111,9 @@ static void expand_nvfp4(float *out, const struct matrix *w, size_t row, size_t 
     enum { BLOCKS = 32 };
     const uint8_t *codes = w->data + row * (w->cols / 2) + first / 2;
     const uint8_t *scales = w->scale + row * (w->cols / NVFP4_BLOCK) + first / NVFP4_BLOCK;
-    float scale[BLOCKS], factor;
-    memcpy(&factor, w->factor, sizeof factor);
+    float scale[BLOCKS], factor = 1;
+    if (w->factor)
+        memcpy(&factor, w->factor, sizeof factor);
     for (size_t left = n / NVFP4_BLOCK, now; left > 0; left -= now, scales += now) {
         now = left < BLOCKS ? left : BLOCKS;
         expand_e4m3(scale, scales, 1, now);
@@ -178,6 +179,12 @@ static void expand_in_order(float *out, const struct matrix *w, size_t row, size
     case DTYPE_GPTQ4:
     case DTYPE_GPTQ8:
     case DTYPE_AWQ4:
+    case DTYPE_MLX2:
+    case DTYPE_MLX3:
+    case DTYPE_MLX4:
+    case DTYPE_MLX5:
+    case DTYPE_MLX6:
+    case DTYPE_MLX8:
         expand_integers(out, w, row, first, n);
         break;
     default:

@@ -60,6 +60,15 @@ static void expand_in_order(float *out, const struct matrix *w, size_t row, size
             out[i] = (float)(integers_code(w, row, first + i) - integers_zero(w, row, first + i))
                    * stored_scale(w, row, first + i);
             break;
+        case DTYPE_MLX2:
+        case DTYPE_MLX3:
+        case DTYPE_MLX4:
+        case DTYPE_MLX5:
+        case DTYPE_MLX6:
+        case DTYPE_MLX8:
+            out[i] = (float)integers_code(w, row, first + i) * stored_scale(w, row, first + i)
+                   + stored_bias(w, row, first + i);
+            break;
         default: out[i] = ggml_block_value(w->dtype, w->data, at); break;
         }
     }

@@ -57,7 +57,8 @@ bool stored_alike(const struct matrix *a, const struct matrix *b)
     return a->dtype == b->dtype && a->scale_dtype == b->scale_dtype
         && a->block_rows == b->block_rows && a->block_cols == b->block_cols
         && a->factor_divides == b->factor_divides && a->zeros == b->zeros
-        && !a->factor == !b->factor && !a->zero == !b->zero && !a->group == !b->group
+        && !a->bias == !b->bias && !a->factor == !b->factor && !a->zero == !b->zero
+        && !a->group == !b->group
         && a->is_signed == b->is_signed && a->row_order == b->row_order
         && a->col_order == b->col_order && a->one_added == b->one_added
         && a->is_rate == b->is_rate;
@@ -105,7 +106,7 @@ static size_t zero_bytes(const struct matrix *m)
 
 size_t stored_span_rows(const struct matrix *m, size_t i)
 {
-    if (m->row_order || integers_are_transposed(m) || i > 1)
+    if (m->row_order || integers_are_transposed(m) || i > 1 + (size_t)(m->bias != NULL))
         return m->rows;
     return i ? stored_block(m).rows : 1;
 }
@@ -126,6 +127,8 @@ size_t stored_spans(struct stored_span out[STORED_SPANS], const struct matrix *m
     size_t scale_bytes = scale_row_bytes(m), begin = first / block_rows;
     size_t end = integers_are_transposed(m) ? m->rows : divide_up(first + rows, block_rows);
     out[1] = (struct stored_span){ m->scale + begin * scale_bytes, (end - begin) * scale_bytes };
+    if (m->bias)
+        out[n++] = (struct stored_span){ m->bias + begin * scale_bytes, out[1].n };
     if (m->factor)
         out[n++] = (struct stored_span){ m->factor, sizeof(float) };
     if (m->zero)
@@ -195,6 +198,11 @@ static float scale_value(enum dtype dtype, const uint8_t *scales, size_t i)
         memcpy(&x, scales + 4 * i, sizeof x);
         return x;
     }
+}
+
+float stored_bias(const struct matrix *m, size_t row, size_t col)
+{
+    return scale_value(m->scale_dtype, m->bias, row * integers_groups(m) + integers_group(m, col));
 }
 
 float stored_scale(const struct matrix *m, size_t row, size_t col)
@@ -323,6 +331,17 @@ static bool find_bad_scales(struct stored_nan *at, const struct matrix *m, size_
     return false;
 }
 
+static bool find_bad_bias(struct stored_nan *at, const struct matrix *m, const size_t shape[2])
+{
+    struct matrix biases = *m;
+    biases.scale = m->bias;
+    if (!m->bias || !find_bad_scales(at, &biases, shape[0], shape[1]))
+        return false;
+    at->part = 2;
+    at->what = "a bias that is NaN or infinite";
+    return true;
+}
+
 /* Rows and columns of the tensor of scales. */
 static void scales_shape(size_t shape[2], const struct matrix *m)
 {
@@ -344,7 +363,7 @@ bool stored_find_bad_scale(struct stored_nan *at, const struct matrix *m)
         return false;
     scales_shape(shape, m);
     return find_bad_factor(at, m) || (integers_bits(m) && find_bad_zero(at, m))
-        || find_bad_scales(at, m, shape[0], shape[1]);
+        || find_bad_scales(at, m, shape[0], shape[1]) || find_bad_bias(at, m, shape);
 }
 
 size_t stored_count_zero_scales(const struct matrix *m)

@@ -17,7 +17,8 @@
  *
  * NVFP4 (modelopt NVFP4QTensor, compressed-tensors `nvfp4-pack-quantized`): codes as those of
  * MXFP4, scale is E4M3 [rows, cols / 16].  A value is E2M1[code] * s, rounded to f32, where s, too,
- * is rounded: scale * factor, or scale / factor with factor_divides.
+ * is rounded: scale * factor, or scale / factor with factor_divides; of MLX, which has no factor, s
+ * is the scale.
  *
  * kernels/integers.h has the formats of integers, ggml_blocks.h the types of GGUF files: data
  * alone. */
@@ -39,6 +40,8 @@ struct stored_block stored_block(const struct matrix *m);
 float stored_largest_code(const struct matrix *m);
 /* The factor of an element; of no MXFP4. */
 float stored_scale(const struct matrix *m, size_t row, size_t col);
+/* What is added to it, in MLX's integers. */
+float stored_bias(const struct matrix *m, size_t row, size_t col);
 /* MXFP6: the code of element `at`, counted from the first row to the last. */
 unsigned stored_code6(const struct matrix *m, size_t at);
 /* Whether BF16 holds every value. */
@@ -62,9 +65,9 @@ struct stored_span {
     size_t n;
 };
 #define STORED_SPANS 4
-/* Of rows [first, first + rows): the codes, then the scales, and the factor, zero points and groups
- * of columns if there are any; their number.  All of a matrix whose rows are in another order, or
- * that is transposed. */
+/* Of rows [first, first + rows): the codes, then the scales, and the biases, factor, zero points
+ * and groups of columns if there are any; their number.  All of a matrix whose rows are in another
+ * order, or that is transposed. */
 size_t stored_spans(struct stored_span out[STORED_SPANS], const struct matrix *m, size_t first,
                     size_t rows);
 
@@ -78,8 +81,8 @@ void stored_expand_ordered(stored_expand_fn *expand, float *out, const struct ma
 /* How many rows have the bytes that one row has in span i: one, those of a block, or all. */
 size_t stored_span_rows(const struct matrix *m, size_t i);
 
-/* A code (part 0) or a scale (1) that is NaN, or a zero point or a scale of all (2) that cannot be,
- * at [row, col] of its tensor. */
+/* A code (part 0) or a scale (1) that is NaN, or a bias, zero point or scale of all (2) that cannot
+ * be, at [row, col] of its tensor. */
 struct stored_nan {
     size_t part, row, col;
     const char *what;           /* "scale byte 255, which is NaN" */

@@ -15,7 +15,8 @@
 /* Settings that a quantizer may change. */
 static bool may_differ(const char *key)
 {
-    static const char *const keys[] = { "quantization_config", "transformers_version",
+    static const char *const keys[] = { "quantization_config", "quantization",
+                                        "transformers_version",
                                         "_name_or_path", "dtype", "torch_dtype" };
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (strcmp(keys[i], key) == 0)

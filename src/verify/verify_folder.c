@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "formats/config_unread.h"
+#include "formats/mlx_layout.h"
 #include "formats/names.h"
 #include "formats/notes.h"
 #include "formats/safetensors_folder.h"
@@ -111,6 +112,14 @@ static bool add_open_fault(void *user, enum checkpoint_fault fault,
     }
 }
 
+static bool is_taken(const struct checkpoint *ck, const struct tensor *t)
+{
+    char text[1024];
+    const char *name = mlx_layout_first_expert(text, sizeof text, t->name);
+    const struct tensor *found = checkpoint_find(ck, name ? name : t->name);
+    return found == t || (name && found && found->data == t->data);
+}
+
 /* Tensors, and whole files, that were not taken. */
 static bool list_stale(const struct checkpoint *ck, struct findings *found, struct error *err)
 {
@@ -119,13 +128,13 @@ static bool list_stale(const struct checkpoint *ck, struct findings *found, stru
         const struct safetensors_file *file = &ck->files[i];
         size_t n_taken = 0;
         for (size_t j = 0; j < file->n_tensors; j++)
-            n_taken += checkpoint_find(ck, file->tensors[j].name) == &file->tensors[j];
+            n_taken += is_taken(ck, &file->tensors[j]);
         if (n_taken == 0)
             ok = findings_add(found, FOUND_UNLISTED, file->map.path, NULL, err,
                               "has %zu tensors, and nothing reads them", file->n_tensors);
         for (size_t j = 0; ok && n_taken && n_taken < file->n_tensors && j < file->n_tensors; j++) {
             const struct tensor *t = &file->tensors[j];
-            if (checkpoint_find(ck, t->name) != t)
+            if (!is_taken(ck, t))
                 ok = findings_add(found, FOUND_STALE, t->file, t->name, err,
                                   "is in the file, but the index does not place it there");
         }

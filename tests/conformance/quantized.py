@@ -47,6 +47,17 @@ def unpack(words, bits, n):
     return codes.reshape(*words.shape[:-1], -1)[..., :n].astype(int)
 
 
+def stream(codes, bits):
+    """Words along the last axis, without gaps between codes."""
+    each = (codes[..., None] >> np.arange(bits) & 1).astype(np.uint8).reshape(*codes.shape[:-1], -1)
+    return np.ascontiguousarray(np.packbits(each, axis=-1, bitorder="little")).view(np.uint32)
+
+
+def un_stream(words, bits):
+    each = np.unpackbits(np.ascontiguousarray(words).view(np.uint8), axis=-1, bitorder="little")
+    return (each.reshape(*words.shape[:-1], -1, bits).astype(int) << np.arange(bits)).sum(-1)
+
+
 AWQ_ORDER = [0, 2, 4, 6, 1, 3, 5, 7]        # nibble k of a word is row 8w + ORDER[k]
 
 
@@ -118,6 +129,13 @@ def values(f, t, rows, cols):
     if kind in ("int", "gptq", "awq", "i8"):
         return integers(f, t, rows, cols)
     codes = t[".weight" if ".weight" in t else ".weight_packed"][1]
+    if kind == "mlx":
+        scale, bias = (np.repeat(numbers(t[suffix]), f["group"], 1) for suffix in (".scales", ".biases"))
+        return un_stream(codes, f["bits"]).astype(np.float32) * scale + bias
+    if kind == "mlx mode":
+        mode, scale = f["mode"], t[".scales"][1]
+        value = fp8.VALUES[un_stream(codes, 8)] if mode == "mxfp8" else E2M1[un_stream(codes, 4)]
+        return value * np.repeat(numbers(("F8_E4M3" if mode == "nvfp4" else "U8", scale)), cols // scale.shape[1], 1)
     scale = numbers(t[".weight_scale"])
     if kind in ("fp8", "mxfp8"):
         return fp8.VALUES[codes] * spread(scale, rows, cols, f.get("block"))
@@ -168,7 +186,25 @@ def draw(f, rows, cols, rng):
         second = {".weight_scale_2": ("F32", factor), ".input_scale": ("F32", np.float32(1))} if f["suffix"] == ".weight" else {
             ".weight_global_scale": ("F32", np.array([1 / factor], np.float32)), ".input_global_scale": ("F32", np.ones(1, np.float32))}
         return {f["suffix"]: ("U8", codes), ".weight_scale": ("F8_E4M3", scale), **second}
+    if kind == "mlx mode":
+        block = 16 if f["mode"] == "nvfp4" else 32
+        if cols % block:
+            return None
+        if f["mode"] == "mxfp8":
+            codes = rng.integers(0, 127, (rows, cols)) | rng.integers(0, 2, (rows, cols)) << 7
+        else:
+            codes = rng.integers(0, 16, (rows, cols))
+        words = stream(codes, 8 if f["mode"] == "mxfp8" else 4)
+        if f["mode"] == "nvfp4":            # E4M3 from 2^-6 to 2^-4: no factor makes values small
+            return {".weight": ("U32", words), ".scales": ("U8", rng.integers(1, 24, (rows, cols // 16)).astype(np.uint8))}
+        return {".weight": ("U32", words), ".scales": ("U8", powers((rows, cols // 32), {"mxfp8": 100}.get(f["mode"], 3))[1])}
     q = rng.integers(0, 1 << bits, (rows, cols))
+    if kind == "mlx":
+        if cols % group:
+            return None
+        scale = scales((rows, groups), 1 << bits - 1)
+        bias = stored(-numbers(scale) * rng.uniform(.8, 1.2, scale[1].shape) * (1 << bits - 1), scale[0])
+        return {".weight": ("U32", stream(q, bits)), ".scales": scale, ".biases": bias}
     zeros = rng.integers(0, 1 << bits, (rows, groups))
     scale = scales((rows, groups), 1 << bits - 1)
     if f.get("negative"):                   # AutoRound's full-range symmetric search writes such scales
@@ -234,5 +270,10 @@ FORMATS = {
     "GPTQ, 8 bits, one group": GPTQ | dict(bits=8, stored=127, config=GPTQ_CONFIG | dict(bits=8, group_size=-1)),
     "AutoRound": GPTQ | dict(bits=4, group=32, sym=False, version=2, config=dict(
         quant_method="auto-round", bits=4, group_size=32, sym=False, packing_format="auto_round")),
+    **{f"MLX, {bits} bits, groups of {group}": dict(kind="mlx", bits=bits, group=group, scale=scale, config=dict(
+        group_size=group, bits=bits, mode="affine")) for bits, group, scale in (
+            (2, 64, "BF16"), (3, 32, "F16"), (4, 64, "F16"), (4, 32, "BF16"), (5, 32, "BF16"), (6, 64, "BF16"), (8, 32, "F16"))},
+    **{f"MLX, {mode}": dict(kind="mlx mode", mode=mode, config=dict(group_size=16 if mode == "nvfp4" else 32, bits=4, mode=mode))
+       for mode in ("mxfp4", "mxfp8", "nvfp4")},
     "AWQ": dict(kind="awq", bits=4, group=32, scale="F16", config=dict(quant_method="awq", bits=4, group_size=32, version="gemm")),
 }

@@ -1,7 +1,7 @@
 """A model in each published format gives, bit for bit, what its twin in F32 gives; formats may differ from linear to linear.
 
 The twin's values are quantized.values(), which is compared here with what the writers' own packages make of the same bytes
-(format_goldens.npz, by make_format_goldens.py).
+(format_goldens.npz, by make_format_goldens.py; mlx_goldens.npz, by make_mlx_goldens.py).
 """
 import json
 import os
@@ -17,8 +17,9 @@ from program import SURPRISAL, evaluate, fresh, run
 
 from check import QUICK, attempt, check, done
 
-GOLDENS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "format_goldens.npz")
+GOLDENS = [os.path.join(os.path.dirname(os.path.abspath(__file__)), name) for name in ("format_goldens.npz", "mlx_goldens.npz")]
 SIZES = (96, 120, 2, 1, 32, 1, 2, 16, 24, 3, 72, 40)     # hidden 96; o_proj 64, out_proj 48, experts 72, shared 40 columns
+MLX_SIZES = (128, 120, 2, 1, 32, 1, 2, 32, 32, 3, 64, 64)
 TOKENS = 120
 LAYER = "model.language_model.layers.%d."
 Q_PROJ = LAYER % 1 + "self_attn.q_proj"
@@ -26,11 +27,11 @@ Q_PROJ = LAYER % 1 + "self_attn.q_proj"
 
 def test_goldens():
     """Every case of the formats against the package that its row names."""
-    goldens = np.load(GOLDENS)
-    names = sorted({key.split("|")[0] for key in goldens.files})
+    goldens = {key: a for path in GOLDENS for key, a in np.load(path).items()}
+    names = sorted({key.split("|")[0] for key in goldens})
     check(names == sorted(quantized.FORMATS), "there is a golden of every format", set(quantized.FORMATS) ^ set(names))
     for name in names:
-        parts = {key.split("|")[1]: (key.split("|")[2], goldens[key]) for key in goldens.files if key.split("|")[0] == name}
+        parts = {key.split("|")[1]: (key.split("|")[2], goldens[key]) for key in goldens if key.split("|")[0] == name}
         dtype, expected = parts.pop("value")
         got = quantized.values(quantized.FORMATS[name], parts, *expected.shape)
         check(quantized.same(got, expected), f"{name}: the values of {dtype}", np.flatnonzero(got != expected)[:5])
@@ -48,7 +49,9 @@ def write_model(folder, config, quantization, tensors):
 
 def ignoring(quantization, modules):
     """The config, which says of these modules in its own language that they are plain."""
-    method = quantization["quant_method"]
+    method = quantization.get("quant_method")
+    if not method:                          # MLX
+        return quantization | {m: False for m in modules}
     if method == "gptq":
         return quantization | dict(dynamic={"-:" + re.escape(m) + "$": {} for m in modules})
     if method == "auto-round":
@@ -60,7 +63,7 @@ def ignoring(quantization, modules):
 def make(formats, quantization, seed=3):
     """Each linear in the next of the formats that has its shape -> both folders, tensors, how many are packed"""
     rng = np.random.default_rng(seed)
-    config, tensors = fp8.random_checkpoint(seed, SIZES)
+    config, tensors = fp8.random_checkpoint(seed, MLX_SIZES if formats[0]["kind"].startswith("mlx") else SIZES)
     packed, twin, plain, n = {}, {}, [], 0
     for name, a in fp8.split_experts(tensors).items():
         f = formats[n % len(formats)]
@@ -203,6 +206,22 @@ def test_refusals():
             ("zero points of other groups", replace(".weight_zero_point", lambda s: (s[0], s[1][:, :1])),
              "weight_zero_point' has shape [16, 1], expected [16, 2]"),
             ("a scale that is infinite", put(".weight_scale", (1, 1), np.inf), "a scale that is NaN or infinite, at [1, 1]")],
+        "MLX, 4 bits, groups of 32": [
+            ("biases of other groups", replace(".biases", lambda s: (s[0], s[1][:, :1])), "biases' has shape [128, 1], expected [128, 4]"),
+            ("biases of another type", replace(".biases", lambda s: ("F16", s[1].view(np.float16))),
+             "biases' has dtype F16, expected BF16 as the scales have"),
+            ("a bias that is NaN", put(".biases", (3, 1), 0x7FC0), "biases' has a bias that is NaN or infinite, at [3, 1]"),
+            ("a scale that is infinite", put(".scales", (3, 1), 0x7F80), "scales' has a scale that is NaN or infinite, at [3, 1]"),
+            ("groups of 16", replace(".scales", lambda s: (s[0], np.repeat(s[1], 2, 1))), "scales' has shape [128, 8], expected [128, 2]"),
+            ("no groups", replace(".scales", lambda s: (s[0], s[1][:, :0])), "scales' has shape [128, 0], expected [128, 2]"),
+            ("no biases", drop(".biases"), "biases' beside it"),
+            ("neither", lambda t: (t.pop(".biases"), t.pop(".scales")), "weight' has dtype U32, expected"),
+            ("a row less", replace(".weight", lambda s: (s[0], s[1][1:])), "weight' has shape [127, 16], expected [128, 16]"),
+            ("a word more in each row", replace(".weight", lambda s: (s[0], np.pad(s[1], ((0, 0), (0, 1))))),
+             "weight' has shape [128, 17], expected [128, 16]")],
+        "MLX, nvfp4": [
+            ("a negative scale", put(".scales", (2, 1), 0xB8), "scales' has a scale that is negative, at [2, 1]"),
+            ("a NaN scale", put(".scales", (2, 1), 0x7F), "scales' has a scale that is NaN or infinite, at [2, 1]")],
         "GPTQ, 4 bits, act order": [
             ("a group out of range", put(".g_idx", 3, 1000), "g_idx' has group 1000 at [3], expected one of 6"),
             ("a zero point that is not the middle", put(".qzeros", (2, 0), 0x77777797), "qzeros' has a zero point that is not the middle"),
@@ -227,7 +246,7 @@ def test_refusals():
             except RuntimeError as e:
                 lines = [line for line in str(e).splitlines() if "surprisal:" in line]
                 check(expected in str(e) and len(lines) == 1, f"{format}: {name}", e)
-            fault = re.search(r"a (scale|zero point) that is [\w ]+", expected)
+            fault = re.search(r"a (scale|bias|zero point) that is [\w ]+", expected)
             if fault:
                 found = [f["text"] for f in verify(broken)["findings"] if f["code"] == "scale-nan"]
                 check(len(found) == 1 and fault[0] in found[0], f"{format}: {name}: verify says so", found)

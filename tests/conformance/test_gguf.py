@@ -100,7 +100,7 @@ def of_blocks(rows, kind, shape, rng):
     return (shape, blocks[pick].tobytes()), values[pick].reshape(shape)
 
 
-def make_mixed(shift):
+def make_mixed(shift, rate=None):
     """All types in one model, each tensor's by its place and the shift -> the file, its twin in F32"""
     rows, rng = np.load(os.path.join(os.path.dirname(__file__), "ggml_rows.npz")), np.random.default_rng(shift)
     linear, plain = shapes(CONFIG)
@@ -111,6 +111,8 @@ def make_mixed(shift):
         mixed[name], twin[name] = gguf.tensor(kind, stored), gguf.tensor("F32", values)
     for name, shape in plain.items():
         a = rng.normal(0, 0.1, shape) + ("norm" in name) if name[-5:] != "ssm_a" else -rng.uniform(0.5, 2, shape)
+        if rate and name.endswith("ssm_a"):
+            a = np.full(shape, rate)
         mixed[name] = twin[name] = gguf.tensor("F32", a.astype(np.float32))
     metadata = gguf.settings(CONFIG) | {"tokenizer.ggml.eos_token_id": 4063}
     paths = fresh("mixed"), fresh("twin")       # without .gguf: it is known by its first bytes
@@ -139,6 +141,82 @@ def test_types(shift):
                             "--max-tokens", "12", "--temperature", "0", "--json").stdout) for path in (mixed, twin)]
     same = [t.get("ids") or t.get("text") for t in texts]
     check(same[0] and same[0] == same[1], f"all types, shifted by {shift}: the same text is generated", f"{same}")
+
+
+# ---- dequantize ----------------------------------------------------------------------------------------------------------
+
+def read_folder(folder):
+    out = {}
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".safetensors"):
+            out |= st.read(os.path.join(folder, name))
+    return out
+
+
+def test_dequantize():
+    """From the demo as llama.cpp's converter writes it, the demo's own bits; but of A_log, through -exp and log."""
+    out = fresh("dequantized")
+    run("dequantize", make_demo(), out, "--quiet")
+    original, got = demo_tensors(), read_folder(out)
+    original = {n: a for n, a in original.items() if not n.startswith(("mtp.", "model.visual."))}
+    wrong = [n for n, a in original.items() if n not in got or got[n].shape != a.shape
+             or (got[n].dtype != a.dtype if n.endswith("A_log") else got[n].tobytes() != a.tobytes())]
+    check(not wrong and len(got) == len(original), "dequantize of a BF16 GGUF: the original's tensors", wrong[:5])
+    away = max(np.abs(got[n] - a).max() for n, a in original.items() if n.endswith("A_log"))
+    check(away < 5e-7, "dequantize of a BF16 GGUF: A_log", away)
+    config = json.load(open(os.path.join(out, "config.json")))
+    ours, theirs = (dict(gguf.read_config(folder)) for folder in (DEMO, out))
+    differ = {k: (v, ours.get(k)) for k, v in theirs.items() if k in ours and k != "rope_parameters" and v != ours[k] and k != "rms_norm_eps"}
+    check(config["model_type"] == "qwen3_5_moe" and not differ, "dequantize makes the original's config.json", differ)
+
+
+def test_dequantize_types():
+    """Heads in another order, all types: the NLL of the file, but for A_log, whose logarithm f32 rounds; and BF16 is F32 rounded."""
+    mixed, _ = make_mixed(0)
+    ids = np.random.default_rng(2).integers(0, 4000, 96)
+    folders = {dtype: fresh("dequantized") for dtype in ("f32", "bf16")}
+    results = {dtype: json.loads(run("dequantize", mixed, out, "--dtype", dtype, "--json", "--quiet").stdout)
+               for dtype, out in folders.items()}
+    runs = [evaluate(c, ids, "--context", "48")[1]["nll"] for c in (mixed, folders["f32"])]
+    away = np.abs(runs[0] - runs[1]).max()
+    check(away < 2e-5, "dequantize of all types to F32: the NLL of the file", away)
+    one, out = make_mixed(5, -1.0)[0], fresh("dequantized")     # f32 holds the logarithm
+    run("dequantize", one, out, "--dtype", "f32", "--quiet")
+    for isa in ([], ["--isa", "scalar"]):
+        runs = [evaluate(c, ids, "--context", "48", *isa)[1]["nll"].tobytes() for c in (one, out)]
+        check(runs[0] == runs[1], f"with rates of -1 its bits, {' '.join(isa) or 'the best set'}")
+    exact, half = read_folder(folders["f32"]), read_folder(folders["bf16"])
+    rounded, wrong = 0, []
+    for name, a in exact.items():
+        if name.endswith("A_log"):
+            wrong += [name] * (half[name].tobytes() != a.tobytes())
+            continue
+        wrong += [name] * (half[name].tobytes() != st.bf16(a).tobytes())
+        rounded += int((st.from_bf16(st.bf16(a)) != a).sum())
+    check(not wrong and exact.keys() == half.keys(), "dequantize to BF16: the F32 ones rounded, but A_log", wrong[:5])
+    more, rates = results["bf16"]["rounded"] - rounded, sum(a.size for name, a in exact.items() if name.endswith("A_log"))
+    check(0 <= more <= rates, "and what is rounded is counted, logarithms that do not give back the file's rate too", (more, rates))
+    check(results["f32"]["rounded"] <= sum(a.size for a in exact.values() if a.ndim == 1), "in F32 too", results["f32"])
+
+
+def test_dequantize_refuses():
+    """A rate from 0 on, which has no logarithm."""
+    path, out = make_mixed(0, 0.5)[0], fresh("dequantized")
+    p = subprocess.run([SURPRISAL, "dequantize", path, out], capture_output=True, text=True)
+    check(p.returncode == 1 and "A_log' has a weight that is not a finite number (row 0, column 0" in p.stderr and not os.path.exists(out),
+          "dequantize refuses a rate that is not negative", p.stderr)
+
+
+def test_dequantize_demo():
+    for name in ("demo-Q8_0.gguf", "demo-Q4_0.gguf"):
+        path, out = os.path.join(ROOT, "data", "demo", "formats", name), fresh("dequantized")
+        run("dequantize", path, out, "--dtype", "f32", "--quiet")
+        text = fresh("text")
+        with open(os.path.join(ROOT, "data", "demo", "text.txt"), "rb") as f, open(text, "wb") as short:
+            short.write(f.read(3000))
+        runs = [evaluate(c, text, "--context", "256") for c in (path, out)]
+        away = np.abs(runs[0][1]["nll"] - runs[1][1]["nll"]).max()
+        check(away < 2e-5, f"dequantize of {name}, with its tokenizer: the NLL of the file", away)
 
 
 # ---- refusals ------------------------------------------------------------------------------------------------------------
@@ -527,6 +605,10 @@ def main():
     attempt("bad scales", test_bad_scales)
     attempt("plain tensors", test_plain)
     attempt("tokens", test_tokens)
+    attempt("dequantize", test_dequantize)
+    attempt("dequantize types", test_dequantize_types)
+    attempt("dequantize refusals", test_dequantize_refuses)
+    attempt("dequantize demo", test_dequantize_demo)
     attempt("refusals", test_refusals)
     attempt("split", test_split)
     attempt("mutations", test_mutations)
