@@ -114,7 +114,7 @@ def test_refusals():
         ("scales beside a plain weight", replace(Q_PROJ, lambda a: np.zeros(a.shape, np.uint16)),
          f"'{scale}' is beside '{Q_PROJ}'"),
         ("codes of another shape", replace(Q_PROJ, lambda a: a[:, :-1], "F8_E4M3"), "has shape [640, 319], expected [640, 320]"),
-        ("E5M2", replace(Q_PROJ, lambda a: a, "F8_E5M2"), "has dtype F8_E5M2, expected BF16, F16, F32, I8, U8 or F8_E4M3"),
+        ("E5M2", replace(Q_PROJ, lambda a: a, "F8_E5M2"), "has dtype F8_E5M2, expected BF16, F16, F32, I8, U32, U8 or F8_E4M3"),
     ]
     for name, change, expected in cases:
         refused(name, packed, written, dtypes, change, expected)
