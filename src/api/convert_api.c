@@ -85,7 +85,7 @@ bool surprisal_dequantize(const struct surprisal_dequantize_options *options, ch
     struct buffer b = { 0 };
     struct opened_checkpoint opened;
     struct surprisal_dequantize_options o = *options;
-    struct tokenizer_texts texts = { .list = { { NULL } } };
+    struct tokenizer_texts texts = { 0 };
     const struct progress progress = PROGRESS_OF(&o.machine.progress);
     bool ok = find_source(&o.checkpoint, &opened, o.model, &inner)
            && read_tokenizer(&texts, o.checkpoint, &progress, &inner)

@@ -149,7 +149,7 @@ int channel_exchange(struct channel *c)
 
 int channel_wait(struct channel *c)
 {
-    usleep(1000000 * LOOK_SECONDS);
+    usleep((useconds_t)(1000000 * LOOK_SECONDS));
     return channel_exchange(c);
 }
 
