@@ -9,6 +9,7 @@
 
 #include "base/output_folder.h"
 #include "base/temporary.h"
+#include "formats/quantization_file.h"
 #include "formats/safetensors_folder.h"
 #include "formats/weight_list.h"
 
@@ -28,13 +29,22 @@ static bool is_aside(const char *name)
     return name[0] == '.' || strchr(name, '/');
 }
 
+/* Files that the new config.json stands for, and what was made beside them. */
+static bool is_replaced(const char *name)
+{
+    bool found = strcmp(name, "config.json") == 0 || strcmp(name, CHECKPOINT_INDEX) == 0
+              || strcmp(name, OUTPUT_MARK) == 0;
+    for (size_t i = 0; quantization_file_names[i]; i++)
+        found = found || strcmp(name, quantization_file_names[i]) == 0;
+    return found;
+}
+
 /* *wanted: it is to be copied; else it is one of the weights' files, or left out with a warning. */
 static bool judge(bool *wanted, size_t *bytes, const struct checkpoint *ck, const char *name,
                   const struct progress *progress, struct error *err)
 {
     *wanted = false;
-    if (strcmp(name, "config.json") == 0 || strcmp(name, CHECKPOINT_INDEX) == 0
-        || strcmp(name, OUTPUT_MARK) == 0)
+    if (is_replaced(name))
         return true;
     char *path = file_join(ck->folder, name, err);
     struct stat st = { 0 };

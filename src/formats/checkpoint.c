@@ -198,6 +198,7 @@ void checkpoint_close(struct checkpoint *ck)
     free(ck->tensors);
     cJSON_Delete(ck->config_json);
     free(ck->config_path);
+    free(ck->quantization_path);
     config_free(&ck->config);
     free(ck->path);
     free(ck->folder);

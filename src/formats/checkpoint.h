@@ -32,6 +32,8 @@ struct checkpoint {
     /* What the reader fills. */
     cJSON *config_json;                 /* owned: the whole config.json; NULL: none could be read */
     char *config_path;                  /* owned: what messages call it */
+    char *quantization_path;            /* owned: of the file whose quantization_config was added to
+                                           config_json (quantization_file.h); NULL: none was */
     struct digest config_digest;        /* SHA-256 of its bytes */
     struct safetensors_file *files;     /* owned [n_files]: each file with all that it holds */
     size_t n_files;

@@ -11,13 +11,13 @@
 /* quantization_config, and where it was read, for messages. */
 struct source {
     const cJSON *config;        /* NULL when absent */
-    char *path;                 /* owned: of config.json */
+    char *path;                 /* owned: of config.json, or of quantization_file.h */
 };
 
 static bool open_source(struct source *s, const struct checkpoint *ck, struct error *err)
 {
     s->config = checkpoint_quantization(ck);
-    s->path = mem_string(ck->config_path, err);
+    s->path = mem_string(ck->quantization_path ? ck->quantization_path : ck->config_path, err);
     return s->path != NULL;
 }
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "formats/checkpoint_note.h"
+#include "formats/quantization_file.h"
 #include "formats/weight_kind.h"
 
 /* One row of the index: which tensor is read from which file.  Borrows from the JSON. */
@@ -84,6 +85,9 @@ static bool read_config(struct walk *o)
         cJSON_Delete(ck->config_json);
         ck->config_json = NULL;
     }
+    if (ok && ck->config_json && !quantization_file_add(ck, &why))
+        return file_fault(o, CHECKPOINT_CONFIG,
+                          ck->quantization_path ? ck->quantization_path : ck->config_path, &why);
     return ok && (ck->config_json || file_fault(o, CHECKPOINT_CONFIG, ck->config_path, &why));
 }
 
@@ -466,8 +470,11 @@ static bool open_folder(struct checkpoint *ck, const struct checkpoint_faults *f
 
 static bool list_folder(struct input_files *in, const char *folder, struct error *err)
 {
-    return input_files_add_in(in, folder, "config.json", err)
-        && input_files_add_in(in, folder, CHECKPOINT_INDEX, err);
+    bool ok = input_files_add_in(in, folder, "config.json", err)
+           && input_files_add_in(in, folder, CHECKPOINT_INDEX, err);
+    for (size_t i = 0; ok && quantization_file_names[i]; i++)
+        ok = input_files_add_in(in, folder, quantization_file_names[i], err);
+    return ok;
 }
 
 static char *tokenizer_of(const char *folder, struct error *err)

@@ -13,7 +13,7 @@ import fp8
 import numpy as np
 import quantized
 import safetensors_io as st
-from program import SURPRISAL, evaluate, fresh, run
+from program import ROOT, SURPRISAL, evaluate, fresh, run
 
 from check import QUICK, attempt, check, done
 
@@ -23,6 +23,7 @@ MLX_SIZES = (128, 120, 2, 1, 32, 1, 2, 32, 32, 3, 64, 64)
 TOKENS = 120
 LAYER = "model.language_model.layers.%d."
 Q_PROJ = LAYER % 1 + "self_attn.q_proj"
+DEMO_FORMATS = os.path.join(ROOT, "data", "demo", "formats")
 
 
 def test_goldens():
@@ -252,6 +253,46 @@ def test_refusals():
                 check(len(found) == 1 and fault[0] in found[0], f"{format}: {name}: verify says so", found)
 
 
+def test_files_beside():
+    """quantization_config in a file of its own, as GPTQ's writers and modelopt have it: read as if it were in config.json."""
+    def beside(format, write):
+        """A copy of a demo model without quantization_config -> folder, what it had; write makes the file's content of that"""
+        folder = fresh()
+        shutil.copytree(os.path.join(DEMO_FORMATS, format), folder)
+        with open(os.path.join(folder, "config.json"), encoding="utf-8") as f:
+            config = json.load(f)
+        name, content = write(config.pop("quantization_config"))
+        for path, what in (("config.json", config), (name, content)):
+            with open(os.path.join(folder, path), "w", encoding="utf-8") as f:
+                json.dump(what, f)
+        return folder
+
+    def modelopt(said):
+        return "hf_quant_config.json", {"producer": {"name": "modelopt"}, "quantization": {
+            "quant_algo": said["quant_algo"], "group_size": 16, "kv_cache_quant_algo": None, "exclude_modules": said["ignore"]}}
+
+    def gptq(said):
+        return "quantize_config.json", {key: value for key, value in said.items() if key != "quant_method"}
+    ids = list(range(100, 140))
+    for format, write in (("gptq", gptq), ("nvfp4", modelopt)):
+        folder = beside(format, write)
+        (summary, got), (_, expected) = (evaluate(f, ids, "--context", 40) for f in (folder, os.path.join(DEMO_FORMATS, format)))
+        check(np.array_equal(got["nll"], expected["nll"]) and not summary["warnings"], f"{format}: its config in a file of its own", summary["warnings"])
+        out = fresh()
+        run("dequantize", folder, out)
+        check(not any("quant" in name for name in os.listdir(out)) and "quantization_config" not in open(os.path.join(out, "config.json")).read(),
+              f"{format}: dequantize leaves that file behind", os.listdir(out))
+        without = beside(format, lambda said: ("unread.json", {}))
+        summary, got = evaluate(without, ids, "--context", 40)
+        check(np.array_equal(got["nll"], expected["nll"]) and any("no quantization_config" in w for w in summary["warnings"]),
+              f"{format}: without it tensors decide, with a warning", summary["warnings"])
+        for what, content in (("a list", []), ("null", None)):
+            bad = beside(format, lambda said, content=content: (write(said)[0], content))
+            r = subprocess.run([SURPRISAL, "inspect", bad], capture_output=True, text=True, check=False)
+            check(r.returncode == 1 and write(dict(quant_algo="", ignore=[]))[0] + ": " in r.stderr and "is not an object" in r.stderr
+                  and r.stderr.count("\n") == 1, f"{format}: {what} in its place", r.stderr)
+
+
 def main():
     attempt("goldens", test_goldens)
     for name in list(quantized.FORMATS)[::4 if QUICK else 1]:
@@ -259,6 +300,7 @@ def main():
     attempt("mixed", test_mixed)
     attempt("dequantize", test_dequantize)
     attempt("refusals", test_refusals)
+    attempt("files beside", test_files_beside)
     done()
 
 
