@@ -10,6 +10,7 @@
 #include "formats/gguf_reader.h"
 #include "formats/mlx_layout.h"
 #include "formats/names.h"
+#include "formats/quantization_file.h"
 #include "formats/safetensors_folder.h"
 #include "formats/weight_kind.h"
 
@@ -151,6 +152,19 @@ static bool check_absent(struct checkpoint *ck, const struct checkpoint_faults *
                            "not used", ck->n_absent, unused->name);
 }
 
+/* The folder of a file that says all may hold files of other models. */
+static bool find_quantization(struct checkpoint *ck, const struct checkpoint_faults *faults,
+                              struct error *err)
+{
+    struct error why = { 0 };
+    if (ck->reader->is_self_described || !ck->config_json || checkpoint_quantization(ck)
+        || quantization_file_add(ck, &why))
+        return true;
+    const char *path = ck->quantization_path ? ck->quantization_path : ck->config_path;
+    const struct checkpoint_place at = { .file = path };
+    return checkpoint_fault_add(faults, CHECKPOINT_CONFIG, &at, &why, err);
+}
+
 /* What is missing says more than that the config asks for more. */
 static bool check_contents(struct checkpoint *ck, const struct checkpoint_faults *faults,
                            struct error *err)
@@ -168,8 +182,8 @@ bool checkpoint_open_with(struct checkpoint *ck, const char *path,
     *ck = (struct checkpoint){ .reader = reader ? reader : reader_of(path, err) };
     if (ck->reader && (ck->path = mem_string(path, err))
         && (ck->folder = folder_of(ck->reader, path, err)) && ck->reader->open(ck, faults, err)
-        && names_translate(ck, faults, err) && mlx_layout_translate(ck, faults, err)
-        && sort_tensors(ck, faults, err)
+        && find_quantization(ck, faults, err) && names_translate(ck, faults, err)
+        && mlx_layout_translate(ck, faults, err) && sort_tensors(ck, faults, err)
         && check_contents(ck, faults, err))
         return true;
     checkpoint_close(ck);

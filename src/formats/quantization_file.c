@@ -49,16 +49,14 @@ static bool add(struct checkpoint *ck, const char *path, size_t kind, struct err
 
 bool quantization_file_add(struct checkpoint *ck, struct error *err)
 {
-    for (size_t i = 0; quantization_file_names[i] && !checkpoint_quantization(ck); i++) {
+    for (size_t i = 0; quantization_file_names[i]; i++) {
         char *path = file_join(ck->folder, quantization_file_names[i], err);
-        if (!path)
-            return false;
-        if (!file_exists(path)) {
-            free(path);
-            continue;
+        if (path && file_exists(path)) {
+            ck->quantization_path = path;
+            return add(ck, path, i, err);
         }
-        ck->quantization_path = path;
-        if (!add(ck, path, i, err))
+        free(path);
+        if (!path)
             return false;
     }
     return true;

@@ -9,8 +9,8 @@
 /* Names in a checkpoint's folder; NULL after the last. */
 extern const char *const quantization_file_names[];
 
-/* Adds what the first of them holds to ck->config_json, and its name to ck->quantization_path.
- * Refuses a file that is there and does not hold it. */
+/* Adds what the first one that is there holds to ck->config_json, which has none, and its name to
+ * ck->quantization_path.  Refuses a file that does not hold it. */
 bool quantization_file_add(struct checkpoint *ck, struct error *err);
 
 #endif

@@ -85,9 +85,6 @@ static bool read_config(struct walk *o)
         cJSON_Delete(ck->config_json);
         ck->config_json = NULL;
     }
-    if (ok && ck->config_json && !quantization_file_add(ck, &why))
-        return file_fault(o, CHECKPOINT_CONFIG,
-                          ck->quantization_path ? ck->quantization_path : ck->config_path, &why);
     return ok && (ck->config_json || file_fault(o, CHECKPOINT_CONFIG, ck->config_path, &why));
 }
 
