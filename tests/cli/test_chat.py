@@ -277,7 +277,8 @@ def test_memory():
     check(r.returncode == 1 and named and not r.stdout, "a budget that is too small is refused with the sum", r)
     if named:
         got = turns(demo, "--memory", named[1].decode() + "M", "--max-tokens", 4, lines=["x", "y"])
-        check(len(got) == 2 and got[1]["peak_rss_bytes"] <= int(named[1]) << 20, "which suffices and is kept", got[1]["peak_rss_bytes"])
+        check(len(got) == 2 and (QUICK or got[1]["peak_rss_bytes"] <= int(named[1]) << 20),     # sanitizers have memory of their own
+              "which suffices and is kept", got[1]["peak_rss_bytes"])
         r = run("chat", demo, "--memory", named[1].decode() + "M", "--context", 32768, "--max-tokens", 4, stdin="x\n")
         check(r.returncode == 0, "the sum is that of the whole context", r)
         short = ("--context", 128, "--max-tokens", 4)

@@ -151,12 +151,12 @@ def test_memory():
             r = run(DEMO, *PROMPT, "--memory", f"{sums[-1]}M", "--max-tokens", 4, "--json", *drafts)
             check(r.returncode == 0, f"{what}which suffices", r.stderr)
             held = json.loads(r.stdout)["peak_rss_bytes"]
-            check(held <= sums[-1] << 20, f"{what}and is kept", f"{held} of {sums[-1] << 20}")
+            check(QUICK or held <= sums[-1] << 20, f"{what}and is kept", f"{held} of {sums[-1] << 20}")     # sanitizers have memory of their own
             args = (DEMO, *PROMPT, "--seed", 3, "--max-tokens", 60, "--ignore-eos", "--json", *drafts)
             few, all = (json.loads(run(*args, *memory).stdout) for memory in (("--memory", f"{sums[-1]}M"), ()))
             sizes = {key: value for key, value in few.items() if "bytes" in key}
             check(few["weight_memory_bytes"] < few["weight_bytes"] < few["weight_bytes_read"], f"{what}weights are read again", sizes)
-            check(QUICK or few["peak_rss_bytes"] <= sums[-1] << 20, f"{what}within the budget", sizes)     # sanitizers keep what is freed
+            check(QUICK or few["peak_rss_bytes"] <= sums[-1] << 20, f"{what}within the budget", sizes)
             check(few["ids"] == all["ids"] and all["weight_memory_bytes"] == all["weight_bytes"] and all["weight_bytes_read"] == 0,
                   f"{what}which changes no token", (few["ids"], all["ids"]))
     check(len(sums) == 2 and sums[0] < sums[1], "drafts need more", sums)
