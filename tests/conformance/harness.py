@@ -9,6 +9,7 @@ import json
 import math
 import os
 import random
+import re
 import sys
 import tempfile
 
@@ -64,7 +65,7 @@ def by_eval(rows):
             f.write(row["page"])
             f.flush()
             nll += float(evaluate(DEMO, f.name, "--protocol", "rolling", "--context", LENGTH)[1]["nll"].sum())
-        words += len(row["page"].split(" "))
+        words += len(re.split(r"\s+", row["page"]))
         size += len(row["page"].encode())
     return {"word_perplexity": math.exp(nll / words), "byte_perplexity": math.exp(nll / size), "bits_per_byte": nll / size / math.log(2)}
 
@@ -80,8 +81,9 @@ def main():
         tasks = [task(folder, "documents", documents(text), output_type="loglikelihood_rolling", doc_to_text="", doc_to_target="{{page}}"),
                  task(folder, "choices", choices(text), output_type="multiple_choice", doc_to_text="{{question}}", doc_to_choice="{{choices}}",
                       doc_to_target="{{answer}}")]
+        # Two more: of max_length this model of the harness keeps one for the prefix and one for an answer.
         remote = LocalCompletionsAPI(model=DEMO, base_url=f"http://127.0.0.1:{s.port}/v1/completions", tokenizer_backend="remote",
-                                     max_length=LENGTH, tokenized_requests=True, batch_size=2)
+                                     max_length=LENGTH + 2, tokenized_requests=True, batch_size=2)
         local = HFLM(pretrained=DEMO, dtype="float32", device="cpu", max_length=LENGTH, batch_size=1)
         got = {name: lm_eval.simple_evaluate(model, tasks=[dict(t) for t in tasks], bootstrap_iters=0)["results"]
                for name, model in (("server", remote), ("hf", local))}
