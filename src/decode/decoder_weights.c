@@ -28,9 +28,7 @@ void decoder_weights_close(struct decoder_weights *w)
 static size_t vocabulary_bytes(const struct decoder_weights *w, size_t n_rows)
 {
     const struct weight_schedule *parts = &w->e->parts;
-    size_t bytes = 0;
-    for (size_t part = 0; part < parts->layer[0]; part++)
-        bytes += stream_part_bytes(&parts->list, part);
+    size_t bytes = stream_parts_bytes(&parts->list, 0, parts->layer[0]);
     bytes = size_min(bytes, n_rows * ROW_BYTES);
     return bytes + (w->shares_vocabulary ? kept_weights_head_bytes(parts, w->e->w->n_layers) : 0);
 }
@@ -102,10 +100,9 @@ bool decoder_weights_begin(struct decoder_weights *w, struct error *err)
 void decoder_weights_embedded(const struct decoder_weights *w)
 {
     const struct weight_schedule *parts = &w->e->parts;
-    const struct stream_parts *list = &parts->list;
     bool is_head = w->e->w->embed_tokens.data == w->e->w->lm_head.data;
-    for (size_t i = 0; w->kept && !is_head && i < list->begin[parts->layer[0]]; i++)
-        file_release(list->ranges[i].file, list->ranges[i].offset, list->ranges[i].n, false);
+    for (size_t part = 0; w->kept && !is_head && part < parts->layer[0]; part++)
+        stream_part_release(&parts->list, part, false);
 }
 
 bool decoder_weights_need_head(struct decoder_weights *w, struct error *err)

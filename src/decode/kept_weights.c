@@ -24,10 +24,7 @@ struct kept_weights {
 
 size_t kept_weights_head_bytes(const struct weight_schedule *parts, size_t n_layers)
 {
-    size_t bytes = 0;
-    for (size_t part = parts->layer[n_layers]; part < parts->list.n_parts; part++)
-        bytes += stream_part_bytes(&parts->list, part);
-    return bytes;
+    return stream_parts_bytes(&parts->list, parts->layer[n_layers], parts->list.n_parts);
 }
 
 size_t kept_weights_least(const struct weight_schedule *parts, size_t n_layers, size_t n_experts,
@@ -61,9 +58,7 @@ struct kept_weights *kept_weights_open(const struct weight_schedule *parts, size
 
 static void release(struct kept_weights *k, size_t part)
 {
-    const struct stream_parts *list = &k->parts->list;
-    for (size_t i = list->begin[part]; i < list->begin[part + 1]; i++)
-        file_release(list->ranges[i].file, list->ranges[i].offset, list->ranges[i].n, false);
+    stream_part_release(&k->parts->list, part, false);
     k->part[part].is_in = false;
 }
 

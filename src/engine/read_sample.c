@@ -19,9 +19,7 @@ static double missing_share(const struct stream_parts *parts, double bytes)
 bool read_sample(struct read_rates *rates, const struct stream_parts *parts, struct error *err)
 {
     *rates = (struct read_rates){ 0 };
-    size_t bytes = 0;
-    for (size_t part = 0; part < parts->n_parts; part++)
-        bytes += stream_part_bytes(parts, part);
+    size_t bytes = stream_parts_bytes(parts, 0, parts->n_parts);
     if (bytes < 200)
         return true;
     const struct stream_range *r = &parts->ranges[0];

@@ -21,12 +21,25 @@ struct stream {
     struct error err;                   /* why it failed */
 };
 
-size_t stream_part_bytes(const struct stream_parts *parts, size_t part)
+size_t stream_parts_bytes(const struct stream_parts *parts, size_t begin, size_t end)
 {
     size_t bytes = 0;
-    for (size_t i = parts->begin[part]; i < parts->begin[part + 1]; i++)
+    for (size_t i = parts->begin[begin]; i < parts->begin[end]; i++)
         bytes += parts->ranges[i].n;
     return bytes;
+}
+
+size_t stream_part_bytes(const struct stream_parts *parts, size_t part)
+{
+    return stream_parts_bytes(parts, part, part + 1);
+}
+
+void stream_part_release(const struct stream_parts *parts, size_t part, bool evict)
+{
+    for (size_t i = parts->begin[part]; i < parts->begin[part + 1]; i++) {
+        const struct stream_range *r = &parts->ranges[i];
+        file_release(r->file, r->offset, r->n, evict);
+    }
 }
 
 /* ---- the reading thread ---------------------------------------------------- */
@@ -112,14 +125,6 @@ struct stream *stream_open(const struct stream_parts *parts, size_t first_part,
     return NULL;
 }
 
-static void release(struct stream *s, size_t part)
-{
-    for (size_t i = s->parts->begin[part]; i < s->parts->begin[part + 1]; i++) {
-        const struct stream_range *r = &s->parts->ranges[i];
-        file_release(r->file, r->offset, r->n, s->options.evict);
-    }
-}
-
 void stream_close(struct stream *s)
 {
     if (!s)
@@ -131,7 +136,7 @@ void stream_close(struct stream *s)
     pthread_join(s->thread, NULL);
     /* From the part in use on; one more may have been begun. */
     for (size_t part = s->needed; part < s->parts->n_parts && part <= s->ready; part++)
-        release(s, part);
+        stream_part_release(s->parts, part, s->options.evict);
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
     free(s);
@@ -155,7 +160,7 @@ bool stream_need(struct stream *s, size_t part, struct error *err)
 
 void stream_done(struct stream *s, size_t part)
 {
-    release(s, part);
+    stream_part_release(s->parts, part, s->options.evict);
     pthread_mutex_lock(&s->lock);
     s->in_memory -= stream_part_bytes(s->parts, part);
     pthread_cond_broadcast(&s->changed);

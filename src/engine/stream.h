@@ -26,6 +26,10 @@ struct stream_parts {
 };
 
 size_t stream_part_bytes(const struct stream_parts *parts, size_t part);
+/* Of parts [begin, end). */
+size_t stream_parts_bytes(const struct stream_parts *parts, size_t begin, size_t end);
+/* Lets go of its pages; evict: they also leave the system's cache. */
+void stream_part_release(const struct stream_parts *parts, size_t part, bool evict);
 
 struct stream_options {
     size_t ahead_bytes;
