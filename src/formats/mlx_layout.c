@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "formats/checkpoint_note.h"
+#include "formats/weight.h"
 
 #define STACKED ".mlp.switch_mlp."
 #define SPLIT ".mlp.experts."
@@ -14,18 +15,12 @@
 #define EXPERTS_MOST ((size_t)65536)
 #define SPLIT_MOST ((size_t)1 << 22)    /* tensors: 512 experts of 60 layers make 276,480 */
 
-static bool ends_with(const char *name, const char *end)
-{
-    size_t n = strlen(name), n_end = strlen(end);
-    return n >= n_end && strcmp(name + n - n_end, end) == 0;
-}
-
 /* ---- convolutions and norms ------------------------------------------------------------- */
 
 static bool is_turned(const struct tensor *t)
 {
     return t->ndim == 3 && t->shape[1] > 1 && t->shape[2] == 1
-        && ends_with(t->name, ".linear_attn.conv1d.weight");
+        && weight_name_ends_with(t->name, ".linear_attn.conv1d.weight");
 }
 
 static bool has_one_added(const char *name)
@@ -35,7 +30,7 @@ static bool has_one_added(const char *name)
                                         ".k_norm.weight" };
     bool found = false;
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
-        found = found || ends_with(name, ends[i]);
+        found = found || weight_name_ends_with(name, ends[i]);
     return found && !strstr(name, "mtp.");
 }
 
@@ -46,7 +41,7 @@ static bool is_of_mlx(const struct checkpoint *ck)
         const struct tensor *t = ck->tensors[i];
         turned = turned || is_turned(t);
         more = more || strstr(t->name, STACKED)
-            || (t->dtype == DTYPE_U32 && ends_with(t->name, ".weight"));
+            || (t->dtype == DTYPE_U32 && weight_name_ends_with(t->name, ".weight"));
     }
     return turned && more;
 }

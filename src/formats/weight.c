@@ -23,12 +23,6 @@ const char *weight_part_suffix(enum dtype format, size_t part)
 
 /* ---- names ------------------------------------------------------------------------ */
 
-bool weight_name_ends_with(const char *name, const char *end)
-{
-    size_t n = strlen(name), n_end = strlen(end);
-    return n >= n_end && strcmp(name + n - n_end, end) == 0;
-}
-
 size_t weight_module_length(const char *weight_name)
 {
     return strlen(weight_name) - (weight_name_ends_with(weight_name, PLAIN) ? strlen(PLAIN) : 0);

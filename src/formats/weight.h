@@ -16,6 +16,8 @@
 #ifndef SURPRISAL_FORMATS_WEIGHT_H
 #define SURPRISAL_FORMATS_WEIGHT_H
 
+#include <string.h>
+
 #include "base/error.h"
 #include "formats/checkpoint.h"
 #include "formats/weight_format.h"
@@ -123,7 +125,11 @@ bool weight_is_in_any(const char *weight_name, bool (*is)(void *user, const char
 const char *weight_shape_hint(size_t ndim, const size_t *shape, size_t expected_ndim,
                               const size_t *expected);
 
-bool weight_name_ends_with(const char *name, const char *end);
+static inline bool weight_name_ends_with(const char *name, const char *end)
+{
+    size_t n = strlen(name), n_end = strlen(end);
+    return n >= n_end && strcmp(name + n - n_end, end) == 0;
+}
 /* The length of a weight's name without ".weight". */
 size_t weight_module_length(const char *weight_name);
 /* Suffixes of the tensors of a packed format; for those who write it. */
