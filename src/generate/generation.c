@@ -114,10 +114,8 @@ enum dtype generation_kv_dtype(const struct surprisal_generate_options *o)
 /* Of states and sampler, keys and values apart. */
 static size_t state_bytes(const struct config *c, size_t capacity, bool with_snapshot)
 {
-    size_t bytes;
-    return size_sum(&bytes, sequence_state_bytes(c, capacity), sampler_bytes(c->vocab_size))
-                && size_sum(&bytes, bytes, with_snapshot ? snapshot_bytes(c) : 0)
-         ? bytes : SIZE_MAX;
+    size_t bytes = size_total(sequence_state_bytes(c, capacity), sampler_bytes(c->vocab_size));
+    return size_total(bytes, with_snapshot ? snapshot_bytes(c) : 0);
 }
 
 static void tell_plan(struct generation *g, size_t keys, size_t states)
@@ -162,7 +160,7 @@ bool generation_reserve(struct generation *g, size_t capacity, bool with_snapsho
 {
     const struct config *c = &g->model.checkpoint->config;
     enum dtype kv = generation_kv_dtype(g->o);
-    size_t keys = sequence_state_pool_bytes(c, kv, capacity), others;
+    size_t keys = sequence_state_pool_bytes(c, kv, capacity);
     size_t states = state_bytes(c, capacity, with_snapshot);
     if (with_snapshot)
         g->turn_id = tokenizer_token_id(g->model.tokenizer, "<|im_start|>");
@@ -170,9 +168,8 @@ bool generation_reserve(struct generation *g, size_t capacity, bool with_snapsho
         return false;
     size_t weights = g->o->machine.memory_bytes
                    ? drafting_weight_bytes(&g->drafting, g->model.engine) : 0;
-    if (!size_sum(&states, states, drafting_bytes(&g->drafting, g->model.engine, kv, capacity))
-        || !size_sum(&others, keys, states) || !size_sum(&others, others, weights))
-        others = SIZE_MAX;
+    states = size_total(states, drafting_bytes(&g->drafting, g->model.engine, kv, capacity));
+    size_t others = size_total(size_total(keys, states), weights);
     if (!open_decoder(g, others, err) || !sequence_state_pool_open(&g->pool, c, kv, capacity, err)
         || !sequence_state_open(&g->state, c, &g->pool, capacity, err)
         || !drafting_reserve(&g->drafting, g->model.engine, kv, capacity, &g->state, err)
