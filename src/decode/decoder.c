@@ -20,7 +20,6 @@ struct step_buffers {
     struct delta_net_state **delta_net;
     int32_t *ids;                           /* [max_rows] */
     struct sequence_state **states;         /* [max_sequences] */
-    struct decoder_rows *one;               /* [max_sequences]: of decoder_step */
     float *x;                               /* [rows, D]: the residual stream */
     float *logits;                          /* [max_rows, V] */
     struct routing routing;                 /* [rows] */
@@ -55,7 +54,6 @@ static struct step_buffers step_take(struct arena *a, const struct decoder *d, s
         .delta_net = arena_take(a, max_sequences, sizeof(struct delta_net_state *)),
         .ids = arena_take(a, d->max_rows, sizeof(int32_t)),
         .states = arena_take(a, max_sequences, sizeof(struct sequence_state *)),
-        .one = arena_take(a, max_sequences, sizeof(struct decoder_rows)),
         .x = arena_take(a, rows, D * sizeof(float)),
         .logits = arena_take(a, d->max_rows, c->vocab_size * sizeof(float)),
         .routing = { .expert = arena_take(a, rows, k * sizeof(int32_t)),
@@ -378,13 +376,4 @@ bool decoder_step_rows(struct decoder *d, const struct decoder_rows *rows, size_
     if (hidden)
         *hidden = d->b.x;
     return true;
-}
-
-bool decoder_step(struct decoder *d, struct sequence_state *const *states, const int32_t *ids,
-                  size_t n, float **logits, struct error *err)
-{
-    assert(n <= d->max_sequences);
-    for (size_t i = 0; i < n; i++)
-        d->b.one[i] = (struct decoder_rows){ states[i], &ids[i], 1 };
-    return decoder_step_rows(d, d->b.one, n, logits, NULL, err);
 }

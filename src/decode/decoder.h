@@ -77,11 +77,6 @@ struct decoder_sink {
 bool decoder_prefill(struct decoder *d, struct sequence_state *s, const int32_t *ids, size_t n,
                      size_t first, const struct decoder_sink *sink, struct error *err);
 
-/* Adds one token to each of n states, no two of them the same.  *logits [n, V] borrows from the
- * decoder until its next use. */
-bool decoder_step(struct decoder *d, struct sequence_state *const *states, const int32_t *ids,
-                  size_t n, float **logits, struct error *err);
-
 /* Tokens of one sequence in a step. */
 struct decoder_rows {
     struct sequence_state *state;
@@ -89,10 +84,11 @@ struct decoder_rows {
     size_t n;                   /* at least 1 */
 };
 
-/* The same with several tokens of each of n_sequences: *logits [rows of all, V] of the first one's
- * rows, then the next one's.  A state that will take rows back keeps them (sequence_state.h), and
- * has then at most one row more than it keeps.  *hidden (may be NULL) [rows of all, D]: the states
- * after the last norm, borrowed likewise. */
+/* Adds one or several tokens to each of n_sequences states, no two of them the same.  *logits [rows
+ * of all, V] of the first one's rows, then the next one's, borrows from the decoder until its next
+ * use.  A state that will take rows back keeps them (sequence_state.h), and has then at most one
+ * row more than it keeps.  *hidden (may be NULL) [rows of all, D]: the states after the last norm,
+ * borrowed likewise. */
 bool decoder_step_rows(struct decoder *d, const struct decoder_rows *rows, size_t n_sequences,
                        float **logits, const float **hidden, struct error *err);
 

@@ -1,10 +1,10 @@
 /* scheduler.h - runs the requests of many clients on one engine: continuous batching.
  *
  * One thread, the engine thread, does the work in steps.  In a step every request whose prompt is
- * done gets its next token, all in one decoder_step; then one piece of one prompt is prefilled.  A
- * piece has at most decoding_piece tokens while others decode, so that the time between their
- * tokens grows by no more than that, and otherwise as many as the decoder takes.  Requests join and
- * leave between steps.  They start in the order in which they were added.
+ * done gets its next token, all in one step of the decoder; then one piece of one prompt is
+ * prefilled.  A piece has at most decoding_piece tokens while others decode, so that the time
+ * between their tokens grows by no more than that, and otherwise as many as the decoder takes.
+ * Requests join and leave between steps.  They start in the order in which they were added.
  *
  * Keys and values are taken from one pool in blocks, as tokens come.  When the pool has too few,
  * the prefix cache gives its blocks back (prefix_cache.h), and then the youngest of the running

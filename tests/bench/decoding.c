@@ -14,6 +14,7 @@
 #include "decode/sampler.h"
 #include "engine/limits.h"
 #include "formats/weights.h"
+#include "tests/decoder_step.h"
 
 enum { MOST_SEQUENCES = 8, PROMPT = 64, SHORT_PROMPT = 20, MOST_STEPS = 1024,
        CAPACITY = PROMPT + 5 * MOST_STEPS };

@@ -9,6 +9,7 @@
 
 #include "decode/scheduler.h"
 #include "tests/check.h"
+#include "tests/decoder_step.h"
 #include "tests/random.h"
 
 enum { MOST_PROMPT = 320, MOST_ANSWER = 180 };

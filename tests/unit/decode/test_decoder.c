@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/decoder_step.h"
 #include "tests/differ.h"
 #include "tests/random.h"
 

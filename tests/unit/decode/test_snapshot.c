@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "decode/decoder.h"
+#include "tests/decoder_step.h"
 #include "tests/differ.h"
 #include "tests/random.h"
 
