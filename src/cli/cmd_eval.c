@@ -41,16 +41,30 @@ static int evaluate_shared(struct settings *s, const struct launch *launch)
     return ok ? DONE : options_fail("out of memory: the report");
 }
 
-static int evaluate(struct settings *s, struct surprisal_result *results, size_t n)
+/* Ranks that cannot share the work would all do the same. */
+static int check_launch(const struct command *c, const struct settings *s,
+                        const struct launch *launch)
+{
+    if (launch->size > 1 && !s->base.eval.part.of && !launch->library)
+        return launch->rank > 0
+             ? WRONG_USAGE
+             : options_refuse(NULL, "%s started %d ranks, which cannot share the work: %s",
+                              launch->launcher, launch->size, launch->why);
+    if (s->mixed && !launch->launcher && !is_shared(s, launch))
+        return options_refuse(c, "--mixed is for several ranks, started by mpirun");
+    return GO_ON;
+}
+
+static int evaluate(struct settings *s, const struct launch *launch,
+                    struct surprisal_result *results, size_t n)
 {
     struct surprisal_error err = { 0 };
-    const struct launch launch = launch_find();
-    s->base.progress.quiet = s->base.progress.quiet || (launch.size > 1 && launch.rank > 0);
+    s->base.progress.quiet = s->base.progress.quiet || (launch->size > 1 && launch->rank > 0);
     s->base.eval.machine.progress = progress_begin(&s->base.progress);
     /* A plan that nobody sees need not be made: its time is estimated from a measurement. */
     s->base.eval.plan = s->base.progress.shown ? eval_options_show_plan : NULL;
-    if (is_shared(s, &launch))
-        return evaluate_shared(s, &launch);
+    if (is_shared(s, launch))
+        return evaluate_shared(s, launch);
     bool ok = surprisal_eval(&s->base.eval, results, &err);
     progress_end(&s->base.progress);
     if (!ok)
@@ -65,18 +79,19 @@ static int run(const struct command *c, int argc, char **argv)
 {
     struct settings s = { .base.eval = surprisal_eval_defaults() };
     struct surprisal_error err = { 0 };
+    const struct launch launch = launch_find();
     int status = options_parse(c, &s, argc, argv);
     if (status == GO_ON)
         status = hub_find(&s.base.hub, &s.base.eval.checkpoint, NULL);
     if (status == GO_ON && !surprisal_eval_check(&s.base.eval, &err))
         status = options_refuse(c, "%s", err.message);
-    const struct launch launch = launch_find();
-    if (status == GO_ON && s.mixed && !launch.launcher && !is_shared(&s, &launch))
-        status = options_refuse(c, "--mixed is for several ranks, started by mpirun");
+    if (status == GO_ON)
+        status = check_launch(c, &s, &launch);
     if (status == GO_ON) {
         size_t n = s.base.eval.n_plans ? s.base.eval.n_plans : 1;
         struct surprisal_result *results = calloc(n, sizeof *results);
-        status = results ? evaluate(&s, results, n) : options_fail("out of memory: the results");
+        status = results ? evaluate(&s, &launch, results, n)
+                         : options_fail("out of memory: the results");
         free(results);
     }
     free((void *)s.base.eval.plans);

@@ -54,18 +54,12 @@ static int refuse_command(const char *word)
 static int run_command(const struct command *c, int argc, char **argv)
 {
     const struct launch launch = launch_find();
-    bool part = false;
-    for (int i = 0; i < argc; i++)
-        part = part || strncmp(argv[i], "--part", strlen("--part")) == 0;
-    if (launch.size <= 1 || (c->ranks && (launch.library || part)))
+    if (launch.size <= 1 || c->ranks)
         return c->run(c, argc, argv);
     if (launch.rank > 0)
         return WRONG_USAGE;
-    if (!c->ranks)
-        return options_refuse(NULL, "%s does not share its work among the %d ranks that %s started;"
-                              " start it once", c->name, launch.size, launch.launcher);
-    return options_refuse(NULL, "%s started %d ranks, which cannot share the work: %s",
-                          launch.launcher, launch.size, launch.why);
+    return options_refuse(NULL, "%s does not share its work among the %d ranks that %s started;"
+                          " start it once", c->name, launch.size, launch.launcher);
 }
 
 static int run(int argc, char **argv)

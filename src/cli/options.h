@@ -37,7 +37,7 @@ struct operand_list {
 
 struct command {
     const char *name, *arguments;       /* arguments: as in the usage line */
-    bool ranks;                         /* several ranks of a launcher can share its work */
+    bool ranks;                         /* it knows what to do as one of several ranks */
     const char *summary;                /* one line */
     const struct option *options;
     size_t n_options;
