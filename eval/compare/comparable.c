@@ -145,9 +145,8 @@ static bool note_ids(struct buffer *found, const struct record *a, const struct 
     if (strcmp(file_a, file_b) != 0)
         model_warn(progress, "the tokenizers of %s and %s differ (sha256 %.*s against %.*s), but "
                    "%s", warned_name(a, b), warned_name(b, a), DIGEST_SHOWN, file_a, DIGEST_SHOWN,
-                   file_b,
-                   known ? "give the same ids for the text" : "the ids that the runs keep, the "
-                   "scored ones, are the same");
+                   file_b, known ? "give the same ids for the text"
+                                 : "the ids that the runs keep, the scored ones, are the same");
     return true;
 }
 
